@@ -1,0 +1,62 @@
+/**
+ * Builds the addon into build/Release, incrementally.
+ *   node tools/build-native.cjs [--builder=cmake|gyp] [--tests] [--stage]
+ * cmake-js is the default: it takes its headers from npm packages and downloads nothing. node-gyp is the fallback where there is no cmake.
+ * --tests also builds tersor_test (cmake only); --stage copies the stripped addon to prebuilds/<platform>-<arch>/.
+ */
+const cp = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { root, quietly, binOf } = require('./lib.cjs')
+const { sources } = require('./sources.cjs')
+
+const build = path.join(root, 'build')
+const jobs = String(Math.max(1, os.availableParallelism()))
+
+function has(command) {
+  return cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+}
+
+function buildWithCmake(targets) {
+  const cmakeJs = [binOf('cmake-js'), '--out', 'build', '--log-level', 'error', '--CDTERSOR_TESTS=ON']
+  if (!fs.existsSync(path.join(build, 'CMakeCache.txt'))) quietly('cmake-js configure', process.execPath, [cmakeJs[0], 'configure', ...cmakeJs.slice(1)])
+  quietly('native build', 'cmake', ['--build', 'build', '--config', 'Release', '--parallel', jobs, '--target', ...targets])
+}
+
+function buildWithGyp() {
+  // Headers: the ones that stand beside this node, where it has them; else npm's nodedir or node-gyp's own cache.
+  const prefix = path.resolve(fs.realpathSync(process.execPath), '..', '..')
+  const ownHeaders = fs.existsSync(path.join(prefix, 'include', 'node', 'node_api.h'))
+  const headers = ownHeaders && !process.env.npm_config_nodedir ? [`--nodedir=${prefix}`] : []
+  const gyp = binOf('node-gyp')
+  quietly('node-gyp configure', process.execPath, [gyp, 'configure', ...headers]) // each time: the source list may have changed
+  quietly('node-gyp build', process.execPath, [gyp, 'build', '--jobs', jobs])
+}
+
+/** Copies the addon to where `npm pack` takes it from (npm's own pack of a git dependency loses build/). */
+function stage() {
+  const musl = process.platform === 'linux' && fs.readFileSync(process.execPath).subarray(0, 4096).includes('ld-musl')
+  const arch = process.env.npm_config_target_arch || process.arch
+  const to = path.join(root, 'prebuilds', `${process.platform}${musl ? 'musl' : ''}-${arch}`, 'tersor.node')
+  const temporary = `${to}.${process.pid}`
+  fs.mkdirSync(path.dirname(to), { recursive: true })
+  fs.copyFileSync(path.join(build, 'Release', 'tersor.node'), temporary)
+  if (process.platform === 'linux') cp.spawnSync('strip', ['--strip-unneeded', temporary], { stdio: 'ignore' })
+  fs.renameSync(temporary, to) // a process that has the old file mapped keeps it
+}
+
+function main(args) {
+  const asked = args.find((arg) => arg.startsWith('--builder='))?.slice('--builder='.length) || process.env.TERSOR_BUILDER
+  const builder = asked || (has('cmake') ? 'cmake' : 'gyp')
+  if (builder !== 'cmake' && builder !== 'gyp') throw new Error(`build-native: builder must be cmake or gyp, got ${builder}`)
+  if (!sources('addon').length) throw new Error('build-native: no addon sources in native/bindings')
+  // Both builders write build/Release and a build/Makefile: what the other one left has to go.
+  const owner = fs.existsSync(path.join(build, 'CMakeCache.txt')) ? 'cmake' : fs.existsSync(path.join(build, 'config.gypi')) ? 'gyp' : ''
+  if (owner && owner !== builder) fs.rmSync(build, { recursive: true, force: true })
+  if (builder === 'gyp') buildWithGyp()
+  else buildWithCmake(args.includes('--tests') ? ['tersor', 'tersor_test'] : ['tersor'])
+  if (args.includes('--stage')) stage()
+}
+
+main(process.argv.slice(2))
