@@ -1,0 +1,119 @@
+#include "base/alloc.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace tersor {
+namespace {
+
+std::atomic<int64_t> g_bytes{0};
+std::atomic<int64_t> g_peak{0};
+std::atomic<int64_t> g_blocks{0};
+std::atomic<int64_t> g_budget{0};
+
+int64_t physical_bytes() {
+#if defined(__linux__)
+  int64_t limit = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
+  const char* cgroup_files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+  for (const char* path : cgroup_files) {
+    if (FILE* f = fopen(path, "r")) {
+      long long v = 0;
+      if (fscanf(f, "%lld", &v) == 1 && v > 0 && v < limit) limit = v;
+      fclose(f);
+    }
+  }
+  return limit;
+#elif defined(__APPLE__)
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+#else
+  return int64_t(8) << 30;
+#endif
+}
+
+int64_t default_budget() {
+  if (const char* text = getenv("TERSOR_MAX_BYTES")) {
+    char* end = nullptr;
+    long long v = strtoll(text, &end, 10);
+    if (end != text && *end == 0 && v > 0) return v;
+  }
+  return physical_bytes() / 10 * 8;
+}
+
+int64_t budget() {
+  int64_t b = g_budget.load(std::memory_order_relaxed);
+  if (b == 0) g_budget.store(b = default_budget(), std::memory_order_relaxed);
+  return b;
+}
+
+#if defined(TERSOR_TESTING)
+std::atomic<int64_t> g_fail_after{0};
+#endif
+
+void* raw_allocate(size_t bytes) {
+#if defined(_WIN32)
+  return _aligned_malloc(bytes, kAlignment);
+#else
+  void* p = nullptr;
+  return posix_memalign(&p, kAlignment, bytes) == 0 ? p : nullptr;
+#endif
+}
+
+void raw_free(void* p) {
+#if defined(_WIN32)
+  _aligned_free(p);
+#else
+  free(p);
+#endif
+}
+
+}  // namespace
+
+#if defined(TERSOR_TESTING)
+void fail_allocation_after(int64_t n) { g_fail_after.store(n); }
+#endif
+
+Status allocate(const char* where, int64_t bytes, void** out) {
+  *out = nullptr;
+  const int64_t limit = budget();
+  const int64_t in_use = g_bytes.load(std::memory_order_relaxed);
+  if (bytes < 0 || bytes > limit - in_use)
+    return fail(Code::memory_budget, "%s: %lld bytes asked for, %lld in use, budget %lld", where, static_cast<long long>(bytes),
+                static_cast<long long>(in_use), static_cast<long long>(limit));
+#if defined(TERSOR_TESTING)
+  if (g_fail_after.load() > 0 && g_fail_after.fetch_sub(1) == 1)
+    return fail(Code::memory_budget, "%s: allocation of %lld bytes failed (injected)", where, static_cast<long long>(bytes));
+#endif
+  void* p = raw_allocate(static_cast<size_t>(bytes) + kSlack);
+  if (!p) return fail(Code::memory_budget, "%s: the system refused %lld bytes", where, static_cast<long long>(bytes));
+  const int64_t now = g_bytes.fetch_add(bytes) + bytes;
+  int64_t peak = g_peak.load(std::memory_order_relaxed);
+  while (now > peak && !g_peak.compare_exchange_weak(peak, now)) {
+  }
+  g_blocks.fetch_add(1);
+  *out = p;
+  return {};
+}
+
+void deallocate(void* block, int64_t bytes) {
+  if (!block) return;
+  raw_free(block);
+  g_bytes.fetch_sub(bytes);
+  g_blocks.fetch_sub(1);
+}
+
+MemoryStats memory_stats() { return {g_bytes.load(), g_peak.load(), g_blocks.load(), budget()}; }
+
+void memory_reset_peak() { g_peak.store(g_bytes.load()); }
+
+Status memory_set_budget(int64_t bytes) {
+  if (bytes < 0) return fail(Code::option, "memory budget must be >= 0 bytes, got %lld", static_cast<long long>(bytes));
+  g_budget.store(bytes);
+  return {};
+}
+
+}  // namespace tersor

@@ -1,0 +1,57 @@
+// All memory of tensors and scratch space goes through here: 64-byte aligned, 64 readable bytes of slack behind the block (so a
+// vector load may start at the last element), counted against a budget before malloc is asked (Linux overcommits: malloc does not fail).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/status.h"
+
+namespace tersor {
+
+struct MemoryStats {
+  int64_t bytes;    // in use now
+  int64_t peak;     // highest since start or reset_peak
+  int64_t blocks;   // blocks in use now
+  int64_t budget;   // limit
+};
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kSlack = 64;
+
+// where: the name for the error message. bytes = 0 gives a valid block. The content is not initialised.
+Status allocate(const char* where, int64_t bytes, void** out);
+void deallocate(void* block, int64_t bytes);
+
+MemoryStats memory_stats();
+void memory_reset_peak();
+Status memory_set_budget(int64_t bytes);  // 0 = default (80 % of cgroup limit or physical memory, TERSOR_MAX_BYTES overrides)
+
+#if defined(TERSOR_TESTING)
+void fail_allocation_after(int64_t n);  // the n-th allocation from now fails (0 = off)
+#endif
+
+// Scratch of one function call.
+class Scratch {
+ public:
+  Scratch() = default;
+  ~Scratch() { release(); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  Status reserve(const char* where, int64_t bytes) {
+    release();
+    TERSOR_TRY(allocate(where, bytes, &data_));
+    bytes_ = bytes;
+    return {};
+  }
+  template <class T> T* as() const { return static_cast<T*>(data_); }
+
+ private:
+  void release() {
+    if (data_) deallocate(data_, bytes_);
+    data_ = nullptr;
+  }
+  void* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace tersor

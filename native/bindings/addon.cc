@@ -1,0 +1,30 @@
+// The addon: one Env per JavaScript environment, freed by its cleanup hook.
+#include "bindings/env.h"
+
+namespace tersor {
+namespace bindings {
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Env* state = new Env(env);
+  register_tensor_functions(env, exports, state);
+  register_info_functions(env, exports, state);
+  register_call_functions(env, exports, state);
+  napi_value out = nullptr;
+  if (napi_get_reference_value(env, state->out_ref_, &out) == napi_ok && out) napi_set_named_property(env, exports, "out", out);
+  // Runs before Node frees the thread-safe function (hooks run last in, first out).
+  napi_add_env_cleanup_hook(
+      env,
+      [](void* p) {
+        Env* closing = static_cast<Env*>(p);
+        for (auto& entry : closing->cancels_) entry.second->store(true);
+        closing->done_->close();
+        delete closing;
+      },
+      state);
+  return exports;
+}
+
+NODE_API_MODULE(tersor, init)
+
+}  // namespace bindings
+}  // namespace tersor

@@ -1,0 +1,127 @@
+#include "bindings/env.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace tersor {
+namespace bindings {
+
+Env::Env(napi_env env) : env_(env), slots_(1) {  // slot 0 stays unused: handle 0 is never valid
+  slots_[0] = Slot{TensorRef{}, 0, false};
+  napi_value buffer = nullptr, array = nullptr;
+  void* data = nullptr;
+  const size_t count = static_cast<size_t>(kOutStride) * kMaxResults;
+  napi_create_arraybuffer(env, count * sizeof(double), &data, &buffer);
+  napi_create_typedarray(env, napi_float64_array, count, buffer, 0, &array);
+  napi_create_reference(env, array, 1, &out_ref_);
+  out_ = static_cast<double*>(data);
+}
+
+Env::~Env() {
+  for (Slot& s : slots_)
+    if (s.live) storage_of(s.tensor)->release();
+}
+
+double Env::insert(const TensorRef& t) {
+  uint32_t index;
+  if (free_.empty()) {
+    index = static_cast<uint32_t>(slots_.size());
+    slots_.push_back(Slot{TensorRef{}, 0, false});
+  } else {
+    index = free_.back();
+    free_.pop_back();
+  }
+  Slot& s = slots_[index];
+  s.generation = (s.generation + 1) & 0xFFFFF;  // 20 bits + 32 bits of slot stay an exact double
+  if (s.generation == 0) s.generation = 1;
+  s.tensor = t;
+  s.live = true;
+  live_++;
+  Storage* storage = storage_of(t);
+  if (storage->handles.fetch_add(1) == 0) bytes_ += storage->bytes;
+  return static_cast<double>(s.generation) * 4294967296.0 + index;
+}
+
+const TensorRef* Env::lookup(double handle) const {
+  if (!(handle >= 4294967296.0) || !(handle < 9007199254740992.0)) return nullptr;
+  const uint64_t bits = static_cast<uint64_t>(handle);
+  const uint32_t index = static_cast<uint32_t>(bits);
+  if (index >= slots_.size()) return nullptr;
+  const Slot& s = slots_[index];
+  return s.live && s.generation == static_cast<uint32_t>(bits >> 32) ? &s.tensor : nullptr;
+}
+
+bool Env::release(double handle) {
+  if (!lookup(handle)) return false;
+  const uint32_t index = static_cast<uint32_t>(static_cast<uint64_t>(handle));
+  Slot& s = slots_[index];
+  s.live = false;
+  live_--;
+  Storage* storage = storage_of(s.tensor);
+  if (storage->handles.fetch_sub(1) == 1) bytes_ -= storage->bytes;
+  storage->release();
+  free_.push_back(index);
+  return true;
+}
+
+void Env::put_result(int index, double handle, const TensorRef& t) {
+  double* o = out_ + index * kOutStride;
+  o[0] = handle;
+  o[1] = static_cast<double>(static_cast<int32_t>(t.dtype));
+  o[2] = t.rank;
+  for (int i = 0; i < t.rank; i++) o[3 + i] = static_cast<double>(t.shape[i]);
+}
+
+void Env::account() {
+  constexpr int64_t kStep = int64_t(4) << 20;
+  const int64_t change = bytes_ - reported_;
+  if (change < kStep && change > -kStep) return;
+  int64_t total = 0;
+  napi_adjust_external_memory(env_, change, &total);
+  reported_ = bytes_;
+}
+
+bool define_function(napi_env env, napi_value object, const char* name, napi_callback callback, void* data) {
+  napi_value f = nullptr;
+  return napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, data, &f) == napi_ok && napi_set_named_property(env, object, name, f) == napi_ok;
+}
+
+bool read_number(napi_env env, napi_value v, double* out) { return napi_get_value_double(env, v, out) == napi_ok; }
+
+bool read_int(napi_env env, napi_value v, int64_t* out) {
+  double d;
+  if (!read_number(env, v, &d)) return false;
+  if (!(d >= -9007199254740992.0 && d <= 9007199254740992.0) || d != std::floor(d)) return false;
+  *out = static_cast<int64_t>(d);
+  return true;
+}
+
+Status read_int_list(napi_env env, napi_value v, const char* where, IntList* out) {
+  uint32_t n = 0;
+  bool is_array = false;
+  if (napi_is_array(env, v, &is_array) != napi_ok || !is_array || napi_get_array_length(env, v, &n) != napi_ok)
+    return tersor::fail(Code::option, "%s must be a list of integers", where);
+  if (n > static_cast<uint32_t>(kMaxRank)) return tersor::fail(Code::shape, "%s has %u entries, at most %d are allowed", where, n, kMaxRank);
+  out->n = static_cast<int32_t>(n);
+  for (uint32_t i = 0; i < n; i++) {
+    napi_value item;
+    if (napi_get_element(env, v, i, &item) != napi_ok || !read_int(env, item, &out->v[i]))
+      return tersor::fail(Code::option, "%s[%u] must be an integer within +-2^53", where, i);
+  }
+  return {};
+}
+
+napi_value make_number(napi_env env, double v) {
+  napi_value r = nullptr;
+  napi_create_double(env, v, &r);
+  return r;
+}
+
+napi_value make_string(napi_env env, const char* text) {
+  napi_value r = nullptr;
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &r);
+  return r;
+}
+
+}  // namespace bindings
+}  // namespace tersor

@@ -1,0 +1,112 @@
+// State of one JavaScript environment (main thread, worker): its handle table, its pending asynchronous calls, its last error.
+// A handle is a JavaScript number: generation * 2^32 + slot. Use after release, or in another environment, is detected.
+#pragma once
+#include <napi.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "tensor/storage.h"
+
+namespace tersor {
+namespace bindings {
+
+// The way back from job threads to the JavaScript thread. Job threads may outlive the environment, so they hold this by shared_ptr and
+// ask under the lock whether the function still lives (Node frees it during teardown whatever threads still hold it).
+struct Completion {
+  std::mutex mutex;
+  napi_threadsafe_function function = nullptr;  // null: the environment is closing
+  bool post(void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return function && napi_call_threadsafe_function(function, data, napi_tsfn_nonblocking) == napi_ok;
+  }
+  void close() {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (function) napi_release_threadsafe_function(function, napi_tsfn_abort);
+    function = nullptr;
+  }
+};
+
+class Env {
+ public:
+  explicit Env(napi_env env);
+  ~Env();
+  Env(const Env&) = delete;
+  Env& operator=(const Env&) = delete;
+
+  // Takes over one reference of t.owner.
+  double insert(const TensorRef& t);
+  const TensorRef* lookup(double handle) const;
+  bool release(double handle);
+  int64_t live_handles() const { return live_; }
+  int64_t live_bytes() const { return bytes_; }
+
+  // Results of a call, for JavaScript: [handle, dtype, rank, dims 0..7] per result.
+  static constexpr int kOutStride = 3 + kMaxRank;
+  static constexpr int kMaxResults = 4;
+  double* out() { return out_; }
+  void put_result(int index, double handle, const TensorRef& t);
+
+  int fail(const Status& s) {
+    error_ = s;
+    return -1;
+  }
+  Status error_;
+  napi_env env_;
+  napi_ref out_ref_ = nullptr;
+  double* out_ = nullptr;
+  std::shared_ptr<Completion> done_ = std::make_shared<Completion>();
+  int pending_ = 0;
+  uint32_t next_ticket_ = 1;
+  std::unordered_map<uint32_t, std::shared_ptr<std::atomic<bool>>> cancels_;
+
+  void account();  // tells V8 about native memory, in steps, so that its garbage collector runs in time
+
+ private:
+  struct Slot {
+    TensorRef tensor;
+    uint32_t generation;
+    bool live;
+  };
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+  int64_t live_ = 0;
+  int64_t bytes_ = 0;
+  int64_t reported_ = 0;
+};
+
+// Defines a function property whose callback gets `data`. Returns false when the environment is closing.
+bool define_function(napi_env env, napi_value object, const char* name, napi_callback callback, void* data);
+
+// Handles, memory and data transfer; op calls; information. Each adds its functions to `exports`.
+void register_tensor_functions(napi_env env, napi_value exports, Env* state);
+void register_call_functions(napi_env env, napi_value exports, Env* state);
+void register_info_functions(napi_env env, napi_value exports, Env* state);
+
+// Small readers. They use napi's own information only (no JavaScript runs) and return false on a wrong type.
+bool read_number(napi_env env, napi_value v, double* out);
+bool read_int(napi_env env, napi_value v, int64_t* out);  // exact integer, |v| <= 2^53
+Status read_int_list(napi_env env, napi_value v, const char* where, IntList* out);
+napi_value make_number(napi_env env, double v);
+napi_value make_string(napi_env env, const char* text);
+
+// Runs f, and turns any C++ exception into a failed call: nothing leaves a callback.
+template <class F> napi_value guarded(napi_env env, F&& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    napi_throw_error(env, "ERR_MEMORY_BUDGET", "native allocation failed");
+  } catch (const std::exception& e) {
+    napi_throw_error(env, "ERR_INTERNAL", e.what());
+  } catch (...) {
+    napi_throw_error(env, "ERR_INTERNAL", "unknown exception in the addon");
+  }
+  return nullptr;
+}
+
+}  // namespace bindings
+}  // namespace tersor

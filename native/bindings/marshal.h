@@ -1,0 +1,147 @@
+// Reads the arguments of an op from JavaScript into its argument struct (a visitor of ops/args.h).
+#pragma once
+#include "bindings/env.h"
+#include "ops/args.h"
+
+namespace tersor {
+namespace bindings {
+
+class ArgReader {
+ public:
+  ArgReader(Env* env, const char* op, napi_value* argv, size_t argc) : env_(env), op_(op), argv_(argv), argc_(argc) {}
+
+  Status tensor(const char* name, TensorRef& t) {
+    napi_value v = nullptr;
+    TERSOR_TRY(next(name, &v));
+    double handle;
+    if (!read_number(env_->env_, v, &handle)) return fail(Code::option, "%s: %s must be a tensor", op_, name);
+    const TensorRef* found = env_->lookup(handle);
+    if (!found) return fail(Code::disposed, "%s: %s was disposed or belongs to another thread", op_, name);
+    t = *found;
+    return {};
+  }
+  Status optional(const char* name, TensorRef& t) {
+    napi_valuetype type = napi_undefined;
+    if (at_ < argc_) napi_typeof(env_->env_, argv_[at_], &type);
+    if (type == napi_null || type == napi_undefined) {
+      at_++;
+      t = TensorRef{};
+      return {};
+    }
+    return tensor(name, t);
+  }
+  Status mutated(const char* name, TensorRef& t) {
+    TERSOR_TRY(tensor(name, t));
+    if (storage_of(t)->readers.load() > 0) return fail(Code::busy, "%s: %s is being read by an asynchronous call", op_, name);
+    if (!t.contiguous()) return fail(Code::shape, "%s: %s is changed in place and must be contiguous, got a strided view", op_, name);
+    return {};
+  }
+  Status result(const char*, TensorRef& t) {
+    t = TensorRef{};
+    return {};
+  }
+  Status integer(const char* name, int64_t& out) {
+    napi_value v = nullptr;
+    TERSOR_TRY(next(name, &v));
+    if (!read_int(env_->env_, v, &out)) return fail(Code::option, "%s: %s must be an integer within +-2^53", op_, name);
+    return {};
+  }
+  Status real(const char* name, double& out) {
+    napi_value v = nullptr;
+    TERSOR_TRY(next(name, &v));
+    if (!read_number(env_->env_, v, &out)) return fail(Code::option, "%s: %s must be a number", op_, name);
+    return {};
+  }
+  Status boolean(const char* name, bool& out) {
+    napi_value v = nullptr;
+    TERSOR_TRY(next(name, &v));
+    if (napi_get_value_bool(env_->env_, v, &out) != napi_ok) return fail(Code::option, "%s: %s must be true or false", op_, name);
+    return {};
+  }
+  Status list(const char* name, IntList& out) {
+    napi_value v = nullptr;
+    TERSOR_TRY(next(name, &v));
+    char where[96];
+    snprintf(where, sizeof where, "%s: %s", op_, name);
+    return read_int_list(env_->env_, v, where, &out);
+  }
+  Status dtype(const char* name, DType& out) {
+    int64_t v;
+    TERSOR_TRY(integer(name, v));
+    if (v < 0 || v >= static_cast<int64_t>(DType::count)) return fail(Code::dtype, "%s: %s is no element type", op_, name);
+    out = static_cast<DType>(v);
+    return {};
+  }
+  template <class Enum> Status enumeration(const char* name, Enum& out) {  // JavaScript's table of names gives the number
+    int64_t v;
+    TERSOR_TRY(integer(name, v));
+    if (v < 0 || v > 255) return fail(Code::option, "%s: %s is out of range", op_, name);
+    out = static_cast<Enum>(v);
+    return {};
+  }
+
+ private:
+  Status next(const char* name, napi_value* v) {
+    if (at_ >= argc_) return fail(Code::option, "%s: %s is missing", op_, name);
+    *v = argv_[at_++];
+    return {};
+  }
+  Env* env_;
+  const char* op_;
+  napi_value* argv_;
+  size_t argc_;
+  size_t at_ = 0;
+};
+
+// Visitors over an argument struct whose fields are filled.
+struct VisitorBase {
+  Status tensor(const char*, TensorRef&) { return {}; }
+  Status optional(const char*, TensorRef&) { return {}; }
+  Status mutated(const char*, TensorRef&) { return {}; }
+  Status result(const char*, TensorRef&) { return {}; }
+  Status integer(const char*, int64_t&) { return {}; }
+  Status real(const char*, double&) { return {}; }
+  Status boolean(const char*, bool&) { return {}; }
+  Status list(const char*, IntList&) { return {}; }
+  Status dtype(const char*, DType&) { return {}; }
+  template <class Enum> Status enumeration(const char*, Enum&) { return {}; }
+};
+
+// Allocates the results after infer; releases them again if a later one fails.
+struct ResultAllocator : VisitorBase {
+  const char* op;
+  TensorRef* done[Env::kMaxResults];
+  int count = 0;
+  explicit ResultAllocator(const char* op_name) : op(op_name) {}
+  Status result(const char*, TensorRef& t) {
+    TERSOR_TRY(allocate_tensor(op, t));
+    done[count++] = &t;
+    return {};
+  }
+  void undo() {
+    for (int i = 0; i < count; i++) storage_of(*done[i])->release();
+    count = 0;
+  }
+};
+
+// Lists the inputs, to retain them for an asynchronous call and to check aliasing of in-place arguments.
+struct InputLister : VisitorBase {
+  TensorRef* inputs[12];
+  TensorRef* changed[4];
+  int input_count = 0, changed_count = 0;
+  Status tensor(const char*, TensorRef& t) {
+    inputs[input_count++] = &t;
+    return {};
+  }
+  Status optional(const char*, TensorRef& t) {
+    if (t.present()) inputs[input_count++] = &t;
+    return {};
+  }
+  Status mutated(const char*, TensorRef& t) {
+    changed[changed_count++] = &t;
+    return {};
+  }
+};
+
+}  // namespace bindings
+}  // namespace tersor

@@ -1,0 +1,34 @@
+// What this processor can do, detected once per process (cpuid traps in virtual machines: 3.7 us each), and the cap set by TERSOR_ISA.
+#pragma once
+#include <cstdint>
+
+#include "base/status.h"
+
+namespace tersor {
+namespace isa {
+
+// Feature bits; a level includes the bits of the levels below it.
+constexpr uint32_t scalar = 0;
+constexpr uint32_t avx2 = 1u << 0;                       // AVX2 + FMA + F16C
+constexpr uint32_t avxvnni = avx2 | 1u << 1;             // 256-bit VNNI (VEX)
+constexpr uint32_t avx512 = avx2 | 1u << 2;              // F, BW, DQ, VL, CD
+constexpr uint32_t avx512vnni = avx512 | 1u << 3;
+constexpr uint32_t amx_int8 = avx512vnni | 1u << 4;      // tiles + int8, permission granted by the kernel
+constexpr uint32_t neon = 1u << 8;
+
+uint32_t detected();            // what the hardware and the operating system allow
+uint32_t allowed();             // detected() reduced by the cap: what kernels may use
+Status cap_status();            // ERR_ISA when TERSOR_ISA names an unknown or absent level (then nothing but scalar is allowed)
+const char* cap_text();         // value of TERSOR_ISA or ""
+bool level_detected(int index); // by row of isa.def
+bool level_allowed(int index);
+const char* level_name(int index);
+int level_count();
+const char* feature_name(uint32_t features);  // name of the weakest level that has all these bits
+
+#if defined(TERSOR_TESTING)
+void set_cap_for_test(uint32_t features);  // allowed() = detected() & features
+#endif
+
+}  // namespace isa
+}  // namespace tersor

@@ -1,0 +1,235 @@
+#include "cpu/threads.h"
+
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#include <unistd.h>
+#endif
+
+namespace tersor {
+namespace {
+
+// A parallel_for in progress. Chunks are handed out by an atomic counter; which thread computes a chunk does not matter.
+struct Region {
+  int64_t n, grain, chunks;
+  RangeBody body;
+  void* context;
+  const Cancel* cancel;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> helpers{0};  // pool threads inside work()
+  std::atomic<bool> aborted{false};
+
+  void work() {
+    for (;;) {
+      const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= chunks) return;
+      if (cancel && cancel->load(std::memory_order_relaxed)) {
+        aborted.store(true);
+        return;
+      }
+      const int64_t begin = i * grain;
+      const int64_t end = begin + grain < n ? begin + grain : n;
+      body(context, begin, end);
+    }
+  }
+};
+
+int available_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  const unsigned n = std::thread::hardware_concurrency();
+  return n ? static_cast<int>(n) : 1;
+}
+
+int default_threads() {
+  if (const char* text = getenv("TERSOR_THREADS")) {
+    char* end = nullptr;
+    const long v = strtol(text, &end, 10);
+    if (end != text && *end == 0 && v >= 1 && v <= 256) return static_cast<int>(v);
+  }
+  return available_cores();
+}
+
+thread_local bool t_inside = false;  // in a chunk: nested regions run serially
+
+class Pool {
+ public:
+  Pool() : limit_(default_threads()) {}
+
+  int limit() const { return limit_.load(); }
+  void set_limit(int n) { limit_.store(n); }
+
+  // Offers the region to up to `wanted` pool threads, works on it in this thread, returns when nobody is left inside.
+  void run(Region& region, int wanted) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      while (static_cast<int>(started_) < wanted && start_worker()) started_++;
+      for (int i = 0; i < wanted; i++) offers_.push_back(&region);
+    }
+    if (wanted == 1) ready_.notify_one();
+    else ready_.notify_all();
+    t_inside = true;
+    region.work();
+    t_inside = false;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      for (auto it = offers_.begin(); it != offers_.end();) it = *it == &region ? offers_.erase(it) : it + 1;
+    }
+    // Helpers that took an offer finish their chunk; spin briefly (chunks are short), then wait.
+    for (int spin = 0; region.helpers.load(std::memory_order_acquire) != 0 && spin < 4000; spin++) pause();
+    if (region.helpers.load(std::memory_order_acquire) != 0) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      done_.wait(lock, [&] { return region.helpers.load() == 0; });
+    }
+    // The last helper signals under the lock: take it once so that the region is not destroyed under its feet.
+    std::lock_guard<std::mutex> lock(mutex_);
+  }
+
+  bool submit(Job* job) {
+    std::lock_guard<std::mutex> lock(job_mutex_);
+    if (job_threads_ < kJobThreads) {
+      try {
+        std::thread([this] { job_loop(); }).detach();
+        job_threads_++;
+      } catch (const std::system_error&) {
+        if (job_threads_ == 0) return false;
+      }
+    }
+    jobs_.push_back(job);
+    job_ready_.notify_one();
+    return true;
+  }
+
+ private:
+  static constexpr int kJobThreads = 2;
+
+  static void pause() {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+    __asm__ volatile("yield");
+#endif
+  }
+
+  bool start_worker() {
+    try {
+      std::thread([this] { worker_loop(); }).detach();
+      return true;
+    } catch (const std::system_error&) {
+      return false;  // no more threads to be had: the caller does the work alone
+    }
+  }
+
+  void worker_loop() {
+    t_inside = true;
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      if (offers_.empty()) {
+        // Spin before sleeping: the next region of a training step usually comes within microseconds.
+        lock.unlock();
+        for (int spin = 0; spin < 2000 && !offered(); spin++) pause();
+        lock.lock();
+        ready_.wait(lock, [&] { return !offers_.empty(); });
+      }
+      Region* region = offers_.front();
+      offers_.pop_front();
+      region->helpers.fetch_add(1);
+      lock.unlock();
+      region->work();
+      lock.lock();
+      if (region->helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_all();
+    }
+  }
+
+  bool offered() {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    return lock.owns_lock() && !offers_.empty();
+  }
+
+  void job_loop() {
+    for (;;) {
+      Job* job;
+      {
+        std::unique_lock<std::mutex> lock(job_mutex_);
+        job_ready_.wait(lock, [&] { return !jobs_.empty(); });
+        job = jobs_.front();
+        jobs_.pop_front();
+      }
+      job->run();
+      delete job;
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable ready_, done_;
+  std::deque<Region*> offers_;
+  int started_ = 0;
+  std::atomic<int> limit_;
+  std::mutex job_mutex_;
+  std::condition_variable job_ready_;
+  std::deque<Job*> jobs_;
+  int job_threads_ = 0;
+};
+
+// Leaked on purpose: its threads run until the process ends. After fork() the child has no threads, so it gets a pool of its own.
+Pool& pool() {
+  static std::mutex guard;
+  static Pool* instance = nullptr;
+#if defined(__linux__)
+  static pid_t owner = 0;
+  const pid_t now = getpid();
+#else
+  static int owner = 0;
+  const int now = 1;
+#endif
+  std::lock_guard<std::mutex> lock(guard);
+  if (!instance || owner != now) {
+    instance = new Pool();
+    owner = now;
+  }
+  return *instance;
+}
+
+}  // namespace
+
+Status parallel_for_raw(int64_t n, int64_t grain, RangeBody body, void* context, const Cancel* cancel) {
+  if (n <= 0) return {};
+  if (grain < 1) grain = 1;
+  Region region;
+  region.n = n;
+  region.grain = grain;
+  region.chunks = (n + grain - 1) / grain;
+  region.body = body;
+  region.context = context;
+  region.cancel = cancel;
+  if (t_inside || region.chunks == 1) {
+    region.work();
+  } else {
+    Pool& p = pool();
+    const int64_t threads = p.limit() < region.chunks ? p.limit() : region.chunks;
+    if (threads <= 1) region.work();
+    else p.run(region, static_cast<int>(threads) - 1);
+  }
+  if (region.aborted.load()) return fail(Code::aborted, "cancelled");
+  return {};
+}
+
+int thread_count() { return pool().limit(); }
+
+Status set_thread_count(int n) {
+  if (n < 1 || n > 256) return fail(Code::option, "threads must be in [1, 256], got %d", n);
+  pool().set_limit(n);
+  return {};
+}
+
+bool submit_job(Job* job) { return pool().submit(job); }
+
+}  // namespace tersor

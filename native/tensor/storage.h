@@ -1,0 +1,33 @@
+// Ref-counted memory of tensors. A TensorRef's `owner` is its Storage. Views share one Storage.
+#pragma once
+#include <atomic>
+
+#include "base/alloc.h"
+#include "base/tensor_ref.h"
+
+namespace tersor {
+
+struct Storage {
+  void* data;
+  int64_t bytes;
+  std::atomic<int> refs;
+  std::atomic<int> readers;  // asynchronous calls in flight that read it: in-place ops answer ERR_BUSY meanwhile
+  std::atomic<int> handles;  // JavaScript handles that point here (for the host's memory accounting)
+
+  static Status create(const char* where, int64_t bytes, Storage** out);
+  void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
+  void release();
+};
+
+inline Storage* storage_of(const TensorRef& t) { return static_cast<Storage*>(t.owner); }
+
+// Allocates the memory of a result whose shape and dtype are set. The content is not initialised.
+Status allocate_tensor(const char* where, TensorRef& t);
+
+// True when the two tensors may touch a common byte.
+bool may_overlap(const TensorRef& a, const TensorRef& b);
+
+// A view must stay inside its storage: checks shape, strides (>= 0) and offset (elements), then sets `out` (owner not retained).
+Status make_view(const TensorRef& base, const int64_t* shape, const int64_t* stride, int rank, int64_t offset, TensorRef* out);
+
+}  // namespace tersor

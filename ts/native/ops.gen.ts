@@ -1,0 +1,186 @@
+// Generated from native/ops/ops.def by tools/gen.ts. Do not edit.
+import type { DType } from '../base/dtypes.gen.js'
+
+export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid'
+
+export const enumValues: Readonly<Record<string, readonly string[]>> = {
+  activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid'],
+}
+
+/** Argument and result types of every native op; T is the tensor type. */
+export interface OpTable<T> {
+  neg: { args: [x: T]; result: T; tensors: 'x' }
+  abs: { args: [x: T]; result: T; tensors: 'x' }
+  sign: { args: [x: T]; result: T; tensors: 'x' }
+  step: { args: [x: T]; result: T; tensors: 'x' }
+  exp: { args: [x: T]; result: T; tensors: 'x' }
+  log: { args: [x: T]; result: T; tensors: 'x' }
+  sqrt: { args: [x: T]; result: T; tensors: 'x' }
+  reciprocal: { args: [x: T]; result: T; tensors: 'x' }
+  sin: { args: [x: T]; result: T; tensors: 'x' }
+  cos: { args: [x: T]; result: T; tensors: 'x' }
+  tanh: { args: [x: T]; result: T; tensors: 'x' }
+  sigmoid: { args: [x: T]; result: T; tensors: 'x' }
+  relu: { args: [x: T]; result: T; tensors: 'x' }
+  erf: { args: [x: T]; result: T; tensors: 'x' }
+  gelu: { args: [x: T]; result: T; tensors: 'x' }
+  round: { args: [x: T]; result: T; tensors: 'x' }
+  clip: { args: [x: T, lo: number, hi: number]; result: T; tensors: 'x' }
+  add: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  sub: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  mul: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  div: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  maximum: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  minimum: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  greater: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  equal: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  scale_shift: { args: [x: T, scale: number, shift: number]; result: T; tensors: 'x' }
+  copy: { args: [x: T]; result: T; tensors: 'x' }
+  cast: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
+  concat2: { args: [a: T, b: T, axis: number]; result: T; tensors: 'a' | 'b' }
+  pad_slice: { args: [x: T, shape: readonly number[], start: readonly number[]]; result: T; tensors: 'x' }
+  one_hot: { args: [labels: T, classes: number]; result: T; tensors: 'labels' }
+  assign: { args: [x: T, value: T]; result: void; tensors: 'value' }
+  sum: { args: [x: T, axes: readonly number[], keepDims: boolean]; result: T; tensors: 'x' }
+  amax: { args: [x: T, axes: readonly number[], keepDims: boolean]; result: T; tensors: 'x' }
+  amin: { args: [x: T, axes: readonly number[], keepDims: boolean]; result: T; tensors: 'x' }
+  argmax: { args: [x: T]; result: T; tensors: 'x' }
+  count_nonfinite: { args: [x: T]; result: T; tensors: 'x' }
+  count_nonzero: { args: [x: T]; result: T; tensors: 'x' }
+  matmul: { args: [a: T, b: T, transposeA: boolean, transposeB: boolean]; result: T; tensors: 'a' | 'b' }
+  linear: { args: [x: T, w: T, bias: T | null]; result: T; tensors: 'x' | 'w' | 'bias' }
+  conv2d: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'w' | 'bias' }
+  conv2d_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'dy' | 'w' }
+  conv2d_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'dy' }
+  max_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[]]; result: [y: T, index: T]; tensors: 'x' }
+  max_unpool2d: { args: [dy: T, index: T, inputShape: readonly number[]]; result: T; tensors: 'dy' | 'index' }
+  pool_select2d: { args: [x: T, index: T]; result: T; tensors: 'x' | 'index' }
+  avg_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[]]; result: T; tensors: 'x' }
+  avg_pool2d_grad: { args: [dy: T, inputShape: readonly number[], kernel: readonly number[], stride: readonly number[]]; result: T; tensors: 'dy' }
+  softmax: { args: [x: T]; result: T; tensors: 'x' }
+  log_softmax: { args: [x: T]; result: T; tensors: 'x' }
+  layer_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, rstd: T]; tensors: 'x' | 'gamma' | 'beta' }
+  layer_norm_grad: { args: [x: T, gamma: T | null, mean: T, rstd: T, dy: T]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'rstd' | 'dy' }
+  cross_entropy: { args: [logits: T, labels: T]; result: T; tensors: 'logits' | 'labels' }
+  gather: { args: [table: T, index: T]; result: T; tensors: 'table' | 'index' }
+  scatter_add: { args: [dy: T, index: T, rows: number]; result: T; tensors: 'dy' | 'index' }
+  random_uniform: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
+  random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
+  sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
+  adamw_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number]; result: void; tensors: 'g' | 'mask' }
+  topk_mask: { args: [scores: T, k: number]; result: T; tensors: 'scores' }
+  mask_count: { args: [mask: T, size: number]; result: T; tensors: 'mask' }
+  mask_unpack: { args: [mask: T, shape: readonly number[]]; result: T; tensors: 'mask' }
+  mask_pack: { args: [x: T]; result: T; tensors: 'x' }
+  mask_apply: { args: [x: T, mask: T]; result: T; tensors: 'x' | 'mask' }
+  range_rows: { args: [x: T, groups: number]; result: [lo: T, hi: T]; tensors: 'x' }
+  quantize_rows: { args: [x: T, scale: T, zero: T | null, qmin: number, qmax: number]; result: T; tensors: 'x' | 'scale' | 'zero' }
+  dequantize_rows: { args: [q: T, scale: T, zero: T | null]; result: T; tensors: 'q' | 'scale' | 'zero' }
+  pack_bits: { args: [q: T, bits: number]; result: T; tensors: 'q' }
+  unpack_bits: { args: [packed: T, bits: number, size: number]; result: T; tensors: 'packed' }
+  histogram: { args: [x: T, lo: number, hi: number, bins: number]; result: T; tensors: 'x' }
+  qgemm_pack: { args: [w: T]; result: T; tensors: 'w' }
+  qgemm_s32: { args: [x: T, w: T, xZero: number]; result: T; tensors: 'x' | 'w' }
+  qlinear: { args: [x: T, packed: T, wScale: T, bias: T | null, out: number, xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
+  qconv2d: { args: [x: T, packed: T, wScale: T, bias: T | null, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
+  csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
+  csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
+  csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
+  sparse_encode: { args: [q: T]; result: T; tensors: 'q' }
+  sparse_decode: { args: [code: T, shape: readonly number[]]; result: T; tensors: 'code' }
+}
+
+export type OpName = keyof OpTable<unknown>
+export type OpParam = readonly [kind: string, name: string, enumName?: string]
+export interface OpRow {
+  readonly name: OpName
+  readonly params: readonly OpParam[]
+  readonly results: number
+  readonly schema: string
+}
+
+/** In the order of native/ops/ops.def: the index is the op's number at the seam. */
+export const opRows: readonly OpRow[] = [
+  { name: 'neg', params: [['T', 'x']], results: 1, schema: 'neg(T:x,R:y)' },
+  { name: 'abs', params: [['T', 'x']], results: 1, schema: 'abs(T:x,R:y)' },
+  { name: 'sign', params: [['T', 'x']], results: 1, schema: 'sign(T:x,R:y)' },
+  { name: 'step', params: [['T', 'x']], results: 1, schema: 'step(T:x,R:y)' },
+  { name: 'exp', params: [['T', 'x']], results: 1, schema: 'exp(T:x,R:y)' },
+  { name: 'log', params: [['T', 'x']], results: 1, schema: 'log(T:x,R:y)' },
+  { name: 'sqrt', params: [['T', 'x']], results: 1, schema: 'sqrt(T:x,R:y)' },
+  { name: 'reciprocal', params: [['T', 'x']], results: 1, schema: 'reciprocal(T:x,R:y)' },
+  { name: 'sin', params: [['T', 'x']], results: 1, schema: 'sin(T:x,R:y)' },
+  { name: 'cos', params: [['T', 'x']], results: 1, schema: 'cos(T:x,R:y)' },
+  { name: 'tanh', params: [['T', 'x']], results: 1, schema: 'tanh(T:x,R:y)' },
+  { name: 'sigmoid', params: [['T', 'x']], results: 1, schema: 'sigmoid(T:x,R:y)' },
+  { name: 'relu', params: [['T', 'x']], results: 1, schema: 'relu(T:x,R:y)' },
+  { name: 'erf', params: [['T', 'x']], results: 1, schema: 'erf(T:x,R:y)' },
+  { name: 'gelu', params: [['T', 'x']], results: 1, schema: 'gelu(T:x,R:y)' },
+  { name: 'round', params: [['T', 'x']], results: 1, schema: 'round(T:x,R:y)' },
+  { name: 'clip', params: [['T', 'x'], ['F', 'lo'], ['F', 'hi']], results: 1, schema: 'clip(T:x,F:lo,F:hi,R:y)' },
+  { name: 'add', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'add(T:a,T:b,R:y)' },
+  { name: 'sub', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'sub(T:a,T:b,R:y)' },
+  { name: 'mul', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'mul(T:a,T:b,R:y)' },
+  { name: 'div', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'div(T:a,T:b,R:y)' },
+  { name: 'maximum', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'maximum(T:a,T:b,R:y)' },
+  { name: 'minimum', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'minimum(T:a,T:b,R:y)' },
+  { name: 'greater', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'greater(T:a,T:b,R:y)' },
+  { name: 'equal', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'equal(T:a,T:b,R:y)' },
+  { name: 'scale_shift', params: [['T', 'x'], ['F', 'scale'], ['F', 'shift']], results: 1, schema: 'scale_shift(T:x,F:scale,F:shift,R:y)' },
+  { name: 'copy', params: [['T', 'x']], results: 1, schema: 'copy(T:x,R:y)' },
+  { name: 'cast', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'cast(T:x,D:dtype,R:y)' },
+  { name: 'concat2', params: [['T', 'a'], ['T', 'b'], ['I', 'axis']], results: 1, schema: 'concat2(T:a,T:b,I:axis,R:y)' },
+  { name: 'pad_slice', params: [['T', 'x'], ['L', 'shape'], ['L', 'start']], results: 1, schema: 'pad_slice(T:x,L:shape,L:start,R:y)' },
+  { name: 'one_hot', params: [['T', 'labels'], ['I', 'classes']], results: 1, schema: 'one_hot(T:labels,I:classes,R:y)' },
+  { name: 'assign', params: [['M', 'x'], ['T', 'value']], results: 0, schema: 'assign(M:x,T:value)' },
+  { name: 'sum', params: [['T', 'x'], ['L', 'axes'], ['B', 'keepDims']], results: 1, schema: 'sum(T:x,L:axes,B:keep_dims,R:y)' },
+  { name: 'amax', params: [['T', 'x'], ['L', 'axes'], ['B', 'keepDims']], results: 1, schema: 'amax(T:x,L:axes,B:keep_dims,R:y)' },
+  { name: 'amin', params: [['T', 'x'], ['L', 'axes'], ['B', 'keepDims']], results: 1, schema: 'amin(T:x,L:axes,B:keep_dims,R:y)' },
+  { name: 'argmax', params: [['T', 'x']], results: 1, schema: 'argmax(T:x,R:y)' },
+  { name: 'count_nonfinite', params: [['T', 'x']], results: 1, schema: 'count_nonfinite(T:x,R:count)' },
+  { name: 'count_nonzero', params: [['T', 'x']], results: 1, schema: 'count_nonzero(T:x,R:count)' },
+  { name: 'matmul', params: [['T', 'a'], ['T', 'b'], ['B', 'transposeA'], ['B', 'transposeB']], results: 1, schema: 'matmul(T:a,T:b,B:transpose_a,B:transpose_b,R:y)' },
+  { name: 'linear', params: [['T', 'x'], ['T', 'w'], ['O', 'bias']], results: 1, schema: 'linear(T:x,T:w,O:bias,R:y)' },
+  { name: 'conv2d', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d(T:x,T:w,O:bias,L:stride,L:padding,R:y)' },
+  { name: 'conv2d_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,R:dx)' },
+  { name: 'conv2d_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,R:dw)' },
+  { name: 'max_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride']], results: 2, schema: 'max_pool2d(T:x,L:kernel,L:stride,R:y,R:index)' },
+  { name: 'max_unpool2d', params: [['T', 'dy'], ['T', 'index'], ['L', 'inputShape']], results: 1, schema: 'max_unpool2d(T:dy,T:index,L:input_shape,R:dx)' },
+  { name: 'pool_select2d', params: [['T', 'x'], ['T', 'index']], results: 1, schema: 'pool_select2d(T:x,T:index,R:y)' },
+  { name: 'avg_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride']], results: 1, schema: 'avg_pool2d(T:x,L:kernel,L:stride,R:y)' },
+  { name: 'avg_pool2d_grad', params: [['T', 'dy'], ['L', 'inputShape'], ['L', 'kernel'], ['L', 'stride']], results: 1, schema: 'avg_pool2d_grad(T:dy,L:input_shape,L:kernel,L:stride,R:dx)' },
+  { name: 'softmax', params: [['T', 'x']], results: 1, schema: 'softmax(T:x,R:y)' },
+  { name: 'log_softmax', params: [['T', 'x']], results: 1, schema: 'log_softmax(T:x,R:y)' },
+  { name: 'layer_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'layer_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:rstd)' },
+  { name: 'layer_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'rstd'], ['T', 'dy']], results: 3, schema: 'layer_norm_grad(T:x,O:gamma,T:mean,T:rstd,T:dy,R:dx,R:dgamma,R:dbeta)' },
+  { name: 'cross_entropy', params: [['T', 'logits'], ['T', 'labels']], results: 1, schema: 'cross_entropy(T:logits,T:labels,R:loss)' },
+  { name: 'gather', params: [['T', 'table'], ['T', 'index']], results: 1, schema: 'gather(T:table,T:index,R:y)' },
+  { name: 'scatter_add', params: [['T', 'dy'], ['T', 'index'], ['I', 'rows']], results: 1, schema: 'scatter_add(T:dy,T:index,I:rows,R:dtable)' },
+  { name: 'random_uniform', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_uniform(L:shape,I:seed,I:stream,R:y)' },
+  { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
+  { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
+  { name: 'adamw_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['I', 'step']], results: 0, schema: 'adamw_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,I:step)' },
+  { name: 'topk_mask', params: [['T', 'scores'], ['I', 'k']], results: 1, schema: 'topk_mask(T:scores,I:k,R:mask)' },
+  { name: 'mask_count', params: [['T', 'mask'], ['I', 'size']], results: 1, schema: 'mask_count(T:mask,I:size,R:count)' },
+  { name: 'mask_unpack', params: [['T', 'mask'], ['L', 'shape']], results: 1, schema: 'mask_unpack(T:mask,L:shape,R:y)' },
+  { name: 'mask_pack', params: [['T', 'x']], results: 1, schema: 'mask_pack(T:x,R:mask)' },
+  { name: 'mask_apply', params: [['T', 'x'], ['T', 'mask']], results: 1, schema: 'mask_apply(T:x,T:mask,R:y)' },
+  { name: 'range_rows', params: [['T', 'x'], ['I', 'groups']], results: 2, schema: 'range_rows(T:x,I:groups,R:lo,R:hi)' },
+  { name: 'quantize_rows', params: [['T', 'x'], ['T', 'scale'], ['O', 'zero'], ['I', 'qmin'], ['I', 'qmax']], results: 1, schema: 'quantize_rows(T:x,T:scale,O:zero,I:qmin,I:qmax,R:q)' },
+  { name: 'dequantize_rows', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero']], results: 1, schema: 'dequantize_rows(T:q,T:scale,O:zero,R:x)' },
+  { name: 'pack_bits', params: [['T', 'q'], ['I', 'bits']], results: 1, schema: 'pack_bits(T:q,I:bits,R:packed)' },
+  { name: 'unpack_bits', params: [['T', 'packed'], ['I', 'bits'], ['I', 'size']], results: 1, schema: 'unpack_bits(T:packed,I:bits,I:size,R:q)' },
+  { name: 'histogram', params: [['T', 'x'], ['F', 'lo'], ['F', 'hi'], ['I', 'bins']], results: 1, schema: 'histogram(T:x,F:lo,F:hi,I:bins,R:counts)' },
+  { name: 'qgemm_pack', params: [['T', 'w']], results: 1, schema: 'qgemm_pack(T:w,R:packed)' },
+  { name: 'qgemm_s32', params: [['T', 'x'], ['T', 'w'], ['I', 'xZero']], results: 1, schema: 'qgemm_s32(T:x,T:w,I:x_zero,R:y)' },
+  { name: 'qlinear', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['I', 'out'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qlinear(T:x,T:packed,T:w_scale,O:bias,I:out,F:x_scale,I:x_zero,E:activation:act,R:y)' },
+  { name: 'qconv2d', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qconv2d(T:x,T:packed,T:w_scale,O:bias,L:weight_shape,L:stride,L:padding,F:x_scale,I:x_zero,E:activation:act,R:y)' },
+  { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
+  { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
+  { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,R:y)' },
+  { name: 'sparse_encode', params: [['T', 'q']], results: 1, schema: 'sparse_encode(T:q,R:code)' },
+  { name: 'sparse_decode', params: [['T', 'code'], ['L', 'shape']], results: 1, schema: 'sparse_decode(T:code,L:shape,R:q)' },
+]
+
+/** The addon reports the same hash; the loader refuses an addon that does not. */
+export const schemaHash = 'cdc135cb95793ae7'
