@@ -58,7 +58,7 @@ export function tersorError(code: ErrorCode, message: string, options: ErrorOpti
 
 /** True for errors of this or another copy of the package. */
 export function isTersorError(error: unknown): error is TersorError {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string' && (error as { code: string }).code in errorClassByCode
+  return error instanceof Error && Object.hasOwn(errorClassByCode, String((error as { code?: unknown }).code))
 }
 
 /** Wraps a file system error as `ERR_IO`; `committed: false` promises that the destination is as it was. */

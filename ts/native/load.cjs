@@ -58,7 +58,7 @@ function advice(error) {
   return 'The binary was found but could not be loaded: it may be truncated, or need a newer C++ library than this machine has.'
 }
 
-function load() {
+exports.loadAddon = function loadAddon() {
   const own = process.env.TERSOR_ADDON_PATH
   try {
     if (own) return { native: require(path.resolve(own)), addonPath: path.resolve(own) }
@@ -82,7 +82,3 @@ function load() {
     throw error
   }
 }
-
-const loaded = load()
-exports.native = loaded.native
-exports.addonPath = loaded.addonPath

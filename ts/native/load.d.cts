@@ -1,6 +1,4 @@
 import type { NativeAddon } from './addon.js' with { 'resolution-mode': 'import' }
 
-/** The loaded addon. Importing this file loads it; a failed load throws an Error with code ERR_NATIVE. */
-export const native: NativeAddon
-/** The file it came from. */
-export const addonPath: string
+/** Loads the addon (Node caches it) and says which file it came from. Throws an Error with code ERR_NATIVE. */
+export function loadAddon(): { readonly native: NativeAddon; readonly addonPath: string }

@@ -1,0 +1,152 @@
+/**
+ * Reverse-mode differentiation over a tape. `valueAndGrad(fn, params)` runs fn, then walks its calls backwards. Nested inside another
+ * valueAndGrad it records its own backward pass, so second derivatives (Hessian-vector products) need nothing else.
+ */
+import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
+import { sameShape } from '../base/shape.js'
+import { collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
+import { Scope, withScope } from '../tensor/scope.js'
+import { add, sumTo } from './core.js'
+import { Tape, tapeStack, type TapeNode } from './primitive.js'
+
+/** A tensor, or a list or record of tensors. */
+export type TensorTree = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>
+
+export interface ValueAndGrad<P extends TensorTree, Aux> {
+  readonly value: Tensor
+  /** One gradient per parameter, of its shape and dtype, in the structure of `params`. Zero where the value does not depend on it. */
+  readonly grads: P
+  readonly aux: Aux
+}
+
+function leaves(tree: TensorTree): Tensor[] {
+  return tree instanceof Tensor ? [tree] : Array.isArray(tree) ? [...(tree as readonly Tensor[])] : Object.values(tree as Record<string, Tensor>)
+}
+
+function rebuild<P extends TensorTree>(tree: P, list: readonly Tensor[]): P {
+  if (tree instanceof Tensor) return list[0] as unknown as P
+  if (Array.isArray(tree)) return list as unknown as P
+  return Object.fromEntries(Object.keys(tree).map((k, i) => [k, list[i]])) as unknown as P
+}
+
+/**
+ * Value of fn and its gradients with respect to `params`. fn returns a scalar tensor, or `{ value, aux }` where aux is anything to be
+ * kept (its tensors survive). Everything else that fn made is freed, saved tensors as soon as their rule has run.
+ *
+ * @example
+ * const { value, grads } = valueAndGrad(() => sum(mul(w, w), [], false), [w])   // grads[0] = 2 w
+ */
+export function valueAndGrad<P extends TensorTree, Aux = undefined>(
+  fn: () => Tensor | { readonly value: Tensor; readonly aux: Aux },
+  params: P,
+): ValueAndGrad<P, Aux> {
+  const list = leaves(params)
+  const higher = tapeStack.depth > 0
+  const tape = new Tape()
+  for (const p of list) tape.tracked.add(p)
+  // The outer tape still needs what an inner one saved, so only the outermost call owns a scope.
+  const own = new Scope()
+  const body = (): ValueAndGrad<P, Aux> => {
+    tapeStack.push(tape)
+    let out: Tensor | { readonly value: Tensor; readonly aux: Aux }
+    try {
+      out = fn()
+    } finally {
+      tapeStack.pop()
+    }
+    const value = out instanceof Tensor ? out : out.value
+    const aux = (out instanceof Tensor ? undefined : out.aux) as Aux
+    if (!(value instanceof Tensor)) throw new OptionError('ERR_OPTION', 'valueAndGrad: the function must return a tensor or { value, aux }')
+    if (value.size !== 1) throw new ShapeError('ERR_SHAPE', `valueAndGrad: the value must have one element, got ${value}`)
+    const keep = collectDisposables(aux)
+    keep.add(value)
+    for (const p of list) keep.add(p)
+    const found = backward(tape, value, ones(value.shape, value.dtype), list, higher, (t) => !higher && own.has(t) && !keep.has(t))
+    return { value, aux, grads: rebuild(params, found) }
+  }
+  return higher ? body() : withScope(own, body)
+}
+
+/** Gradients only. */
+export function grad<P extends TensorTree>(fn: () => Tensor, params: P): P {
+  const { value, grads } = valueAndGrad(fn, params)
+  if (tapeStack.depth === 0) value.dispose()
+  return grads
+}
+
+/**
+ * Hessian-vector product: the gradient of <gradient of fn, v> (Pearlmutter 1994), exact.
+ *
+ * @example
+ * hvp(() => loss(w), [w], [v])   // [H v]
+ */
+export function hvp(fn: () => Tensor, params: readonly Tensor[], vectors: readonly Tensor[], dot: (a: Tensor, b: Tensor) => Tensor): readonly Tensor[] {
+  const { value, grads } = valueAndGrad(() => {
+    const first = grad(fn, params)
+    return first.map((g, i) => dot(g, vectors[i]!)).reduce((a, b) => add(a, b))
+  }, params)
+  if (tapeStack.depth === 0) value.dispose()
+  return grads
+}
+
+function backward(tape: Tape, value: Tensor, seed: Tensor, params: readonly Tensor[], higher: boolean, mayFree: (t: Tensor) => boolean): Tensor[] {
+  const grads = new Map<Tensor, Tensor>([[value, seed]])
+  // A gradient may serve several tensors (addition passes dy on): it is freed when the last one is done.
+  const uses = new Map<Tensor, number>([[seed, 1]])
+  const use = (g: Tensor): void => void uses.set(g, (uses.get(g) ?? 0) + 1)
+  const drop = (g: Tensor): void => {
+    const left = uses.get(g)! - 1
+    uses.set(g, left)
+    if (left === 0 && !higher && !g.disposed && mayFree(g)) g.dispose()
+  }
+  const isParam = new Set(params)
+  for (let i = tape.nodes.length - 1; i >= 0; i--) {
+    const node = tape.nodes[i]!
+    const y = node.results[0]!
+    const dy = grads.get(y)
+    if (dy) {
+      for (const [x, g] of inputGradients(node, dy, tape, higher)) {
+        const old = grads.get(x)
+        const total = old ? add(old, g) : g
+        use(total)
+        grads.set(x, total)
+        if (old) {
+          use(g)
+          drop(g)
+          drop(old)
+        }
+      }
+      if (!isParam.has(y)) {
+        grads.delete(y)
+        drop(dy)
+      }
+    }
+    // No later rule (they come from earlier calls) can need this call's results.
+    for (const r of node.results) if (!isParam.has(r) && mayFree(r)) r.dispose()
+  }
+  return params.map((p) => {
+    const g = grads.get(p)
+    if (!g) return zeros(p.shape, p.dtype)
+    // Two parameters must not share one gradient tensor: each is disposed on its own.
+    return uses.get(g)! > 1 ? g.alias() : g
+  })
+}
+
+/** Runs the rule for the inputs that the tape tracks: unbroadcasts once and checks shape and dtype of what the rule gave. */
+function inputGradients(node: TapeNode, dy: Tensor, tape: Tape, higher: boolean): [Tensor, Tensor][] {
+  const { primitive, args, results } = node
+  const rules = primitive.grad!({ args, y: results[0]!, results, higher }, dy)
+  const out: [Tensor, Tensor][] = []
+  for (const [name, index] of Object.entries(primitive.inputs)) {
+    const x = args[index] as Tensor | null
+    const rule = rules[name]
+    if (!x || !rule || !tape.tracked.has(x)) continue
+    const compute = (): Tensor => sumTo(rule(), x.shape)
+    // Temporaries of a rule are freed at once unless an outer tape saved them.
+    const g = higher ? compute() : scope(compute)
+    if (!sameShape(g.shape, x.shape)) throw new ShapeError('ERR_SHAPE', `${primitive.name}: its gradient rule gave ${g} for ${name} ${x}`)
+    if (g.dtype !== x.dtype) throw new DTypeError('ERR_DTYPE', `${primitive.name}: its gradient rule gave ${g} for ${name} ${x}`)
+    out.push([x, g])
+  }
+  return out
+}

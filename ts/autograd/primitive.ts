@@ -1,0 +1,139 @@
+/**
+ * Primitives: functions of tensors that the tape knows how to differentiate. `defineOp` makes one from a row of ops.def, `definePrimitive`
+ * from anything else (views). A call is noted on every open tape that tracks one of its inputs; there is no global gradient mode.
+ */
+import type { OpName, OpTable } from '../native/ops.gen.js'
+import { opRows } from '../native/ops.gen.js'
+import { opIndex } from '../native/call.js'
+import { callOp, type Tensor } from '../tensor/index.js'
+
+/** What a gradient rule sees of the call it belongs to. */
+export interface Call<A extends readonly unknown[] = readonly unknown[]> {
+  readonly args: A
+  /** First result: the one that gradients flow through. */
+  readonly y: Tensor
+  readonly results: readonly Tensor[]
+  /** True when another tape records the rule itself (second derivatives): use differentiable ops only, no native backward. */
+  readonly higher: boolean
+}
+
+/** Gradient of the loss with respect to each tensor input, lazily: only those that somebody tracks are computed. null = no gradient. */
+export type Gradients<Names extends string = string> = { readonly [K in Names]: (() => Tensor) | null }
+
+export interface PrimitiveDefinition<A extends readonly unknown[], Names extends string> {
+  readonly name: string
+  /** Position in the arguments of each tensor input, by name. */
+  readonly inputs: { readonly [K in Names]: number }
+  readonly forward: (...args: A) => readonly Tensor[]
+  /** Vector-Jacobian product: from dy, the gradient of y, to the gradients of the inputs. null: the result is a constant (an index, a mask). */
+  readonly grad: ((call: Call<A>, dy: Tensor) => Gradients<Names>) | null
+  /** Multiply-adds count as two. Default: one per element of the result. */
+  readonly flops?: (call: { readonly args: A; readonly results: readonly Tensor[] }) => number
+}
+
+export type AnyPrimitive = PrimitiveDefinition<readonly never[], string>
+
+/** A call that a tape holds. */
+export interface TapeNode {
+  readonly primitive: PrimitiveDefinition<readonly unknown[], string>
+  readonly args: readonly unknown[]
+  readonly results: readonly Tensor[]
+}
+
+/** @internal A tape: what it tracks and the calls that led there, in order. */
+export class Tape {
+  readonly tracked = new Set<Tensor>()
+  readonly nodes: TapeNode[] = []
+}
+
+const tapes: Tape[] = []
+const watchers: ((node: TapeNode) => void)[] = []
+
+/** @internal */
+export const tapeStack: { push(t: Tape): void; pop(): void; readonly depth: number } = {
+  push: (t) => void tapes.push(t),
+  pop: () => void tapes.pop(),
+  get depth() {
+    return tapes.length
+  },
+}
+
+/** Sees every primitive call while fn runs (cost counting, tracing). */
+export function watchCalls<T>(watcher: (node: TapeNode) => void, fn: () => T): T {
+  watchers.push(watcher)
+  try {
+    return fn()
+  } finally {
+    watchers.splice(watchers.indexOf(watcher), 1)
+  }
+}
+
+/** Makes a differentiable function from its forward and its gradient rule. */
+export function definePrimitive<A extends readonly unknown[], Names extends string>(
+  definition: PrimitiveDefinition<A, Names>,
+): (...args: A) => readonly Tensor[] {
+  const inputs = Object.values<number>(definition.inputs)
+  const general = definition as unknown as PrimitiveDefinition<readonly unknown[], string>
+  return (...args) => {
+    const results = definition.forward(...args)
+    if (tapes.length === 0 && watchers.length === 0) return results
+    const node: TapeNode = { primitive: general, args, results }
+    for (const watch of watchers) watch(node)
+    if (definition.grad)
+      for (const tape of tapes)
+        if (inputs.some((i) => tape.tracked.has(args[i] as Tensor))) {
+          tape.tracked.add(results[0]!)
+          tape.nodes.push(node)
+        }
+    return results
+  }
+}
+
+type OpArgs<N extends OpName> = OpTable<Tensor>[N]['args']
+type OpResult<N extends OpName> = OpTable<Tensor>[N]['result']
+type OpTensors<N extends OpName> = OpTable<Tensor>[N]['tensors']
+
+/** Tensors for the laws: random values away from kinks, in the dtype that the law asks for. */
+export interface Sampler {
+  /** Standard normal. */
+  normal(...shape: number[]): Tensor
+  /** In [lo, hi). */
+  uniform(shape: readonly number[], lo: number, hi: number): Tensor
+  /** Magnitudes in [0.1, 1.1) with random signs: no value near 0. */
+  away(...shape: number[]): Tensor
+  /** All values distinct with gaps of at least 0.01, shuffled: for max, top-k and pooling. */
+  distinct(...shape: number[]): Tensor
+  /** Integers in [0, below). */
+  index(shape: readonly number[], below: number): Tensor
+}
+
+export interface OpDefinition<N extends OpName> {
+  readonly grad: ((call: Call<OpArgs<N>>, dy: Tensor) => Gradients<OpTensors<N>>) | null
+  readonly flops?: (call: { readonly args: OpArgs<N>; readonly results: readonly Tensor[] }) => number
+  /** Argument lists on which the laws run (finite differences of first and second order, dtypes, views, sync = async). */
+  readonly samples: (s: Sampler) => readonly OpArgs<N>[]
+}
+
+/** @internal Every defined op, for the laws: an op without samples cannot exist. */
+export const definedOps = new Map<OpName, OpDefinition<OpName>>()
+
+/**
+ * A differentiable function from a row of ops.def. The result is one tensor, or the list of them when the row has several.
+ */
+export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>): (...args: OpArgs<N>) => OpResult<N> {
+  definedOps.set(name, definition as unknown as OpDefinition<OpName>)
+  const row = opRows[opIndex[name]]!
+  const inputs: Record<string, number> = {}
+  row.params.forEach(([kind, param], i) => {
+    if (kind === 'T' || kind === 'O') inputs[param] = i
+  })
+  const run = definePrimitive<OpArgs<N>, OpTensors<N>>({
+    name,
+    inputs: inputs as { [K in OpTensors<N>]: number },
+    forward: (...args) => callOp(name, args),
+    grad: definition.grad,
+    ...(definition.flops ? { flops: definition.flops } : {}),
+  })
+  if (row.results === 1) return (...args) => run(...args)[0] as OpResult<N>
+  return (...args) => run(...args) as unknown as OpResult<N>
+}

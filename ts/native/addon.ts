@@ -1,0 +1,54 @@
+/** What the addon exports (native/bindings/). Functions answer -1 on failure; `lastError()` then says why. */
+
+export interface NativeRow {
+  readonly family: string
+  readonly variant: string
+  readonly function: string
+  /** Weakest ISA level that has what the row needs. */
+  readonly needs: string
+  readonly detected: boolean
+  readonly usable: boolean
+  readonly chosen: boolean
+}
+
+export interface NativeIsa {
+  /** Value of TERSOR_ISA, "" when it is not set. */
+  readonly cap: string
+  /** Why the cap could not be honoured, or "". */
+  readonly error: string
+  readonly levels: readonly { readonly name: string; readonly detected: boolean; readonly allowed: boolean }[]
+}
+
+export interface NativeMemory {
+  readonly bytes: number
+  readonly peakBytes: number
+  readonly blocks: number
+  readonly budgetBytes: number
+  readonly tensors: number
+  readonly tensorBytes: number
+}
+
+export interface NativeAddon {
+  readonly schemaHash: string
+  readonly schemas: readonly string[]
+  /** One function per row of ops.def: arguments in row order, tensors as handles; returns the number of results. */
+  readonly ops: readonly ((...args: unknown[]) => number)[]
+  /** Results of the last call: [handle, dtype index, rank, dims 0..7] each. */
+  readonly out: Float64Array
+  /** Promise of the same numbers, or null (`lastError`). out[0] is the ticket that `cancel` takes. */
+  callAsync(op: number, ...args: unknown[]): Promise<readonly number[]> | null
+  cancel(ticket: number): void
+  create(dtype: number, shape: readonly number[]): number
+  view(handle: number, shape: readonly number[], strides: readonly number[], offset: number): number
+  write(handle: number, array: ArrayBufferView): number
+  read(handle: number, array: ArrayBufferView): number
+  release(handle: number): boolean
+  lastError(): { readonly code: string; readonly message: string }
+  memory(): NativeMemory
+  resetPeak(): void
+  setMemoryBudget(bytes: number): number
+  threads(): number
+  setThreads(n: number): number
+  isa(): NativeIsa
+  kernelRows(): readonly NativeRow[]
+}

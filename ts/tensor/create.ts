@@ -1,0 +1,109 @@
+/** Making tensors from JavaScript data. */
+import { dtypeInfo, type DType, type RawTensor, type TypedArray } from '../base/dtype.js'
+import { checkDType } from '../base/dtype.js'
+import { DTypeError, ShapeError } from '../base/errors.js'
+import { checkShape, sizeOf, type Shape } from '../base/shape.js'
+import { addon, nativeError } from '../native/call.js'
+import { Tensor } from './tensor.js'
+
+export type NestedNumbers = number | readonly NestedNumbers[]
+
+/** Zero-filled tensor. */
+export function zeros(shape: Shape, dtype: DType = 'f32'): Tensor {
+  checkShape('zeros', shape)
+  checkDType('zeros', dtype)
+  const native = addon()
+  if (native.create(dtypeInfo[dtype].index, shape) < 0) throw nativeError(native)
+  return new Tensor(native.out[0]!, dtype, [...shape])
+}
+
+export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+  const t = zeros(shape, dtype)
+  t.write(fill(new dtypeInfo[dtype].array(t.size), value))
+  return t
+}
+
+export function ones(shape: Shape, dtype: DType = 'f32'): Tensor {
+  return full(shape, 1, dtype)
+}
+
+function fill(a: TypedArray, value: number): TypedArray {
+  if (a instanceof BigInt64Array) a.fill(BigInt(value))
+  else a.fill(value)
+  return a
+}
+
+const dtypeOfArray = new Map<unknown, DType>([
+  [Float64Array, 'f64'], [Float32Array, 'f32'], [BigInt64Array, 'i64'], [Int32Array, 'i32'], [Int16Array, 'i16'],
+  [Uint16Array, 'u16'], [Int8Array, 'i8'], [Uint8Array, 'u8'],
+])
+
+function shapeOf(value: NestedNumbers): number[] {
+  const shape: number[] = []
+  for (let v = value; typeof v !== 'number'; v = v[0]!) {
+    shape.push(v.length)
+    if (v.length === 0) break
+  }
+  return shape
+}
+
+function flatten(value: NestedNumbers, shape: Shape, axis: number, out: number[]): void {
+  if (typeof value === 'number') {
+    if (axis !== shape.length) throw new ShapeError('ERR_SHAPE', `tensor: ragged list: a number at depth ${axis}, expected shape [${shape}]`)
+    out.push(value)
+    return
+  }
+  if (axis === shape.length || value.length !== shape[axis])
+    throw new ShapeError('ERR_SHAPE', `tensor: ragged list: length ${value.length} at depth ${axis}, expected shape [${shape}]`)
+  for (const v of value) flatten(v, shape, axis + 1, out)
+}
+
+/**
+ * A tensor from a number, nested lists or a typed array (copied). Lists become f32 unless a dtype is given; a typed array brings its own.
+ *
+ * @example
+ * tensor([[1, 2], [3, 4]])                       // f32[2,2]
+ * tensor(new Int32Array([1, 2, 3, 4]), [2, 2])   // i32[2,2]
+ */
+export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: DType): Tensor {
+  if (ArrayBuffer.isView(data)) {
+    const own = dtypeOfArray.get(data.constructor)
+    if (!own) throw new DTypeError('ERR_DTYPE', `tensor: unsupported array class ${(data as object).constructor.name}`)
+    const type = dtype ?? own
+    if (dtypeInfo[type].array !== data.constructor) throw new DTypeError('ERR_DTYPE', `tensor: ${type} needs ${dtypeInfo[type].array.name}, got ${data.constructor.name}`)
+    const dims = shape ?? [data.length]
+    checkShape('tensor', dims)
+    if (sizeOf(dims) !== data.length) throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the array has ${data.length}`)
+    const t = zeros(dims, type)
+    t.write(data)
+    return t
+  }
+  const inferred = shapeOf(data)
+  const flat: number[] = []
+  flatten(data, inferred, 0, flat)
+  const dims = shape ?? inferred
+  if (sizeOf(dims) !== flat.length) throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the list has ${flat.length}`)
+  const t = zeros(dims, dtype ?? 'f32')
+  const array = new dtypeInfo[t.dtype].array(flat.length)
+  for (let i = 0; i < flat.length; i++) array[i] = array instanceof BigInt64Array ? (BigInt(flat[i]!) as never) : (flat[i]! as never)
+  t.write(array)
+  return t
+}
+
+/** A tensor from the bytes of a file. */
+export function fromRaw(raw: RawTensor): Tensor {
+  const t = zeros(raw.shape, raw.dtype)
+  // Plain copy: the addon reads bytes of any alignment.
+  const native = addon()
+  if (native.write(t.handle, raw.data) < 0) {
+    t.dispose()
+    throw nativeError(native)
+  }
+  return t
+}
+
+/** The bytes of a tensor for a file. */
+export function toRaw(t: Tensor): RawTensor {
+  const array = t.read()
+  return { dtype: t.dtype, shape: t.shape, data: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) }
+}

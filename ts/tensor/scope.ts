@@ -1,0 +1,79 @@
+/**
+ * scope(fn): every tensor made inside is disposed when fn returns, except those in its result (also nested in arrays, maps and plain
+ * objects) and those passed to keep(). Scopes are synchronous; across an await use dispose() or `using`.
+ */
+import { OptionError } from '../base/errors.js'
+
+interface Disposable {
+  dispose(): void
+}
+
+export class Scope {
+  #made = new Set<Disposable>()
+  add(t: Disposable): void {
+    this.#made.add(t)
+  }
+  delete(t: Disposable): void {
+    this.#made.delete(t)
+  }
+  has(t: Disposable): boolean {
+    return this.#made.has(t)
+  }
+  /** Disposes what was made here and is not in `kept`, which moves to `parent`. */
+  close(kept: ReadonlySet<unknown>, parent: Scope | undefined): void {
+    for (const t of this.#made)
+      if (kept.has(t)) parent?.add(t)
+      else t.dispose()
+    this.#made.clear()
+  }
+}
+
+const stack: Scope[] = []
+
+export function currentScope(): Scope | undefined {
+  return stack[stack.length - 1]
+}
+
+/** Everything that looks like a tensor in a value: arrays, maps, sets and plain objects are searched. */
+export function collectDisposables(value: unknown, found = new Set<unknown>(), seen = new Set<unknown>()): Set<unknown> {
+  if (typeof value !== 'object' || value === null || seen.has(value)) return found
+  seen.add(value)
+  if ('handle' in value && 'dispose' in value) found.add(value)
+  else if (Array.isArray(value) || value instanceof Set) for (const v of value) collectDisposables(v, found, seen)
+  else if (value instanceof Map) for (const v of value.values()) collectDisposables(v, found, seen)
+  else if (!ArrayBuffer.isView(value)) for (const v of Object.values(value)) collectDisposables(v, found, seen)
+  return found
+}
+
+/**
+ * Runs fn and frees what it made but did not return.
+ *
+ * @example
+ * const y = scope(() => mul(add(a, b), c)) // the sum is freed, y stays
+ */
+export function scope<T>(fn: () => T): T {
+  return withScope(new Scope(), fn)
+}
+
+/** @internal The same with a Scope that the caller can question while fn runs. */
+export function withScope<T>(own: Scope, fn: () => T): T {
+  stack.push(own)
+  let kept: ReadonlySet<unknown> = new Set()
+  try {
+    const result = fn()
+    if (result instanceof Promise)
+      throw new OptionError('ERR_OPTION', 'scope: the function must be synchronous, it returned a promise; dispose tensors by hand across an await')
+    kept = collectDisposables(result)
+    return result
+  } finally {
+    stack.pop()
+    own.close(kept, currentScope())
+  }
+}
+
+/** Takes tensors out of every open scope: from now on their owner disposes them. Returns its argument. */
+export function keep<T>(value: T): T {
+  const kept = collectDisposables(value)
+  for (const s of stack) for (const t of kept) s.delete(t as Disposable)
+  return value
+}

@@ -1,0 +1,185 @@
+/**
+ * Tensors: native, 64-byte aligned, typed, row-major or strided views. A Tensor object is a handle with cached shape and dtype;
+ * its memory is freed by dispose(), `using`, the end of the enclosing scope(), or (the net) after garbage collection.
+ */
+import { dtypeInfo, dtypes, type DType, type TypedArray } from '../base/dtype.js'
+import type { ErrorCode } from '../base/codes.gen.js'
+import { DisposedError, ShapeError, tersorError } from '../base/errors.js'
+import { sameShape, sizeOf, stridesOf, type Shape } from '../base/shape.js'
+import { addon, encodeArgs, nativeError, opIndex } from '../native/call.js'
+import type { OpName } from '../native/ops.gen.js'
+import { currentScope } from './scope.js'
+
+// Handles whose Tensor object was collected without dispose. Tests show that ours leave none.
+const net = new FinalizationRegistry<number>((handle) => {
+  addon().release(handle)
+})
+
+const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('nodejs.dispose') as typeof Symbol.dispose)
+
+export class Tensor {
+  readonly shape: Shape
+  readonly dtype: DType
+  /** Elements between neighbours along each dimension. */
+  readonly strides: Shape
+  #handle: number
+
+  /** @internal Use tensor(), zeros(), an op or a loader. Takes over the handle. */
+  constructor(handle: number, dtype: DType, shape: Shape, strides: Shape = stridesOf(shape)) {
+    this.#handle = handle
+    this.dtype = dtype
+    this.shape = shape
+    this.strides = strides
+    net.register(this, handle, this)
+    currentScope()?.add(this)
+  }
+
+  /** @internal The native handle; throws ERR_DISPOSED after dispose. */
+  get handle(): number {
+    if (this.#handle === 0) throw new DisposedError('ERR_DISPOSED', `tensor: ${this} was disposed`)
+    return this.#handle
+  }
+
+  get disposed(): boolean {
+    return this.#handle === 0
+  }
+  get rank(): number {
+    return this.shape.length
+  }
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+  /** Bytes of the elements (a view counts what it shows). */
+  get bytes(): number {
+    return this.size * dtypeInfo[this.dtype].bytes
+  }
+  get contiguous(): boolean {
+    const packed = stridesOf(this.shape)
+    return this.shape.every((d, i) => d === 1 || this.strides[i] === packed[i])
+  }
+
+  /** Frees the memory now. Disposing twice does nothing. */
+  dispose(): void {
+    if (this.#handle === 0) return
+    addon().release(this.#handle)
+    this.#handle = 0
+    net.unregister(this)
+  }
+  [disposeSymbol](): void {
+    this.dispose()
+  }
+
+  /** Copies the elements into `out`, which must fit exactly (its class to the dtype, its length to the size). */
+  readInto<A extends TypedArray>(out: A): A {
+    const native = addon()
+    const source = this.contiguous ? this : callOp('copy', [this])[0]!
+    const status = native.read(source.handle, out)
+    const error = status < 0 ? nativeError(native) : undefined
+    if (source !== this) source.dispose()
+    if (error) throw error
+    return out
+  }
+
+  /** The elements in row-major order, as the typed array of the dtype (f16 and bf16: raw 16-bit patterns). */
+  read(): TypedArray {
+    return this.readInto(new dtypeInfo[this.dtype].array(this.size))
+  }
+
+  /** The one element of a tensor of size 1. */
+  item(): number {
+    if (this.size !== 1) throw new ShapeError('ERR_SHAPE', `item: the tensor must have one element, got ${this}`)
+    return Number(this.read()[0])
+  }
+
+  /** Nested lists of numbers (a number for rank 0). */
+  toArray(): unknown {
+    const flat = this.read()
+    const nest = (axis: number, offset: number, span: number): unknown => {
+      if (axis === this.rank) return Number(flat[offset])
+      const step = span / this.shape[axis]!
+      return Array.from({ length: this.shape[axis]! }, (_, i) => nest(axis + 1, offset + i * step, step))
+    }
+    return nest(0, 0, this.size)
+  }
+
+  /** Overwrites the elements with `data` (exact fit). Asynchronous calls that read the tensor make this ERR_BUSY. */
+  write(data: TypedArray): void {
+    const native = addon()
+    if (native.write(this.handle, data) < 0) throw nativeError(native)
+  }
+
+  toString(): string {
+    return `${this.dtype}[${this.shape.join(',')}]`
+  }
+
+  /** @internal A tensor on the same storage. */
+  view(shape: Shape, strides: Shape, offset = 0): Tensor {
+    const native = addon()
+    if (native.view(this.handle, shape, strides, offset) < 0) throw nativeError(native)
+    return new Tensor(native.out[0]!, this.dtype, shape, strides)
+  }
+
+  /** A second handle on the same memory: each is disposed on its own. */
+  alias(): Tensor {
+    return this.view(this.shape, this.strides)
+  }
+
+  /** The same elements in another shape, sharing memory. Needs a contiguous tensor. */
+  reshapeView(shape: Shape): Tensor {
+    if (sizeOf(shape) !== this.size) throw new ShapeError('ERR_SHAPE', `reshape: ${this} has ${this.size} elements, [${shape}] needs ${sizeOf(shape)}`)
+    if (!this.contiguous) throw new ShapeError('ERR_SHAPE', `reshape: ${this} is a strided view; copy it first`)
+    return this.view(shape, stridesOf(shape))
+  }
+
+  sameShape(other: Tensor): boolean {
+    return sameShape(this.shape, other.shape)
+  }
+}
+
+/** Numbers per result: handle, dtype, rank, eight dimensions (native/bindings/env.h). */
+const OUT_STRIDE = 11
+
+/** The results that the addon described in `out`. */
+function wrap(out: ArrayLike<number>, count: number): Tensor[] {
+  const results = new Array<Tensor>(count)
+  for (let r = 0; r < count; r++) {
+    const at = r * OUT_STRIDE
+    const rank = out[at + 2]!
+    const shape = new Array<number>(rank)
+    for (let i = 0; i < rank; i++) shape[i] = out[at + 3 + i]!
+    results[r] = new Tensor(out[at]!, dtypes[out[at + 1]!]!, shape)
+  }
+  return results
+}
+
+/** Runs one native op without the tape. Ops in ts/ops/ are what users call. */
+export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
+  const native = addon()
+  const count = native.ops[opIndex[op]]!(...encodeArgs(op, args))
+  if (count < 0) throw nativeError(native)
+  return wrap(native.out, count)
+}
+
+/**
+ * The same off the main thread. Inputs may be disposed meanwhile: the call holds its own reference. Rejects with ERR_ABORTED when the
+ * signal fires first.
+ */
+export async function callOpAsync(op: OpName, args: readonly unknown[], signal?: AbortSignal): Promise<Tensor[]> {
+  const native = addon()
+  const promise = native.callAsync(opIndex[op], ...encodeArgs(op, args))
+  if (!promise) throw nativeError(native)
+  const ticket = native.out[0]!
+  const cancel = (): void => native.cancel(ticket)
+  if (signal?.aborted) cancel()
+  else signal?.addEventListener('abort', cancel, { once: true })
+  try {
+    const out = await promise
+    return wrap(out, out.length / OUT_STRIDE)
+  } catch (e) {
+    const error = e as Error & { code?: ErrorCode }
+    throw error.code ? tersorError(error.code, error.message) : error
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+  }
+}
