@@ -1,0 +1,172 @@
+/**
+ * A model: a module tree plus what is needed to use it (task, classes, tokenizer, probe) and how it came to be (history).
+ * Immutable: `withWeights` and `withInfo` return models that share everything else.
+ */
+import { OptionError } from '../base/errors.js'
+import type { RawTensor } from '../base/dtype.js'
+import type { Json, JsonObject } from '../base/json-types.js'
+import { sizeOf } from '../base/shape.js'
+import { scope, tensor, full, type Tensor } from '../tensor/index.js'
+import type { Rng } from './init.js'
+import { join, moduleKind, parseConfig, run, type ForwardContext, type Module, type ModuleInput, type ModuleSpec, type WeightRole } from './module.js'
+import { DenseWeight } from './weight/dense.js'
+import type { Leaf, Weight } from './weight/weight.js'
+
+/** A weight with its place: path "fc1.weight", the path of its layer "fc1", its role there. */
+export interface PlacedWeight {
+  readonly path: string
+  readonly layer: string
+  readonly name: string
+  readonly role: WeightRole
+  readonly module: Module
+  readonly weight: Weight
+}
+
+/** Facts about a model that travel with it. Plain JSON. */
+export interface ModelInfo {
+  readonly name: string
+  /** What the output means: class scores or an embedding. */
+  readonly task: 'classification' | 'embedding'
+  readonly classes?: readonly string[]
+  /** Shape of one input, for example [1, 28, 28]; encoders have none. */
+  readonly inputShape?: readonly number[]
+  /** Values are scaled before the model sees them: (x - mean) / std. */
+  readonly normalize?: { readonly mean: number; readonly std: number }
+  /** What was done, oldest first: training, passes. */
+  readonly history: readonly Json[]
+  readonly [key: string]: Json | undefined
+}
+
+export class Model {
+  readonly root: Module
+  readonly info: ModelInfo
+  /** Named blobs that belong to the model: tokenizer vocabulary, probe. */
+  readonly extras: Readonly<Record<string, RawTensor>>
+
+  constructor(root: Module, info: ModelInfo, extras: Readonly<Record<string, RawTensor>> = {}) {
+    this.root = root
+    this.info = info
+    this.extras = extras
+  }
+
+  /** Output for one batch. Call inside a scope (or dispose the result). */
+  forward(x: ModuleInput, context: Partial<ForwardContext> = {}): Tensor {
+    return run(this.root, x, { path: '', training: false, seed: 0, step: 0, ...context })
+  }
+
+  /** The same with every temporary freed. */
+  predict(x: ModuleInput): Tensor {
+    return scope(() => this.forward(x))
+  }
+
+  /** Every weight in depth-first order. */
+  weights(): PlacedWeight[] {
+    const out: PlacedWeight[] = []
+    visit(this.root, '', (module, layer) => {
+      const declared = moduleKind(module.kind).weights(module.config)
+      for (const [name, weight] of Object.entries(module.weights))
+        out.push({ path: join(layer, name), layer, name, role: declared[name]?.role ?? 'vector', module, weight })
+    })
+    return out
+  }
+
+  /** State tensors (running statistics) by path. */
+  state(): Map<string, Tensor> {
+    const out = new Map<string, Tensor>()
+    visit(this.root, '', (module, layer) => {
+      for (const [name, t] of Object.entries(module.state)) out.set(join(layer, name), t)
+    })
+    return out
+  }
+
+  /** Trainable leaves by path, in a fixed order. */
+  leaves(): Map<string, Leaf> {
+    const out = new Map<string, Leaf>()
+    for (const { path, weight } of this.weights()) weight.trainable().forEach((leaf, i) => out.set(i === 0 ? path : `${path}#${i}`, leaf))
+    return out
+  }
+
+  parameters(): number {
+    return this.weights().reduce((n, { weight }) => n + sizeOf(weight.shape), 0)
+  }
+
+  /** A copy in which the weights at the given paths are others. Unknown paths are ERR_OPTION. */
+  withWeights(changed: ReadonlyMap<string, Weight>): Model {
+    const left = new Set(changed.keys())
+    const rebuild = (module: Module, layer: string): Module => {
+      let weights = module.weights
+      for (const name of Object.keys(module.weights)) {
+        const path = join(layer, name)
+        const w = changed.get(path)
+        if (!w) continue
+        left.delete(path)
+        weights = { ...weights, [name]: w }
+      }
+      let children = module.children
+      for (const [name, child] of Object.entries(module.children)) {
+        const next = rebuild(child, join(layer, name))
+        if (next !== child) children = { ...children, [name]: next }
+      }
+      return weights === module.weights && children === module.children ? module : { ...module, weights, children }
+    }
+    const root = rebuild(this.root, '')
+    if (left.size) throw new OptionError('ERR_OPTION', `withWeights: no weight at ${[...left].join(', ')}`)
+    return new Model(root, this.info, this.extras)
+  }
+
+  withInfo(change: Partial<ModelInfo>): Model {
+    return new Model(this.root, { ...this.info, ...change } as ModelInfo, this.extras)
+  }
+
+  withExtras(change: Readonly<Record<string, RawTensor>>): Model {
+    return new Model(this.root, this.info, { ...this.extras, ...change })
+  }
+
+  /** Architecture without values. */
+  spec(): ModuleSpec {
+    const of = (m: Module): ModuleSpec => ({
+      kind: m.kind,
+      config: m.config,
+      ...(Object.keys(m.children).length ? { children: Object.fromEntries(Object.entries(m.children).map(([k, c]) => [k, of(c)])) } : {}),
+    })
+    return of(this.root)
+  }
+
+  /** Frees every tensor of the tree. Models that share parts with this one must not be used afterwards. */
+  dispose(): void {
+    for (const { weight } of this.weights()) weight.dispose()
+    for (const t of this.state().values()) t.dispose()
+  }
+}
+
+function visit(module: Module, path: string, see: (module: Module, path: string) => void): void {
+  see(module, path)
+  for (const [name, child] of Object.entries(module.children)) visit(child, join(path, name), see)
+}
+
+/** How to get the weight or state at a path: from a file, or freshly initialised. */
+export interface ValueSource {
+  weight(path: string, shape: readonly number[], init: (rng: Rng) => Float32Array): Weight
+  state(path: string, shape: readonly number[], value: number): Tensor
+}
+
+/** Values from a generator: a new, untrained model. */
+export function freshValues(rng: Rng): ValueSource {
+  return {
+    weight: (_path, shape, init) => new DenseWeight(tensor(init(rng), shape)),
+    state: (_path, shape, value) => full(shape, value),
+  }
+}
+
+/** Turns a spec into a module tree with values. */
+export function build(spec: ModuleSpec, values: ValueSource, path = ''): Module {
+  const kind = moduleKind(spec.kind)
+  const config: JsonObject = parseConfig(kind, spec.config)
+  const weights = Object.fromEntries(
+    Object.entries(kind.weights(config)).map(([name, w]) => [name, values.weight(join(path, name), w.shape, w.init)]),
+  )
+  const state = Object.fromEntries(Object.entries(kind.state?.(config) ?? {}).map(([name, s]) => [name, values.state(join(path, name), s.shape, s.value)]))
+  const specs = spec.children ?? kind.children?.(config) ?? {}
+  const children = Object.fromEntries(Object.entries(specs).map(([name, child]) => [name, build(child, values, join(path, name))]))
+  return { kind: spec.kind, config, weights, state, children }
+}

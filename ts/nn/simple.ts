@@ -1,0 +1,69 @@
+/** Layers without weights, and the container. */
+import { z } from 'zod'
+import { dropout as dropoutOp, gelu, relu, reshape, sigmoid, tanh } from '../ops/index.js'
+import type { Tensor } from '../tensor/index.js'
+import { defineModule, runChild, single, type ModuleSpec } from './module.js'
+
+const activations = { relu, gelu, tanh, sigmoid } as const
+export const activationNames = ['relu', 'gelu', 'tanh', 'sigmoid'] as const
+export type ActivationName = (typeof activationNames)[number]
+
+export function activate(name: ActivationName, x: Tensor): Tensor {
+  return activations[name](x)
+}
+
+const activationConfig = z.strictObject({ function: z.enum(activationNames) })
+export const activation = defineModule<z.infer<typeof activationConfig>>({
+  kind: 'activation',
+  config: activationConfig,
+  weights: () => ({}),
+  forward: (_m, c, x) => activate(c.function, single('activation', x)),
+})
+
+const flattenConfig = z.strictObject({})
+/** [B, ...] -> [B, product]. */
+export const flatten = defineModule<z.infer<typeof flattenConfig>>({
+  kind: 'flatten',
+  config: flattenConfig,
+  weights: () => ({}),
+  forward: (_m, _c, input) => {
+    const x = single('flatten', input)
+    return reshape(x, [x.shape[0]!, x.shape.slice(1).reduce((a, b) => a * b, 1)])
+  },
+})
+
+const dropoutConfig = z.strictObject({ p: z.number().min(0).lt(1) })
+/** Zeroes values with probability p while training and scales the rest by 1 / (1 - p); draws depend on (seed, step, path) only. */
+export const dropout = defineModule<z.infer<typeof dropoutConfig>>({
+  kind: 'dropout',
+  config: dropoutConfig,
+  weights: () => ({}),
+  forward: (_m, c, input, ctx) => {
+    const x = single('dropout', input)
+    return ctx.training && c.p > 0 ? dropoutOp(x, c.p, { seed: ctx.seed, stream: streamOf(ctx.path, ctx.step) }) : x
+  },
+})
+
+/** A stream number per (path, step): FNV-1a of the path in the high part, the step below; both stay exact integers. */
+export function streamOf(path: string, step: number): number {
+  let h = 2166136261
+  for (let i = 0; i < path.length; i++) h = Math.imul(h ^ path.charCodeAt(i), 16777619) >>> 0
+  return (h & 0xfffff) * 2 ** 32 + (step % 2 ** 32)
+}
+
+const sequentialConfig = z.strictObject({})
+const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
+  kind: 'sequential',
+  config: sequentialConfig,
+  weights: () => ({}),
+  forward: (m, _c, input, ctx) => {
+    let x = input
+    for (const name of Object.keys(m.children)) x = runChild(m, name, x, ctx)
+    return single('sequential', x)
+  },
+})
+
+/** Runs its children in the order of their names' insertion. */
+export function sequential(children: Readonly<Record<string, ModuleSpec>>): ModuleSpec {
+  return makeSequential({}, children)
+}

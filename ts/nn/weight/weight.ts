@@ -1,0 +1,73 @@
+/**
+ * A layer holds a `Weight` and never knows which kind. Kinds convert into each other (dense -> masked -> sparse, dense | masked ->
+ * quantized); each kind says what it costs, what it stands for and how it multiplies. One file per kind; `weightKinds` lists them.
+ */
+import type { Json } from '../../base/json-types.js'
+import { ModelFormatError } from '../../base/errors.js'
+import type { RawTensor } from '../../base/dtype.js'
+import type { Shape } from '../../base/shape.js'
+import type { Tensor } from '../../tensor/index.js'
+
+/** How a layer uses its weight. `bias` is added by the weight so that a kind can fuse it. */
+export type WeightUse =
+  | { readonly op: 'linear'; readonly bias: Tensor | null }
+  | { readonly op: 'conv2d'; readonly bias: Tensor | null; readonly stride: readonly number[]; readonly padding: readonly number[] }
+  | { readonly op: 'lookup' }
+
+/** A trainable tensor. Where `mask` (a bit set, see ops.def) is 0 the value stays exactly 0 through every optimizer step. */
+export interface Leaf {
+  readonly value: Tensor
+  readonly mask: Tensor | null
+}
+
+/** Affine quantization of a layer's input, found by calibration: x ~ scale * (q - zero), q in [0, 255]. */
+export interface InputQuantization {
+  readonly scale: number
+  readonly zero: number
+}
+
+export interface Weight {
+  readonly kind: string
+  /** Shape of the values it stands for: [out, in] linear, [O, C, kh, kw] convolution, [rows, width] table, [n] vector. */
+  readonly shape: Shape
+  /** One line for tables: "f32", "int4 g32", "int8 sparse 16.8 %". */
+  readonly description: string
+  /** Bytes in a file: values, indices, scales. */
+  bytes(): number
+  nonzeros(): number
+  /** The values it stands for. Call inside a scope and do not dispose the result: for dense and masked kinds it is the leaf itself. */
+  dense(): Tensor
+  apply(x: Tensor, use: WeightUse): Tensor
+  /** What a file holds; with `config()` it restores the weight exactly. */
+  parts(): Readonly<Record<string, RawTensor>>
+  config(): Json
+  trainable(): readonly Leaf[]
+  /** Frees the tensors. A model whose tree shares this weight must not be used afterwards. */
+  dispose(): void
+}
+
+export interface WeightKind {
+  readonly kind: string
+  restore(parts: Readonly<Record<string, RawTensor>>, config: Json, shape: Shape): Weight
+}
+
+const kinds = new Map<string, WeightKind>()
+
+/** Registers a kind so that files can name it. */
+export function defineWeightKind(kind: WeightKind): WeightKind {
+  kinds.set(kind.kind, kind)
+  return kind
+}
+
+export function weightKind(name: string): WeightKind {
+  const kind = kinds.get(name)
+  if (!kind) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: unknown kind ${JSON.stringify(name)}; known: ${[...kinds.keys()].join(', ')}`)
+  return kind
+}
+
+/** The part named `name`, or ERR_MODEL_FORMAT. */
+export function part(parts: Readonly<Record<string, RawTensor>>, name: string, kind: string): RawTensor {
+  const found = parts[name]
+  if (!found) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: a ${kind} weight needs the part "${name}", the file has ${Object.keys(parts).join(', ') || 'none'}`)
+  return found
+}
