@@ -48,16 +48,30 @@ function isas(read: Read): string {
   )
 }
 
-export interface OpParam { kind: string; name: string; enumName?: string }
-export interface OpRow { name: string; params: OpParam[]; schema: string }
+export interface OpParam {
+  kind: string
+  name: string
+  enumName?: string
+}
+export interface OpRow {
+  name: string
+  params: OpParam[]
+  schema: string
+}
 
 /** `OP(softmax, T(x) I(axis) R(y))` -> name, parameters, and the schema string as C++ prints it. */
 export function opRows(text: string): OpRow[] {
   return [...text.matchAll(/^OP\((\w+),\s*(.*)\)\s*(?:\/\/.*)?$/gm)].map(([, name, body]) => {
     const params = [...body!.matchAll(/([A-Z])\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)/g)].map(([, kind, enumName, pname]) => ({
-      kind: kind!, name: pname!, ...(enumName ? { enumName } : {}),
+      kind: kind!,
+      name: pname!,
+      ...(enumName ? { enumName } : {}),
     }))
-    return { name: name!, params, schema: `${name}(${params.map((p) => `${p.kind}:${p.enumName ? `${p.enumName}:` : ''}${p.name}`).join(',')})` }
+    return {
+      name: name!,
+      params,
+      schema: `${name}(${params.map((p) => `${p.kind}:${p.enumName ? `${p.enumName}:` : ''}${p.name}`).join(',')})`,
+    }
   })
 }
 
@@ -69,8 +83,15 @@ export function fnv1a64(text: string): string {
 }
 
 const tsType: Record<string, (p: OpParam) => string> = {
-  T: () => 'T', O: () => 'T | null', M: () => 'T', I: () => 'number', F: () => 'number', B: () => 'boolean',
-  L: () => 'readonly number[]', D: () => 'DType', E: (p) => pascal(p.enumName!),
+  T: () => 'T',
+  O: () => 'T | null',
+  M: () => 'T',
+  I: () => 'number',
+  F: () => 'number',
+  B: () => 'boolean',
+  L: () => 'readonly number[]',
+  D: () => 'DType',
+  E: (p) => pascal(p.enumName!),
 }
 const pascal = (s: string): string => s.replace(/(^|_)(\w)/g, (_, __, c: string) => c.toUpperCase())
 const camel = (s: string): string => s.replace(/_(\w)/g, (_, c: string) => c.toUpperCase())
@@ -83,7 +104,11 @@ function ops(read: Read): string {
     const outs = op.params.filter((p) => p.kind === 'R')
     const args = ins.map((p) => `${camel(p.name)}: ${tsType[p.kind]!(p)}`).join(', ')
     const result = outs.length === 0 ? 'void' : outs.length === 1 ? 'T' : `[${outs.map((p) => `${camel(p.name)}: T`).join(', ')}]`
-    const tensors = ins.filter((p) => p.kind === 'T' || p.kind === 'O').map((p) => `'${camel(p.name)}'`).join(' | ') || 'never'
+    const tensors =
+      ins
+        .filter((p) => p.kind === 'T' || p.kind === 'O')
+        .map((p) => `'${camel(p.name)}'`)
+        .join(' | ') || 'never'
     return `  ${op.name}: { args: [${args}]; result: ${result}; tensors: ${tensors} }`
   })
   const rowsText = list.map((op) => {
@@ -94,9 +119,24 @@ function ops(read: Read): string {
   return (
     HEAD('ops/ops.def') +
     `import type { DType } from '../base/dtypes.gen.js'\n\n` +
-    enums.map((r) => `export type ${pascal(r[0]!)} = ${r.slice(1).map((v) => `'${v}'`).join(' | ')}\n`).join('') +
+    enums
+      .map(
+        (r) =>
+          `export type ${pascal(r[0]!)} = ${r
+            .slice(1)
+            .map((v) => `'${v}'`)
+            .join(' | ')}\n`,
+      )
+      .join('') +
     `\nexport const enumValues: Readonly<Record<string, readonly string[]>> = {\n${enums
-      .map((r) => `  ${r[0]}: [${r.slice(1).map((v) => `'${v}'`).join(', ')}],`).join('\n')}\n}\n\n` +
+      .map(
+        (r) =>
+          `  ${r[0]}: [${r
+            .slice(1)
+            .map((v) => `'${v}'`)
+            .join(', ')}],`,
+      )
+      .join('\n')}\n}\n\n` +
     `/** Argument and result types of every native op; T is the tensor type. */\nexport interface OpTable<T> {\n${table.join('\n')}\n}\n\n` +
     `export type OpName = keyof OpTable<unknown>\n` +
     `export type OpParam = readonly [kind: string, name: string, enumName?: string]\n` +

@@ -9,7 +9,13 @@ const root = path.join(__dirname, '..')
 /** Runs a program to its end; its output is shown only when it fails (or with TERSOR_VERBOSE). Exits with its status on failure. */
 function quietly(what, command, args, options = {}) {
   const verbose = Boolean(process.env.TERSOR_VERBOSE)
-  const result = cp.spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: verbose ? 'inherit' : 'pipe', ...options })
+  const result = cp.spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: verbose ? 'inherit' : 'pipe',
+    ...options,
+  })
   if (result.status === 0) return result
   process.stderr.write(`${what} failed (${result.error?.message ?? `exit ${result.status ?? result.signal}`})\n`)
   if (!verbose) process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}\n`)
@@ -37,7 +43,11 @@ function listFiles(places) {
 /** One hash over the contents of files: what a build was made from. */
 function stampOf(places) {
   const hash = crypto.createHash('sha256')
-  for (const file of listFiles(places)) hash.update(`${file}\0`).update(fs.readFileSync(path.join(root, file))).update('\0')
+  for (const file of listFiles(places))
+    hash
+      .update(`${file}\0`)
+      .update(fs.readFileSync(path.join(root, file)))
+      .update('\0')
   return hash.digest('hex')
 }
 

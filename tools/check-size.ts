@@ -1,0 +1,60 @@
+/**
+ * Sizes that must not creep: lines per source file (aim 250, alarm above 400) and what npm would pack.
+ * A number that has to grow is changed here, in the open, with the reason in the commit.
+ */
+import { execFileSync } from 'node:child_process'
+import { binOfNpm } from './npm-cli.js'
+import { filesBelow, readText, root, runAsCheck } from './problems.js'
+
+export const MAX_LINES = 400
+const FOLDERS = ['ts', 'native', 'tools', 'test', 'bench', 'examples']
+const SOURCE = /\.([cm]?ts|[cm]?js|cc|h|inc|def|cu|cuh)$/
+
+/** Bytes. A platform's addon, everything as a tarball, everything unpacked. */
+export interface PackBudget {
+  readonly addon: number
+  readonly packed: number
+  readonly unpacked: number
+}
+export const BUDGET: PackBudget = { addon: 1.5e6, packed: 6e6, unpacked: 15e6 }
+
+export interface PackList {
+  readonly size: number
+  readonly unpackedSize: number
+  readonly files: readonly { readonly path: string; readonly size: number }[]
+}
+
+export function checkLines(base: string): string[] {
+  return FOLDERS.flatMap((folder) => filesBelow(base, folder))
+    .filter((file) => SOURCE.test(file) && !/\.gen\.|\/rivals\//.test(file))
+    .flatMap((file) => {
+      const lines = readText(base, file).split('\n').length - 1
+      return lines > MAX_LINES ? [`${file}: ${lines} lines, alarm at ${MAX_LINES}: split it`] : []
+    })
+}
+
+export function checkPack(pack: PackList, budget: PackBudget): string[] {
+  const problems: string[] = []
+  const over = (what: string, bytes: number, limit: number): void => {
+    if (bytes > limit) problems.push(`${what}: ${bytes} bytes, budget ${limit}`)
+  }
+  over('packed size', pack.size, budget.packed)
+  over('unpacked size', pack.unpackedSize, budget.unpacked)
+  for (const file of pack.files) if (file.path.endsWith('.node')) over(file.path, file.size, budget.addon)
+  for (const file of pack.files) {
+    if (file.path === 'binding.gyp') problems.push('binding.gyp is packed: npm would run node-gyp on every rebuild')
+  }
+  return problems
+}
+
+/** What `npm pack` would carry, from the files as they are (no build). */
+export function packList(base: string): PackList {
+  const text = execFileSync(process.execPath, [binOfNpm(), 'pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: base,
+    encoding: 'utf8',
+    stdio: 'pipe',
+  })
+  return (JSON.parse(text) as PackList[])[0] as PackList
+}
+
+runAsCheck(import.meta.url, () => [...checkLines(root), ...checkPack(packList(root), BUDGET)])

@@ -1,0 +1,106 @@
+/**
+ * Runs the tests and prints one closing line over all runners: `N passed, N failed, N skipped`.
+ *   node tools/test.cjs                        native runner, then vitest (project unit)
+ *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
+ *   node tools/test.cjs asan                   native runner under ASan + UBSan, in build-asan
+ * The addon is built first where it is missing or stale.
+ */
+const cp = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { root, quietly, binOf } = require('./lib.cjs')
+
+const COUNTS = /^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/gm
+
+/** The counts of a runner that ends with a plain line; a runner that died without one counts as one failure. */
+function countsOf(output, status) {
+  const last = [...output.matchAll(COUNTS)].at(-1)
+  const counts = last ? { passed: +last[1], failed: +last[2], skipped: +(last[3] ?? 0) } : { passed: 0, failed: 0, skipped: 0 }
+  if (status !== 0 && counts.failed === 0) counts.failed = 1
+  return counts
+}
+
+function runProgram(what, program, env = {}) {
+  const result = cp.spawnSync(program, [], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, ...env } })
+  if (result.error) throw result.error
+  process.stdout.write(`${result.stdout.replace(COUNTS, '').trimEnd()}\n${result.stderr}`)
+  if (result.signal) console.error(`${what}: died of ${result.signal}`)
+  return countsOf(result.stdout, result.status)
+}
+
+function runNative() {
+  const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
+  quietly('native build', process.execPath, ['tools/build-native.cjs', '--builder=cmake', '--tests'])
+  return runProgram('native runner', program)
+}
+
+/** Its own build folder; any report ends the runner. ASan's signal stack would make the kernel refuse the AMX permission: off. */
+function runAsan() {
+  const folder = 'build-asan'
+  const sanitizers = 'address,undefined,float-cast-overflow'
+  quietly('cmake', 'cmake', ['-S', '.', '-B', folder, '-DTERSOR_ADDON=OFF', '-DTERSOR_TESTS=ON', `-DTERSOR_SANITIZE=${sanitizers}`])
+  quietly('sanitizer build', 'cmake', ['--build', folder, '--parallel', String(os.availableParallelism()), '--target', 'tersor_test'])
+  return runProgram('native runner (sanitizers)', path.join(root, folder, 'Release', 'tersor_test'), {
+    ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:allocator_may_return_null=1',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  })
+}
+
+function runVitest(project, args) {
+  quietly('native build', process.execPath, ['tools/build-native.cjs'])
+  const report = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-vitest-')), 'report.json')
+  const result = cp.spawnSync(
+    process.execPath,
+    [
+      binOf('vitest'),
+      'run',
+      '--project',
+      project,
+      '--passWithNoTests',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+      ...args,
+    ],
+    { cwd: root, stdio: 'inherit' },
+  )
+  let json
+  try {
+    json = JSON.parse(fs.readFileSync(report, 'utf8'))
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 } // died before it could report
+  } finally {
+    fs.rmSync(path.dirname(report), { recursive: true, force: true })
+  }
+  const brokenFiles = json.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.length).length
+  const counts = {
+    passed: json.numPassedTests,
+    failed: json.numFailedTests + brokenFiles,
+    skipped: json.numPendingTests + json.numTodoTests,
+  }
+  if (result.status !== 0 && counts.failed === 0) counts.failed = 1 // an unhandled rejection, a leaked handle
+  return counts
+}
+
+const RUNNERS = {
+  native: runNative,
+  asan: runAsan,
+  unit: (args) => runVitest('unit', args),
+  packaging: (args) => runVitest('packaging', args),
+}
+
+function main(args) {
+  const named = args[0] in RUNNERS
+  const names = named ? [args[0]] : args.length ? ['unit'] : ['native', 'unit']
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  for (const name of names) {
+    const counts = RUNNERS[name](named ? args.slice(1) : args)
+    for (const key of Object.keys(total)) total[key] += counts[key]
+  }
+  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
+  process.exitCode = total.failed ? 1 : 0
+}
+
+module.exports = { countsOf }
+if (require.main === module) main(process.argv.slice(2))

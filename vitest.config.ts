@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config'
+
+/**
+ * Two projects: `unit` (npm test) and `packaging` (npm run test:packaging: packs and installs, minutes).
+ * Forked processes: a crash of the addon takes one file down, not the run.
+ */
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // The addon's loader is CommonJS with __dirname and require: Node loads it, not the test runner's module graph.
+    server: { deps: { external: [/\/ts\/native\/load\.cjs$/] } },
+    coverage: { provider: 'v8', include: ['ts/**/*.ts'], exclude: ['**/*.gen.ts'], reporter: ['text-summary', 'html'] },
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/packaging/**'] } },
+      { extends: true, test: { name: 'packaging', include: ['test/packaging/**/*.test.ts'], testTimeout: 600_000, hookTimeout: 600_000 } },
+    ],
+  },
+})
