@@ -1,0 +1,191 @@
+// Scalar reference of the family, the choice of the row, and the blocking shared by all rows.
+#include "kernels/gemm/gemm.h"
+
+#include <cstring>
+
+namespace tersor {
+namespace {
+
+constexpr int kScalarRows = 4, kScalarColumns = 8;
+
+template <class T> void strip_scalar(const GemmStrip<T>& s) {
+  for (int64_t j0 = 0; j0 < s.n; j0 += kScalarColumns) {
+    const int nj = s.n - j0 < kScalarColumns ? static_cast<int>(s.n - j0) : kScalarColumns;
+    const T* b = s.b + (j0 / kScalarColumns) * s.b_panel;
+    T acc[kScalarRows][kScalarColumns];
+    for (int i = 0; i < s.m; i++)
+      for (int j = 0; j < kScalarColumns; j++)
+        acc[i][j] = j >= nj        ? T(0)
+                    : s.accumulate ? s.c[i * s.c_row + j0 + j]
+                    : s.bias_n     ? s.bias_n[j0 + j]
+                    : s.bias_m     ? s.bias_m[i]
+                                   : T(0);
+    for (int64_t k = 0; k < s.k; k++) {
+      const T* row = b + (s.offset ? s.offset[k] : k * s.b_row);
+      const T* a = s.a + k * s.a_col;
+      if (nj == kScalarColumns) {
+        for (int i = 0; i < s.m; i++) {
+          const T x = a[i * s.a_row];
+          for (int j = 0; j < kScalarColumns; j++) acc[i][j] += x * row[j];
+        }
+      } else {
+        for (int i = 0; i < s.m; i++) {
+          const T x = a[i * s.a_row];
+          for (int j = 0; j < nj; j++) acc[i][j] += x * row[j];
+        }
+      }
+    }
+    for (int i = 0; i < s.m; i++)
+      for (int j = 0; j < nj; j++) s.c[i * s.c_row + j0 + j] = acc[i][j];
+  }
+}
+
+// Eight partial sums per element: the same shape of sum as a vector row, and less rounding error than one long chain.
+template <class T> void dot_scalar(const GemmDot<T>& d) {
+  for (int64_t j = 0; j < d.n; j++) {
+    const T* b0 = d.b + (d.offset ? d.offset[j] : j * d.b_row);
+    for (int64_t i = 0; i < d.m; i++) {
+      T lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+      for (int64_t g = 0; g < d.groups; g++) {
+        const T* a = d.a + g * d.a_group + i * d.a_row;
+        const T* b = b0 + g * d.b_group;
+        int64_t k = 0;
+        for (; k + 8 <= d.k; k += 8)
+          for (int l = 0; l < 8; l++) lane[l] += a[k + l] * b[k + l];
+        for (; k < d.k; k++) lane[k & 7] += a[k] * b[k];
+      }
+      T* c = d.c + i * d.c_row + j;
+      const T init = d.accumulate ? *c : d.bias_n ? d.bias_n[j] : T(0);
+      *c = init + (((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7])));
+    }
+  }
+}
+
+template <class T> void pack_transposed_scalar(const T* b, int64_t b_row, int64_t k, int n, int nr, T* out) {
+  for (int64_t p = 0; p < k; p++) {
+    for (int j = 0; j < n; j++) out[p * nr + j] = b[j * b_row + p];
+    for (int j = n; j < nr; j++) out[p * nr + j] = T(0);
+  }
+}
+
+void pack_f64(const double* b, int64_t b_row, int64_t k, int n, double* out) { pack_transposed_scalar(b, b_row, k, n, kScalarColumns, out); }
+
+const GemmRow<float> kRows[] = {
+#define TERSOR_GEMM(needs, name, mr, nr, tolerance) {needs, #name, mr, nr, name, name##_dot, name##_pack},
+#include "kernels/gemm/kernels.inc"
+#undef TERSOR_GEMM
+};
+constexpr int kRowCount = static_cast<int>(sizeof kRows / sizeof *kRows);
+
+const GemmRow<double> kDoubleRow = {isa::scalar, "gemm_f64_4x8_scalar", kScalarRows, kScalarColumns, strip_scalar<double>, dot_scalar<double>, pack_f64};
+
+}  // namespace
+
+void gemm_f32_4x8_scalar(const GemmStrip<float>& s) { strip_scalar(s); }
+void gemm_f32_4x8_scalar_dot(const GemmDot<float>& d) { dot_scalar(d); }
+void gemm_f32_4x8_scalar_pack(const float* b, int64_t b_row, int64_t k, int n, float* out) {
+  pack_transposed_scalar(b, b_row, k, n, kScalarColumns, out);
+}
+
+template <> const GemmRow<float>& gemm_row<float>() {
+  static const GemmRow<float>& row = select_row(kRows);
+  return row;
+}
+template <> const GemmRow<double>& gemm_row<double>() { return kDoubleRow; }
+
+int gemm_all_rows(const GemmRow<float>** out) {
+  *out = kRows;
+  return kRowCount;
+}
+
+int gemm_rows(RowInfo* out, int capacity) {
+  int n = 0;
+  for (const GemmRow<float>& row : kRows)
+    if (n < capacity) out[n++] = {"gemm", "f32", row.function, row.needs, (row.needs & ~isa::allowed()) == 0, &row == &gemm_row<float>()};
+  if (n < capacity) out[n++] = {"gemm", "f64", kDoubleRow.function, kDoubleRow.needs, true, true};
+  return kRowCount + 1;
+}
+
+template <class T> GemmPath gemm_path(const GemmRow<T>& row, const GemmMatrix<T>& g) {
+  const bool b_rows = g.b_col == 1, dots = g.a_col == 1 && g.b_row == 1;
+  // Packing B^T costs about as much as ten rows of products; reading it as dot products costs horizontal sums instead.
+  if (dots && (g.n == 1 || (!b_rows && g.m <= 16))) return GemmPath::dot;
+  // A B that few strips read, or that fits L1, is not worth a copy; neither is one that is a single panel wide already.
+  if (b_rows && (g.m <= 4 * row.mr || g.k * g.n <= 8192 || g.b_row <= row.nr)) return GemmPath::direct;
+  return GemmPath::packed;
+}
+
+template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& g, int64_t begin, int64_t end, T* packed) {
+  const int nr = row.nr;
+  for (int64_t p = begin; p < end; p++) {
+    const int n = g.n - p * nr < nr ? static_cast<int>(g.n - p * nr) : nr;
+    const T* b = g.b + p * nr * g.b_col;
+    T* out = packed + p * g.k * nr;
+    if (g.b_row == 1 && g.b_col != 1) {
+      row.pack_transposed(b, g.b_col, g.k, n, out);
+    } else if (g.b_col == 1 && n == nr) {
+      for (int64_t k = 0; k < g.k; k++) memcpy(out + k * nr, b + k * g.b_row, sizeof(T) * static_cast<size_t>(nr));
+    } else {
+      for (int64_t k = 0; k < g.k; k++) {
+        for (int j = 0; j < n; j++) out[k * nr + j] = b[k * g.b_row + j * g.b_col];
+        for (int j = n; j < nr; j++) out[k * nr + j] = T(0);
+      }
+    }
+  }
+}
+
+template <class T>
+void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  if (path == GemmPath::dot) {
+    GemmDot<T> d;
+    d.m = m1 - m0, d.n = n1 - n0, d.k = g.k;
+    d.a = g.a + m0 * g.a_row, d.a_row = g.a_row;
+    d.b = g.b + n0 * g.b_col, d.b_row = g.b_col;
+    d.c = g.c + m0 * g.c_row + n0, d.c_row = g.c_row;
+    d.bias_n = g.bias ? g.bias + n0 : nullptr;
+    row.dot(d);
+    return;
+  }
+  // Columns per sweep so that depth x columns of B (512 KiB) stays in L2 while the strips of A pass by.
+  const int64_t sweep = (int64_t(1) << 19) / (kGemmDepth * static_cast<int64_t>(sizeof(T))) / row.nr * row.nr;
+  const int64_t pitch = kGemmDepth + 16;
+  T rows[kGemmMaxRows * (kGemmDepth + 16)];
+  // Rows a power of two apart fall into the same L1 sets: copy such a strip side by side when enough panels will read it.
+  const int64_t row_bytes = g.a_row * static_cast<int64_t>(sizeof(T));
+  const bool conflict = g.a_col == 1 && g.k >= 64 && row_bytes % 512 == 0;
+  for (int64_t j = n0; j < n1; j += sweep) {
+    const int64_t nj = n1 - j < sweep ? n1 - j : sweep;
+    for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += kGemmDepth) {
+      const int64_t nk = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
+      for (int64_t i = m0; i < m1; i += row.mr) {
+        GemmStrip<T> s;
+        s.m = m1 - i < row.mr ? static_cast<int>(m1 - i) : row.mr;
+        s.n = nj, s.k = nk;
+        s.accumulate = k0 > 0;
+        s.a = g.a + i * g.a_row + k0 * g.a_col, s.a_row = g.a_row, s.a_col = g.a_col;
+        if (conflict && nj > 2 * row.nr) {
+          for (int r = 0; r < s.m; r++) memcpy(rows + r * pitch, s.a + r * s.a_row, sizeof(T) * static_cast<size_t>(nk));
+          s.a = rows, s.a_row = pitch;
+        }
+        if (path == GemmPath::packed) {
+          s.b = packed + j * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
+        } else {
+          s.b = g.b + k0 * g.b_row + j, s.b_row = g.b_row, s.b_panel = row.nr;
+        }
+        s.c = g.c + i * g.c_row + j, s.c_row = g.c_row;
+        s.bias_n = g.bias ? g.bias + j : nullptr;
+        row.strip(s);
+      }
+    }
+  }
+}
+
+#define TERSOR_INSTANTIATE(T)                                                                                   \
+  template GemmPath gemm_path<T>(const GemmRow<T>&, const GemmMatrix<T>&);                                       \
+  template void gemm_pack_b<T>(const GemmRow<T>&, const GemmMatrix<T>&, int64_t, int64_t, T*);                   \
+  template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t);
+TERSOR_INSTANTIATE(float)
+TERSOR_INSTANTIATE(double)
+#undef TERSOR_INSTANTIATE
+
+}  // namespace tersor

@@ -1,0 +1,122 @@
+// Scalar reference of the family, the choice of the row, and the packed format.
+#include "kernels/qgemm/qgemm.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace tersor {
+namespace {
+
+const QgemmRow kRows[] = {
+#define TERSOR_QGEMM(needs, name, mr, nr, kr, k_pad, a_bytes, tolerance) {needs, #name, mr, nr, kr, k_pad, a_bytes, name, name##_quantize},
+#include "kernels/qgemm/kernels.inc"
+#undef TERSOR_QGEMM
+};
+constexpr int kRowCount = static_cast<int>(sizeof kRows / sizeof *kRows);
+
+int64_t sums_bytes(const QgemmRow& row, int64_t n) { return (row.panels(n) * row.nr * 4 + 63) / 64 * 64; }
+
+}  // namespace
+
+void qgemm_u8s8s32_1x1_scalar(const QgemmBlock& q) {
+  for (int64_t n = 0; n < q.n; n++) {
+    const int8_t* b = q.b + n * q.k;
+    for (int64_t m = 0; m < q.m; m++) {
+      const uint8_t* a = static_cast<const uint8_t*>(q.a) + m * q.a_row;
+      int32_t acc = 0;
+      for (int64_t k = 0; k < q.k; k++) acc += int32_t(a[k]) * int32_t(b[k]);
+      const int32_t v = static_cast<int32_t>(acc - int64_t(q.x_zero) * q.column_sum[n]);
+      if (q.c) {
+        q.c[m * q.c_row + n] = v;
+        continue;
+      }
+      float y = static_cast<float>(v) * q.scale[n];
+      if (q.bias) y = y + q.bias[n];
+      if (q.relu) y = y > 0 ? y : 0;
+      q.f[m * q.c_row + n] = y;
+    }
+  }
+}
+
+void qgemm_u8s8s32_1x1_scalar_quantize(const QgemmQuantize& q) {
+  uint8_t* out = static_cast<uint8_t*>(q.out);
+  const float lo = static_cast<float>(-q.zero), hi = static_cast<float>(255 - q.zero);
+  for (int64_t i = 0; i < q.n; i++) {
+    const float v = q.x[i] / q.scale;
+    const float clamped = v != v ? 0.0f : v < lo ? lo : v > hi ? hi : v;
+    float r = std::floor(clamped);
+    const float rest = clamped - r;  // exact; the rounding mode of the caller does not matter
+    if (rest > 0.5f || (rest == 0.5f && (static_cast<int32_t>(r) & 1))) r += 1.0f;
+    out[i] = static_cast<uint8_t>(static_cast<int32_t>(r) + q.zero);
+  }
+}
+
+const QgemmRow& qgemm_row() {
+  static const QgemmRow& row = select_row(kRows);
+  return row;
+}
+
+int qgemm_all_rows(const QgemmRow** out) {
+  *out = kRows;
+  return kRowCount;
+}
+
+int qgemm_rows(RowInfo* out, int capacity) {
+  for (int i = 0; i < kRowCount && i < capacity; i++)
+    out[i] = {"qgemm", "u8s8s32", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &qgemm_row()};
+  return kRowCount;
+}
+
+int64_t qgemm_blob_bytes(const QgemmRow& row, int64_t n, int64_t k) {
+  return static_cast<int64_t>(sizeof(QgemmHeader)) + sums_bytes(row, n) + row.panels(n) * row.panel_bytes(k);
+}
+
+void qgemm_blob_header(const QgemmRow& row, int64_t n, int64_t k, void* blob) {
+  QgemmHeader h{};
+  h.magic = kQgemmMagic;
+  h.nr = row.nr, h.kr = row.kr, h.k_pad = row.k_pad;
+  h.n = n, h.k = k;
+  memset(blob, 0, sizeof h + static_cast<size_t>(sums_bytes(row, n)));
+  memcpy(blob, &h, sizeof h);
+}
+
+void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob) {
+  int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader));
+  int8_t* panels = reinterpret_cast<int8_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader) + sums_bytes(row, n));
+  const int64_t bytes = row.panel_bytes(k), kr = row.kr, group = static_cast<int64_t>(row.nr) * kr;
+  for (int64_t p = begin; p < end; p++) {
+    int8_t* panel = panels + p * bytes;
+    memset(panel, 0, static_cast<size_t>(bytes));
+    for (int64_t j = 0; j < row.nr && p * row.nr + j < n; j++) {
+      const int8_t* from = w + (p * row.nr + j) * w_row;
+      int8_t* to = panel + j * kr;
+      int32_t sum = 0;
+      int64_t i = 0;
+      for (; i + kr <= k; i += kr, to += group)
+        for (int64_t l = 0; l < kr; l++) {
+          to[l] = from[i + l];
+          sum += from[i + l];
+        }
+      for (int64_t l = 0; i + l < k; l++) {
+        to[l] = from[i + l];
+        sum += from[i + l];
+      }
+      sums[p * row.nr + j] = sum;
+    }
+  }
+}
+
+bool qgemm_blob_fits(const QgemmRow& row, const void* blob, int64_t bytes, int64_t n, int64_t k) {
+  if (bytes != qgemm_blob_bytes(row, n, k)) return false;
+  QgemmHeader h;
+  memcpy(&h, blob, sizeof h);
+  return h.magic == kQgemmMagic && h.nr == row.nr && h.kr == row.kr && h.k_pad == row.k_pad && h.n == n && h.k == k;
+}
+
+const int32_t* qgemm_blob_sums(const void* blob) { return reinterpret_cast<const int32_t*>(static_cast<const char*>(blob) + sizeof(QgemmHeader)); }
+
+const int8_t* qgemm_blob_panels(const QgemmRow& row, const void* blob, int64_t n) {
+  return reinterpret_cast<const int8_t*>(static_cast<const char*>(blob) + sizeof(QgemmHeader) + sums_bytes(row, n));
+}
+
+}  // namespace tersor

@@ -1,0 +1,99 @@
+#include "ops/qgemm_run.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace tersor {
+
+Status qgemm_check_depth(const char* op, int64_t k) {
+  if (k <= kQgemmMaxDepth) return {};
+  return fail(Code::limit, "%s: K must be <= %lld (32-bit sums stay exact), got %lld", op, static_cast<long long>(kQgemmMaxDepth), static_cast<long long>(k));
+}
+
+Status qgemm_pack_parallel(const char* op, const int8_t* w, int64_t w_row, int64_t n, int64_t k, void* blob, const Cancel* cancel) {
+  (void)op;
+  const QgemmRow& row = qgemm_row();
+  qgemm_blob_header(row, n, k, blob);
+  return parallel_for(row.panels(n), grain_for(row.panel_bytes(k)), cancel,
+                      [&](int64_t begin, int64_t end) { qgemm_pack_blob(row, w, w_row, n, k, begin, end, blob); });
+}
+
+Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorRef& w_scale, const TensorRef& bias, int64_t n, int64_t k, double x_scale,
+                          int64_t x_zero) {
+  TERSOR_TRY(qgemm_check_depth(op, k));
+  TERSOR_TRY(expect_dtype(op, "packed", packed, DType::u8));
+  TERSOR_TRY(expect_rank(op, "packed", packed, 1));
+  const int64_t bytes = qgemm_blob_bytes(qgemm_row(), n, k);
+  if (packed.shape[0] != bytes)
+    return fail(Code::shape, "%s: packed must come from qgemm_pack of a [%lld,%lld] weight in this process (%lld bytes), got %s", op,
+                static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(bytes), TERSOR_TEXT(packed));
+  TERSOR_TRY(expect_dtype(op, "w_scale", w_scale, DType::f32));
+  TERSOR_TRY(expect_rank(op, "w_scale", w_scale, 1));
+  if (w_scale.shape[0] != n && w_scale.shape[0] != 1)
+    return fail(Code::shape, "%s: w_scale must have 1 or %lld entries, got %s", op, static_cast<long long>(n), TERSOR_TEXT(w_scale));
+  if (bias.present()) {
+    TERSOR_TRY(expect_dtype(op, "bias", bias, DType::f32));
+    TERSOR_TRY(expect_shape(op, "bias", bias, &n, 1));
+  }
+  // The scale is used as f32: it must be positive and finite there.
+  if (!(x_scale >= 1.17549435e-38 && x_scale <= 3.40282346e38))
+    return fail(Code::option, "%s: x_scale must be a positive normal f32, got %g", op, x_scale);
+  if (x_zero < 0 || x_zero > 255) return fail(Code::option, "%s: x_zero must be in [0, 255], got %lld", op, static_cast<long long>(x_zero));
+  return {};
+}
+
+Status qgemm_check_blob(const char* op, const TensorRef& packed, int64_t n, int64_t k) {
+  if (packed.contiguous() && qgemm_blob_fits(qgemm_row(), packed.data, packed.shape[0], n, k)) return {};
+  return fail(Code::option, "%s: packed was not made by qgemm_pack for a [%lld,%lld] weight and the kernel row %s", op, static_cast<long long>(n),
+              static_cast<long long>(k), qgemm_row().function);
+}
+
+Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double x_scale, Scratch* out) {
+  TERSOR_TRY(out->reserve(op, n * 4));
+  float* scale = out->as<float>();
+  const float* w = w_scale.as<float>();
+  const int64_t step = w_scale.shape[0] == 1 ? 0 : w_scale.stride[0];
+  for (int64_t i = 0; i < n; i++) scale[i] = static_cast<float>(x_scale) * w[i * step];
+  return {};
+}
+
+void qgemm_activate(activation act, float* y, int64_t n) {
+  switch (act) {
+    case activation::gelu:
+      for (int64_t i = 0; i < n; i++) y[i] = 0.5f * y[i] * (1.0f + std::erf(y[i] * 0.70710678118654752f));
+      break;
+    case activation::tanh:
+      for (int64_t i = 0; i < n; i++) y[i] = std::tanh(y[i]);
+      break;
+    case activation::sigmoid:
+      for (int64_t i = 0; i < n; i++) y[i] = 1.0f / (1.0f + std::exp(-y[i]));
+      break;
+    default: break;
+  }
+}
+
+void qgemm_rows_f32(const QgemmRow& row, const void* a, int64_t m, const void* blob, int64_t n, int64_t k, int32_t x_zero, const QgemmOutput& o, int64_t n0,
+                    int64_t n1, float* y, int64_t y_row) {
+  // Without a second pass one call does all; with one, the tile should still be in cache when the activation comes.
+  const bool second = o.act != activation::none && o.act != activation::relu;
+  const int64_t step = second ? 16 : m;
+  for (int64_t i = 0; i < m; i += step) {
+    const int64_t rows = m - i < step ? m - i : step;
+    QgemmBlock q;
+    q.m = rows, q.n = n1 - n0, q.k = k;
+    q.a_row = row.depth(k);
+    q.a = static_cast<const char*>(a) + i * q.a_row * row.a_bytes;
+    q.b = qgemm_blob_panels(row, blob, n) + n0 / row.nr * row.panel_bytes(k);
+    q.column_sum = qgemm_blob_sums(blob) + n0;
+    q.x_zero = x_zero;
+    q.f = y + i * y_row, q.c_row = y_row;
+    q.scale = o.scale + n0;
+    q.bias = o.bias ? o.bias + n0 : nullptr;
+    q.relu = o.act == activation::relu;
+    row.block(q);
+    if (second)
+      for (int64_t r = 0; r < rows; r++) qgemm_activate(o.act, q.f + r * y_row, q.n);
+  }
+}
+
+}  // namespace tersor
