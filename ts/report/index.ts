@@ -1,0 +1,5 @@
+export { formatBytes, formatCount, formatDuration, formatMs, formatNumber, formatPercent, formatRatio } from './format.js'
+export { machineFacts } from './machine.js'
+export { reportHtml } from './html.js'
+export { layerTable, markdownTable, variantTable, type Table } from './tables.js'
+export type { Curve, CurvePlot, LayerRow, MachineFacts, Report, ReportSection, Variant } from './types.js'
