@@ -15,6 +15,11 @@
 #define TERSOR_TARGET_END
 #endif
 
+// gcc 12 takes the "undefined" operand inside its own AVX-512 intrinsics for a use of an uninitialised variable (gcc bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #define TERSOR_TARGET_AVX2 "avx2,fma,f16c"
 #define TERSOR_TARGET_AVXVNNI "avx2,fma,f16c,avxvnni"
 #define TERSOR_TARGET_AVX512 "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd"

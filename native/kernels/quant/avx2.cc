@@ -1,0 +1,163 @@
+#include "kernels/quant/quant.h"
+
+#include <cmath>
+
+#include "simd/target.h"
+
+#if TERSOR_ARCH_X64
+#include <immintrin.h>
+
+namespace tersor {
+TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX2)
+namespace {
+
+inline __m256i first(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < 8 ? n : 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline unsigned nans(__m256 v) { return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q))); }
+
+// Eight values -> eight clamped, rounded integers.
+inline __m256i rounded(__m256 x, __m256 scale, __m256 lo, __m256 hi, __m256i zero, unsigned* nan) {
+  const __m256 t = _mm256_div_ps(x, scale);
+  *nan = nans(t);
+  return _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(t, lo), hi)), zero);
+}
+
+}  // namespace
+
+int64_t quant_range_f32_avx2(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  __m256 lo[4], hi[4];
+  for (int j = 0; j < 4; j++) {
+    lo[j] = _mm256_set1_ps(INFINITY);
+    hi[j] = _mm256_set1_ps(-INFINITY);
+  }
+  __m256 nan = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 32 <= a.n; i += 32)
+    for (int j = 0; j < 4; j++) {
+      const __m256 v = _mm256_loadu_ps(x + i + 8 * j);
+      nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+      lo[j] = _mm256_min_ps(v, lo[j]);
+      hi[j] = _mm256_max_ps(v, hi[j]);
+    }
+  for (; i < a.n; i += 8) {
+    const __m256i m = first(a.n - i);
+    const __m256 v = _mm256_maskload_ps(x + i, m);
+    nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    lo[0] = _mm256_blendv_ps(lo[0], _mm256_min_ps(v, lo[0]), _mm256_castsi256_ps(m));
+    hi[0] = _mm256_blendv_ps(hi[0], _mm256_max_ps(v, hi[0]), _mm256_castsi256_ps(m));
+  }
+  float l[8], h[8];
+  _mm256_storeu_ps(l, _mm256_min_ps(_mm256_min_ps(lo[0], lo[1]), _mm256_min_ps(lo[2], lo[3])));
+  _mm256_storeu_ps(h, _mm256_max_ps(_mm256_max_ps(hi[0], hi[1]), _mm256_max_ps(hi[2], hi[3])));
+  a.lo = l[0];
+  a.hi = h[0];
+  for (int j = 1; j < 8; j++) {
+    a.lo = l[j] < a.lo ? l[j] : a.lo;
+    a.hi = h[j] > a.hi ? h[j] : a.hi;
+  }
+  if (_mm256_movemask_ps(nan)) a.lo = a.hi = NAN;
+  return 0;
+}
+
+int64_t quant_quantize_f32_avx2(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  int8_t* q = static_cast<int8_t*>(a.out);
+  const __m256 lo = _mm256_set1_ps(a.qmin - a.zero), hi = _mm256_set1_ps(a.qmax - a.zero), scale = _mm256_set1_ps(a.scale);
+  const __m256i zero = _mm256_set1_epi32(static_cast<int>(a.zero));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs interleave the 128-bit halves
+  int64_t bad = -1, i = 0;
+  for (; i + 32 <= a.n; i += 32) {
+    unsigned n0, n1, n2, n3;
+    const __m256i r0 = rounded(_mm256_loadu_ps(x + i), scale, lo, hi, zero, &n0);
+    const __m256i r1 = rounded(_mm256_loadu_ps(x + i + 8), scale, lo, hi, zero, &n1);
+    const __m256i r2 = rounded(_mm256_loadu_ps(x + i + 16), scale, lo, hi, zero, &n2);
+    const __m256i r3 = rounded(_mm256_loadu_ps(x + i + 24), scale, lo, hi, zero, &n3);
+    const unsigned nan = n0 | n1 << 8 | n2 << 16 | n3 << 24;
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(r0, r1), _mm256_packs_epi32(r2, r3));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), _mm256_permutevar8x32_epi32(bytes, order));
+  }
+  for (; i < a.n; i += 8) {
+    unsigned nan;
+    alignas(32) int32_t part[8];
+    const __m256i r = rounded(_mm256_maskload_ps(x + i, first(a.n - i)), scale, lo, hi, zero, &nan);
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(part), r);
+    for (int64_t j = 0; j < 8 && i + j < a.n; j++) q[i + j] = static_cast<int8_t>(part[j]);
+  }
+  return bad;
+}
+
+int64_t quant_dequantize_f32_avx2(QuantArgs& a) {
+  const int8_t* q = static_cast<const int8_t*>(a.in);
+  float* x = static_cast<float*>(a.out);
+  const __m256 zero = _mm256_set1_ps(a.zero), scale = _mm256_set1_ps(a.scale);
+  int64_t i = 0;
+  for (; i + 8 <= a.n; i += 8) {
+    const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + i))));
+    _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(v, zero), scale));
+  }
+  for (; i < a.n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
+  return 0;
+}
+
+int64_t quant_pack4_avx2(QuantArgs& a) {
+  const int8_t* q = static_cast<const int8_t*>(a.in);
+  uint8_t* out = static_cast<uint8_t*>(a.out);
+  const __m256i eight = _mm256_set1_epi8(8), weights = _mm256_set1_epi16(0x1001), high = _mm256_set1_epi8(static_cast<char>(0xF0));
+  int64_t i = 0;
+  for (; i + 32 <= a.n; i += 32) {
+    const __m256i u = _mm256_add_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + i)), eight);
+    const unsigned fits = static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(u, high), _mm256_setzero_si256())));
+    if (fits != ~0u) return i + __builtin_ctz(~fits);
+    const __m256i words = _mm256_maddubs_epi16(u, weights);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i / 2), bytes);
+  }
+  for (; i < a.n; i += 2) {
+    const unsigned u = static_cast<unsigned>(q[i] + 8), v = static_cast<unsigned>(q[i + 1] + 8);
+    if ((u | v) > 15) return u > 15 ? i : i + 1;
+    out[i / 2] = static_cast<uint8_t>(u | v << 4);
+  }
+  return -1;
+}
+
+int64_t quant_unpack4_avx2(QuantArgs& a) {
+  const uint8_t* in = static_cast<const uint8_t*>(a.in);
+  int8_t* q = static_cast<int8_t*>(a.out);
+  const __m256i low = _mm256_set1_epi16(15), eight = _mm256_set1_epi8(8);
+  int64_t i = 0;
+  for (; i + 32 <= a.n; i += 32) {
+    const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i / 2)));
+    const __m256i both = _mm256_or_si256(_mm256_and_si256(v, low), _mm256_slli_epi16(_mm256_srli_epi16(v, 4), 8));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), _mm256_sub_epi8(both, eight));
+  }
+  for (; i < a.n; i += 2) {
+    q[i] = static_cast<int8_t>((in[i / 2] & 15) - 8);
+    q[i + 1] = static_cast<int8_t>((in[i / 2] >> 4) - 8);
+  }
+  return 0;
+}
+
+int64_t quant_bins_f32_avx2(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  int32_t* out = static_cast<int32_t*>(a.out);
+  const __m256d origin = _mm256_set1_pd(a.origin), inverse = _mm256_set1_pd(a.inverse), top = _mm256_set1_pd(a.bins - 1);
+  int64_t bad = -1;
+  for (int64_t i = 0; i < a.n; i += 4) {
+    const __m128i m = _mm256_castsi256_si128(first(a.n - i));
+    __m256d b = _mm256_cvtps_pd(_mm_maskload_ps(x + i, m));
+    b = _mm256_mul_pd(_mm256_sub_pd(b, origin), inverse);
+    const unsigned nan = static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(b, b, _CMP_UNORD_Q)));
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    b = _mm256_min_pd(_mm256_max_pd(b, _mm256_setzero_pd()), top);
+    _mm_maskstore_epi32(out + i, m, _mm256_cvttpd_epi32(b));
+  }
+  return bad;
+}
+
+TERSOR_TARGET_END
+}  // namespace tersor
+#endif

@@ -1,0 +1,124 @@
+#include "kernels/quant/quant.h"
+
+#include <cmath>
+
+#include "simd/target.h"
+
+#if TERSOR_ARCH_X64
+#include <immintrin.h>
+
+namespace tersor {
+TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
+namespace {
+
+inline __mmask16 first(int64_t n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
+inline __mmask64 first64(int64_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+inline __mmask32 first32(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
+
+}  // namespace
+
+int64_t quant_range_f32_avx512(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  __m512 lo[4], hi[4];
+  for (int j = 0; j < 4; j++) {
+    lo[j] = _mm512_set1_ps(INFINITY);
+    hi[j] = _mm512_set1_ps(-INFINITY);
+  }
+  unsigned nan = 0;
+  int64_t i = 0;
+  for (; i + 64 <= a.n; i += 64)
+    for (int j = 0; j < 4; j++) {
+      const __m512 v = _mm512_loadu_ps(x + i + 16 * j);
+      nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+      lo[j] = _mm512_min_ps(v, lo[j]);
+      hi[j] = _mm512_max_ps(v, hi[j]);
+    }
+  for (; i < a.n; i += 16) {
+    const __mmask16 m = first(a.n - i);
+    const __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+    nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    lo[0] = _mm512_mask_min_ps(lo[0], m, v, lo[0]);
+    hi[0] = _mm512_mask_max_ps(hi[0], m, v, hi[0]);
+  }
+  a.lo = nan ? NAN : _mm512_reduce_min_ps(_mm512_min_ps(_mm512_min_ps(lo[0], lo[1]), _mm512_min_ps(lo[2], lo[3])));
+  a.hi = nan ? NAN : _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(hi[0], hi[1]), _mm512_max_ps(hi[2], hi[3])));
+  return 0;
+}
+
+int64_t quant_quantize_f32_avx512(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  int8_t* q = static_cast<int8_t*>(a.out);
+  const __m512 lo = _mm512_set1_ps(a.qmin - a.zero), hi = _mm512_set1_ps(a.qmax - a.zero), scale = _mm512_set1_ps(a.scale);
+  const __m512i zero = _mm512_set1_epi32(static_cast<int>(a.zero));
+  int64_t bad = -1;
+  for (int64_t i = 0; i < a.n; i += 16) {
+    const __mmask16 m = first(a.n - i);
+    __m512 t = _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
+    const unsigned nan = _mm512_cmp_ps_mask(t, t, _CMP_UNORD_Q);
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    t = _mm512_min_ps(_mm512_max_ps(t, lo), hi);
+    const __m512i r = _mm512_add_epi32(_mm512_cvtps_epi32(t), zero);
+    _mm_mask_storeu_epi8(q + i, m, _mm512_cvtepi32_epi8(r));
+  }
+  return bad;
+}
+
+int64_t quant_dequantize_f32_avx512(QuantArgs& a) {
+  const int8_t* q = static_cast<const int8_t*>(a.in);
+  float* x = static_cast<float*>(a.out);
+  const __m512 zero = _mm512_set1_ps(a.zero), scale = _mm512_set1_ps(a.scale);
+  for (int64_t i = 0; i < a.n; i += 16) {
+    const __mmask16 m = first(a.n - i);
+    const __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, q + i)));
+    _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(_mm512_sub_ps(v, zero), scale));
+  }
+  return 0;
+}
+
+int64_t quant_pack4_avx512(QuantArgs& a) {
+  const int8_t* q = static_cast<const int8_t*>(a.in);
+  uint8_t* out = static_cast<uint8_t*>(a.out);
+  const __m512i eight = _mm512_set1_epi8(8), weights = _mm512_set1_epi16(0x1001);  // low byte * 1 + high byte * 16
+  for (int64_t i = 0; i < a.n; i += 64) {
+    const __mmask64 m = first64(a.n - i);
+    const __m512i u = _mm512_add_epi8(_mm512_maskz_loadu_epi8(m, q + i), eight);
+    const __mmask64 over = _mm512_mask_cmpgt_epu8_mask(m, u, _mm512_set1_epi8(15));
+    if (over) return i + __builtin_ctzll(over);
+    const __m256i packed = _mm512_cvtepi16_epi8(_mm512_maddubs_epi16(u, weights));
+    _mm256_mask_storeu_epi8(out + i / 2, first32((a.n - i) / 2), packed);
+  }
+  return -1;
+}
+
+int64_t quant_unpack4_avx512(QuantArgs& a) {
+  const uint8_t* in = static_cast<const uint8_t*>(a.in);
+  int8_t* q = static_cast<int8_t*>(a.out);
+  const __m512i low = _mm512_set1_epi16(15), eight = _mm512_set1_epi8(8);
+  for (int64_t i = 0; i < a.n; i += 64) {
+    const __m512i v = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(first32((a.n - i) / 2), in + i / 2));
+    const __m512i both = _mm512_or_si512(_mm512_and_si512(v, low), _mm512_slli_epi16(_mm512_srli_epi16(v, 4), 8));
+    _mm512_mask_storeu_epi8(q + i, first64(a.n - i), _mm512_sub_epi8(both, eight));
+  }
+  return 0;
+}
+
+int64_t quant_bins_f32_avx512(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  int32_t* out = static_cast<int32_t*>(a.out);
+  const __m512d origin = _mm512_set1_pd(a.origin), inverse = _mm512_set1_pd(a.inverse), top = _mm512_set1_pd(a.bins - 1);
+  int64_t bad = -1;
+  for (int64_t i = 0; i < a.n; i += 8) {
+    const __mmask8 m = static_cast<__mmask8>(first(a.n - i));
+    __m512d b = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, x + i));
+    b = _mm512_mul_pd(_mm512_sub_pd(b, origin), inverse);
+    const unsigned nan = _mm512_mask_cmp_pd_mask(m, b, b, _CMP_UNORD_Q);
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    b = _mm512_min_pd(_mm512_max_pd(b, _mm512_setzero_pd()), top);
+    _mm256_mask_storeu_epi32(out + i, m, _mm512_cvttpd_epi32(b));
+  }
+  return bad;
+}
+
+TERSOR_TARGET_END
+}  // namespace tersor
+#endif
