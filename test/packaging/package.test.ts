@@ -1,0 +1,156 @@
+/** The packed package as a user meets it: what is inside, how it installs into an empty folder, require, import, TypeScript, the command. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { root } from '../../tools/problems.js'
+import { Workplace, has, manifestOf } from './workplace.js'
+
+const prebuilt = `prebuilds/${process.platform}-${process.arch}/tersor.node`
+const SUBPATHS = ['', '/kernels', '/nn', '/data', '/formats']
+
+/** Makes a tensor natively and reads it back; prints the values and where the names came from. */
+const USE = `const t = tensor([[1, 2], [3, 4]]); console.log(JSON.stringify({ shape: t.shape, data: [...t.read()], bytes: memory().tensorBytes > 0 })); t.dispose()`
+const RIGHT = { shape: [2, 2], data: [1, 2, 3, 4], bytes: true }
+
+describe('the packed package', () => {
+  let place: Workplace
+  let app: string
+  beforeAll(async () => {
+    place = await Workplace.open()
+    app = await place.install('app')
+  })
+  afterAll(() => place.close())
+
+  it('has no install script and no binding.gyp, so npm builds nothing on the user’s machine', () => {
+    const manifest = manifestOf(app)
+    const scripts = manifest['scripts'] as Record<string, string>
+    for (const name of ['preinstall', 'install', 'postinstall']) expect(scripts[name]).toBeUndefined()
+    expect(manifest['gypfile']).toBe(false)
+    expect(has(app, 'binding.gyp')).toBe(false)
+    expect(has(app, 'build')).toBe(false)
+  })
+
+  it('carries the prebuilt addon of this platform, both builds, types, licence and readme, and nothing of the workshop', () => {
+    for (const file of [
+      prebuilt,
+      'dist/esm/index.js',
+      'dist/cjs/index.js',
+      'dist/esm/index.d.ts',
+      'dist/cjs/index.d.ts',
+      'LICENSE',
+      'README.md',
+    ]) {
+      expect([file, has(app, file)]).toEqual([file, true])
+    }
+    for (const file of ['ts', 'test', 'bench', 'node_modules', 'native/test', '.ci', 'docs'])
+      expect([file, has(app, file)]).toEqual([file, false])
+  })
+
+  it('works through require, and every subpath resolves', async () => {
+    expect(JSON.parse(await place.node(app, '-e', `const { tensor, memory } = require('tersor'); ${USE}`))).toEqual(RIGHT)
+    for (const sub of SUBPATHS) await place.node(app, '-e', `if (!Object.keys(require('tersor${sub}')).length) throw new Error('empty')`)
+  })
+
+  it('works through import, and every subpath resolves', async () => {
+    const esm = (text: string): Promise<string> => place.node(app, '--input-type=module', '-e', text)
+    expect(JSON.parse(await esm(`import { tensor, memory } from 'tersor'; ${USE}`))).toEqual(RIGHT)
+    for (const sub of SUBPATHS) await esm(`import * as all from 'tersor${sub}'; if (!Object.keys(all).length) throw new Error('empty')`)
+  })
+
+  it('shares one addon between require and import: a tensor made by one is counted by the other', async () => {
+    const text = `
+      import { createRequire } from 'node:module'; import { memory } from 'tersor'
+      const cjs = createRequire(import.meta.url)('tersor'); const before = memory().tensors
+      const t = cjs.tensor([1, 2, 3]); console.log(memory().tensors - before)`
+    writeFileSync(join(app, 'both.mjs'), text)
+    expect(await place.node(app, 'both.mjs')).toBe('1')
+  })
+
+  it('prints nothing and writes nothing when it is imported', async () => {
+    expect(await place.node(app, '-e', `require('tersor')`)).toBe('')
+    expect(readdirSync(app).filter((name) => name.startsWith('.') || name === 'build')).toEqual([])
+  })
+
+  it('is found by the addon loader below the installed package', async () => {
+    const text = `console.log(require(require.resolve('tersor/package.json').replace('package.json', 'dist/cjs/native/load.cjs')).loadAddon().addonPath)`
+    expect(await place.node(app, '-e', text)).toBe(join(app, 'node_modules/tersor', prebuilt))
+  })
+
+  it('has a working command', async () => {
+    const { stdout } = await place.npm(app, 'exec', '--offline', '--', 'tersor', '--version')
+    expect(stdout.trim()).toBe(manifestOf(app)['version'])
+    expect((await place.npm(app, 'exec', '--offline', '--', 'tersor', 'devices')).stdout).toMatch(/scalar/)
+  })
+
+  it('survives npm rebuild and npm ci, which run node-gyp where a binding.gyp is found', async () => {
+    await place.npm(app, 'rebuild')
+    await place.npm(app, 'ci')
+    expect(has(app, 'build')).toBe(false)
+    expect(JSON.parse(await place.node(app, '-e', `const { tensor, memory } = require('tersor'); ${USE}`))).toEqual(RIGHT)
+  })
+
+  it('compiles and runs in a TypeScript project, as ESM and as CommonJS, library types checked', async () => {
+    const project = await place.install('typed', ['typescript@6.0.3', '@types/node@20.19.43'])
+    const use = `import { tensor, memory, type Tensor } from 'tersor'\nconst t: Tensor = tensor([[1, 2], [3, 4]])\nconst shape: readonly number[] = t.shape\n`
+    const print = `console.log(JSON.stringify({ shape, data: [...t.read()], bytes: memory().tensorBytes > 0 }))\n`
+    const subpaths = SUBPATHS.slice(1).map((sub, i) => `import * as sub${i} from 'tersor${sub}'\nvoid sub${i}\n`)
+    for (const [kind, extension] of [
+      ['module', 'mts'],
+      ['commonjs', 'cts'],
+    ] as const) {
+      writeFileSync(join(project, `${kind}.${extension}`), use + print + subpaths.join(''))
+      const options = [
+        '--strict',
+        '--skipLibCheck',
+        'false',
+        '--target',
+        'es2022',
+        '--lib',
+        'es2023,esnext.disposable',
+        '--module',
+        'nodenext',
+        '--types',
+        'node',
+      ]
+      await place.node(project, 'node_modules/typescript/bin/tsc', ...options, `${kind}.${extension}`)
+      expect(JSON.parse(await place.node(project, `${kind}.${extension.replace('t', 'j')}`))).toEqual(RIGHT)
+    }
+  })
+
+  it('says what to do on a platform without a prebuilt binary, and what it says works', async () => {
+    const bare = await place.install('bare')
+    const tersor = join(bare, 'node_modules/tersor')
+    rmSync(join(tersor, 'prebuilds'), { recursive: true })
+    const script = `try { require('tersor').tensor([1]); console.log('loaded') } catch (e) { console.log(e.code, e.message) }`
+    const message = await place.node(bare, '-e', script)
+    expect(message).toMatch(/^ERR_NATIVE .*none of these files exists/)
+    expect(message).toContain(`npx cmake-js build --directory "${tersor}"`)
+    await place.npm(bare, 'install', '--save-dev', 'cmake-js@8', 'node-addon-api@8', 'node-api-headers@1')
+    await place.node(bare, 'node_modules/cmake-js/bin/cmake-js', 'build', '--directory', tersor, '--log-level', 'error', '--parallel', '2')
+    expect(await place.node(bare, '-e', script)).toBe('loaded')
+  })
+
+  it('pleases publint --strict and attw', async () => {
+    await place.node(root, 'node_modules/publint/src/cli.js', 'run', '--strict', '--pack', 'false', join(app, 'node_modules/tersor'))
+    await place.node(root, 'node_modules/@arethetypeswrong/cli/dist/index.js', place.tarball)
+  })
+
+  it.runIf(process.platform === 'linux')(
+    'asks for nothing but Node-API, libc and libstdc++ of known versions: one binary for every Node',
+    () => {
+      const text = execFileSync('nm', ['-D', '--undefined-only', join(app, 'node_modules/tersor', prebuilt)], { encoding: 'utf8' })
+      const names = text.split('\n').flatMap((line) => /\sU (\S+)/.exec(line)?.[1] ?? [])
+      expect(names.filter((name) => !/^napi_|@(GLIBC|GLIBCXX|CXXABI|GCC)_/.test(name))).toEqual([])
+      expect(names.filter((name) => name.includes('napi_create_external_'))).toEqual([]) // Electron forbids external buffers
+      const highest = (prefix: string): number[] =>
+        names
+          .flatMap((name) => new RegExp(`@${prefix}_([0-9.]+)$`).exec(name)?.[1] ?? [])
+          .map((version) => version.split('.').map(Number))
+          .sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0) || (a[1] ?? 0) - (b[1] ?? 0) || (a[2] ?? 0) - (b[2] ?? 0))
+          .at(-1) ?? []
+      expect(highest('GLIBC')[1]).toBeLessThanOrEqual(34)
+      expect(highest('GLIBCXX')[2]).toBeLessThanOrEqual(30)
+    },
+  )
+})
