@@ -26,7 +26,8 @@ function load(base: string, env: Record<string, string> = {}, flags: string[] = 
   const script = `
     try { const { addonPath, native } = require('./dist/esm/native/load.cjs').loadAddon(); console.log(JSON.stringify({ addonPath, type: typeof native })) }
     catch (e) { console.log(JSON.stringify({ code: e.code, message: e.message, cause: e.cause?.code ?? e.cause?.message, tried: e.tried })) }`
-  return JSON.parse(execFileSync(process.execPath, [...flags, '-e', script], { cwd: base, encoding: 'utf8', env: { ...process.env, ...env } }))
+  const text = execFileSync(process.execPath, [...flags, '-e', script], { cwd: base, encoding: 'utf8', env: { ...process.env, ...env } })
+  return JSON.parse(text) as Record<string, string>
 }
 
 describe('the addon loader', () => {

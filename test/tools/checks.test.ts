@@ -92,6 +92,19 @@ describe('sources.cjs', () => {
   })
 })
 
+describe('package.json and package-lock.json', () => {
+  const read = (name: string): any => JSON.parse(readFileSync(join(root, name), 'utf8'))
+  it('pin exact versions and name no registry', () => {
+    const { dependencies, devDependencies } = read('package.json')
+    const loose = Object.entries({ ...dependencies, ...devDependencies }).filter(
+      ([, version]) => !/^\d+\.\d+\.\d+$/.test(version as string),
+    )
+    expect(loose).toEqual([])
+    const places = Object.values(read('package-lock.json').packages as Record<string, { resolved?: string }>)
+    expect(places.filter((place) => place.resolved)).toEqual([])
+  })
+})
+
 describe('the summed counts of npm test', () => {
   it('reads the closing line, and counts a runner that died as a failure', () => {
     expect(countsOf('x\n3 passed, 0 failed, 1 skipped\n', 0)).toEqual({ passed: 3, failed: 0, skipped: 1 })
