@@ -1,0 +1,36 @@
+/** Data sets: where they come from, splits, batches. The public names of `tersor/data`. */
+export { cacheDir, fetchPackage, type FetchOptions, type FetchProgress } from './cache.js'
+export type { LoadOptions } from './arrays.js'
+export { BatchIterator, type BatchOptions, type BatchPosition, type IndexBatch } from './batches.js'
+export {
+  countClasses,
+  encodeLabels,
+  numberDataset,
+  subset,
+  textDataset,
+  type Dataset,
+  type NumberBatch,
+  type NumberDataset,
+  type TextBatch,
+  type TextDataset,
+} from './dataset.js'
+export { jaccard, nearDuplicates, nearest, normalizedWords, shingles, type DuplicateOptions } from './dedup.js'
+export { knownPackages, type KnownPackage } from './known-packages.js'
+export { loadData } from './load.js'
+export { mailText } from './mail.js'
+export { loadMnist } from './mnist.js'
+export { balancedEpoch, balancedSample, splitIndices, type Split, type SplitOptions } from './sampling.js'
+export { loadSpamAssassin, splitSpamAssassin, type SpamSplit, type SpamSplitOptions } from './spam-assassin.js'
+export {
+  csv,
+  dataForms,
+  formatDataSpec,
+  idx,
+  npz,
+  parseDataSpec,
+  tsv,
+  type DataSpec,
+  type IdxSpec,
+  type NpzSpec,
+  type TableSpec,
+} from './spec.js'

