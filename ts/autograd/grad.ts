@@ -74,21 +74,6 @@ export function grad<P extends TensorTree>(fn: () => Tensor, params: P): P {
   return grads
 }
 
-/**
- * Hessian-vector product: the gradient of <gradient of fn, v> (Pearlmutter 1994), exact.
- *
- * @example
- * hvp(() => loss(w), [w], [v])   // [H v]
- */
-export function hvp(fn: () => Tensor, params: readonly Tensor[], vectors: readonly Tensor[], dot: (a: Tensor, b: Tensor) => Tensor): readonly Tensor[] {
-  const { value, grads } = valueAndGrad(() => {
-    const first = grad(fn, params)
-    return first.map((g, i) => dot(g, vectors[i]!)).reduce((a, b) => add(a, b))
-  }, params)
-  if (tapeStack.depth === 0) value.dispose()
-  return grads
-}
-
 function backward(tape: Tape, value: Tensor, seed: Tensor, params: readonly Tensor[], higher: boolean, mayFree: (t: Tensor) => boolean): Tensor[] {
   const grads = new Map<Tensor, Tensor>([[value, seed]])
   // A gradient may serve several tensors (addition passes dy on): it is freed when the last one is done.

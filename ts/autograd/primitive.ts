@@ -6,6 +6,7 @@ import type { OpName, OpTable } from '../native/ops.gen.js'
 import { opRows } from '../native/ops.gen.js'
 import { opIndex } from '../native/call.js'
 import { callOp, type Tensor } from '../tensor/index.js'
+import { tapeScopes } from '../tensor/scope.js'
 
 /** What a gradient rule sees of the call it belongs to. */
 export interface Call<A extends readonly unknown[] = readonly unknown[]> {
@@ -51,8 +52,14 @@ const watchers: ((node: TapeNode) => void)[] = []
 
 /** @internal */
 export const tapeStack: { push(t: Tape): void; pop(): void; readonly depth: number } = {
-  push: (t) => void tapes.push(t),
-  pop: () => void tapes.pop(),
+  push: (t) => {
+    tapes.push(t)
+    tapeScopes.open()
+  },
+  pop: () => {
+    tapes.pop()
+    tapeScopes.close()
+  },
   get depth() {
     return tapes.length
   },
@@ -93,6 +100,9 @@ type OpArgs<N extends OpName> = OpTable<Tensor>[N]['args']
 type OpResult<N extends OpName> = OpTable<Tensor>[N]['result']
 type OpTensors<N extends OpName> = OpTable<Tensor>[N]['tensors']
 
+/** Function of an op: rules that call their own op need the annotation `const f: Op<'name'> = defineOp('name', ...)`. */
+export type Op<N extends OpName> = (...args: OpArgs<N>) => OpResult<N>
+
 /** Tensors for the laws: random values away from kinks, in the dtype that the law asks for. */
 export interface Sampler {
   /** Standard normal. */
@@ -120,7 +130,7 @@ export const definedOps = new Map<OpName, OpDefinition<OpName>>()
 /**
  * A differentiable function from a row of ops.def. The result is one tensor, or the list of them when the row has several.
  */
-export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>): (...args: OpArgs<N>) => OpResult<N> {
+export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>): Op<N> {
   definedOps.set(name, definition as unknown as OpDefinition<OpName>)
   const row = opRows[opIndex[name]]!
   const inputs: Record<string, number> = {}

@@ -55,7 +55,9 @@ export function encodeArgs(op: OpName, args: readonly unknown[]): unknown[] {
         out[i] = (value as HasHandle).handle
         break
       case 'O':
-        out[i] = value === null || value === undefined ? null : (value as HasHandle).handle
+        if (value !== null && value !== undefined && (typeof value !== 'object' || !('handle' in value)))
+          throw new OptionError('ERR_OPTION', `${op}: ${name} must be a tensor or null, got ${describe(value)}`)
+        out[i] = value ? (value as HasHandle).handle : null
         break
       case 'D':
         if (typeof value !== 'string' || !Object.hasOwn(dtypeInfo, value)) throw new OptionError('ERR_OPTION', `${op}: ${name} must be a dtype, got ${describe(value)}`)

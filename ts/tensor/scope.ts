@@ -1,6 +1,7 @@
 /**
  * scope(fn): every tensor made inside is disposed when fn returns, except those in its result (also nested in arrays, maps and plain
- * objects) and those passed to keep(). Scopes are synchronous; across an await use dispose() or `using`.
+ * objects) and those passed to keep(). Inside a function that is being differentiated they are freed with the tape instead.
+ * Scopes are synchronous; across an await use dispose() or `using`.
  */
 import { OptionError } from '../base/errors.js'
 
@@ -19,16 +20,26 @@ export class Scope {
   has(t: Disposable): boolean {
     return this.#made.has(t)
   }
-  /** Disposes what was made here and is not in `kept`, which moves to `parent`. */
+  /** Disposes what was made here and is not in `kept`, which moves to `parent`. While a tape is open everything moves. */
   close(kept: ReadonlySet<unknown>, parent: Scope | undefined): void {
     for (const t of this.#made)
-      if (kept.has(t)) parent?.add(t)
+      if (openTapes > 0 || kept.has(t)) parent?.add(t)
       else t.dispose()
     this.#made.clear()
   }
 }
 
 const stack: Scope[] = []
+let openTapes = 0
+
+/**
+ * @internal A tape may hold any tensor that is made while it is open, so a scope that closes inside it hands its tensors to the scope that
+ * the tape runs in, which frees them when the gradients are done.
+ */
+export const tapeScopes = {
+  open: (): void => void openTapes++,
+  close: (): void => void openTapes--,
+}
 
 export function currentScope(): Scope | undefined {
   return stack[stack.length - 1]

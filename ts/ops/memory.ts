@@ -1,0 +1,39 @@
+/** Copies, casts, joins. */
+import { defineOp, slice, type Op } from '../autograd/index.js'
+import { normalizeAxis } from '../base/shape.js'
+import { pattern } from './pattern.js'
+
+/** A row-major copy of x (a view becomes a tensor of its own). */
+export const copy = defineOp('copy', {
+  grad: (_, dy) => ({ x: () => dy }),
+  samples: (s) => [[s.normal(2, 3)], [s.normal()]],
+})
+
+/** x in another dtype. Floats to integers: rounded half to even and saturated, NaN becomes 0. Gradients flow between f32 and f64. */
+export const cast: Op<'cast'> = defineOp('cast', {
+  grad: ({ args: [x] }, dy) => ({ x: () => cast(dy, x.dtype) }),
+  samples: (s) => [
+    [s.normal(2, 3), 'f64'],
+    [s.uniform([7], -200, 200), 'i8'],
+    [s.index([2, 3], 9), 'u8'],
+  ],
+})
+
+/** a and b one after the other along `axis`. See `concat` for lists. */
+export const concat2 = defineOp('concat2', {
+  grad: ({ args: [a, b, axis] }, dy) => {
+    const at = normalizeAxis('concat2', axis, a.rank)
+    const start = a.shape.map((d, i) => (i === at ? d : 0))
+    return { a: () => slice(dy, start.map(() => 0), a.shape), b: () => slice(dy, start, b.shape) }
+  },
+  samples: (s) => [
+    [s.normal(2, 3), s.normal(2, 1), 1],
+    [s.normal(1, 2, 2), s.normal(3, 2, 2), -3],
+  ],
+})
+
+/** labels i32 [...] -> f32 [..., classes]: 1 at the label, 0 elsewhere. */
+export const oneHot = defineOp('one_hot', {
+  grad: null,
+  samples: (s) => [[s.index([4], 3), 3], [pattern('i32', [2, 2], 0, 4), 5]],
+})
