@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 

@@ -1,0 +1,187 @@
+// Body of the vector rows, included inside a target region and an anonymous namespace after the file has defined:
+//   V (vector of floats), kLanes, M (mask), and vzero vset1 vload vstore vadd vfma vsum, vmask(n) vload_m vstore_m (lanes >= n: not touched)
+//   kTileRows, kTileVectors and TERSOR_GEMM_TILE_ROWS(X) (the tile heights compiled, tallest first).
+// No include, no std::, no lambda: see simd/target.h. Not guarded: each ISA file includes it once.
+
+// C tile of MR rows and NV vectors, n columns live. Pointers to every third row of A: the two rows between are reached by scaled index.
+template <int MR, int NV, bool OFFSET, bool EDGE>
+inline void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n) {
+  constexpr int kPointers = (MR + 2) / 3;
+  M mask[NV];
+  V acc[MR][NV];
+  float* const c = s.c + i0 * s.c_row + j0;
+#pragma GCC unroll 16
+  for (int v = 0; v < NV; v++) mask[v] = vmask(n - v * kLanes);
+  if (s.accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++)
+#pragma GCC unroll 16
+      for (int v = 0; v < NV; v++) {
+        const float* at = c + i * s.c_row + v * kLanes;
+        acc[i][v] = EDGE ? vload_m(at, mask[v]) : vload(at);
+      }
+  } else {
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; v++) {
+      V init = vzero();
+      if (s.bias_n) init = EDGE ? vload_m(s.bias_n + j0 + v * kLanes, mask[v]) : vload(s.bias_n + j0 + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; i++) acc[i][v] = s.bias_n || !s.bias_m ? init : vset1(s.bias_m + i0 + i);
+    }
+  }
+  const int64_t row = s.a_row, col = s.a_col, step = s.b_row;
+  const float* p[kPointers];
+#pragma GCC unroll 16
+  for (int i = 0; i < kPointers; i++) p[i] = s.a + (i0 + 3 * i) * row;
+  const int64_t* offset = s.offset;
+  for (int64_t k = s.k; k > 0; k--) {
+    const float* from = OFFSET ? b + *offset++ : b;
+    V x[NV];
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; v++) x[v] = EDGE ? vload_m(from + v * kLanes, mask[v]) : vload(from + v * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      const V a = vset1(p[i / 3] + (i % 3) * row);
+#pragma GCC unroll 16
+      for (int v = 0; v < NV; v++) acc[i][v] = vfma(a, x[v], acc[i][v]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kPointers; i++) p[i] += col;
+    b += step;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; v++) {
+      float* at = c + i * s.c_row + v * kLanes;
+      if (EDGE) vstore_m(at, mask[v], acc[i][v]);
+      else vstore(at, acc[i][v]);
+    }
+}
+
+template <int MR, bool OFFSET> void tile_rows(const GemmStrip<float>& s, int64_t i0) {
+  constexpr int kWidth = kTileVectors * kLanes;
+  int64_t j = 0;
+  const float* b = s.b;
+  constexpr int kThin = MR > 2 ? 1 : kTileRows >= 14 || MR == 1 ? 8 : 4;  // vectors that fit the registers
+  if (!OFFSET && MR <= 2 && s.b_panel == kWidth)  // few rows of plain B: wider tiles hide the latency of the multiply-add
+    for (; j + kThin * kLanes <= s.n; j += kThin * kLanes, b += kThin * kLanes) tile<MR, kThin, false, false>(s, i0, j, b, kThin * kLanes);
+  for (; j < s.n; j += kWidth, b += s.b_panel) {
+    const int64_t n = s.n - j;
+    if (n >= kWidth) tile<MR, kTileVectors, OFFSET, false>(s, i0, j, b, n);
+    else if (n > kLanes) tile<MR, kTileVectors, OFFSET, true>(s, i0, j, b, n);
+    else tile<MR, 1, OFFSET, true>(s, i0, j, b, n);
+  }
+}
+
+template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
+  int64_t i = 0;
+  while (i < s.m) {
+    const int64_t left = s.m - i;
+#define TERSOR_ROWS(MR)           \
+  if (left >= MR) {               \
+    tile_rows<MR, OFFSET>(s, i);  \
+    i += MR;                      \
+    continue;                     \
+  }
+    TERSOR_GEMM_TILE_ROWS(TERSOR_ROWS)
+#undef TERSOR_ROWS
+  }
+}
+
+// MR x NR dot products. Rows past the edge repeat the first one; their sums are dropped.
+template <int MR, int NR> inline void dot_tile(const GemmDot<float>& d, int64_t i0, int64_t j0) {
+  const int m = d.m - i0 < MR ? static_cast<int>(d.m - i0) : MR, n = d.n - j0 < NR ? static_cast<int>(d.n - j0) : NR;
+  V acc[MR][NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 16
+    for (int j = 0; j < NR; j++) acc[i][j] = vzero();
+  const int64_t whole = d.k / kLanes * kLanes;
+  const M tail = vmask(d.k - whole);
+  for (int64_t g = 0; g < d.groups; g++) {
+    const float* a[MR];
+    const float* b[NR];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) a[i] = d.a + g * d.a_group + (i0 + (i < m ? i : 0)) * d.a_row;
+#pragma GCC unroll 16
+    for (int j = 0; j < NR; j++) {
+      const int64_t at = j0 + (j < n ? j : 0);
+      b[j] = d.b + g * d.b_group + (d.offset ? d.offset[at] : at * d.b_row);
+    }
+    int64_t k = 0;
+    for (; k < whole; k += kLanes) {
+      V x[MR];
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; i++) x[i] = vload(a[i] + k);
+#pragma GCC unroll 16
+      for (int j = 0; j < NR; j++) {
+        const V y = vload(b[j] + k);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) acc[i][j] = vfma(x[i], y, acc[i][j]);
+      }
+    }
+    if (k < d.k) {
+      V x[MR];
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; i++) x[i] = vload_m(a[i] + k, tail);
+#pragma GCC unroll 16
+      for (int j = 0; j < NR; j++) {
+        const V y = vload_m(b[j] + k, tail);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; i++) acc[i][j] = vfma(x[i], y, acc[i][j]);
+      }
+    }
+  }
+  float sum[MR][NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 16
+    for (int j = 0; j < NR; j++) sum[i][j] = vsum(acc[i][j]);
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      float* c = d.c + (i0 + i) * d.c_row + j0 + j;
+      const float init = d.accumulate ? *c : d.bias_n ? d.bias_n[j0 + j] : 0.0f;
+      *c = init + sum[i][j];
+    }
+}
+
+inline void dot(const GemmDot<float>& d) {
+  constexpr int kTall = kTileRows >= 14 ? 4 : 3, kWide = kTileRows >= 14 ? 6 : 4, kThin = 8, kThinTwo = kTileRows >= 14 ? 8 : 6;
+  if (d.m == 1) {
+    for (int64_t j = 0; j < d.n; j += kThin) dot_tile<1, kThin>(d, 0, j);
+  } else if (d.m == 2) {
+    for (int64_t j = 0; j < d.n; j += kThinTwo) dot_tile<2, kThinTwo>(d, 0, j);
+  } else {
+    for (int64_t j = 0; j < d.n; j += kWide)
+      for (int64_t i = 0; i < d.m; i += kTall) dot_tile<kTall, kWide>(d, i, j);
+  }
+}
+
+// 8x8 transposes; NR is a multiple of 8.
+template <int NR> inline void pack_transposed(const float* b, int64_t b_row, int64_t k, int n, float* out) {
+  const int live = n / 8 * 8;
+  int64_t p = 0;
+  for (; p + 8 <= k; p += 8)
+    for (int j = 0; j < live; j += 8) {
+      __m256 r[8], t[8];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(b + (j + i) * b_row + p);
+#pragma GCC unroll 4
+      for (int i = 0; i < 8; i += 2) t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+#pragma GCC unroll 2
+      for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44), r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44), r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + (p + i) * NR + j, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (p + i + 4) * NR + j, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+      }
+    }
+  for (int64_t q = 0; q < k; q++) {
+    for (int j = q < p ? live : 0; j < n; j++) out[q * NR + j] = b[j * b_row + q];
+    for (int j = n; j < NR; j++) out[q * NR + j] = 0.0f;
+  }
+}
