@@ -8,7 +8,7 @@ const cp = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { root, quietly, binOf } = require('./lib.cjs')
+const { root, quietly, binOf, withLock } = require('./lib.cjs')
 const { sources } = require('./sources.cjs')
 
 const build = path.join(root, 'build')
@@ -59,4 +59,4 @@ function main(args) {
   if (args.includes('--stage')) stage()
 }
 
-main(process.argv.slice(2))
+withLock('native', () => main(process.argv.slice(2)))

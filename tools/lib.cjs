@@ -1,4 +1,4 @@
-/** What the build tools share: the root, child processes that speak only when they fail, folder listings and stamps. */
+/** What the build tools share: the root, child processes that speak only when they fail or warn, folder listings and stamps. */
 const cp = require('node:child_process')
 const crypto = require('node:crypto')
 const fs = require('node:fs')
@@ -6,7 +6,7 @@ const path = require('node:path')
 
 const root = path.join(__dirname, '..')
 
-/** Runs a program to its end; its output is shown only when it fails (or with TERSOR_VERBOSE). Exits with its status on failure. */
+/** Runs a program to its end; its output is shown only when it fails (or with TERSOR_VERBOSE), else its warnings. Exits when it failed. */
 function quietly(what, command, args, options = {}) {
   const verbose = Boolean(process.env.TERSOR_VERBOSE)
   const result = cp.spawnSync(command, args, {
@@ -16,7 +16,11 @@ function quietly(what, command, args, options = {}) {
     stdio: verbose ? 'inherit' : 'pipe',
     ...options,
   })
-  if (result.status === 0) return result
+  if (result.status === 0) {
+    const warnings = verbose ? [] : `${result.stdout}${result.stderr}`.split('\n').filter((line) => /\bwarning:/i.test(line))
+    if (warnings.length) process.stderr.write(`${warnings.join('\n')}\n`)
+    return result
+  }
   process.stderr.write(`${what} failed (${result.error?.message ?? `exit ${result.status ?? result.signal}`})\n`)
   if (!verbose) process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}\n`)
   process.exit(result.status || 1)
@@ -62,4 +66,31 @@ function writeStamp(name, text) {
   fs.writeFileSync(stampFile(name), text)
 }
 
-module.exports = { root, quietly, binOf, listFiles, stampOf, readStamp, writeStamp }
+/** Runs `work` while no other process of this checkout holds the lock of that name; one left by a dead process is taken over. */
+function withLock(name, work) {
+  const file = stampFile(`${name}.lock`)
+  fs.mkdirSync(path.dirname(file), { recursive: true })
+  for (;;) {
+    try {
+      fs.writeFileSync(file, String(process.pid), { flag: 'wx' })
+      break
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+      if (!isAlive(file)) fs.rmSync(file, { force: true })
+      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+    }
+  }
+  process.once('exit', () => fs.rmSync(file, { force: true }))
+  work()
+}
+
+function isAlive(file) {
+  try {
+    process.kill(Number(fs.readFileSync(file, 'utf8')), 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
+module.exports = { root, withLock, quietly, binOf, listFiles, stampOf, readStamp, writeStamp }
