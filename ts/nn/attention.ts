@@ -3,7 +3,7 @@
  * padding, passed as the named input `mask`.
  */
 import { z } from 'zod'
-import { add, multiHeadAttention, paddingMask } from '../ops/index.js'
+import { add, multiHeadAttention, reshape, scaleShift } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { linear } from './linear.js'
 import { defineModule, runChild, type ModuleInput } from './module.js'
@@ -15,6 +15,11 @@ export function maskedInput(input: ModuleInput): { x: Tensor; mask: Tensor | nul
   if ('handle' in input) return { x: input as Tensor, mask: null }
   const named = input as Readonly<Record<string, Tensor>>
   return { x: named.x!, mask: named.mask ?? null }
+}
+
+/** [B, T] of 1 and 0 -> what is added to the scores [B, 1, 1, T]: 0 for tokens, -1e30 for padding. */
+export function hidePadding(mask: Tensor): Tensor {
+  return reshape(scaleShift(mask, 1e30, -1e30), [mask.shape[0]!, 1, 1, mask.shape[1]!])
 }
 
 const attentionConfig = z.strictObject({
@@ -40,7 +45,7 @@ export const attention = defineModule<AttentionConfig>({
   forward: (m, c, input, ctx) => {
     const { x, mask } = maskedInput(input)
     const [q, k, v] = (['query', 'key', 'value'] as const).map((name) => runChild(m, name, x, ctx)) as [Tensor, Tensor, Tensor]
-    return runChild(m, 'output', multiHeadAttention(q, k, v, { heads: c.heads, mask: mask && paddingMask(mask, q.dtype) }), ctx)
+    return runChild(m, 'output', multiHeadAttention(q, k, v, { heads: c.heads, mask: mask && hidePadding(mask) }), ctx)
   },
 })
 

@@ -40,7 +40,7 @@ export const maxPool2d = defineModule<PoolConfig>({
   kind: 'maxPool2d',
   config: poolConfig,
   weights: () => ({}),
-  forward: (_m, c, x) => maxPool(single('maxPool2d', x), c.kernel, c.stride)[0],
+  forward: (_m, c, x) => maxPool(single('maxPool2d', x), c.kernel, c.stride),
 })
 
 export const avgPool2d = defineModule<PoolConfig>({

@@ -1,6 +1,6 @@
 /** Normalisation layers. */
 import { z } from 'zod'
-import { add, batchNorm as batchNormOp, layerNorm as layerNormOp, scaleShift } from '../ops/index.js'
+import { add, batchNorm as batchNormOp, batchNormInference, layerNorm as layerNormOp, scaleShift } from '../ops/index.js'
 import { filled } from './init.js'
 import { defineModule, join, single, vector } from './module.js'
 
@@ -15,7 +15,7 @@ export const layerNorm = defineModule<LayerNormConfig>({
     gamma: { shape: [c.width], role: 'vector', init: () => filled(c.width, 1) },
     beta: { shape: [c.width], role: 'vector', init: () => filled(c.width, 0) },
   }),
-  forward: (m, c, x) => layerNormOp(single('layerNorm', x), vector(m, 'gamma'), vector(m, 'beta'), c.eps)[0],
+  forward: (m, c, x) => layerNormOp(single('layerNorm', x), vector(m, 'gamma'), vector(m, 'beta'), c.eps),
 })
 
 const batchConfig = z.strictObject({
@@ -40,8 +40,10 @@ export const batchNorm = defineModule<BatchNormConfig>({
   forward: (m, c, input, ctx) => {
     const x = single('batchNorm', input)
     const running = { mean: m.state.mean!, variance: m.state.variance! }
-    const out = batchNormOp(x, vector(m, 'gamma')!, vector(m, 'beta')!, { eps: c.eps, training: ctx.training, ...running })
-    if (ctx.training && ctx.stateUpdates) {
+    const [gamma, beta] = [vector(m, 'gamma'), vector(m, 'beta')]
+    if (!ctx.training) return batchNormInference(x, running, gamma, beta, c.eps)
+    const out = batchNormOp(x, gamma, beta, c.eps)
+    if (ctx.stateUpdates) {
       for (const name of ['mean', 'variance'] as const)
         ctx.stateUpdates.set(join(ctx.path, name), add(scaleShift(running[name], 1 - c.momentum, 0), scaleShift(out[name], c.momentum, 0)))
     }

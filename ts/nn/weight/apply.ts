@@ -8,7 +8,7 @@ export function applyDense(w: Tensor, x: Tensor, use: WeightUse): Tensor {
     case 'linear':
       return linear(x, w, use.bias)
     case 'conv2d':
-      return conv2d(x, w, use.bias, use.stride, use.padding)
+      return conv2d(x, w, use.bias, use)
     case 'lookup':
       return embedding(w, x)
   }

@@ -8,10 +8,12 @@ import type { RawTensor } from '../../base/dtype.js'
 import type { Shape } from '../../base/shape.js'
 import type { Tensor } from '../../tensor/index.js'
 
+export type Size2d = readonly [height: number, width: number]
+
 /** How a layer uses its weight. `bias` is added by the weight so that a kind can fuse it. */
 export type WeightUse =
   | { readonly op: 'linear'; readonly bias: Tensor | null }
-  | { readonly op: 'conv2d'; readonly bias: Tensor | null; readonly stride: readonly number[]; readonly padding: readonly number[] }
+  | { readonly op: 'conv2d'; readonly bias: Tensor | null; readonly stride: Size2d; readonly padding: Size2d }
   | { readonly op: 'lookup' }
 
 /** A trainable tensor. Where `mask` (a bit set, see ops.def) is 0 the value stays exactly 0 through every optimizer step. */
