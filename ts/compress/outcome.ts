@@ -1,0 +1,71 @@
+/** What a compression did, as plain JSON: for the report page, the command line and the model's history. */
+import type { Json, JsonObject } from '../base/json-types.js'
+import type { WeightRole } from '../nn/index.js'
+
+export interface WeightFacts {
+  /** Weight kind: "dense", "masked", "quantized", "sparse". */
+  readonly kind: string
+  /** One line for tables: "f32", "int4 g32". */
+  readonly description: string
+  readonly bytes: number
+  /** Nonzero share. */
+  readonly density: number
+}
+
+export interface LayerOutcome {
+  readonly path: string
+  readonly shape: readonly number[]
+  readonly role: WeightRole
+  readonly before: WeightFacts
+  readonly after: WeightFacts
+  /** ||W' - W|| / ||W||, Frobenius; 0 when both are zero. */
+  readonly error: number
+}
+
+/** A point of a training curve. */
+export interface EpochRecord {
+  /** Which training: "round 3 of 8". */
+  readonly label: string
+  readonly epoch: number
+  readonly step: number
+  readonly loss: number
+  readonly lr: number
+  readonly accuracy?: number
+}
+
+export interface PassOutcome {
+  readonly stage: number
+  readonly index: number
+  readonly pass: string
+  readonly version: number
+  readonly options: JsonObject
+  readonly targets: readonly string[]
+  readonly seconds: number
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+  /** Only the layers that changed. */
+  readonly layers: readonly LayerOutcome[]
+  /** What the pass left alone and why, and other remarks. */
+  readonly notes: readonly { readonly path?: string; readonly text: string }[]
+  readonly epochs: readonly EpochRecord[]
+  /** Figures of the pass itself. */
+  readonly figures: JsonObject
+}
+
+export interface CompressReport {
+  readonly name: string
+  readonly recipe: Json
+  readonly seed: number
+  /** sha256 over architecture and values of the model that came in. */
+  readonly sourceHash: string
+  readonly versions: JsonObject
+  /** Weight bytes (indices and scales included, file headers not). */
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+  readonly parameters: number
+  readonly nonzeros: number
+  readonly seconds: number
+  readonly passes: readonly PassOutcome[]
+  /** Every weight, source against result. */
+  readonly layers: readonly LayerOutcome[]
+}

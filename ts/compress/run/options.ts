@@ -1,0 +1,31 @@
+/** What `compress` takes and gives. */
+import type { Dataset } from '../../data/dataset.js'
+import type { Model } from '../../nn/index.js'
+import type { OnEvent } from '../events.js'
+import type { CompressReport } from '../outcome.js'
+import type { Snapshots } from '../train/state.js'
+
+export interface CompressOptions {
+  /** For calibration and retraining. Passes that need none run without. */
+  readonly data?: Dataset
+  /** Held-out data for stop rules and for the accuracy in events; never trained or calibrated on. */
+  readonly validation?: Dataset
+  /** Called synchronously; what it throws ends the run with that error. */
+  readonly onEvent?: OnEvent
+  /** Stops at the next step boundary with ERR_ABORTED; the checkpoint stays. */
+  readonly signal?: AbortSignal
+  /** Directory of the run's checkpoints, made if missing, locked against a second process (ERR_BUSY). Without it nothing is written. */
+  readonly checkpointDir?: string
+  /** Go on from the newest good checkpoint in `checkpointDir`; from the start when there is none. Default false: old ones are removed. */
+  readonly resume?: boolean
+  /** Seconds between checkpoints inside a pass; default 30. One is always written after a pass. */
+  readonly checkpointSeconds?: number
+  /** States of the original training: rewinding needs them. */
+  readonly snapshots?: Snapshots
+}
+
+export interface CompressResult {
+  /** The input model is unchanged; this one shares with it what no pass touched. */
+  readonly model: Model
+  readonly report: CompressReport
+}

@@ -1,0 +1,41 @@
+/** Which weights a pass works on: patterns over paths, or roles, less those to ignore. */
+import { RecipeError } from '../base/errors.js'
+import { globs } from '../base/glob.js'
+import { suggestion } from '../base/nearest.js'
+import type { Model, PlacedWeight, WeightRole } from '../nn/index.js'
+import type { Where } from './pass.js'
+
+export const roles: readonly WeightRole[] = ['matrix', 'kernel', 'table', 'vector']
+
+/** Matches by pattern ("fc1", "blocks.*.up.weight") or by role ("@table"). */
+function matcher(patterns: readonly string[]): (w: PlacedWeight) => boolean {
+  const byRole = new Set(patterns.filter((p) => p.startsWith('@')).map((p) => p.slice(1)))
+  const byPath = globs(patterns.filter((p) => !p.startsWith('@')))
+  return (w) => byRole.has(w.role) || byPath(w.path)
+}
+
+/** The rule that a text breaks, or undefined. */
+export function targetProblem(pattern: string): string | undefined {
+  if (pattern.includes('\0')) return 'a pattern must not contain NUL'
+  if (!pattern.startsWith('@') || (roles as readonly string[]).includes(pattern.slice(1))) return undefined
+  return `unknown role ${JSON.stringify(pattern)}${suggestion(pattern, roles.map((r) => `@${r}`))}`
+}
+
+/**
+ * The weights of `model` that are meant. A target that fits nothing is ERR_RECIPE with the nearest path: a typing error must not silently
+ * leave a layer uncompressed. `ignore` may fit nothing (presets name layers that not every model has).
+ */
+export function selectTargets(model: Model, where: Where, ownRoles: readonly WeightRole[], pointer = ''): PlacedWeight[] {
+  const all = model.weights()
+  const ignored = matcher(where.ignore ?? [])
+  if (!where.targets) return all.filter((w) => ownRoles.includes(w.role) && !ignored(w))
+  where.targets.forEach((pattern, i) => {
+    const fits = matcher([pattern])
+    if (all.some(fits)) return
+    throw new RecipeError('ERR_RECIPE', `recipe ${pointer}/targets/${i}: ${JSON.stringify(pattern)} fits no weight of ${model.info.name}${suggestion(pattern, all.map((w) => w.path))}`, {
+      details: { pointer: `${pointer}/targets/${i}` },
+    })
+  })
+  const wanted = matcher(where.targets)
+  return all.filter((w) => wanted(w) && !ignored(w))
+}

@@ -1,0 +1,45 @@
+/** How to train: plain JSON, checked; it stands in the model's history so that rewinding can replay it. */
+import { z } from 'zod'
+import { OptionError } from '../../base/errors.js'
+import type { Json } from '../../base/json-types.js'
+import type { ModelInfo } from '../../nn/index.js'
+import { optimizerSchema, scheduleSchema } from '../../optim/index.js'
+
+export const MAX_SEED = Number.MAX_SAFE_INTEGER
+
+export const trainSettingsSchema = z.strictObject({
+  /** Length of the whole training and of its schedule. */
+  epochs: z.int().positive().max(1e6),
+  batchSize: z.int().positive().max(2 ** 24).default(64),
+  optimizer: optimizerSchema.default({ kind: 'sgd', momentum: 0.9, nesterov: false, weightDecay: 0 }),
+  schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.1, end: 0 }),
+  seed: z.int().nonnegative().max(MAX_SEED).default(0),
+  /** Share of the target that is spread over all classes. */
+  labelSmoothing: z.number().min(0).lt(1).default(0),
+})
+
+/** As given: what is left out has a default. */
+export type TrainSettingsInput = z.input<typeof trainSettingsSchema>
+export type TrainSettings = z.output<typeof trainSettingsSchema>
+
+/** Checks settings and fills in the defaults; ERR_OPTION. */
+export function trainSettings(input: TrainSettingsInput): TrainSettings {
+  const parsed = trainSettingsSchema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]!
+  const pointer = `/${issue.path.join('/')}`
+  throw new OptionError('ERR_OPTION', `train: ${pointer}: ${issue.message}`, { details: { pointer } })
+}
+
+/** The settings of the last training in a model's history. */
+export function trainingOf(info: ModelInfo): TrainSettings | undefined {
+  for (let i = info.history.length - 1; i >= 0; i--) {
+    const entry = info.history[i]!
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) continue
+    const { kind, settings } = entry as { readonly kind?: Json; readonly settings?: Json }
+    if (kind !== 'train') continue
+    const parsed = trainSettingsSchema.safeParse(settings)
+    if (parsed.success) return parsed.data
+  }
+  return undefined
+}

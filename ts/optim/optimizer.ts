@@ -1,0 +1,133 @@
+/**
+ * Optimizers over native in-place steps. An optimizer owns its slots (velocity, moments), one set per leaf, and changes leaves in place;
+ * where a leaf's mask has a 0 the value stays exactly 0. Slots go in and out as plain data, so a step after `restore` gives the same
+ * bits as one without interruption.
+ */
+import { z } from 'zod'
+import type { RawTensor } from '../base/dtype.js'
+import { CheckpointError, OptionError } from '../base/errors.js'
+import { sameShape } from '../base/shape.js'
+import { adamwStep, assign, sgdStep } from '../ops/index.js'
+import { fromRaw, keep, toRaw, zeros, type Tensor } from '../tensor/index.js'
+
+const decay = z.number().nonnegative().finite().default(0)
+
+export const optimizerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('sgd'),
+    momentum: z.number().min(0).lt(1).default(0),
+    nesterov: z.boolean().default(false),
+    weightDecay: decay,
+  }),
+  /** Loshchilov, Hutter 2019: weight decay apart from the gradient. */
+  z.strictObject({
+    kind: z.literal('adamw'),
+    beta1: z.number().min(0).lt(1).default(0.9),
+    beta2: z.number().min(0).lt(1).default(0.999),
+    eps: z.number().positive().finite().default(1e-8),
+    weightDecay: decay,
+  }),
+])
+export type OptimizerInput = z.input<typeof optimizerSchema>
+export type OptimizerSpec = z.output<typeof optimizerSchema>
+
+/** A trainable tensor: what optimizers need of a weight's leaf. */
+export interface Parameter {
+  readonly value: Tensor
+  readonly mask: Tensor | null
+}
+
+interface Rule {
+  readonly slots: readonly string[]
+  /** `step` counts from 1. */
+  update(p: Parameter, g: Tensor, slots: readonly Tensor[], lr: number, step: number): void
+}
+
+function ruleOf(spec: OptimizerSpec): Rule {
+  switch (spec.kind) {
+    case 'sgd': {
+      const { momentum, weightDecay, nesterov } = spec
+      return {
+        slots: ['velocity'],
+        update: (p, g, [velocity], lr) => {
+          sgdStep(p.value, g, velocity!, p.mask, { lr, momentum, weightDecay, nesterov })
+        },
+      }
+    }
+    case 'adamw': {
+      const { beta1, beta2, eps, weightDecay } = spec
+      return {
+        slots: ['m', 'v'],
+        update: (p, g, [m, v], lr, step) => {
+          adamwStep(p.value, g, m!, v!, p.mask, { lr, beta1, beta2, eps, weightDecay, step })
+        },
+      }
+    }
+  }
+}
+
+export class Optimizer {
+  readonly spec: OptimizerSpec
+  readonly #rule: Rule
+  readonly #parameters: ReadonlyMap<string, Parameter>
+  readonly #slots = new Map<string, readonly Tensor[]>()
+  #updates = 0
+
+  /** Slots start at zero. The leaves stay the caller's. */
+  constructor(spec: OptimizerInput, parameters: ReadonlyMap<string, Parameter>) {
+    const parsed = optimizerSchema.safeParse(spec)
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0]!
+      throw new OptionError('ERR_OPTION', `optimizer: ${issue.path.join('.') || 'kind'}: ${issue.message}`, { details: { pointer: `/${issue.path.join('/')}` } })
+    }
+    this.spec = parsed.data
+    this.#rule = ruleOf(parsed.data)
+    this.#parameters = parameters
+    for (const [path, p] of parameters) this.#slots.set(path, this.#rule.slots.map(() => keep(zeros(p.value.shape, p.value.dtype))))
+  }
+
+  /** Steps taken. */
+  get updates(): number {
+    return this.#updates
+  }
+
+  /** One step with gradients by leaf path (one for every leaf). Not atomic: check the gradients first. */
+  step(grads: ReadonlyMap<string, Tensor>, lr: number): void {
+    if (!Number.isFinite(lr) || lr < 0) throw new OptionError('ERR_OPTION', `optimizer: lr must be finite and >= 0, got ${lr}`)
+    this.#updates++
+    for (const [path, p] of this.#parameters) {
+      const g = grads.get(path)
+      if (!g) throw new OptionError('ERR_OPTION', `optimizer: no gradient for ${path}`)
+      this.#rule.update(p, g, this.#slots.get(path)!, lr, this.#updates)
+    }
+  }
+
+  /** Slots by "<leaf path>/<slot name>". */
+  save(): Map<string, RawTensor> {
+    const out = new Map<string, RawTensor>()
+    for (const [path, slots] of this.#slots) slots.forEach((t, i) => out.set(`${path}/${this.#rule.slots[i]!}`, toRaw(t)))
+    return out
+  }
+
+  /** Takes over saved slots; ERR_CHECKPOINT when they are not those of these leaves. */
+  restore(saved: ReadonlyMap<string, RawTensor>, updates: number): void {
+    for (const [path, slots] of this.#slots)
+      slots.forEach((t, i) => {
+        const name = `${path}/${this.#rule.slots[i]!}`
+        const raw = saved.get(name)
+        if (!raw || raw.dtype !== t.dtype || !sameShape(raw.shape, t.shape))
+          throw new CheckpointError('ERR_CHECKPOINT', `optimizer: the saved state has ${raw ? `${raw.dtype}[${raw.shape}]` : 'nothing'} for ${name}, ${t} is needed`, {
+            details: { reason: 'slots' },
+          })
+        const value = fromRaw(raw)
+        assign(t, value)
+        value.dispose()
+      })
+    this.#updates = updates
+  }
+
+  dispose(): void {
+    for (const slots of this.#slots.values()) for (const t of slots) t.dispose()
+    this.#slots.clear()
+  }
+}
