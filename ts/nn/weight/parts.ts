@@ -1,0 +1,58 @@
+/** What weight kinds share: reading the parts of a file strictly, and a weight's shape as a matrix. */
+import { z } from 'zod'
+import type { DType, RawTensor } from '../../base/dtype.js'
+import { ModelFormatError, OptionError } from '../../base/errors.js'
+import { sizeOf, type Shape } from '../../base/shape.js'
+import { tapeStack } from '../../autograd/primitive.js'
+import { callOp, type Tensor } from '../../tensor/index.js'
+
+export type Parts = Readonly<Record<string, RawTensor>>
+
+/** [rows, cols] of a weight: the first dimension (outputs, channels, table rows) and all others together. */
+export function matrixShape(kind: string, shape: Shape): [rows: number, cols: number] {
+  if (shape.length < 2) throw new OptionError('ERR_OPTION', `weight: a ${kind} weight has at least two dimensions, got shape [${shape}]`)
+  return [shape[0]!, sizeOf(shape.slice(1))]
+}
+
+/** ERR_MODEL_FORMAT unless exactly the named parts are there. */
+export function checkPartNames(kind: string, parts: Parts, names: readonly string[]): void {
+  const have = Object.keys(parts)
+  const list = (some: readonly string[]): string => some.map((name) => JSON.stringify(name)).join(', ')
+  if (have.length !== names.length || !names.every((name) => Object.hasOwn(parts, name)))
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: a ${kind} weight has the parts ${list(names)}, the file has ${list(have) || 'none'}`)
+}
+
+/** The part `name`, or ERR_MODEL_FORMAT when its dtype is another. */
+export function partOf(kind: string, parts: Parts, name: string, dtypes: readonly DType[]): RawTensor {
+  const found = parts[name]
+  if (!found || !dtypes.includes(found.dtype))
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: part "${name}" of a ${kind} weight must be ${dtypes.join(' or ')}, got ${found?.dtype ?? 'nothing'}`)
+  return found
+}
+
+/** The configuration of a weight as the kind's schema says, or ERR_MODEL_FORMAT. */
+export function parseWeightConfig<T>(kind: string, schema: z.ZodType<T>, config: unknown): T {
+  const parsed = schema.safeParse(config)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]!
+  throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: configuration of a ${kind} weight: ${issue.path.join('.') || 'value'}: ${issue.message}`)
+}
+
+/** Runs a native op that gives one tensor, outside of any tape: storage, not arithmetic. */
+export function one(op: Parameters<typeof callOp>[0], args: readonly unknown[]): Tensor {
+  return callOp(op, args)[0]!
+}
+
+/** Runs fn on a temporary and frees it at once, unless a tape may have saved it (then the scope of the tape frees it). */
+export function withTemporary<T>(made: readonly Tensor[], fn: () => T): T {
+  try {
+    return fn()
+  } finally {
+    if (tapeStack.depth === 0) for (const t of made) t.dispose()
+  }
+}
+
+/** "16.8 %" */
+export function percent(part: number, whole: number): string {
+  return `${whole === 0 ? '0.0' : ((100 * part) / whole).toFixed(1)} %`
+}

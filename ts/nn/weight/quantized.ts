@@ -1,0 +1,241 @@
+/**
+ * Integer codes with scales: value = scale * (q - zero), one scale for the tensor, for each row (output channel), or for each run of
+ * ceil(cols / groups) values of a row.
+ *
+ * In memory q is i8 [rows, cols], scale f32 [rows, groups], [rows, 1] or [1, 1], zero f32 of the same shape or absent (symmetric). With `input` (the
+ * calibrated range of the layer's input; symmetric, per tensor or per channel only) linear and conv2d run on 8-bit integers end to end; the layout
+ * that the kernel wants is made on first use and kept. Without, the values are expanded for each call and freed after it. A lookup expands
+ * only the rows that it needs.
+ *
+ * In a file: `q` packed to `bits` bits each, or `code` (coding "sparse": entropy coded, smaller where many codes are 0); `scale` as f32, or as f16
+ * where every scale is exactly a half; `zero` packed like q where it fits, else f32.
+ */
+import { z } from 'zod'
+import type { RawTensor } from '../../base/dtype.js'
+import { ModelFormatError, NumericError, OptionError, ShapeError } from '../../base/errors.js'
+import type { Json } from '../../base/json-types.js'
+import type { Shape } from '../../base/shape.js'
+import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, reshape } from '../../ops/index.js'
+import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
+import { applyDense } from './apply.js'
+import { checkPartShape, countNonzero } from './dense.js'
+import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
+import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
+
+export type QuantizedLayout = 'tensor' | 'channel' | 'group'
+
+export interface QuantizedParts {
+  readonly shape: Shape
+  readonly q: Tensor
+  readonly scale: Tensor
+  readonly zero?: Tensor | null
+  readonly bits: number
+  readonly layout: QuantizedLayout
+  readonly input?: InputQuantization | null
+  /** How the scales stand in a file. 'f16' demands that each is exactly a half. */
+  readonly scaleDtype?: 'f32' | 'f16'
+  /** How the codes stand in a file. */
+  readonly coding?: 'packed' | 'sparse'
+}
+
+const configSchema = z.strictObject({
+  bits: z.int().min(2).max(8),
+  layout: z.enum(['tensor', 'channel', 'group']),
+  groups: z.int().positive().optional(),
+  affine: z.literal(true).optional(),
+  input: z.strictObject({ scale: z.number().positive(), zero: z.int().min(0).max(255) }).optional(),
+  coding: z.literal('sparse').optional(),
+})
+
+export class QuantizedWeight implements Weight {
+  readonly kind = 'quantized'
+  readonly shape: Shape
+  readonly q: Tensor
+  readonly scale: Tensor
+  readonly zero: Tensor | null
+  readonly bits: number
+  readonly layout: QuantizedLayout
+  readonly input: InputQuantization | null
+  readonly scaleDtype: 'f32' | 'f16'
+  readonly coding: 'packed' | 'sparse'
+  #packed: Tensor | undefined
+  #codeBytes: number | undefined
+
+  /** Takes over the tensors. */
+  constructor(parts: QuantizedParts) {
+    const { shape, q, scale, zero = null, bits, layout, input = null, scaleDtype = 'f32', coding = 'packed' } = parts
+    const [rows, cols] = matrixShape('quantized', shape)
+    const wrong = (rule: string): never => {
+      throw new ShapeError('ERR_SHAPE', `weight: quantized [${shape}] per ${layout}: ${rule} (q: ${q}, scale: ${scale}, zero: ${zero})`)
+    }
+    if (!Number.isInteger(bits) || bits < 2 || bits > 8) throw new OptionError('ERR_OPTION', `weight: bits must be an integer in [2, 8], got ${bits}`)
+    if (q.dtype !== 'i8' || q.rank !== 2 || q.shape[0] !== rows || q.shape[1] !== cols) wrong(`q must be i8[${rows},${cols}]`)
+    const lead = layout === 'tensor' ? 1 : rows
+    if (scale.dtype !== 'f32' || scale.rank !== 2 || scale.shape[0] !== lead || (layout !== 'group' && scale.shape[1] !== 1))
+      wrong(`scale must be f32[${lead},${layout === 'group' ? 'groups' : 1}]`)
+    if (zero && (zero.dtype !== 'f32' || !zero.sameShape(scale))) wrong('zero must have the dtype and shape of scale')
+    if (input && (layout === 'group' || zero)) throw new OptionError('ERR_OPTION', 'weight: a quantized input needs a symmetric weight with scales per tensor or per channel')
+    if (scaleDtype === 'f16' && !exactInHalf(scale)) throw new NumericError('ERR_NUMERIC', 'weight: scales that are stored as f16 must be exact in f16; round them first')
+    this.shape = [...shape]
+    this.q = q
+    this.scale = scale
+    this.zero = zero
+    this.bits = bits
+    this.layout = layout
+    this.input = input
+    this.scaleDtype = scaleDtype
+    this.coding = coding
+  }
+
+  /** Values that share a scale. */
+  get groupSize(): number {
+    const [rows, cols] = matrixShape('quantized', this.shape)
+    return this.layout === 'tensor' ? rows * cols : Math.ceil(cols / this.scale.shape[1]!)
+  }
+  get description(): string {
+    const where = this.layout === 'group' ? `g${this.groupSize}` : `per ${this.layout}`
+    return `int${this.bits} ${where}${this.zero ? ' affine' : ''}${this.coding === 'sparse' ? ' sparse' : ''}${this.input ? ', u8 input' : ''}`
+  }
+
+  bytes(): number {
+    const scales = this.scale.size * (this.scaleDtype === 'f16' ? 2 : 4)
+    const zeros = this.zero ? (zerosFit(this.zero, this.bits) ? packedBytes(this.zero.size, this.bits) : this.zero.bytes) : 0
+    return this.#bytesOfCodes() + scales + zeros
+  }
+  #bytesOfCodes(): number {
+    if (this.coding === 'packed') return packedBytes(this.q.size, this.bits)
+    return (this.#codeBytes ??= scope(() => one('sparse_encode', [this.q]).size))
+  }
+
+  nonzeros(): number {
+    return this.zero ? scope(() => countNonzero(this.dense())) : countNonzero(this.q)
+  }
+
+  dense(): Tensor {
+    return reshape(dequantizeRows(this.q, this.scale, this.zero), this.shape)
+  }
+
+  apply(x: Tensor, use: WeightUse): Tensor {
+    const { input } = this
+    if (use.op === 'lookup') return this.#lookup(x)
+    if (input) {
+      this.#packed ??= keep(qgemmPack(this.q))
+      const scale = this.scale.reshapeView([this.scale.size])
+      return withTemporary([scale], () =>
+        use.op === 'linear'
+          ? qlinear(x, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none')
+          : qconv2d(x, this.#packed!, scale, use.bias, this.shape, use.stride, use.padding, input.scale, input.zero, 'none'),
+      )
+    }
+    const flat = dequantizeRows(this.q, this.scale, this.zero)
+    const values = reshape(flat, this.shape)
+    return withTemporary([flat, values], () => applyDense(values, x, use))
+  }
+
+  #lookup(ids: Tensor): Tensor {
+    const made: Tensor[] = []
+    const temporary = (t: Tensor): Tensor => {
+      made.push(t)
+      return t
+    }
+    return withTemporary(made, () => {
+      const index = temporary(reshape(ids, [ids.size]))
+      const rowsOf = (t: Tensor): Tensor => (t.shape[0] === 1 && this.layout === 'tensor' ? t : temporary(gather(t, index)))
+      const values = temporary(dequantizeRows(temporary(gather(this.q, index)), rowsOf(this.scale), this.zero && rowsOf(this.zero)))
+      return reshape(values, [...ids.shape, ...this.shape.slice(1)])
+    })
+  }
+
+  parts(): Record<string, RawTensor> {
+    return scope(() => {
+      const codes = this.coding === 'sparse' ? { code: toRaw(one('sparse_encode', [this.q])) } : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
+      const scale = this.scaleDtype === 'f16' ? one('cast', [this.scale, 'f16']) : this.scale
+      const zero = this.zero && (zerosFit(this.zero, this.bits) ? one('pack_bits', [one('cast', [this.zero, 'i8']), this.bits]) : this.zero)
+      return { ...codes, scale: toRaw(scale), ...(zero ? { zero: toRaw(zero) } : {}) }
+    })
+  }
+
+  config(): Json {
+    return {
+      bits: this.bits,
+      layout: this.layout,
+      ...(this.layout === 'group' ? { groups: this.scale.shape[1]! } : {}),
+      ...(this.zero ? { affine: true } : {}),
+      ...(this.input ? { input: { scale: this.input.scale, zero: this.input.zero } } : {}),
+      ...(this.coding === 'sparse' ? { coding: 'sparse' } : {}),
+    }
+  }
+
+  trainable(): readonly Leaf[] {
+    return []
+  }
+
+  dispose(): void {
+    for (const t of [this.q, this.scale, this.zero, this.#packed]) t?.dispose()
+    this.#packed = undefined
+  }
+}
+
+/** The same weight stored another way in files: 'sparse' pays where many codes are 0. Shares nothing with `w`. */
+export function withCoding(w: QuantizedWeight, coding: 'packed' | 'sparse'): QuantizedWeight {
+  const { shape, bits, layout, input, scaleDtype } = w
+  return new QuantizedWeight({ shape, bits, layout, input, scaleDtype, coding, q: w.q.alias(), scale: w.scale.alias(), zero: w.zero?.alias() ?? null })
+}
+
+function packedBytes(n: number, bits: number): number {
+  return Math.ceil((n * bits) / 8)
+}
+
+/** True when every value is unchanged by a trip through f16. */
+function exactInHalf(scale: Tensor): boolean {
+  const back = scope(() => one('cast', [one('cast', [scale, 'f16']), 'f32']).read() as Float32Array)
+  return (scale.read() as Float32Array).every((v, i) => Object.is(v, back[i]))
+}
+
+/** Zero points that can be packed like codes: integers of `bits` bits. */
+function zerosFit(zero: Tensor, bits: number): boolean {
+  const half = 2 ** (bits - 1)
+  return (zero.read() as Float32Array).every((v) => Number.isInteger(v) && v >= -half && v < half && !Object.is(v, -0))
+}
+
+function restoreCodes(parts: Parts, bits: number, sparse: boolean, rows: number, cols: number): Tensor {
+  if (!sparse) return unpack(parts, 'q', bits, rows, cols)
+  const q = one('sparse_decode', [fromRaw(partOf('quantized', parts, 'code', ['u8'])), [rows, cols]])
+  const half = 2 ** (bits - 1)
+  const wrong = (q.read() as Int8Array).find((v) => v < -half || v >= half)
+  if (wrong !== undefined) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: codes of ${bits} bits must be in [${-half}, ${half}), got ${wrong}`)
+  return q
+}
+
+function unpack(parts: Parts, name: string, bits: number, rows: number, cols: number): Tensor {
+  const raw = partOf('quantized', parts, name, ['u8'])
+  checkPartShape('quantized', name, raw, [packedBytes(rows * cols, bits)])
+  return one('unpack_bits', [fromRaw(raw), bits, rows * cols]).reshapeView([rows, cols])
+}
+
+export const quantizedKind = defineWeightKind({
+  kind: 'quantized',
+  restore: (parts, given, shape) => {
+    const { bits, layout, groups = 1, affine = false, input = null, coding = 'packed' } = parseWeightConfig('quantized', configSchema, given)
+    checkPartNames('quantized', parts, [coding === 'sparse' ? 'code' : 'q', 'scale', ...(affine ? ['zero'] : [])])
+    const [rows, cols] = matrixShape('quantized', shape)
+    const lead = layout === 'tensor' ? 1 : rows
+    const rawScale = partOf('quantized', parts, 'scale', ['f32', 'f16'])
+    checkPartShape('quantized', 'scale', rawScale, [lead, groups])
+    return scope(() => {
+      const stored = fromRaw(rawScale)
+      const scale = rawScale.dtype === 'f16' ? one('cast', [stored, 'f32']) : stored
+      const q = restoreCodes(parts, bits, coding === 'sparse', rows, cols)
+      const zero = affine ? restoreZero(parts, bits, lead, groups) : null
+      if (groups > 1 && layout !== 'group') throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: scales per ${layout} have one group, got ${groups}`)
+      return new QuantizedWeight({ shape, q, scale, zero, bits, layout, input, scaleDtype: rawScale.dtype === 'f16' ? 'f16' : 'f32', coding })
+    })
+  },
+})
+
+function restoreZero(parts: Parts, bits: number, rows: number, groups: number): Tensor {
+  const raw = partOf('quantized', parts, 'zero', ['u8', 'f32'])
+  if (raw.dtype === 'u8') return one('cast', [unpack(parts, 'zero', bits, rows, groups), 'f32'])
+  checkPartShape('quantized', 'zero', raw, [rows, groups])
+  return fromRaw(raw)
+}
