@@ -15,6 +15,7 @@ struct M32 {
   __m256 v;
 };
 struct F32 {
+  using element = float;
   static constexpr int lanes = 8;
   __m256 v;
   F32() = default;
@@ -54,6 +55,8 @@ TERSOR_VEC_INLINE M32 operator>=(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v,
 TERSOR_VEC_INLINE M32 operator==(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
 TERSOR_VEC_INLINE M32 is_nan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 TERSOR_VEC_INLINE F32 select(M32 m, F32 a, F32 b) { return F32(_mm256_blendv_ps(b.v, a.v, m.v)); }
+
+TERSOR_VEC_INLINE F32 keep_first(F32 a, int64_t n) { return F32(_mm256_and_ps(a.v, _mm256_castsi256_ps(first_lanes(n)))); }
 
 TERSOR_VEC_INLINE float sum_lanes(F32 a) {
   const __m128 q = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

@@ -3,6 +3,10 @@
 #include "simd/vec_common.h"
 #include <immintrin.h>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms inside the intrinsics of g++ 12 (bug 105593)
+#endif
+
 #define TERSOR_VEC_BEGIN TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
 #define TERSOR_VEC_END TERSOR_TARGET_END
 
@@ -15,6 +19,7 @@ struct M32 {
   __mmask16 v;
 };
 struct F32 {
+  using element = float;
   static constexpr int lanes = 16;
   __m512 v;
   F32() = default;
@@ -54,6 +59,8 @@ TERSOR_VEC_INLINE M32 operator>=(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v,
 TERSOR_VEC_INLINE M32 operator==(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
 TERSOR_VEC_INLINE M32 is_nan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 TERSOR_VEC_INLINE F32 select(M32 m, F32 a, F32 b) { return F32(_mm512_mask_blend_ps(m.v, b.v, a.v)); }
+
+TERSOR_VEC_INLINE F32 keep_first(F32 a, int64_t n) { return F32(_mm512_maskz_mov_ps(first_lanes(n), a.v)); }
 
 TERSOR_VEC_INLINE float sum_lanes(F32 a) {
   const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));

@@ -8,6 +8,7 @@
 //   min(a, b) = a < b ? a : b and max(a, b) = a > b ? a : b: both give b when either is NaN
 //   < <= > >= == (false on NaN), is_nan(v), select(mask, a, b), mask & | !, any(mask), mask_bits(mask), mask_from_bits(u)
 //   I32: + - & | ^, << n, >> n (arithmetic), shift_right_logical, mul_low, mul_high_unsigned, ==, to_int(v) (nearest even), to_float(i)
+//   keep_first(v, n): lanes n and above become 0; V::element: float or double
 //   sum_lanes(v) (halving tree), max_lanes(v), min_lanes(v)
 // All of them give the same bits on every instruction set.
 #pragma once

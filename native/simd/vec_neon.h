@@ -14,6 +14,7 @@ struct M32 {
   uint32x4_t v;
 };
 struct F32 {
+  using element = float;
   static constexpr int lanes = 4;
   float32x4_t v;
   F32() = default;
@@ -67,6 +68,11 @@ TERSOR_VEC_INLINE M32 operator>=(F32 a, F32 b) { return {vcgeq_f32(a.v, b.v)}; }
 TERSOR_VEC_INLINE M32 operator==(F32 a, F32 b) { return {vceqq_f32(a.v, b.v)}; }
 TERSOR_VEC_INLINE M32 is_nan(F32 a) { return {vmvnq_u32(vceqq_f32(a.v, a.v))}; }
 TERSOR_VEC_INLINE F32 select(M32 m, F32 a, F32 b) { return F32(vbslq_f32(m.v, a.v, b.v)); }
+
+TERSOR_VEC_INLINE F32 keep_first(F32 a, int64_t n) {
+  const uint32x4_t inside = vcltq_s32(lane_index().v, vdupq_n_s32(static_cast<int32_t>(n)));
+  return F32(vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a.v), inside)));
+}
 
 // The same tree as on the other instruction sets: lanes 0+2 and 1+3, then the two.
 TERSOR_VEC_INLINE float sum_lanes(F32 a) {

@@ -15,6 +15,7 @@ struct M32 {
   bool v;
 };
 struct F32 {
+  using element = float;
   static constexpr int lanes = 1;
   float v;
   F32() = default;
@@ -26,6 +27,7 @@ struct I32 {
   TERSOR_VEC_INLINE explicit I32(int32_t x) : v(x) {}
 };
 struct F64 {
+  using element = double;
   static constexpr int lanes = 1;
   double v;
   F64() = default;
@@ -59,6 +61,7 @@ TERSOR_VEC_INLINE I32 i32_of(uint32_t u) { return I32(static_cast<int32_t>(u)); 
   TERSOR_VEC_INLINE M32 operator==(V a, V b) { return {a.v == b.v}; }                        \
   TERSOR_VEC_INLINE M32 is_nan(V a) { return {a.v != a.v}; }                                 \
   TERSOR_VEC_INLINE V select(M32 m, V a, V b) { return m.v ? a : b; }                        \
+  TERSOR_VEC_INLINE V keep_first(V a, int64_t n) { return n > 0 ? a : V(0); }                 \
   TERSOR_VEC_INLINE T sum_lanes(V a) { return a.v; }                                         \
   TERSOR_VEC_INLINE T max_lanes(V a) { return a.v; }                                         \
   TERSOR_VEC_INLINE T min_lanes(V a) { return a.v; }

@@ -1,0 +1,16 @@
+#include "simd/target.h"
+
+#if TERSOR_ARCH_X64
+#include "simd/vec_avx512.h"
+
+#include "kernels/optim/generic.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+
+void optim_sgd_f32_16_avx512(const SgdArgs<float>& a) { sgd_run<simd::F32>(a); }
+void optim_adamw_f32_16_avx512(const AdamwArgs<float>& a) { adamw_run<simd::F32>(a); }
+
+}  // namespace tersor
+TERSOR_VEC_END
+#endif

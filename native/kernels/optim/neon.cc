@@ -1,0 +1,16 @@
+#include "simd/target.h"
+
+#if TERSOR_ARCH_ARM64
+#include "simd/vec_neon.h"
+
+#include "kernels/optim/generic.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+
+void optim_sgd_f32_4_neon(const SgdArgs<float>& a) { sgd_run<simd::F32>(a); }
+void optim_adamw_f32_4_neon(const AdamwArgs<float>& a) { adamw_run<simd::F32>(a); }
+
+}  // namespace tersor
+TERSOR_VEC_END
+#endif
