@@ -44,7 +44,12 @@ export const permute: (x: Tensor, axes: readonly number[]) => Tensor = single(
       const order = axes.map((a) => normalizeAxis('permute', a, x.rank))
       if (order.length !== x.rank || new Set(order).size !== x.rank)
         throw new ShapeError('ERR_SHAPE', `permute: axes must name each of the ${x.rank} dimensions once, got [${axes}]`)
-      return [x.view(order.map((a) => x.shape[a]!), order.map((a) => x.strides[a]!))]
+      return [
+        x.view(
+          order.map((a) => x.shape[a]!),
+          order.map((a) => x.strides[a]!),
+        ),
+      ]
     },
     grad: ({ args: [x, axes] }, dy) => ({
       x: () => {
@@ -70,9 +75,15 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = single(
     name: 'broadcast_to',
     inputs: { x: 0 },
     forward: (x, shape) => {
-      if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape)) throw new ShapeError('ERR_SHAPE', `broadcastTo: ${x} does not stretch to [${shape}]`)
+      if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape))
+        throw new ShapeError('ERR_SHAPE', `broadcastTo: ${x} does not stretch to [${shape}]`)
       const lead = shape.length - x.rank
-      return [x.view(shape, shape.map((_, i) => (i < lead || x.shape[i - lead] === 1 ? 0 : x.strides[i - lead]!)))]
+      return [
+        x.view(
+          shape,
+          shape.map((_, i) => (i < lead || x.shape[i - lead] === 1 ? 0 : x.strides[i - lead]!)),
+        ),
+      ]
     },
     grad: ({ args: [x] }, dy) => ({ x: () => sumTo(dy, x.shape) }),
     flops: () => 0,
@@ -85,7 +96,11 @@ export const slice: (x: Tensor, start: readonly number[], size: readonly number[
     name: 'slice',
     inputs: { x: 0 },
     forward: (x, start, size) => {
-      if (start.length !== x.rank || size.length !== x.rank || !start.every((s, i) => Number.isInteger(s) && s >= 0 && Number.isInteger(size[i]) && size[i]! >= 0 && s + size[i]! <= x.shape[i]!))
+      if (
+        start.length !== x.rank ||
+        size.length !== x.rank ||
+        !start.every((s, i) => Number.isInteger(s) && s >= 0 && Number.isInteger(size[i]) && size[i]! >= 0 && s + size[i]! <= x.shape[i]!)
+      )
         throw new ShapeError('ERR_SHAPE', `slice: start [${start}] with size [${size}] leaves ${x}`)
       return [x.view(size, x.strides, sizeOf(size) === 0 ? 0 : start.reduce((o, s, i) => o + s * x.strides[i]!, 0))]
     },
@@ -120,7 +135,15 @@ export const sum = defineOp('sum', {
   grad: ({ args: [x, axes, keepDims] }, dy) => ({
     x: () => {
       const summed = axes.length === 0 ? x.shape.map((_, i) => i) : axes.map((a) => normalizeAxis('sum', a, x.rank))
-      return broadcastTo(keepDims ? dy : reshape(dy, x.shape.map((d, i) => (summed.includes(i) ? 1 : d))), x.shape)
+      return broadcastTo(
+        keepDims
+          ? dy
+          : reshape(
+              dy,
+              x.shape.map((d, i) => (summed.includes(i) ? 1 : d)),
+            ),
+        x.shape,
+      )
     },
   }),
   flops: ({ args: [x] }) => x.size,
@@ -138,4 +161,3 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   const axes = x.shape.map((d, i) => (i < lead || (shape[i - lead] === 1 && d !== 1) ? i : -1)).filter((i) => i >= 0)
   return reshape(sum(x, axes, true), shape)
 }
-

@@ -20,7 +20,11 @@ export interface ValueAndGrad<P extends TensorTree, Aux> {
 }
 
 function leaves(tree: TensorTree): Tensor[] {
-  return tree instanceof Tensor ? [tree] : Array.isArray(tree) ? [...(tree as readonly Tensor[])] : Object.values(tree as Record<string, Tensor>)
+  return tree instanceof Tensor
+    ? [tree]
+    : Array.isArray(tree)
+      ? [...(tree as readonly Tensor[])]
+      : Object.values(tree as Record<string, Tensor>)
 }
 
 function rebuild<P extends TensorTree>(tree: P, list: readonly Tensor[]): P {
@@ -74,7 +78,14 @@ export function grad<P extends TensorTree>(fn: () => Tensor, params: P): P {
   return grads
 }
 
-function backward(tape: Tape, value: Tensor, seed: Tensor, params: readonly Tensor[], higher: boolean, mayFree: (t: Tensor) => boolean): Tensor[] {
+function backward(
+  tape: Tape,
+  value: Tensor,
+  seed: Tensor,
+  params: readonly Tensor[],
+  higher: boolean,
+  mayFree: (t: Tensor) => boolean,
+): Tensor[] {
   const grads = new Map<Tensor, Tensor>([[value, seed]])
   // A gradient may serve several tensors (addition passes dy on): it is freed when the last one is done.
   const uses = new Map<Tensor, number>([[seed, 1]])

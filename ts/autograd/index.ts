@@ -1,3 +1,16 @@
 export { add, broadcastTo, padSlice, permute, reshape, slice, sum, sumTo, transpose } from './core.js'
 export { grad, valueAndGrad, type TensorTree, type ValueAndGrad } from './grad.js'
-export { defineOp, definePrimitive, definedOps, watchCalls, type Call, type Gradients, type Op, type OpDefinition, type PrimitiveDefinition, type Sampler, type TapeNode } from './primitive.js'
+export {
+  defineOp,
+  definePrimitive,
+  definedOps,
+  watchCalls,
+  type Call,
+  type DefinedOp,
+  type Gradients,
+  type Op,
+  type OpDefinition,
+  type PrimitiveDefinition,
+  type Sampler,
+  type TapeNode,
+} from './primitive.js'

@@ -124,14 +124,18 @@ export interface OpDefinition<N extends OpName> {
   readonly samples: (s: Sampler) => readonly OpArgs<N>[]
 }
 
+/** @internal A definition and the function that came of it. */
+export interface DefinedOp extends OpDefinition<OpName> {
+  readonly call: (...args: readonly unknown[]) => Tensor | readonly Tensor[]
+}
+
 /** @internal Every defined op, for the laws: an op without samples cannot exist. */
-export const definedOps = new Map<OpName, OpDefinition<OpName>>()
+export const definedOps = new Map<OpName, DefinedOp>()
 
 /**
  * A differentiable function from a row of ops.def. The result is one tensor, or the list of them when the row has several.
  */
 export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>): Op<N> {
-  definedOps.set(name, definition as unknown as OpDefinition<OpName>)
   const row = opRows[opIndex[name]]!
   const inputs: Record<string, number> = {}
   row.params.forEach(([kind, param], i) => {
@@ -144,6 +148,7 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
     grad: definition.grad,
     ...(definition.flops ? { flops: definition.flops } : {}),
   })
-  if (row.results === 1) return (...args) => run(...args)[0] as OpResult<N>
-  return (...args) => run(...args) as unknown as OpResult<N>
+  const call = row.results === 1 ? (...args: OpArgs<N>) => run(...args)[0] : run
+  definedOps.set(name, { ...definition, call } as unknown as DefinedOp)
+  return call as unknown as Op<N>
 }

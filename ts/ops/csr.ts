@@ -17,7 +17,15 @@ const codes = (): Tensor => tensor(new Int8Array([-3, 100, 7]))
 /** w f32 or i8 [rows, cols] -> values, indptr, columns of its elements that are not zero. */
 export const csrFromDense = defineOp('csr_from_dense', {
   grad: null,
-  samples: () => [[tensor([[0, 1.5, 0], [2, 0, -3]])], [tensor(new Int8Array([0, 0, 5, 0, -7, 1]), [3, 2])]],
+  samples: () => [
+    [
+      tensor([
+        [0, 1.5, 0],
+        [2, 0, -3],
+      ]),
+    ],
+    [tensor(new Int8Array([0, 0, 5, 0, -7, 1]), [3, 2])],
+  ],
 })
 
 /** The dense matrix, in the dtype of the values. Checks the whole structure (ERR_MODEL_FORMAT). */

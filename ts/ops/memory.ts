@@ -1,5 +1,6 @@
 /** Copies, casts, joins. */
 import { defineOp, slice, type Op } from '../autograd/index.js'
+import type { DType } from '../base/dtype.js'
 import { normalizeAxis } from '../base/shape.js'
 import { pattern } from './pattern.js'
 
@@ -9,9 +10,11 @@ export const copy = defineOp('copy', {
   samples: (s) => [[s.normal(2, 3)], [s.normal()]],
 })
 
+const isReal = (dtype: DType): boolean => dtype === 'f64' || dtype === 'f32'
+
 /** x in another dtype. Floats to integers: rounded half to even and saturated, NaN becomes 0. Gradients flow between f32 and f64. */
 export const cast: Op<'cast'> = defineOp('cast', {
-  grad: ({ args: [x] }, dy) => ({ x: () => cast(dy, x.dtype) }),
+  grad: ({ args: [x, dtype] }, dy) => ({ x: isReal(x.dtype) && isReal(dtype) ? () => cast(dy, x.dtype) : null }),
   samples: (s) => [
     [s.normal(2, 3), 'f64'],
     [s.uniform([7], -200, 200), 'i8'],
@@ -24,7 +27,15 @@ export const concat2 = defineOp('concat2', {
   grad: ({ args: [a, b, axis] }, dy) => {
     const at = normalizeAxis('concat2', axis, a.rank)
     const start = a.shape.map((d, i) => (i === at ? d : 0))
-    return { a: () => slice(dy, start.map(() => 0), a.shape), b: () => slice(dy, start, b.shape) }
+    return {
+      a: () =>
+        slice(
+          dy,
+          start.map(() => 0),
+          a.shape,
+        ),
+      b: () => slice(dy, start, b.shape),
+    }
   },
   samples: (s) => [
     [s.normal(2, 3), s.normal(2, 1), 1],
@@ -35,5 +46,8 @@ export const concat2 = defineOp('concat2', {
 /** labels i32 [...] -> f32 [..., classes]: 1 at the label, 0 elsewhere. */
 export const oneHot = defineOp('one_hot', {
   grad: null,
-  samples: (s) => [[s.index([4], 3), 3], [pattern('i32', [2, 2], 0, 4), 5]],
+  samples: (s) => [
+    [s.index([4], 3), 3],
+    [pattern('i32', [2, 2], 0, 4), 5],
+  ],
 })

@@ -37,5 +37,7 @@ export const qlinear = defineOp('qlinear', {
 export const qconv2d = defineOp('qconv2d', {
   grad: null,
   flops: ({ args: [, , , , w], results: [y] }) => 2 * y!.size * w[1]! * w[2]! * w[3]!,
-  samples: (s) => [[s.normal(2, 2, 4, 4), packed(3, 18), s.uniform([3], 0.01, 0.1), s.normal(3), [3, 2, 3, 3], [1, 1], [1, 1], 0.02, 128, 'relu']],
+  samples: (s) => [
+    [s.normal(2, 2, 4, 4), packed(3, 18), s.uniform([3], 0.01, 0.1), s.normal(3), [3, 2, 3, 3], [1, 1], [1, 1], 0.02, 128, 'relu'],
+  ],
 })

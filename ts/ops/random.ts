@@ -3,8 +3,20 @@ import { defineOp } from '../autograd/index.js'
 import type { Shape } from '../base/shape.js'
 import type { Tensor } from '../tensor/index.js'
 
-const uniformOp = defineOp('random_uniform', { grad: null, samples: () => [[[2, 5], 1, 0], [[], 2, 3]] })
-const normalOp = defineOp('random_normal', { grad: null, samples: () => [[[2, 5], 1, 0], [[7], 2, 3]] })
+const uniformOp = defineOp('random_uniform', {
+  grad: null,
+  samples: () => [
+    [[2, 5], 1, 0],
+    [[], 2, 3],
+  ],
+})
+const normalOp = defineOp('random_normal', {
+  grad: null,
+  samples: () => [
+    [[2, 5], 1, 0],
+    [[7], 2, 3],
+  ],
+})
 
 export interface RandomOptions {
   /** Integer in [0, 2^53). */

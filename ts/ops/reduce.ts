@@ -13,7 +13,10 @@ function keptShape(where: string, x: Tensor, axes: readonly number[]): Shape {
 
 /** The gradient goes to the extreme element; equal ones share it evenly. */
 function extremeGrad(where: string) {
-  return ({ args: [x, axes], y }: Call<readonly [x: Tensor, axes: readonly number[], keepDims: boolean]>, dy: Tensor): { x: () => Tensor } => ({
+  return (
+    { args: [x, axes], y }: Call<readonly [x: Tensor, axes: readonly number[], keepDims: boolean]>,
+    dy: Tensor,
+  ): { x: () => Tensor } => ({
     x: () => {
       const kept = keptShape(where, x, axes)
       const hit = equal(x, reshape(y, kept))

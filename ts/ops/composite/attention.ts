@@ -31,7 +31,10 @@ function split(x: Tensor, heads: number): Tensor {
 export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, { heads, mask = null, scale }: AttentionOptions): Tensor {
   const fits = (x: Tensor): boolean => x.rank === 3 && x.shape[2]! % heads === 0
   if (!(Number.isInteger(heads) && heads > 0) || ![q, k, v].every(fits))
-    throw new ShapeError('ERR_SHAPE', `multiHeadAttention: q, k, v must be [B, T, C] with C a multiple of heads, got ${q}, ${k}, ${v} and ${heads} heads`)
+    throw new ShapeError(
+      'ERR_SHAPE',
+      `multiHeadAttention: q, k, v must be [B, T, C] with C a multiple of heads, got ${q}, ${k}, ${v} and ${heads} heads`,
+    )
   const [b, t, c] = q.shape as [number, number, number]
   const [bk, s, ck] = k.shape as [number, number, number]
   const [bv, sv, d] = v.shape as [number, number, number]

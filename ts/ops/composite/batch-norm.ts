@@ -15,8 +15,12 @@ export interface BatchNormResult {
 
 /** [C] -> [1, C, 1, ...] so that it broadcasts against x. */
 function perChannel(where: string, name: string, t: Tensor, x: Tensor): Tensor {
-  if (t.rank !== 1 || t.size !== x.shape[1]) throw new ShapeError('ERR_SHAPE', `${where}: ${name} must have one value per channel, got ${t} (x: ${x})`)
-  return reshape(t, x.shape.map((_, i) => (i === 1 ? t.size : 1)))
+  if (t.rank !== 1 || t.size !== x.shape[1])
+    throw new ShapeError('ERR_SHAPE', `${where}: ${name} must have one value per channel, got ${t} (x: ${x})`)
+  return reshape(
+    t,
+    x.shape.map((_, i) => (i === 1 ? t.size : 1)),
+  )
 }
 
 function check(where: string, x: Tensor): void {
@@ -44,7 +48,12 @@ export interface RunningStatistics {
 }
 
 /** Inference as one multiply-add: scale = gamma / sqrt(variance + eps), shift = beta - mean * scale, both [C]. */
-export function foldBatchNorm(running: RunningStatistics, gamma: Tensor | null = null, beta: Tensor | null = null, eps = 1e-5): { scale: Tensor; shift: Tensor } {
+export function foldBatchNorm(
+  running: RunningStatistics,
+  gamma: Tensor | null = null,
+  beta: Tensor | null = null,
+  eps = 1e-5,
+): { scale: Tensor; shift: Tensor } {
   return scope(() => {
     const inverse = reciprocal(sqrt(scaleShift(running.variance, 1, eps)))
     const scale = gamma ? mul(gamma, inverse) : inverse
@@ -54,7 +63,13 @@ export function foldBatchNorm(running: RunningStatistics, gamma: Tensor | null =
 }
 
 /** Inference: normalises with running statistics [C]. */
-export function batchNormInference(x: Tensor, running: RunningStatistics, gamma: Tensor | null = null, beta: Tensor | null = null, eps = 1e-5): Tensor {
+export function batchNormInference(
+  x: Tensor,
+  running: RunningStatistics,
+  gamma: Tensor | null = null,
+  beta: Tensor | null = null,
+  eps = 1e-5,
+): Tensor {
   check('batchNormInference', x)
   return scope(() => {
     const { scale, shift } = foldBatchNorm(running, gamma, beta, eps)

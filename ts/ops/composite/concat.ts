@@ -22,8 +22,15 @@ export function concat(list: readonly Tensor[], axis = 0): Tensor {
 /** Tensors of one shape side by side along a new axis. */
 export function stack(list: readonly Tensor[], axis = 0): Tensor {
   const first = list[0]
-  if (!first || !list.every((t) => t.sameShape(first))) throw new ShapeError('ERR_SHAPE', `stack: the tensors must have one shape, got ${list.map(String).join(', ') || 'none'}`)
+  if (!first || !list.every((t) => t.sameShape(first)))
+    throw new ShapeError('ERR_SHAPE', `stack: the tensors must have one shape, got ${list.map(String).join(', ') || 'none'}`)
   const at = axis < 0 ? axis + first.rank + 1 : axis
-  if (!Number.isInteger(at) || at < 0 || at > first.rank) throw new ShapeError('ERR_SHAPE', `stack: axis must be in [${-first.rank - 1}, ${first.rank}], got ${axis}`)
-  return scope(() => concat(list.map((t) => reshape(t, [...t.shape.slice(0, at), 1, ...t.shape.slice(at)])), at))
+  if (!Number.isInteger(at) || at < 0 || at > first.rank)
+    throw new ShapeError('ERR_SHAPE', `stack: axis must be in [${-first.rank - 1}, ${first.rank}], got ${axis}`)
+  return scope(() =>
+    concat(
+      list.map((t) => reshape(t, [...t.shape.slice(0, at), 1, ...t.shape.slice(at)])),
+      at,
+    ),
+  )
 }

@@ -14,7 +14,8 @@ export function square(x: Tensor): Tensor {
 
 /** x to the power n, an integer in [-64, 64], by repeated squaring. */
 export function pow(x: Tensor, n: number): Tensor {
-  if (!Number.isInteger(n) || Math.abs(n) > 64) throw new OptionError('ERR_OPTION', `pow: n must be an integer in [-64, 64], got ${n} (x: ${x})`)
+  if (!Number.isInteger(n) || Math.abs(n) > 64)
+    throw new OptionError('ERR_OPTION', `pow: n must be an integer in [-64, 64], got ${n} (x: ${x})`)
   return scope(() => {
     if (n === 0) return ones(x.shape, x.dtype)
     let result: Tensor | undefined
@@ -42,7 +43,12 @@ export function norm(x: Tensor, axes: readonly number[] = [], keepDims = false):
 /** Element-wise mean of tensors of one shape. */
 export function average(list: readonly Tensor[]): Tensor {
   if (list.length === 0) throw new ShapeError('ERR_SHAPE', 'average: the list must not be empty')
-  return scope(() => scaleShift(list.reduce((a, b) => add(a, b)), 1 / list.length))
+  return scope(() =>
+    scaleShift(
+      list.reduce((a, b) => add(a, b)),
+      1 / list.length,
+    ),
+  )
 }
 
 /** Rows of `table` [N, C] for each index: i32 [...] -> [..., C]. */

@@ -17,7 +17,10 @@ export function hvp<P extends TensorTree>(fn: () => Tensor, params: P, vectors: 
   const v = leaves(vectors)
   const p = leaves(params)
   if (v.length !== p.length || !p.every((t, i) => t.sameShape(v[i]!)))
-    throw new ShapeError('ERR_SHAPE', `hvp: vectors must have the shapes of params, got [${v.map(String).join(', ')}] for [${p.map(String).join(', ')}]`)
+    throw new ShapeError(
+      'ERR_SHAPE',
+      `hvp: vectors must have the shapes of params, got [${v.map(String).join(', ')}] for [${p.map(String).join(', ')}]`,
+    )
   return scope(() =>
     grad(
       () =>

@@ -29,11 +29,14 @@ const reductions: readonly Reduction[] = ['mean', 'sum', 'none']
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction = 'mean', ignoreIndex, labelSmoothing = 0 } = options
-  if (!reductions.includes(reduction)) throw new OptionError('ERR_OPTION', `crossEntropy: reduction must be one of ${reductions.join(', ')}, got ${String(reduction)}`)
-  if (!(labelSmoothing >= 0 && labelSmoothing < 1)) throw new OptionError('ERR_OPTION', `crossEntropy: labelSmoothing must be in [0, 1), got ${labelSmoothing}`)
+  if (!reductions.includes(reduction))
+    throw new OptionError('ERR_OPTION', `crossEntropy: reduction must be one of ${reductions.join(', ')}, got ${String(reduction)}`)
+  if (!(labelSmoothing >= 0 && labelSmoothing < 1))
+    throw new OptionError('ERR_OPTION', `crossEntropy: labelSmoothing must be in [0, 1), got ${labelSmoothing}`)
   if (ignoreIndex !== undefined && !(Number.isInteger(ignoreIndex) && Math.abs(ignoreIndex) < 2 ** 31))
     throw new OptionError('ERR_OPTION', `crossEntropy: ignoreIndex must be a 32-bit integer, got ${ignoreIndex}`)
-  if (logits.rank < 1 || logits.rank !== labels.rank + 1) throw new ShapeError('ERR_SHAPE', `crossEntropy: logits must be [..., C] for labels [...], got ${logits} and ${labels}`)
+  if (logits.rank < 1 || logits.rank !== labels.rank + 1)
+    throw new ShapeError('ERR_SHAPE', `crossEntropy: logits must be [..., C] for labels [...], got ${logits} and ${labels}`)
   return scope(() => {
     const classes = logits.shape[logits.rank - 1]!
     const rows = labels.size
@@ -58,7 +61,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
 
 /** Cross-entropy with target probabilities [..., C] (distillation, mixed labels): mean over rows of -sum(target * log softmax). */
 export function softCrossEntropy(logits: Tensor, target: Tensor): Tensor {
-  if (!logits.sameShape(target) || logits.rank < 1) throw new ShapeError('ERR_SHAPE', `softCrossEntropy: shapes must be equal, got ${logits} and ${target}`)
+  if (!logits.sameShape(target) || logits.rank < 1)
+    throw new ShapeError('ERR_SHAPE', `softCrossEntropy: shapes must be equal, got ${logits} and ${target}`)
   return scope(() => neg(mean(sum(mul(target, logSoftmaxLast(logits)), [-1]))))
 }
 

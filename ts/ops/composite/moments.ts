@@ -17,9 +17,14 @@ export function mean(x: Tensor, axes: readonly number[] = [], keepDims = false):
 }
 
 /** Mean squared distance from the mean; `correction` 1 divides by n - 1. */
-export function variance(x: Tensor, axes: readonly number[] = [], { keepDims = false, correction = 0 }: { keepDims?: boolean; correction?: number } = {}): Tensor {
+export function variance(
+  x: Tensor,
+  axes: readonly number[] = [],
+  { keepDims = false, correction = 0 }: { keepDims?: boolean; correction?: number } = {},
+): Tensor {
   const n = count('variance', x, axes)
-  if (!(correction >= 0 && correction < n)) throw new ShapeError('ERR_SHAPE', `variance: correction must be in [0, ${n}), got ${correction} (x: ${x})`)
+  if (!(correction >= 0 && correction < n))
+    throw new ShapeError('ERR_SHAPE', `variance: correction must be in [0, ${n}), got ${correction} (x: ${x})`)
   return scope(() => {
     const centred = sub(x, mean(x, axes, true))
     return scaleShift(sum(mul(centred, centred), axes, keepDims), 1 / (n - correction))

@@ -1,0 +1,30 @@
+/**
+ * Kernels for other packages: int8 and sparse products, masks, codes, and what this machine offers, without models or training.
+ *
+ * @example
+ * import { CsrMatrix, tensor } from 'tersor/kernels'
+ * const w = CsrMatrix.fromDense(tensor([[0, 2], [1, 0]]))
+ * w.matmul(tensor([[3, 4]])).toArray()   // [[8, 3]]
+ */
+export { PackedWeights, matmulInt8, matmulInt8Exact, packWeights, type Int8Options } from './int8.js'
+export { CsrMatrix, type CsrParts } from './csr-matrix.js'
+export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
+export {
+  histogram,
+  linear,
+  maskApply,
+  maskCount,
+  maskPack,
+  maskUnpack,
+  matmul,
+  packBits,
+  topkMask as topKMask,
+  unpackBits,
+} from '../ops/index.js'
+export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from '../native/devices.js'
+export { Tensor, fromRaw, full, keep, ones, scope, tensor, toRaw, zeros } from '../tensor/index.js'
+export { TersorError, isTersorError } from '../base/errors.js'
+export type { DType, TypedArray } from '../base/dtype.js'
+export type { Shape } from '../base/shape.js'
+export type { Activation } from '../native/ops.gen.js'
+export type { NativeIsa, NativeMemory, NativeRow } from '../native/addon.js'
