@@ -1,8 +1,5 @@
 #include "ops/qgemm_run.h"
 
-#include <cmath>
-#include <cstring>
-
 namespace tersor {
 
 Status qgemm_check_depth(const char* op, int64_t k) {
@@ -57,43 +54,24 @@ Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double 
   return {};
 }
 
-void qgemm_activate(activation act, float* y, int64_t n) {
-  switch (act) {
-    case activation::gelu:
-      for (int64_t i = 0; i < n; i++) y[i] = 0.5f * y[i] * (1.0f + std::erf(y[i] * 0.70710678118654752f));
-      break;
-    case activation::tanh:
-      for (int64_t i = 0; i < n; i++) y[i] = std::tanh(y[i]);
-      break;
-    case activation::sigmoid:
-      for (int64_t i = 0; i < n; i++) y[i] = 1.0f / (1.0f + std::exp(-y[i]));
-      break;
-    default: break;
-  }
-}
+static_assert(static_cast<int>(QgemmAct::none) == static_cast<int>(activation::none) && static_cast<int>(QgemmAct::relu) == static_cast<int>(activation::relu) &&
+                  static_cast<int>(QgemmAct::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(QgemmAct::tanh) == static_cast<int>(activation::tanh) &&
+                  static_cast<int>(QgemmAct::sigmoid) == static_cast<int>(activation::sigmoid),
+              "the kernels' activations are those of ops/enums.def");
 
 void qgemm_rows_f32(const QgemmRow& row, const void* a, int64_t m, const void* blob, int64_t n, int64_t k, int32_t x_zero, const QgemmOutput& o, int64_t n0,
                     int64_t n1, float* y, int64_t y_row) {
-  // Without a second pass one call does all; with one, the tile should still be in cache when the activation comes.
-  const bool second = o.act != activation::none && o.act != activation::relu;
-  const int64_t step = second ? 16 : m;
-  for (int64_t i = 0; i < m; i += step) {
-    const int64_t rows = m - i < step ? m - i : step;
-    QgemmBlock q;
-    q.m = rows, q.n = n1 - n0, q.k = k;
-    q.a_row = row.depth(k);
-    q.a = static_cast<const char*>(a) + i * q.a_row * row.a_bytes;
-    q.b = qgemm_blob_panels(row, blob, n) + n0 / row.nr * row.panel_bytes(k);
-    q.column_sum = qgemm_blob_sums(blob) + n0;
-    q.x_zero = x_zero;
-    q.f = y + i * y_row, q.c_row = y_row;
-    q.scale = o.scale + n0;
-    q.bias = o.bias ? o.bias + n0 : nullptr;
-    q.relu = o.act == activation::relu;
-    row.block(q);
-    if (second)
-      for (int64_t r = 0; r < rows; r++) qgemm_activate(o.act, q.f + r * y_row, q.n);
-  }
+  QgemmBlock q;
+  q.m = m, q.n = n1 - n0, q.k = k;
+  q.a = a, q.a_row = row.depth(k);
+  q.b = qgemm_blob_panels(row, blob, n) + n0 / row.nr * row.panel_bytes(k);
+  q.column_sum = qgemm_blob_sums(blob) + n0;
+  q.x_zero = x_zero;
+  q.f = y, q.c_row = y_row;
+  q.scale = o.scale + n0;
+  q.bias = o.bias ? o.bias + n0 : nullptr;
+  q.act = static_cast<QgemmAct>(o.act);
+  row.block(q);
 }
 
 }  // namespace tersor

@@ -26,7 +26,5 @@ Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double 
 // Rows of already quantized A (row.a_bytes elements, row.depth(k) apart) times columns [n0, n1) of the blob; n0 is a multiple of nr.
 void qgemm_rows_f32(const QgemmRow& row, const void* a, int64_t m, const void* blob, int64_t n, int64_t k, int32_t x_zero, const QgemmOutput& o, int64_t n0,
                     int64_t n1, float* y, int64_t y_row);
-// max(relu) is fused in the kernels; this is for the others.
-void qgemm_activate(activation act, float* y, int64_t n);
 
 }  // namespace tersor

@@ -1,32 +1,42 @@
-// Body of the vector rows, included inside a target region and an anonymous namespace after the file has defined:
-//   V (vector of floats), kLanes, M (mask), and vzero vset1 vload vstore vadd vfma vsum, vmask(n) vload_m vstore_m (lanes >= n: not touched)
-//   kTileRows, kTileVectors and TERSOR_GEMM_TILE_ROWS(X) (the tile heights compiled, tallest first).
-// No include, no std::, no lambda: see simd/target.h. Not guarded: each ISA file includes it once.
+// Body of the vector rows, over the vector in scope (simd/vec_<isa>.h). The including file defines
+//   TERSOR_GEMM_MR, TERSOR_GEMM_NV (register tile: rows, vectors) and TERSOR_GEMM_HEIGHTS(X) (the tile heights compiled, tallest first).
+// Not guarded: each ISA file includes it once.
+#include "kernels/gemm/gemm.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+namespace {
+
+using V = simd::F32;
+constexpr int kLanes = V::lanes, kTileRows = TERSOR_GEMM_MR, kTileVectors = TERSOR_GEMM_NV;
+
+// Live lanes of a vector whose first element is `left` elements before the end.
+TERSOR_VEC_INLINE int live_lanes(int64_t left) { return left >= kLanes ? kLanes : left <= 0 ? 0 : static_cast<int>(left); }
 
 // C tile of MR rows and NV vectors, n columns live. Pointers to every third row of A: the two rows between are reached by scaled index.
 template <int MR, int NV, bool OFFSET, bool EDGE>
-inline void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n) {
+TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n) {
   constexpr int kPointers = (MR + 2) / 3;
-  M mask[NV];
+  int live[NV];
   V acc[MR][NV];
   float* const c = s.c + i0 * s.c_row + j0;
 #pragma GCC unroll 16
-  for (int v = 0; v < NV; v++) mask[v] = vmask(n - v * kLanes);
+  for (int v = 0; v < NV; v++) live[v] = live_lanes(n - v * kLanes);
   if (s.accumulate) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++)
 #pragma GCC unroll 16
       for (int v = 0; v < NV; v++) {
         const float* at = c + i * s.c_row + v * kLanes;
-        acc[i][v] = EDGE ? vload_m(at, mask[v]) : vload(at);
+        acc[i][v] = EDGE ? simd::load_part(at, live[v]) : simd::load(at);
       }
   } else {
 #pragma GCC unroll 16
     for (int v = 0; v < NV; v++) {
-      V init = vzero();
-      if (s.bias_n) init = EDGE ? vload_m(s.bias_n + j0 + v * kLanes, mask[v]) : vload(s.bias_n + j0 + v * kLanes);
+      V init = V(0.0f);
+      if (s.bias_n) init = EDGE ? simd::load_part(s.bias_n + j0 + v * kLanes, live[v]) : simd::load(s.bias_n + j0 + v * kLanes);
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; i++) acc[i][v] = s.bias_n || !s.bias_m ? init : vset1(s.bias_m + i0 + i);
+      for (int i = 0; i < MR; i++) acc[i][v] = s.bias_n || !s.bias_m ? init : V(s.bias_m[i0 + i]);
     }
   }
   const int64_t row = s.a_row, col = s.a_col, step = s.b_row;
@@ -38,24 +48,24 @@ inline void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float*
     const float* from = OFFSET ? b + *offset++ : b;
     V x[NV];
 #pragma GCC unroll 16
-    for (int v = 0; v < NV; v++) x[v] = EDGE ? vload_m(from + v * kLanes, mask[v]) : vload(from + v * kLanes);
+    for (int v = 0; v < NV; v++) x[v] = EDGE ? simd::load_part(from + v * kLanes, live[v]) : simd::load(from + v * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
-      const V a = vset1(p[i / 3] + (i % 3) * row);
+      const V a = V(p[i / 3][(i % 3) * row]);
 #pragma GCC unroll 16
-      for (int v = 0; v < NV; v++) acc[i][v] = vfma(a, x[v], acc[i][v]);
+      for (int v = 0; v < NV; v++) acc[i][v] = simd::fma(a, x[v], acc[i][v]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kPointers; i++) p[i] += col;
-    b += step;
+    if (!OFFSET) b += step;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++)
 #pragma GCC unroll 16
     for (int v = 0; v < NV; v++) {
       float* at = c + i * s.c_row + v * kLanes;
-      if (EDGE) vstore_m(at, mask[v], acc[i][v]);
-      else vstore(at, acc[i][v]);
+      if (EDGE) simd::store_part(at, acc[i][v], live[v]);
+      else simd::store(at, acc[i][v]);
     }
 }
 
@@ -84,21 +94,21 @@ template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
     i += MR;                      \
     continue;                     \
   }
-    TERSOR_GEMM_TILE_ROWS(TERSOR_ROWS)
+    TERSOR_GEMM_HEIGHTS(TERSOR_ROWS)
 #undef TERSOR_ROWS
   }
 }
 
 // MR x NR dot products. Rows past the edge repeat the first one; their sums are dropped.
-template <int MR, int NR> inline void dot_tile(const GemmDot<float>& d, int64_t i0, int64_t j0) {
+template <int MR, int NR> TERSOR_VEC_INLINE void dot_tile(const GemmDot<float>& d, int64_t i0, int64_t j0) {
   const int m = d.m - i0 < MR ? static_cast<int>(d.m - i0) : MR, n = d.n - j0 < NR ? static_cast<int>(d.n - j0) : NR;
   V acc[MR][NR];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++)
 #pragma GCC unroll 16
-    for (int j = 0; j < NR; j++) acc[i][j] = vzero();
+    for (int j = 0; j < NR; j++) acc[i][j] = V(0.0f);
   const int64_t whole = d.k / kLanes * kLanes;
-  const M tail = vmask(d.k - whole);
+  const int tail = live_lanes(d.k - whole);
   for (int64_t g = 0; g < d.groups; g++) {
     const float* a[MR];
     const float* b[NR];
@@ -113,23 +123,23 @@ template <int MR, int NR> inline void dot_tile(const GemmDot<float>& d, int64_t 
     for (; k < whole; k += kLanes) {
       V x[MR];
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; i++) x[i] = vload(a[i] + k);
+      for (int i = 0; i < MR; i++) x[i] = simd::load(a[i] + k);
 #pragma GCC unroll 16
       for (int j = 0; j < NR; j++) {
-        const V y = vload(b[j] + k);
+        const V y = simd::load(b[j] + k);
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) acc[i][j] = vfma(x[i], y, acc[i][j]);
+        for (int i = 0; i < MR; i++) acc[i][j] = simd::fma(x[i], y, acc[i][j]);
       }
     }
     if (k < d.k) {
       V x[MR];
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; i++) x[i] = vload_m(a[i] + k, tail);
+      for (int i = 0; i < MR; i++) x[i] = simd::load_part(a[i] + k, tail);
 #pragma GCC unroll 16
       for (int j = 0; j < NR; j++) {
-        const V y = vload_m(b[j] + k, tail);
+        const V y = simd::load_part(b[j] + k, tail);
 #pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) acc[i][j] = vfma(x[i], y, acc[i][j]);
+        for (int i = 0; i < MR; i++) acc[i][j] = simd::fma(x[i], y, acc[i][j]);
       }
     }
   }
@@ -137,7 +147,7 @@ template <int MR, int NR> inline void dot_tile(const GemmDot<float>& d, int64_t 
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++)
 #pragma GCC unroll 16
-    for (int j = 0; j < NR; j++) sum[i][j] = vsum(acc[i][j]);
+    for (int j = 0; j < NR; j++) sum[i][j] = simd::sum_lanes(acc[i][j]);
   for (int i = 0; i < m; i++)
     for (int j = 0; j < n; j++) {
       float* c = d.c + (i0 + i) * d.c_row + j0 + j;
@@ -185,3 +195,7 @@ template <int NR> inline void pack_transposed(const float* b, int64_t b_row, int
     for (int j = n; j < NR; j++) out[q * NR + j] = 0.0f;
   }
 }
+
+}  // namespace
+}  // namespace tersor
+TERSOR_VEC_END

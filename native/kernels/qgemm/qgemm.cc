@@ -4,6 +4,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "simd/vec_scalar.h"
+
+#include "kernels/qgemm/epilogue.h"
+
 namespace tersor {
 namespace {
 
@@ -32,10 +36,10 @@ void qgemm_u8s8s32_1x1_scalar(const QgemmBlock& q) {
       }
       float y = static_cast<float>(v) * q.scale[n];
       if (q.bias) y = y + q.bias[n];
-      if (q.relu) y = y > 0 ? y : 0;
       q.f[m * q.c_row + n] = y;
     }
   }
+  if (q.f) activate(q.act, q.f, q.m, q.n, q.c_row);
 }
 
 void qgemm_u8s8s32_1x1_scalar_quantize(const QgemmQuantize& q) {
@@ -44,9 +48,7 @@ void qgemm_u8s8s32_1x1_scalar_quantize(const QgemmQuantize& q) {
   for (int64_t i = 0; i < q.n; i++) {
     const float v = q.x[i] / q.scale;
     const float clamped = v != v ? 0.0f : v < lo ? lo : v > hi ? hi : v;
-    float r = std::floor(clamped);
-    const float rest = clamped - r;  // exact; the rounding mode of the caller does not matter
-    if (rest > 0.5f || (rest == 0.5f && (static_cast<int32_t>(r) & 1))) r += 1.0f;
+    const float r = simd::round_even(simd::F32(clamped)).v;
     out[i] = static_cast<uint8_t>(static_cast<int32_t>(r) + q.zero);
   }
 }

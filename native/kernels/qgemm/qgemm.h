@@ -8,8 +8,8 @@
 //   content does not matter (for a_bytes = 2 they must still be <= 255).
 // - column_sum[n] = sum_k B[n,k]; the result is acc - x_zero * column_sum[n] = sum_k (A - x_zero) * B, 0 <= x_zero <= 255.
 // - exact, never saturating, for k <= kQgemmMaxDepth; callers reject larger k.
-// - output: c (int32, the result), or f (float): float(result) * scale[n] + bias[n] (multiply, round, add, round: the same bits on
-//   every row), then max(., 0) if relu (NaN becomes 0). scale, bias, column_sum have n entries, bias may be null.
+// - output: c (int32, the result), or f (float): act(float(result) * scale[n] + bias[n]), each step rounded, act as in simd/math.h:
+//   the same bits on every row. scale and bias have n entries, bias may be null; column_sum is padded with zeros to whole panels.
 // - nothing else is read or written; no alignment is needed; outputs overlap no input.
 #pragma once
 #include <cstdint>
@@ -20,6 +20,8 @@
 namespace tersor {
 
 constexpr int64_t kQgemmMaxDepth = 65793;  // 255 * 128 * 65793 < 2^31 <= 255 * 128 * 65794
+
+enum class QgemmAct : int32_t { none, relu, gelu, tanh, sigmoid };
 
 struct QgemmBlock {
   int64_t m = 0, n = 0, k = 0;
@@ -33,7 +35,7 @@ struct QgemmBlock {
   int64_t c_row = 0;
   const float* scale = nullptr;
   const float* bias = nullptr;
-  bool relu = false;
+  QgemmAct act = QgemmAct::none;
 };
 
 // out[i] = clamp(round_half_even(x[i] / scale) + zero, 0, 255) as a_bytes elements; NaN gives zero. scale > 0 and finite.

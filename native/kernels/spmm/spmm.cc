@@ -47,17 +47,17 @@ template <class V, class C> void panel_rows(const SpmmArgs& s) {
 
 }  // namespace
 
-void spmm_csr_scalar(const SpmmArgs& s) {
+void spmm_csr_1x1_scalar(const SpmmArgs& s) {
   if (s.quantized) s.wide ? gather_rows<int8_t, int32_t>(s) : gather_rows<int8_t, uint16_t>(s);
   else s.wide ? gather_rows<float, int32_t>(s) : gather_rows<float, uint16_t>(s);
 }
 
-void spmm_csr_scalar_panel(const SpmmArgs& s) {
+void spmm_csr_1x1_scalar_panel(const SpmmArgs& s) {
   if (s.quantized) s.wide ? panel_rows<int8_t, int32_t>(s) : panel_rows<int8_t, uint16_t>(s);
   else s.wide ? panel_rows<float, int32_t>(s) : panel_rows<float, uint16_t>(s);
 }
 
-uint32_t spmm_csr_scalar_max(const void* columns, bool wide, int64_t n) {
+uint32_t spmm_csr_1x1_scalar_max(const void* columns, bool wide, int64_t n) {
   uint32_t most = 0;
   for (int64_t i = 0; i < n; i++) {
     const uint32_t c = wide ? static_cast<uint32_t>(static_cast<const int32_t*>(columns)[i]) : static_cast<const uint16_t*>(columns)[i];
