@@ -295,7 +295,7 @@ Status sparse_code_decode(const uint8_t* code, int64_t bytes, int64_t rows, int6
       if (cancelled(cancel)) return fail(Code::aborted, "sparse_decode: cancelled");
       walk.row(i, i ? q + (i - 1) * cols : nullptr, q + i * cols);
     }
-    if (coder.consumed() < bytes - at) return bad("there are bytes behind the end");
+    if (coder.consumed() < bytes - at || (bytes > at && code[bytes - 1] == 0)) return bad("there are bytes behind the end");
   }
   if (crc32(q, n) != crc) return bad("the checksum is wrong: the code is damaged");
   return {};

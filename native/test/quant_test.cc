@@ -1,0 +1,240 @@
+#include "kernels/quant/quant.h"
+#include "test/op_call.h"
+
+namespace tersor {
+namespace test {
+namespace {
+
+struct Sizes {
+  size_t in, out;
+};
+Sizes sizes(const char* variant, int64_t n) {
+  const size_t m = static_cast<size_t>(n);
+  if (!strcmp(variant, "range_f32")) return {4 * m, 0};
+  if (!strcmp(variant, "quantize_f32")) return {4 * m, m};
+  if (!strcmp(variant, "dequantize_f32")) return {m, 4 * m};
+  if (!strcmp(variant, "pack4")) return {m, m / 2};
+  if (!strcmp(variant, "unpack4")) return {m / 2, m};
+  return {4 * m, 4 * m};
+}
+
+const QuantRow& reference_of(const QuantRow* rows, int n, const char* variant) {
+  int last = 0;
+  for (int i = 0; i < n; i++)
+    if (!strcmp(rows[i].variant, variant)) last = i;
+  return rows[last];
+}
+
+TERSOR_TEST(quant_rows_equal_the_reference) {
+  const QuantRow* rows;
+  const int count = quant_table(&rows);
+  for (int r = 0; r < count; r++) {
+    if ((rows[r].needs & ~isa::detected()) != 0) continue;
+    const char* variant = rows[r].variant;
+    const bool fours = strstr(variant, "pack4") != nullptr;
+    for (int64_t n = 0; n <= 200; n += n < 140 ? 1 : 13) {
+      if (fours && n % 2) continue;
+      for (int kind = 0; kind < 4; kind++) {
+        const auto side = kind % 2 ? GuardedBuffer::Side::begin : GuardedBuffer::Side::end;
+        const Sizes size = sizes(variant, n);
+        GuardedBuffer in(size.in, side), out(size.out, side);
+        if (size.in == 4 * static_cast<size_t>(n) && !fours) {
+          const float special[] = {NAN, INFINITY, -INFINITY, 0, 0.5f, 1.5f, -0.5f, -2.5f, 1e30f, -1e30f, 1e-40f, 127.5f, -128.5f};
+          for (int64_t i = 0; i < n; i++) in.as<float>()[i] = kind < 2 ? random_float(-70, 70) : special[random_int(kind == 2, 12)];
+        } else {
+          for (size_t i = 0; i < size.in; i++) in.as<int8_t>()[i] = static_cast<int8_t>(!strcmp(variant, "pack4") && kind < 3 ? random_int(-8, 7) : random_int(-128, 127));
+        }
+        QuantArgs a{};
+        a.in = in.as<void>();
+        a.out = out.as<void>();
+        a.n = n;
+        a.scale = kind == 1 ? 0.37f : kind == 3 ? 1e-38f : 1.0f;
+        a.zero = static_cast<float>(kind == 1 ? 7 : kind == 3 ? -300 : 0);
+        a.qmin = kind == 1 ? -7.0f : -128.0f;
+        a.qmax = kind == 1 ? 7.0f : 127.0f;
+        a.origin = -50, a.inverse = 0.37, a.bins = 37;
+        QuantArgs b = a;
+        std::vector<uint8_t> want(size.out + 1);
+        b.out = want.data();
+        const int64_t got = rows[r].kernel(a), expected = reference_of(rows, count, variant).kernel(b);
+        CHECK_MSG(got == expected, "%s: n %lld: returned %lld, want %lld", rows[r].function, static_cast<long long>(n), static_cast<long long>(got),
+                  static_cast<long long>(expected));
+        const bool same_range = (a.lo == b.lo && a.hi == b.hi) || (a.lo != a.lo && b.lo != b.lo && a.hi != a.hi && b.hi != b.hi);
+        if (!strcmp(variant, "range_f32")) CHECK_MSG(same_range, "%s: n %lld", rows[r].function, static_cast<long long>(n));
+        else if (expected < 0 || strcmp(variant, "quantize_f32") == 0) CHECK_MSG(!memcmp(out.as<void>(), want.data(), size.out), "%s: n %lld, kind %d", rows[r].function, static_cast<long long>(n), kind);
+      }
+    }
+  }
+}
+
+TERSOR_TEST(range_rows_op) {
+  std::vector<float> x = {1, -2, 3, 4, 5, NAN, -7, 0, 9, 9};
+  OpCall<range_rows_args> c;
+  c.args.x = view(DType::f32, x, {2, 5});
+  c.args.groups = 2;
+  for_thread_counts([&] {
+    CHECK_OK(RUN_OP(c, range_rows));
+    const float *lo = c.args.lo.as<float>(), *hi = c.args.hi.as<float>();
+    CHECK(lo[0] == -2 && hi[0] == 3 && lo[1] == 4 && hi[1] == 5 && std::isnan(lo[2]) && std::isnan(hi[2]) && lo[3] == 9 && hi[3] == 9);
+  });
+  for (int64_t groups : {0, 4, 6, -1}) {  // 4 groups of 2 leave an empty one
+    c.args.groups = groups;
+    CHECK_CODE(RUN_OP(c, range_rows), Code::option);
+  }
+  std::vector<double> d = {3, -1, 2};
+  c.args.x = view(DType::f64, d, {1, 3});
+  c.args.groups = 1;
+  CHECK_OK(RUN_OP(c, range_rows));
+  CHECK(c.args.lo.as<double>()[0] == -1 && c.args.hi.as<double>()[0] == 3);
+  c.args.x = view(DType::f64, d, {3, 0});
+  CHECK_CODE(RUN_OP(c, range_rows), Code::shape);
+  c.args.x = view(DType::f64, d, {0, 3});
+  CHECK_OK(RUN_OP(c, range_rows));
+}
+
+template <class T> void quantize_cases() {
+  for (int64_t cols : {1, 5, 64, 100, 40000})
+    for (int64_t groups : {1, 2, 5}) {
+      if (groups > cols || (groups - 1) * ((cols + groups - 1) / groups) >= cols) continue;
+      const int64_t rows = cols > 1000 ? 2 : 6;
+      std::vector<T> x(static_cast<size_t>(rows * cols));
+      for (auto& v : x) v = static_cast<T>(random_float(-3, 3));
+      std::vector<float> scale(static_cast<size_t>(rows * groups)), zero(static_cast<size_t>(rows));
+      for (auto& v : scale) v = random_float(0.01f, 0.04f);
+      for (auto& v : zero) v = static_cast<float>(random_int(-20, 20));
+      OpCall<quantize_rows_args> c;
+      c.args.x = view(dtype_of<T>::value, x, {rows, cols});
+      c.args.scale = view(DType::f32, scale, {rows, groups});
+      c.args.zero = view(DType::f32, zero, {rows, 1});
+      c.args.qmin = -128, c.args.qmax = 127;
+      for_thread_counts([&] {
+        CHECK_OK(RUN_OP(c, quantize_rows));
+        OpCall<dequantize_rows_args> back;
+        back.args.q = c.args.q, back.args.scale = c.args.scale, back.args.zero = c.args.zero;
+        CHECK_OK(RUN_OP(back, dequantize_rows));
+        const int64_t run = (cols + groups - 1) / groups;
+        for (int64_t i = 0; i < rows * cols; i++) {
+          const float s = scale[static_cast<size_t>(i / cols * groups + i % cols / run)];
+          const double z = static_cast<double>(zero[static_cast<size_t>(i / cols)]);
+          const T t = x[static_cast<size_t>(i)] / static_cast<T>(s);
+          const double want = std::min(127.0, std::max(-128.0, std::nearbyint(static_cast<double>(t)) + z));
+          CHECK(c.args.q.template as<int8_t>()[i] == want);
+          if (want > -128 && want < 127) CHECK(std::abs(static_cast<double>(back.args.x.template as<float>()[i]) - static_cast<double>(x[static_cast<size_t>(i)])) <= static_cast<double>(s) * 0.50001 + 1e-6);
+        }
+      });
+    }
+}
+
+TERSOR_TEST(quantize_rows_op) {
+  quantize_cases<float>();
+  quantize_cases<double>();
+  std::vector<float> x = {0.5f, 1.5f, 2.5f, -0.5f, INFINITY, -INFINITY}, scale = {1}, zero = {0};
+  OpCall<quantize_rows_args> c;
+  c.args.x = view(DType::f32, x, {2, 3});
+  c.args.scale = view(DType::f32, scale, {1, 1});
+  c.args.qmin = -8, c.args.qmax = 7;
+  CHECK_OK(RUN_OP(c, quantize_rows));
+  const int8_t want[] = {0, 2, 2, 0, 7, -8};
+  CHECK(!memcmp(c.args.q.data, want, 6));
+  x[4] = NAN;
+  Status s = RUN_OP(c, quantize_rows);
+  CHECK_CODE(s, Code::numeric);
+  CHECK(strstr(s.message, "[1,1]"));
+  x[4] = 0;
+  for (float bad : {0.0f, -1.0f, NAN, INFINITY}) {
+    scale[0] = bad;
+    CHECK_CODE(RUN_OP(c, quantize_rows), Code::numeric);
+  }
+  scale[0] = 1;
+  c.args.zero = view(DType::f32, zero, {1, 1});
+  for (float bad : {0.5f, NAN, INFINITY, 1e9f}) {
+    zero[0] = bad;
+    CHECK_CODE(RUN_OP(c, quantize_rows), Code::numeric);
+  }
+  zero[0] = 3;
+  CHECK_OK(RUN_OP(c, quantize_rows));
+  c.args.qmax = 128;
+  CHECK_CODE(RUN_OP(c, quantize_rows), Code::option);
+  c.args.qmin = 3, c.args.qmax = 3;
+  CHECK_CODE(RUN_OP(c, quantize_rows), Code::option);
+  c.args.qmin = -8, c.args.qmax = 7;
+  c.args.scale = view(DType::f32, x, {3, 1});
+  CHECK_CODE(RUN_OP(c, quantize_rows), Code::shape);
+  c.args.scale = view(DType::f64, x, {1, 1});
+  CHECK_CODE(RUN_OP(c, quantize_rows), Code::dtype);
+  c.args.scale = view(DType::f32, scale, {1, 1});
+  c.args.x = view(DType::f32, x, {0, 3});
+  CHECK_OK(RUN_OP(c, quantize_rows));
+}
+
+TERSOR_TEST(pack_bits_round_trip_and_layout) {
+  for (int64_t bits = 2; bits <= 8; bits++)
+    for (int64_t n : {0, 1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 1000, 65536, 65541, 200003}) {
+      const int64_t half = int64_t(1) << (bits - 1);
+      std::vector<int8_t> q(static_cast<size_t>(n));
+      for (auto& v : q) v = static_cast<int8_t>(random_int(-half, half - 1));
+      OpCall<pack_bits_args> c;
+      c.args.q = view(DType::i8, q, {n});
+      c.args.bits = bits;
+      CHECK_OK(RUN_OP(c, pack_bits));
+      CHECK(c.args.packed.shape[0] == (n * bits + 7) / 8);
+      std::vector<uint8_t> want(static_cast<size_t>(c.args.packed.shape[0]));
+      for (int64_t i = 0; i < n * bits; i++) {
+        const int64_t field = q[static_cast<size_t>(i / bits)] + half;
+        want[static_cast<size_t>(i / 8)] = static_cast<uint8_t>(want[static_cast<size_t>(i / 8)] | (field >> (i % bits) & 1) << (i % 8));
+      }
+      CHECK_MSG(want.empty() || !memcmp(c.args.packed.data, want.data(), want.size()), "%lld values of %lld bits", static_cast<long long>(n), static_cast<long long>(bits));
+      OpCall<unpack_bits_args> u;
+      u.args.packed = c.args.packed, u.args.bits = bits, u.args.size = n;
+      CHECK_OK(RUN_OP(u, unpack_bits));
+      CHECK(q.empty() || !memcmp(u.args.q.data, q.data(), q.size()));
+      u.args.size = n + 8;
+      CHECK_CODE(RUN_OP(u, unpack_bits), Code::shape);
+      if (n == 0 || bits == 8) continue;
+      const int64_t at = random_int(0, n - 1);
+      q[static_cast<size_t>(at)] = static_cast<int8_t>(half);
+      const Status s = RUN_OP(c, pack_bits);
+      CHECK_CODE(s, Code::option);
+      CHECK(strstr(s.message, ("position " + std::to_string(at)).c_str()));
+    }
+  std::vector<int8_t> q(8);
+  OpCall<pack_bits_args> c;
+  c.args.q = view(DType::i8, q, {8});
+  for (int64_t bits : {1, 9, 0, -4}) {
+    c.args.bits = bits;
+    CHECK_CODE(RUN_OP(c, pack_bits), Code::option);
+  }
+}
+
+TERSOR_TEST(histogram_op) {
+  std::vector<float> x(300000);
+  for (auto& v : x) v = random_float(-2, 2);
+  x[0] = INFINITY, x[1] = -INFINITY, x[2] = 1, x[3] = -1;
+  OpCall<histogram_args> c;
+  c.args.x = view(DType::f32, x, {300, 1000});
+  c.args.lo = -1, c.args.hi = 1, c.args.bins = 64;
+  std::vector<int64_t> want(64);
+  for (float v : x) want[static_cast<size_t>(std::min(63.0, std::max(0.0, std::floor((static_cast<double>(v) + 1) * 32))))]++;
+  for_thread_counts([&] {
+    CHECK_OK(RUN_OP(c, histogram));
+    CHECK(!memcmp(c.args.counts.data, want.data(), 64 * 8));
+  });
+  x[123456] = NAN;
+  const Status s = RUN_OP(c, histogram);
+  CHECK_CODE(s, Code::numeric);
+  CHECK(strstr(s.message, "123456"));
+  std::vector<double> d = {0, 0.1, 5};
+  c.args.x = view(DType::f64, d, {3});
+  CHECK_OK(RUN_OP(c, histogram));
+  CHECK(c.args.counts.as<int64_t>()[32] == 1 && c.args.counts.as<int64_t>()[35] == 1 && c.args.counts.as<int64_t>()[63] == 1);
+  for (double bad : {-1.0, -2.0, std::nan(""), HUGE_VAL}) {
+    c.args.hi = bad;
+    CHECK_CODE(RUN_OP(c, histogram), Code::option);
+  }
+  c.args.hi = 1, c.args.bins = 0;
+  CHECK_CODE(RUN_OP(c, histogram), Code::option);
+}
+
+}  // namespace
+}  // namespace test
+}  // namespace tersor
