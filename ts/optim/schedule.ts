@@ -9,7 +9,7 @@ import { OptionError } from '../base/errors.js'
 const lr = z.number().nonnegative().finite()
 const share = z.number().min(0).max(1)
 /** Share of the steps in which the rate rises linearly to that of the schedule. */
-const warmup = share.optional()
+const warmup = share.default(0)
 
 export const scheduleSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('constant'), lr, warmup }),

@@ -12,7 +12,8 @@ export const trainSettingsSchema = z.strictObject({
   epochs: z.int().positive().max(1e6),
   batchSize: z.int().positive().max(2 ** 24).default(64),
   optimizer: optimizerSchema.default({ kind: 'sgd', momentum: 0.9, nesterov: false, weightDecay: 0 }),
-  schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.1, end: 0 }),
+  schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.05, end: 0, warmup: 0 }),
+  /** Order of the data and dropout. */
   seed: z.int().nonnegative().max(MAX_SEED).default(0),
   /** Share of the target that is spread over all classes. */
   labelSmoothing: z.number().min(0).lt(1).default(0),

@@ -3,18 +3,25 @@
  * that was never interrupted.
  */
 import type { RawTensor } from '../../base/dtype.js'
+import { CheckpointError } from '../../base/errors.js'
 import type { JsonObject } from '../../base/json-types.js'
-import type { TrainSettings } from './settings.js'
+import type { EpochRecord } from '../outcome.js'
+import { trainSettingsSchema, type TrainSettings } from './settings.js'
 
 export interface TrainState {
   readonly settings: TrainSettings
+  /** Size of the training data: another size would shift every epoch. */
+  readonly examples: number
   /** Steps done, counted from the beginning of the schedule. */
   readonly step: number
   /** Optimizer steps done (differs from `step` after rewinding: Adam's bias correction counts them). */
   readonly updates: number
-  /** Running sums of the epoch in progress. */
-  readonly meter: JsonObject
-  /** Values of leaves and of state tensors by path ("fc1.weight", "norm.mean"). */
+  /** Loss summed over the examples of the epoch in progress, and their number. */
+  readonly lossSum: number
+  readonly seen: number
+  /** The epochs completed so far. */
+  readonly epochs: readonly EpochRecord[]
+  /** Parts of the trained weights by path and part ("fc1.weight/value", "fc1.weight/mask") and state tensors by path ("norm.mean"). */
   readonly values: ReadonlyMap<string, RawTensor>
   /** Optimizer slots by leaf path and slot name ("fc1.weight/velocity"). */
   readonly slots: ReadonlyMap<string, RawTensor>
@@ -26,4 +33,51 @@ export interface Snapshots {
   readonly epochs: readonly number[]
   /** undefined where there is none. */
   at(epoch: number): TrainState | undefined
+}
+
+export function snapshotsOf(states: ReadonlyMap<number, TrainState>): Snapshots {
+  return { epochs: [...states.keys()].sort((a, b) => a - b), at: (epoch) => states.get(epoch) }
+}
+
+/** A state as JSON and tensors, for files. */
+export interface PackedState {
+  readonly json: JsonObject
+  readonly tensors: Map<string, RawTensor>
+}
+
+export function packState(state: TrainState): PackedState {
+  const { settings, examples, step, updates, lossSum, seen, epochs } = state
+  const tensors = new Map<string, RawTensor>()
+  for (const [name, raw] of state.values) tensors.set(`values/${name}`, raw)
+  for (const [name, raw] of state.slots) tensors.set(`slots/${name}`, raw)
+  return { json: { settings, examples, step, updates, lossSum, seen, epochs: epochs.map((e) => ({ ...e })) }, tensors }
+}
+
+/** The inverse of packState; tensors of other names are left alone. ERR_CHECKPOINT when the JSON is not that of a state. */
+export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTensor>): TrainState {
+  const settings = trainSettingsSchema.safeParse(json.settings)
+  const number = (name: string): number => {
+    const value = json[name]
+    if (typeof value !== 'number') throw damaged(name)
+    return value
+  }
+  if (!settings.success) throw damaged('settings')
+  if (!Array.isArray(json.epochs)) throw damaged('epochs')
+  const group = (prefix: string): Map<string, RawTensor> =>
+    new Map([...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, raw]) => [name.slice(prefix.length), raw]))
+  return {
+    settings: settings.data,
+    examples: number('examples'),
+    step: number('step'),
+    updates: number('updates'),
+    lossSum: number('lossSum'),
+    seen: number('seen'),
+    epochs: json.epochs as unknown as readonly EpochRecord[],
+    values: group('values/'),
+    slots: group('slots/'),
+  }
+}
+
+function damaged(name: string): CheckpointError {
+  return new CheckpointError('ERR_CHECKPOINT', `training state: ${name} is missing or of the wrong type`, { details: { reason: name } })
 }
