@@ -88,7 +88,7 @@ bool split(const TensorRef& x, uint32_t bits, Dims* kept, Dims* reduced, bool* i
 }
 
 template <class T, Kind kind> struct Job {
-  using Acc = double;  // sums; extremes use the T half of the same slot
+  using Acc = double;
   const T* x;
   T* y;
   Dims kept, reduced;   // without the dimensions below
@@ -187,7 +187,10 @@ template <class T, Kind kind> struct Job {
       T* best = extremes + s * pieces * width;
       for (int64_t p = 1; p < pieces; p++)
         for (int64_t i = 0; i < width; i++) {
-          total[i] += total[p * width + i];
+          if (kind == Kind::sum) {
+            total[i] += total[p * width + i];
+            continue;
+          }
           const T v = best[p * width + i];
           if (best[i] == best[i] && (v != v || (kind == Kind::max ? v > best[i] : v < best[i]))) best[i] = v;
         }

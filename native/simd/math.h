@@ -66,7 +66,7 @@ TERSOR_VEC_INLINE F32 tanh(F32 x) {
   p = fma(p, t, F32(-3.333328366e-01f));
   const F32 small = fma(x * t, p, x);
   const F32 big = F32(1.0f) - F32(2.0f) / (exp(a + a) + F32(1.0f));
-  return select(a < F32(0.62f), small, copy_sign(big, x));
+  return copy_sign(select(a < F32(0.62f), small, big), x);  // of both: the polynomial turns -0 into +0
 }
 
 // 1 / (1 + e^-x) with the exponential of -|x|, which cannot overflow; for x < 0 the quotient keeps tiny results accurate.
