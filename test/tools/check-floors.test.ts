@@ -33,7 +33,7 @@ describe('check-floors', () => {
     expect([floors.ts.get('base'), floors.ts.get('tensor'), floors.ts.get('cli')]).toEqual([0, 2, 10])
     expect([floors.native.get('kernels'), floors.native.get('bindings')]).toEqual([2, 6])
     expect(floors.plugins.get('cuda')).toEqual(['base', 'ops/args.h', 'backend/backend.h'])
-    expect(floors.headers.get('thread')).toEqual({ folders: ['cpu'], isaFiles: false })
+    expect(floors.headers.get('thread')).toEqual({ folders: ['cpu', 'test'], isaFiles: false })
     expect(floors.headers.get('immintrin.h')).toEqual({ folders: ['simd'], isaFiles: true })
     expect(floors.nodeFolders).toContain('runtime')
     expect(() => readFloors('# no such section')).toThrow('no section')
