@@ -6,7 +6,7 @@ import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
 import { collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
 import { Scope, withScope } from '../tensor/scope.js'
-import { add, sumTo } from './core.js'
+import { add, permute, sumTo } from './core.js'
 import { Tape, tapeStack, type TapeNode } from './primitive.js'
 
 /** A tensor, or a list or record of tensors. */
@@ -123,8 +123,13 @@ function backward(
   return params.map((p) => {
     const g = grads.get(p)
     if (!g) return zeros(p.shape, p.dtype)
-    // Two parameters must not share one gradient tensor: each is disposed on its own.
-    return uses.get(g)! > 1 ? g.alias() : g
+    // Two parameters must not share one gradient tensor: each is disposed on its own. The view is recorded, for outer tapes.
+    return uses.get(g)! > 1
+      ? permute(
+          g,
+          g.shape.map((_, i) => i),
+        )
+      : g
   })
 }
 

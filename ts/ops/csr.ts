@@ -67,5 +67,5 @@ export const sparseEncode = defineOp('sparse_encode', {
 /** The codes of sparseEncode in `shape`. Damaged input is ERR_MODEL_FORMAT. */
 export const sparseDecode = defineOp('sparse_decode', {
   grad: null,
-  samples: () => [[callOp('sparse_encode', [tensor(new Int8Array([0, 0, 5, 0, -7, 1, 0, 0]))])[0]!, [2, 4]]],
+  samples: () => [[callOp('sparse_encode', [tensor(new Int8Array([0, 0, 5, 0, -7, 1, 0, 0]), [2, 4])])[0]!, [2, 4]]],
 })

@@ -12,7 +12,7 @@ export const copy = defineOp('copy', {
 
 const isReal = (dtype: DType): boolean => dtype === 'f64' || dtype === 'f32'
 
-/** x in another dtype. Floats to integers: rounded half to even and saturated, NaN becomes 0. Gradients flow between f32 and f64. */
+/** x in another dtype. Floats to integers: towards zero and saturated, NaN becomes 0. Gradients flow between f32 and f64. */
 export const cast: Op<'cast'> = defineOp('cast', {
   grad: ({ args: [x, dtype] }, dy) => ({ x: isReal(x.dtype) && isReal(dtype) ? () => cast(dy, x.dtype) : null }),
   samples: (s) => [
