@@ -7,7 +7,15 @@ TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
 
-// ((x - m) - d)^2: m is the mean rounded to T, d what the rounding lost.
+// x - m: m is a first estimate of the mean.
+template <class V> struct Deviations {
+  const typename V::element* x;
+  V m;
+  TERSOR_VEC_INLINE V full(int64_t i) const { return simd::load(x + i) - m; }
+  TERSOR_VEC_INLINE V part(int64_t i, int64_t n) const { return keep_first(simd::load_part(x + i, n) - m, n); }
+};
+
+// ((x - m) - d)^2: d is what the estimate lacks.
 template <class V> struct SquaredDeviations {
   const typename V::element* x;
   V m, d;
@@ -27,11 +35,13 @@ template <class V> void layer_norm_run(const LayerNormArgs<typename V::element>&
   for (int64_t r = 0; r < a.rows; r++) {
     const T* x = a.x + r * n;
     T* y = a.y + r * n;
-    const double mean = simd::run_sum<V>(x, n) / static_cast<double>(n);
-    const T m = static_cast<T>(mean), d = static_cast<T>(mean - static_cast<double>(m));
-    const double variance = simd::fold_sum<V>(SquaredDeviations<V>{x, V(m), V(d)}, n) / static_cast<double>(n);
+    const double count = static_cast<double>(n);
+    const T m = static_cast<T>(simd::run_sum<V>(x, n) / count);
+    const double shift = simd::fold_sum<V>(Deviations<V>{x, V(m)}, n) / count;
+    const T d = static_cast<T>(shift);
+    const double variance = simd::fold_sum<V>(SquaredDeviations<V>{x, V(m), V(d)}, n) / count;
     const T rstd = static_cast<T>(1.0 / __builtin_sqrt(variance + a.eps));
-    a.mean[r] = m;
+    a.mean[r] = static_cast<T>(static_cast<double>(m) + shift);
     a.rstd[r] = rstd;
     const V vm(m), vd(d), vs(rstd);
     for (int64_t i = 0; i < n; i += V::lanes) {

@@ -1,10 +1,10 @@
 // Layer normalisation of each of `rows` contiguous rows of n >= 1 elements (Ba et al. 2016, arXiv 1607.06450, eq. 4):
 //   mean = avg x, rstd = 1 / sqrt(avg (x - mean)^2 + eps), y = (x - mean) rstd gamma + beta
-// gamma and beta may be null (1 and 0). Two passes; sums in the order of simd/fold.h; the mean is carried as a float plus a remainder, so a large
-// common offset costs no accuracy. mean and rstd are written per row. y may be x.
+// gamma and beta may be null (1 and 0). Sums in the order of simd/fold.h; the mean is an estimate plus the mean of what is left of it, so a
+// large common offset costs no accuracy. mean and rstd are written per row. y may be x.
 //   gradient: with h = (x - mean) rstd, g = dy gamma:  dx = rstd (g - avg g - h avg(g h)), dgamma += dy h, dbeta += dy
 // dgamma and dbeta are added to, in row order. dx may be dy. Nothing else overlaps.
-// Errors against exact arithmetic: y: 16 u (1 + |y|) max(1, |gamma|) when the row's spread is not itself rounding noise; dx, dgamma, dbeta: see the test.
+// Errors against exact arithmetic, h exact: y: 48 u (1 + |h|) (1 + |gamma|); dgamma, dbeta: 80 u times the sum of the terms' magnitudes.
 // Exactly the named elements are read and written; no alignment is assumed. All rows of the table give identical bits.
 #pragma once
 #include "kernels/row.h"

@@ -1,8 +1,8 @@
 // Softmax and log-softmax of each of `rows` contiguous rows of n elements: with m = max x and s = sum exp(x - m) in the order of simd/fold.h,
 //   y = exp(x - m) / s      log: y = (x - m) - log s
 // y may be x. A row of nothing but -inf gives zeros (log: -inf); a row with NaN or +inf gives NaN. n = 0 is allowed.
-// Errors: softmax |dy| <= 8 u y + 2^-149; log-softmax |dy| <= 4 u (|y| + |x - m| + log s) (u = 2^-24; log s in double). Exactly the named elements are
-// read and written; no alignment is assumed. All rows of the table give identical bits.
+// Errors: softmax |dy| <= (8 + |x - m|) u y + 2^-149; log-softmax |dy| <= 4 u (1 + |y| + |x - m| + log s), u = 2^-24. Exactly the named elements
+// are read and written; no alignment is assumed. All rows of the table give identical bits.
 #pragma once
 #include "kernels/row.h"
 #include "simd/target.h"
