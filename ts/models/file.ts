@@ -1,0 +1,169 @@
+/**
+ * A model as ONE safetensors file: weights, state, extras (tokenizer, probe), architecture and history. Any safetensors reader can list its tensors.
+ *
+ *   <path>          a dense weight, or a state tensor
+ *   <path>:<part>   a part of any other weight kind
+ *   extra:<name>    a named blob of the model
+ *
+ * Contract: what is loaded equals what was saved exactly. Written atomically, every section under a checksum. A tensor that is missing, left over
+ * or of another shape than the architecture says is ERR_MODEL_FORMAT, and nothing stays allocated; NaN in weights loads (`inspect` counts it).
+ */
+import type { RawTensor } from '../base/dtype.js'
+import { isTersorError, ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
+import { sameShape } from '../base/shape.js'
+import { detectFormat, encodeSafetensors, nodeIo, openSafetensors, readTfjs, writeFileAtomic, type SafetensorsFile, type SafetensorsReadOptions, type WriteOptions } from '../formats/index.js'
+import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
+import { fromRaw, scope, toRaw, type Tensor } from '../tensor/index.js'
+import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
+import { useLiteFromTfjs } from './use-lite-tfjs.js'
+
+function encode(model: Model): Uint8Array[] {
+  const tensors = new Map<string, RawTensor>()
+  const weights: Record<string, ModelHeader['weights'][string]> = {}
+  const put = (name: string, raw: RawTensor): void => {
+    if (tensors.has(name)) throw new OptionError('ERR_OPTION', `save: two things of the model are named ${JSON.stringify(name)}`)
+    tensors.set(name, raw)
+  }
+  for (const { path, weight } of model.weights()) {
+    if (path.includes(':')) throw new OptionError('ERR_OPTION', `save: names of modules must not contain ":", got ${JSON.stringify(path)}`)
+    const parts = Object.entries(weight.parts())
+    if (weight.kind === 'dense') {
+      put(path, parts[0]![1])
+      continue
+    }
+    weights[path] = { kind: weight.kind, config: weight.config() }
+    for (const [part, raw] of parts) put(`${path}:${part}`, raw)
+  }
+  for (const [path, t] of model.state()) put(path, toRaw(t))
+  for (const [name, raw] of Object.entries(model.extras)) put(EXTRA + name, raw)
+  const { text, history } = encodeHeader({ architecture: model.spec(), info: model.info, weights, extras: Object.keys(model.extras) })
+  if (history) put(HISTORY, history)
+  return encodeSafetensors(tensors, { metadata: { [METADATA_KEY]: text } })
+}
+
+/** Bytes of the file that `saveModel` would write. */
+export function modelFileBytes(model: Model): number {
+  return encode(model).reduce((n, piece) => n + piece.byteLength, 0)
+}
+
+/** Writes the model to a file, crash-safe. Gives the bytes of the file. */
+export function saveModel(model: Model, file: string, options: WriteOptions = {}): number {
+  const pieces = encode(model)
+  writeFileAtomic(file, pieces, options)
+  return pieces.reduce((n, piece) => n + piece.byteLength, 0)
+}
+
+/**
+ * Loads a model: a file of `saveModel`, or the folder (or model.json) of a tfjs model whose architecture is known. The content decides, not the name.
+ *
+ * @example
+ * const model = loadModel('encoder.safetensors')
+ */
+export function loadModel(file: string, options: SafetensorsReadOptions = {}): Model {
+  const io = options.io ?? nodeIo
+  if (typeof file === 'string' && isFolder(io, file)) return loadTfjs(`${file.replace(/[\\/]+$/, '')}/model.json`, options)
+  const format = detectFormat(file, options)
+  if (format === 'tfjs') return loadTfjs(file, options)
+  if (format !== 'safetensors')
+    throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': ${format} files hold tensors, not models`, { details: { what: format } })
+  const source = openSafetensors(file, options)
+  try {
+    return scope(() => restore(`load '${file}'`, source, options))
+  } finally {
+    source.close()
+  }
+}
+
+function isFolder(io: typeof nodeIo, file: string): boolean {
+  try {
+    return io.stat(file).isDirectory()
+  } catch {
+    return false // opening it says why
+  }
+}
+
+/** Architectures that are rebuilt from tfjs graphs; each says undefined when the graph is not its own. */
+const tfjsArchitectures = { 'use-lite': useLiteFromTfjs }
+
+function loadTfjs(file: string, options: SafetensorsReadOptions): Model {
+  const graph = readTfjs(file, options)
+  const folder = /[\\/]/.test(file) ? file.replace(/[\\/][^\\/]*$/, '') || '/' : '.'
+  for (const make of Object.values(tfjsArchitectures)) {
+    const model = make(graph, folder, options)
+    if (model) return model
+  }
+  throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': a tfjs model of unknown architecture; known: ${Object.keys(tfjsArchitectures).join(', ')}`, {
+    details: { what: 'tfjs architecture' },
+  })
+}
+
+function restore(where: string, source: SafetensorsFile, options: SafetensorsReadOptions): Model {
+  const text = source.metadata.get(METADATA_KEY)
+  if (text === undefined)
+    throw new UnsupportedError('ERR_UNSUPPORTED', `${where}: the file holds tensors but no architecture (metadata "${METADATA_KEY}"): it was not written by Tersor`, {
+      details: { what: 'safetensors without architecture' },
+    })
+  const left = new Set(source.tensors.keys())
+  const take = (name: string): RawTensor => {
+    if (!left.delete(name)) throw formatError(where, 'missing', `tensor ${JSON.stringify(name)} is missing`, name)
+    return source.readTensor(name)
+  }
+  const { architecture, info, weights, extras } = decodeHeader(where, text, left.has(HISTORY) ? take(HISTORY) : undefined, options)
+  const described = new Map(Object.entries(weights))
+  const partsOf = groupParts(left)
+  const values: ValueSource = {
+    weight: (path, shape) => {
+      const entry = described.get(path)
+      described.delete(path)
+      if (!entry) return weightKind('dense').restore({ value: checked(where, path, take(path), shape) }, {}, shape)
+      const parts = Object.fromEntries((partsOf.get(path) ?? []).map((part) => [part, take(`${path}:${part}`)]))
+      return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
+    },
+    state: (path, shape) => fromRaw(checked(where, path, take(path), shape)),
+  }
+  const root = build(architecture, values)
+  const blobs = Object.fromEntries(extras.map((name) => [name, take(EXTRA + name)]))
+  if (described.size) throw formatError(where, 'weights', `the header describes weights that the architecture does not have: ${some(described.keys())}`)
+  if (left.size) throw formatError(where, 'extra', `tensors that belong to nothing in the architecture: ${some(left)}`)
+  return new Model(root, info, blobs)
+}
+
+/** Part names by weight path. */
+function groupParts(names: Iterable<string>): Map<string, string[]> {
+  const parts = new Map<string, string[]>()
+  for (const name of names) {
+    const colon = name.lastIndexOf(':')
+    if (colon <= 0 || name.startsWith(EXTRA)) continue
+    const path = name.slice(0, colon)
+    parts.set(path, [...(parts.get(path) ?? []), name.slice(colon + 1)])
+  }
+  return parts
+}
+
+function checked(where: string, name: string, raw: RawTensor, shape: readonly number[]): RawTensor {
+  if (!sameShape(raw.shape, shape) || !['f32', 'f64', 'f16', 'bf16'].includes(raw.dtype))
+    throw formatError(where, 'shape', `tensor ${JSON.stringify(name)} must be floating [${shape.join(', ')}], got ${raw.dtype}[${raw.shape.join(', ')}]`, name)
+  return raw
+}
+
+/** What a weight kind says of content that does not fit; memory and input errors pass through. */
+const contentCodes: ReadonlySet<string> = new Set(['ERR_MODEL_FORMAT', 'ERR_SHAPE', 'ERR_DTYPE', 'ERR_OPTION', 'ERR_NUMERIC'])
+
+/** Adds the weight's path to what its kind rejects. */
+function located(where: string, path: string, restoreWeight: () => Weight): Weight {
+  try {
+    return restoreWeight()
+  } catch (error) {
+    if (!isTersorError(error) || !contentCodes.has(error.code)) throw error
+    throw formatError(where, 'weight', `weight ${JSON.stringify(path)}: ${error.message}`, path, error)
+  }
+}
+
+function formatError(where: string, reason: string, message: string, tensor?: string, cause?: unknown): ModelFormatError {
+  return new ModelFormatError('ERR_MODEL_FORMAT', `${where}: ${message}`, { cause, details: { format: 'safetensors', reason, ...(tensor === undefined ? {} : { tensor }) } })
+}
+
+function some(names: Iterable<string>): string {
+  const list = [...names]
+  return list.slice(0, 5).map((name) => JSON.stringify(name)).join(', ') + (list.length > 5 ? ` and ${list.length - 5} more` : '')
+}
