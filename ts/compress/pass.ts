@@ -14,7 +14,6 @@ import type { Dataset } from '../data/dataset.js'
 import type { Model, PlacedWeight, WeightRole } from '../nn/index.js'
 import type { CompressEvent } from './events.js'
 import type { Statistic } from './observe/statistic.js'
-import type { EpochRecord } from './outcome.js'
 import type { Snapshots } from './train/state.js'
 
 /** A pass with its options, as it stands in a recipe. */
@@ -73,14 +72,14 @@ export interface PassContext<O> {
   warn(message: string): void
   /** Figures for the report. */
   figure(name: string, value: Json): void
-  /** A point of a training curve for the report. */
-  epoch(record: EpochRecord): void
 }
 
 /** Facts that a plan is made from. */
 export interface PlanFacts {
   readonly targets: readonly PlacedWeight[]
   readonly examples: number | undefined
+  readonly validated: boolean
+  readonly snapshots: Snapshots | undefined
 }
 
 export interface PassDefinition<S extends z.ZodType> {

@@ -14,7 +14,7 @@ import { BatchIterator } from '../../data/batches.js'
 import type { Dataset } from '../../data/dataset.js'
 import { batchInputs } from '../../models/inputs.js'
 import type { Leaf, Model } from '../../nn/index.js'
-import { assign, crossEntropy } from '../../ops/index.js'
+import { assign, crossEntropy, maskApply } from '../../ops/index.js'
 import { lrAt, Optimizer } from '../../optim/index.js'
 import { scope, tensor, type Tensor } from '../../tensor/index.js'
 import type { TrainEvent } from '../events.js'
@@ -180,7 +180,10 @@ class Training {
   }
 
   #begin({ resume, values, slots }: TrainStart): void {
-    if (values) this.#copy.restore(values, 'values')
+    if (values) {
+      this.#copy.restore(values, 'values')
+      for (const { value, mask } of this.#copy.leaves.values()) if (mask) scope(() => assign(value, maskApply(value, mask)))
+    }
     if (slots) this.#optimizer.restore(slots.slots, slots.updates)
     if (!resume) return
     this.#copy.restore(resume.values, 'all')
@@ -220,10 +223,10 @@ class Training {
   async #settle(breathe: () => Promise<void>): Promise<boolean> {
     const { validation } = this.hooks
     const { stop } = this.control
-    const ends = this.#step % this.#stepsPerEpoch === 0 && this.#meter.open
-    const due = validation !== undefined && (ends || (stop !== undefined && this.#step % stop.everySteps === 0))
+    const atEnd = this.#step % this.#stepsPerEpoch === 0
+    const due = validation !== undefined && (atEnd || (stop !== undefined && this.#step % stop.everySteps === 0))
     const found = due ? await accuracy(this.#copy.model, validation, breathe) : undefined
-    if (ends) {
+    if (atEnd && this.#meter.open) {
       this.#meter.epoch(this.#step / this.#stepsPerEpoch, this.settings.epochs, this.#step, this.#lr(this.#step - 1), found)
       this.#snapshot()
     }

@@ -1,0 +1,45 @@
+/** Smallest and largest value that a layer's input ever had. */
+import { NumericError } from '../../base/errors.js'
+import type { JsonObject } from '../../base/json-types.js'
+import { amax, amin } from '../../ops/index.js'
+import { scope, type Tensor } from '../../tensor/index.js'
+import type { Statistic } from './statistic.js'
+
+export interface ValueRange {
+  readonly min: number
+  readonly max: number
+}
+
+/** Range of one tensor; ERR_NUMERIC with the first bad index when it is not finite. */
+export function rangeOf(path: string, x: Tensor): ValueRange {
+  if (x.size === 0) return { min: 0, max: 0 }
+  const [min, max] = scope(() => [amin(x, [], false).item(), amax(x, [], false).item()]) as [number, number]
+  if (Number.isFinite(min) && Number.isFinite(max)) return { min, max }
+  const values = x.read()
+  let index = 0
+  while (Number.isFinite(Number(values[index]))) index++
+  throw new NumericError('ERR_NUMERIC', `calibration: the input of ${path} is ${values[index]} at index ${index} (${x})`, {
+    details: { stage: 'calibration', tensor: path, index },
+  })
+}
+
+export const valueRange: Statistic<ValueRange> = {
+  key: 'range',
+  observe(path) {
+    let min = Infinity
+    let max = -Infinity
+    return {
+      see(x) {
+        const r = rangeOf(path, x)
+        min = Math.min(min, r.min)
+        max = Math.max(max, r.max)
+      },
+      value: () => ({ min, max }),
+    }
+  },
+  save: (value) => ({ json: { ...value } }),
+  restore: (json) => {
+    const { min, max } = json as JsonObject as unknown as ValueRange
+    return { min, max }
+  },
+}

@@ -1,0 +1,48 @@
+/** How much to prune and when: pure arithmetic, apart from any weight. */
+
+/** Sparsity after each round: one-shot and levels are given, iterative removes `fraction` of the survivors each time. */
+export function densities(amount: { readonly sparsity?: number | readonly number[] | undefined; readonly iterative?: { readonly fraction: number; readonly rounds: number } | undefined }): number[] {
+  const { sparsity, iterative } = amount
+  if (iterative) return Array.from({ length: iterative.rounds }, (_, r) => (1 - iterative.fraction) ** (r + 1))
+  return (typeof sparsity === 'number' ? [sparsity] : [...(sparsity ?? [])]).map((s) => 1 - s)
+}
+
+/** How many of n stay at a density: the nearest whole number. */
+export function keptAt(n: number, density: number): number {
+  return Math.min(n, Math.max(0, Math.round(n * density)))
+}
+
+/** Rounds of removing `fraction` of the survivors until at least `compression` = all / survivors (methods A2.5). */
+export function roundsFor(compression: number, fraction = 0.2): number {
+  return Math.max(0, Math.ceil(Math.log(compression) / -Math.log(1 - fraction) - 1e-9))
+}
+
+export interface Cubic {
+  readonly initial: number
+  readonly final: number
+  readonly firstStep: number
+  readonly everySteps: number
+  /** Number of intervals; there are `events + 1` changes. */
+  readonly events: number
+}
+
+/** The cubic schedule of a training of `steps` steps between two shares of it. */
+export function cubicOf(o: { readonly initial: number; readonly begin: number; readonly end: number; readonly everySteps: number }, final: number, steps: number): Cubic {
+  const firstStep = Math.round(o.begin * steps)
+  const everySteps = Math.min(o.everySteps, Math.max(1, Math.floor((o.end - o.begin) * steps)))
+  const events = Math.max(1, Math.floor(((o.end - o.begin) * steps) / everySteps))
+  return { initial: o.initial, final, firstStep, everySteps, events }
+}
+
+/**
+ * s_t = s_f + (s_i - s_f) (1 - (t - t0) / (n dt))^3 (Zhu, Gupta 2017); undefined between events. Exactly s_i at t0 and s_f at the last.
+ */
+export function cubicSparsity(c: Cubic, step: number): number | undefined {
+  const since = step - c.firstStep
+  if (since < 0 || since % c.everySteps !== 0) return undefined
+  const event = since / c.everySteps
+  if (event > c.events) return undefined
+  if (event === 0) return c.initial
+  if (event === c.events) return c.final
+  return c.final + (c.initial - c.final) * (1 - event / c.events) ** 3
+}

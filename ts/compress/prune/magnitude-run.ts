@@ -1,0 +1,208 @@
+/** The work of prune/magnitude: rounds of masking and retraining, each of which can be interrupted and continued. */
+import type { JsonObject } from '../../base/json-types.js'
+import type { Leaf, Model, Weight } from '../../nn/index.js'
+import { maskWeight } from '../../nn/index.js'
+import { assign, maskApply } from '../../ops/index.js'
+import { scope, tensor } from '../../tensor/index.js'
+import type { PassContext, PassState } from '../pass.js'
+import { accuracy } from '../train/accuracy.js'
+import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js'
+import { trainingOf, type TrainSettings } from '../train/settings.js'
+import { packState, unpackState, type TrainState } from '../train/state.js'
+import { runTraining, type TrainControl } from '../train/train.js'
+import { checkFinite } from '../train/working-copy.js'
+import { cubicOf, cubicSparsity, densities } from './amount.js'
+import type { MagnitudeOptions } from './magnitude.js'
+import { countBits, selectMasks, type BaseOf, type Candidate } from './select.js'
+
+const NAME = 'prune/magnitude'
+
+interface RoundFigure extends JsonObject {
+  readonly round: number
+  readonly density: number
+  readonly steps: number
+}
+
+interface RoundFacts {
+  readonly round: number
+  readonly rounds: number
+  readonly density: number
+  /** State at the end of the training before. */
+  readonly last: TrainState | undefined
+  /** Of this round, interrupted. */
+  readonly resume: TrainState | undefined
+  /** Accuracy that ends the round early. */
+  readonly target: number | undefined
+}
+
+export class MagnitudeRun {
+  readonly #source: Model
+  readonly #context: PassContext<MagnitudeOptions>
+  /** Paths that can be pruned: floating values that can be trained. */
+  readonly #paths: readonly string[]
+  /** Weights there when the pass began, by path. */
+  readonly #initial: ReadonlyMap<string, number>
+  readonly #figures: RoundFigure[] = []
+
+  constructor(model: Model, context: PassContext<MagnitudeOptions>) {
+    this.#source = model
+    this.#context = context
+    const initial = new Map<string, number>()
+    for (const { path, weight } of context.targets) {
+      const leaf = prunable(weight)
+      if (!leaf) {
+        context.note(`left alone: ${weight.description} has no values that can be set to 0`, path)
+        continue
+      }
+      checkFinite(NAME, 'weight', path, leaf.value)
+      initial.set(path, leaf.mask ? countBits(leaf.mask.read() as Uint8Array) : leaf.value.size)
+    }
+    this.#initial = initial
+    this.#paths = [...initial.keys()]
+  }
+
+  async run(): Promise<Model> {
+    const { options, saved } = this.#context
+    if (this.#paths.length === 0) return this.#source
+    const steps = densities(options)
+    // An iterative share refers to the survivors at the start, a sparsity to all weights.
+    const base: BaseOf = options.iterative ? (c) => this.#initial.get(c.path)! : (c) => c.scores.length
+    const target = options.stop ? options.stop.share * (await this.#validate(this.#source)) : undefined
+    let state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
+    const first = saved ? (saved.json.round as number) : 0
+    if (saved) this.#figures.push(...(saved.json.figures as unknown as RoundFigure[]))
+    let last = state ?? this.#lastOfTraining()
+    let current = this.#source
+    for (let round = first; round < steps.length; round++) {
+      const density = steps[round]!
+      const before = current
+      // A saved state brings its own masks.
+      current = state ? this.#masked(current, masksOf(state, this.#paths)) : this.#prune(current, options.gradual ? 1 - options.gradual.initial : density, base)
+      this.#free(before, current)
+      if (options.retrain.kind !== 'none') {
+        const done = await this.#retrain(current, options.retrain, { round, rounds: steps.length, density, last, resume: state, target })
+        this.#free(current, done.model)
+        current = done.model
+        last = done.state
+      }
+      state = undefined
+      this.#figures.push({ round: round + 1, density: this.#density(current), steps: last?.step ?? 0 })
+      this.#context.progress(NAME, round + 1, steps.length)
+      // The model between two rounds is the last state: the next round begins from it.
+      if (round + 1 < steps.length && options.retrain.kind === 'none') await this.#context.breathe()
+    }
+    this.#context.figure('rounds', this.#figures)
+    return current
+  }
+
+  #lastOfTraining(): TrainState | undefined {
+    const { options, snapshots, warn } = this.#context
+    if (options.retrain.kind === 'none') return undefined
+    const training = this.#training()
+    const last = snapshots?.at(training.epochs)
+    if (!last) warn(`${NAME}: the state at the end of the training (epoch ${training.epochs}) is not given; momentum starts at zero`)
+    return last
+  }
+
+  #training(): TrainSettings {
+    return this.#context.options.training ?? trainingOf(this.#source.info)!
+  }
+
+  #validate(model: Model): Promise<number> {
+    return accuracy(model, this.#context.validation!, this.#context.breathe)
+  }
+
+  /** Trains one round; the result has its own values and masks. */
+  async #retrain(model: Model, how: Exclude<Retrain, { kind: 'none' }>, facts: RoundFacts): Promise<{ model: Model; state: TrainState }> {
+    const { options, data, validation, snapshots, signal, emit, rng, checkpoint } = this.#context
+    const { round, rounds, density, last, resume, target } = facts
+    const seed = rng('round', round).uint32()
+    const plan = retrainPlan(how, this.#training(), { examples: data!.size, seed, last, snapshots })
+    const pack = (state: TrainState): PassState => {
+      const { json, tensors } = packState(state)
+      return { json: { round, train: json, figures: [...this.#figures] }, tensors }
+    }
+    const hooks = {
+      label: rounds === 1 ? 'retraining' : `round ${round + 1} of ${rounds}`,
+      onEvent: emit,
+      checkpoint: (state: () => TrainState, now: boolean) => checkpoint(() => pack(state()), now),
+      ...(validation ? { validation } : {}),
+      ...(signal ? { signal } : {}),
+    }
+    const control: TrainControl = {
+      ...(target === undefined ? {} : { stop: { accuracy: target, everySteps: options.stop!.everySteps } }),
+      ...(options.gradual ? { beforeStep: this.#gradual(options.gradual, plan, density, data!.size) } : {}),
+    }
+    const result = await runTraining(model, data!, plan.settings, hooks, resume ? { resume } : plan.start, control)
+    checkpoint(() => pack(result.state), true)
+    return result
+  }
+
+  /** Prunes further while training, in place, at the events of the cubic schedule. */
+  #gradual(gradual: NonNullable<MagnitudeOptions['gradual']>, plan: RetrainPlan, density: number, examples: number): NonNullable<TrainControl['beforeStep']> {
+    const { settings, start: { fromEpoch = 0 } } = plan
+    const by = this.#context.options.scope
+    const perEpoch = Math.ceil(examples / settings.batchSize)
+    const cubic = cubicOf(gradual, 1 - density, (settings.epochs - fromEpoch) * perEpoch)
+    return (step, leaves) => {
+      const sparsity = cubicSparsity(cubic, step - fromEpoch * perEpoch)
+      if (sparsity === undefined) return
+      const masks = selectMasks(this.#paths.map((path) => candidate(path, leaves.get(path)!)), by, 1 - sparsity, (c) => c.scores.length)
+      for (const [path, bits] of masks) {
+        const { value, mask } = leaves.get(path)!
+        mask!.write(bits)
+        scope(() => assign(value, maskApply(value, mask!)))
+      }
+    }
+  }
+
+  #prune(model: Model, density: number, base: BaseOf): Model {
+    const leaves = model.leaves()
+    const candidates = this.#paths.map((path) => candidate(path, leaves.get(path)!))
+    return this.#masked(model, selectMasks(candidates, this.#context.options.scope, density, base))
+  }
+
+  #masked(model: Model, masks: ReadonlyMap<string, Uint8Array>): Model {
+    const weights = new Map(model.weights().map(({ path, weight }) => [path, weight]))
+    return model.withWeights(
+      new Map<string, Weight>([...masks].map(([path, bits]) => [path, scope(() => maskWeight(weights.get(path)!, tensor(bits)))])),
+    )
+  }
+
+  #density(model: Model): number {
+    const leaves = model.leaves()
+    let kept = 0
+    let all = 0
+    for (const path of this.#paths) {
+      const { value, mask } = leaves.get(path)!
+      kept += mask ? countBits(mask.read() as Uint8Array) : value.size
+      all += value.size
+    }
+    return all === 0 ? 1 : kept / all
+  }
+
+  /** Frees what `old` has and neither the source nor `next` has. */
+  #free(old: Model, next: Model): void {
+    if (old === this.#source || old === next) return
+    const kept = new Set<unknown>([...this.#source.weights(), ...next.weights()].map(({ weight }) => weight))
+    for (const { weight } of old.weights()) if (!kept.has(weight)) weight.dispose()
+    const states = new Set([...this.#source.state().values(), ...next.state().values()])
+    for (const t of old.state().values()) if (!states.has(t)) t.dispose()
+  }
+}
+
+/** The one leaf that holds the weight's values, or undefined. */
+function prunable(w: Weight): Leaf | undefined {
+  const leaves = w.trainable()
+  return leaves.length === 1 && leaves[0]!.value.size > 0 && leaves[0]!.value.shape.length >= 2 ? leaves[0] : undefined
+}
+
+function candidate(path: string, { value, mask }: Leaf): Candidate {
+  const scores = Float32Array.from(value.read() as Float32Array, Math.abs)
+  return { path, scores, mask: mask ? (mask.read() as Uint8Array) : null }
+}
+
+/** The masks that a saved training had. */
+function masksOf(state: TrainState, paths: readonly string[]): Map<string, Uint8Array> {
+  return new Map(paths.map((path) => [path, state.values.get(`${path}/mask`)!.data]))
+}

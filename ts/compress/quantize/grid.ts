@@ -1,0 +1,130 @@
+/**
+ * Scales and zero points for runs of values, in plain arithmetic.
+ *
+ * symmetric   q = round(x / s), 0 stands at code 0
+ * affine      q = round(x / s) + z with a whole z, so that 0 is exact here too; the range always contains 0
+ *
+ * range 'max': the range of the values, nothing is clipped and |x - Q(x)| <= s / 2.
+ * range 'mse': the scale with the smallest squared error, found on a grid of clipped ranges and refined by least squares; pays at few bits.
+ */
+
+export interface CodeRange {
+  readonly qmin: number
+  readonly qmax: number
+}
+
+export interface Grid {
+  readonly scale: number
+  readonly zero: number
+}
+
+/** Smallest normal f32: below it the division by the scale loses bits. */
+const LEAST_SCALE = 1.1754943508222875e-38
+/** 1.5 * 2^52: adding and subtracting it rounds a double half to even. */
+const MAGIC = 6755399441055744
+
+const roundEven = (x: number): number => x + MAGIC - MAGIC
+
+/** Codes of a weight of `bits` bits. Symmetric ones leave out the lowest code at 'max', so that both signs have as many. */
+export function codeRange(bits: number, symmetric: boolean, range: 'max' | 'mse'): CodeRange {
+  const half = 2 ** (bits - 1)
+  return { qmin: symmetric && (range === 'max' || bits === 8) ? 1 - half : -half, qmax: half - 1 }
+}
+
+/** Squared error of quantizing values[from .. to). */
+function squaredError(values: Float32Array, from: number, to: number, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
+  const lo = qmin - zero
+  const hi = qmax - zero
+  const inverse = 1 / scale
+  let sum = 0
+  for (let i = from; i < to; i++) {
+    const x = values[i]!
+    const t = x * inverse
+    const e = x - scale * roundEven(t < lo ? lo : t > hi ? hi : t)
+    sum += e * e
+  }
+  return sum
+}
+
+/** The scale that fits the codes of `grid` best: argmin of sum (x - s (q - z))^2. */
+function leastSquares(values: Float32Array, from: number, to: number, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
+  const lo = qmin - zero
+  const hi = qmax - zero
+  let xq = 0
+  let qq = 0
+  for (let i = from; i < to; i++) {
+    const t = values[i]! / scale
+    const q = roundEven(t < lo ? lo : t > hi ? hi : t)
+    xq += values[i]! * q
+    qq += q * q
+  }
+  return qq > 0 ? xq / qq : scale
+}
+
+const legal = (scale: number): number => Math.max(Math.fround(scale), LEAST_SCALE)
+
+/** Scale and zero point for a range that is widened to contain 0. */
+export function gridOf(min: number, max: number, symmetric: boolean, codes: CodeRange): Grid {
+  const lo = Math.min(min, 0)
+  const hi = Math.max(max, 0)
+  if (lo === 0 && hi === 0) return { scale: 1, zero: 0 }
+  if (symmetric) return { scale: legal(Math.max(hi, -lo) / codes.qmax), zero: 0 }
+  const scale = legal((hi - lo) / (codes.qmax - codes.qmin))
+  const zero = Math.min(codes.qmax, Math.max(codes.qmin, roundEven(codes.qmin - lo / scale)))
+  return { scale, zero: zero + 0 }
+}
+
+const STEPS = 32
+const NARROWEST = 0.35
+
+/** The grid with the smallest squared error, starting from that of the whole range. */
+function searchGrid(values: Float32Array, from: number, to: number, range: { min: number; max: number }, symmetric: boolean, codes: CodeRange): Grid {
+  let best = gridOf(range.min, range.max, symmetric, codes)
+  let least = squaredError(values, from, to, best, codes)
+  const consider = (grid: Grid): boolean => {
+    const e = squaredError(values, from, to, grid, codes)
+    if (!(e < least)) return false
+    least = e
+    best = grid
+    return true
+  }
+  for (let i = 1; i <= STEPS && least > 0; i++) {
+    const share = 1 - ((1 - NARROWEST) * i) / STEPS
+    consider(gridOf(range.min * share, range.max * share, symmetric, codes))
+  }
+  for (let i = 0; i < 4; i++) if (!consider({ scale: legal(leastSquares(values, from, to, best, codes)), zero: best.zero })) break
+  return best
+}
+
+export interface RunLayout {
+  readonly rows: number
+  readonly cols: number
+  /** Runs per row: cols is cut into pieces of ceil(cols / groups). One scale for everything: rows and groups as 0. */
+  readonly layout: 'tensor' | 'channel' | 'group'
+  readonly groups: number
+}
+
+/** Number of groups of at most `size` values, as equal as whole numbers allow, none empty. */
+export function groupCount(cols: number, size: number): number {
+  return Math.max(1, Math.ceil(cols / size))
+}
+
+/** One grid per run, in row-major order of [rows, groups]. */
+export function gridsOf(values: Float32Array, at: RunLayout, symmetric: boolean, codes: CodeRange, mode: 'max' | 'mse'): Grid[] {
+  const rows = at.layout === 'tensor' ? 1 : at.rows
+  const width = at.layout === 'tensor' ? values.length : at.cols
+  const run = at.layout === 'group' ? Math.ceil(width / at.groups) : width
+  const out: Grid[] = []
+  for (let r = 0; r < rows; r++)
+    for (let from = r * width; from < (r + 1) * width; from += run) {
+      const to = Math.min(from + run, (r + 1) * width)
+      let min = 0
+      let max = 0
+      for (let i = from; i < to; i++) {
+        if (values[i]! < min) min = values[i]!
+        if (values[i]! > max) max = values[i]!
+      }
+      out.push(mode === 'max' ? gridOf(min, max, symmetric, codes) : searchGrid(values, from, to, { min, max }, symmetric, codes))
+    }
+  return out
+}

@@ -1,0 +1,28 @@
+/** Every pass: those of the package, listed here, and those that a program defined. A new pass: one file, one line here. */
+import { RecipeError } from '../base/errors.js'
+import { suggestion } from '../base/nearest.js'
+import { definedPasses, type AnyPass } from './pass.js'
+import { magnitude } from './prune/magnitude.js'
+import { rtn } from './quantize/rtn.js'
+import { staticInt8 } from './quantize/static-int8.js'
+import { csr } from './sparsify/csr.js'
+
+// Named here and used below, so that a bundler cannot drop the modules that define them.
+const own = [magnitude, rtn, staticInt8, csr] as const
+
+/** Definitions by name. */
+export function passDefinitions(): ReadonlyMap<string, AnyPass> {
+  const all = new Map(own.map(({ definition }) => [definition.name, definition as unknown as AnyPass]))
+  for (const [name, definition] of definedPasses()) all.set(name, definition)
+  return all
+}
+
+/** The pass of that name; ERR_RECIPE with the nearest known name. */
+export function passDefinition(name: string, pointer = ''): AnyPass {
+  const all = passDefinitions()
+  const found = all.get(name)
+  if (found) return found
+  throw new RecipeError('ERR_RECIPE', `recipe${pointer && ` ${pointer}`}: unknown pass ${JSON.stringify(name.slice(0, 100))}${suggestion(name, [...all.keys()])}`, {
+    details: { pointer },
+  })
+}
