@@ -70,7 +70,7 @@ int qgemm_rows(RowInfo* out, int capacity) {
 }
 
 int64_t qgemm_blob_bytes(const QgemmRow& row, int64_t n, int64_t k) {
-  return static_cast<int64_t>(sizeof(QgemmHeader)) + sums_bytes(row, n) + row.panels(n) * row.panel_bytes(k);
+  return static_cast<int64_t>(sizeof(QgemmHeader)) + sums_bytes(row, n) + (row.panels(n) * row.panel_bytes(k) + 63) / 64 * 64;
 }
 
 void qgemm_blob_header(const QgemmRow& row, int64_t n, int64_t k, void* blob) {
@@ -80,6 +80,8 @@ void qgemm_blob_header(const QgemmRow& row, int64_t n, int64_t k, void* blob) {
   h.n = n, h.k = k;
   memset(blob, 0, sizeof h + static_cast<size_t>(sums_bytes(row, n)));
   memcpy(blob, &h, sizeof h);
+  const int64_t used = static_cast<int64_t>(sizeof h) + sums_bytes(row, n) + row.panels(n) * row.panel_bytes(k);
+  memset(static_cast<char*>(blob) + used, 0, static_cast<size_t>(qgemm_blob_bytes(row, n, k) - used));
 }
 
 void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob) {
