@@ -80,16 +80,21 @@ double log_positive(double s) {
 }
 
 template <class T> T row_loss(const T* x, int64_t n, int64_t label) {
-  T m = x[0];
-  for (int64_t c = 1; c < n; c++) m = x[c] > m ? x[c] : m;
+  T top[8], m = x[0];
+  for (T& t : top) t = m;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int q = 0; q < 8; q++) top[q] = x[i + q] > top[q] ? x[i + q] : top[q];
+  for (; i < n; i++) m = x[i] > m ? x[i] : m;
+  for (T t : top) m = t > m ? t : m;
   double total = 0;
   for (int64_t c = 0; c < n; c += 256) {
     const int64_t end = c + 256 < n ? c + 256 : n;
-    T lanes[8] = {};
-    int64_t j = c;
-    for (; j + 8 <= end; j += 8)
-      for (int q = 0; q < 8; q++) lanes[q] += exp_negative(x[j + q] - m);
-    for (; j < end; j++) lanes[0] += exp_negative(x[j] - m);
+    T e[256], lanes[8] = {};  // two simple loops: compilers vectorize the first one
+    for (int64_t j = 0; j < end - c; j++) e[j] = exp_negative(x[c + j] - m);
+    for (int64_t j = end - c; j % 8 != 0; j++) e[j] = 0;
+    for (int64_t j = 0; j < end - c; j += 8)
+      for (int q = 0; q < 8; q++) lanes[q] += e[j + q];
     total += static_cast<double>(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])));
   }
   return static_cast<T>(log_positive(total) + (static_cast<double>(m) - static_cast<double>(x[label])));
