@@ -1,0 +1,6 @@
+export { architectures, type Architecture, type ArchitectureName, type ArchitectureOptions } from './architectures.js'
+export { convnet } from './convnet.js'
+export { loadModel, modelFileBytes, saveModel } from './file.js'
+export { batchInputs, evaluationBatches, registerTextEncoder, textEncoder, type TextEncoder } from './inputs.js'
+export { lenet5 } from './lenet5.js'
+export { mlp } from './mlp.js'
