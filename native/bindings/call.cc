@@ -76,8 +76,9 @@ template <class Args, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)> st
   };
 
   static Status prepare(Env* env, const char* op, napi_value* argv, size_t argc, Args& args, ResultAllocator& results, bool async) {
-    ArgReader reader(env, op, argv, argc);
-    TERSOR_TRY(args.visit(reader));
+    ArgReader values(env, op, argv, argc, Pass::values), tensors(env, op, argv, argc, Pass::tensors);
+    TERSOR_TRY(args.visit(values));
+    TERSOR_TRY(args.visit(tensors));
     InputLister inputs;
     TERSOR_TRY(args.visit(inputs));
     if (async && inputs.changed_count) return fail(Code::unsupported, "%s changes its argument in place and cannot run asynchronously", op);

@@ -2,11 +2,26 @@
 
 #include <cmath>
 #include <cstring>
+#include <new>
 
 namespace tersor {
 namespace bindings {
 
-Env::Env(napi_env env) : env_(env), slots_(1) {  // slot 0 stays unused: handle 0 is never valid
+namespace {
+constexpr int kSlotBits = 26, kTagBits = 10;  // the other 16 of an exact double's 52 are the generation
+constexpr uint32_t kMaxSlots = uint32_t(1) << kSlotBits, kTags = uint32_t(1) << kTagBits;
+
+uint64_t next_tag() {
+  static std::atomic<uint64_t> count{0};
+  return count.fetch_add(1) % (kTags - 1) + 1;  // never 0, so no handle is a small number
+}
+
+double make_handle(uint32_t generation, uint64_t tag, uint32_t index) {
+  return static_cast<double>((static_cast<uint64_t>(generation) << kTagBits | tag) << kSlotBits | index);
+}
+}  // namespace
+
+Env::Env(napi_env env) : env_(env), tag_(next_tag()), slots_(1) {  // slot 0 stays unused: handle 0 is never valid
   slots_[0] = Slot{TensorRef{}, 0, false};
   napi_value buffer = nullptr, array = nullptr;
   void* data = nullptr;
@@ -25,6 +40,7 @@ Env::~Env() {
 double Env::insert(const TensorRef& t) {
   uint32_t index;
   if (free_.empty()) {
+    if (slots_.size() >= kMaxSlots) throw std::bad_alloc();
     index = static_cast<uint32_t>(slots_.size());
     slots_.push_back(Slot{TensorRef{}, 0, false});
   } else {
@@ -32,28 +48,26 @@ double Env::insert(const TensorRef& t) {
     free_.pop_back();
   }
   Slot& s = slots_[index];
-  s.generation = (s.generation + 1) & 0xFFFFF;  // 20 bits + 32 bits of slot stay an exact double
-  if (s.generation == 0) s.generation = 1;
+  s.generation = (s.generation + 1) & 0xFFFF;
   s.tensor = t;
   s.live = true;
   live_++;
   Storage* storage = storage_of(t);
   if (storage->handles.fetch_add(1) == 0) bytes_ += storage->bytes;
-  return static_cast<double>(s.generation) * 4294967296.0 + index;
+  return make_handle(s.generation, tag_, index);
 }
 
 const TensorRef* Env::lookup(double handle) const {
-  if (!(handle >= 4294967296.0) || !(handle < 9007199254740992.0)) return nullptr;
-  const uint64_t bits = static_cast<uint64_t>(handle);
-  const uint32_t index = static_cast<uint32_t>(bits);
+  if (!(handle >= kMaxSlots) || !(handle < 4503599627370496.0)) return nullptr;
+  const uint32_t index = static_cast<uint32_t>(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
   if (index >= slots_.size()) return nullptr;
   const Slot& s = slots_[index];
-  return s.live && s.generation == static_cast<uint32_t>(bits >> 32) ? &s.tensor : nullptr;
+  return s.live && handle == make_handle(s.generation, tag_, index) ? &s.tensor : nullptr;
 }
 
 bool Env::release(double handle) {
   if (!lookup(handle)) return false;
-  const uint32_t index = static_cast<uint32_t>(static_cast<uint64_t>(handle));
+  const uint32_t index = static_cast<uint32_t>(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
   Slot& s = slots_[index];
   s.live = false;
   live_--;

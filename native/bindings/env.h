@@ -1,5 +1,6 @@
 // State of one JavaScript environment (main thread, worker): its handle table, its pending asynchronous calls, its last error.
-// A handle is a JavaScript number: generation * 2^32 + slot. Use after release, or in another environment, is detected.
+// A handle is a JavaScript number: generation (16 bits), tag of the environment (10), slot (26). Use after release, or in another
+// environment, is detected.
 #pragma once
 #include <napi.h>
 
@@ -67,6 +68,7 @@ class Env {
   void account();  // tells V8 about native memory, in steps, so that its garbage collector runs in time
 
  private:
+  const uint64_t tag_;
   struct Slot {
     TensorRef tensor;
     uint32_t generation;

@@ -1,4 +1,5 @@
-// Reads the arguments of an op from JavaScript into its argument struct (a visitor of ops/args.h).
+// Reads the arguments of an op from JavaScript into its argument struct (a visitor of ops/args.h), in two passes: plain values, then
+// tensors. Reading a list may run JavaScript (a getter among its elements), which may dispose tensors; after the first pass none can.
 #pragma once
 #include "bindings/env.h"
 #include "ops/args.h"
@@ -6,13 +7,16 @@
 namespace tersor {
 namespace bindings {
 
+enum class Pass { values, tensors };
+
 class ArgReader {
  public:
-  ArgReader(Env* env, const char* op, napi_value* argv, size_t argc) : env_(env), op_(op), argv_(argv), argc_(argc) {}
+  ArgReader(Env* env, const char* op, napi_value* argv, size_t argc, Pass pass) : env_(env), op_(op), argv_(argv), argc_(argc), pass_(pass) {}
 
   Status tensor(const char* name, TensorRef& t) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
+    if (pass_ == Pass::values) return {};
     double handle;
     if (!read_number(env_->env_, v, &handle)) return fail(Code::option, "%s: %s must be a tensor", op_, name);
     const TensorRef* found = env_->lookup(handle);
@@ -32,6 +36,7 @@ class ArgReader {
   }
   Status mutated(const char* name, TensorRef& t) {
     TERSOR_TRY(tensor(name, t));
+    if (pass_ == Pass::values) return {};
     if (storage_of(t)->readers.load() > 0) return fail(Code::busy, "%s: %s is being read by an asynchronous call", op_, name);
     if (!t.contiguous()) return fail(Code::shape, "%s: %s is changed in place and must be contiguous, got a strided view", op_, name);
     return {};
@@ -43,38 +48,44 @@ class ArgReader {
   Status integer(const char* name, int64_t& out) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
+    if (pass_ == Pass::tensors) return {};
     if (!read_int(env_->env_, v, &out)) return fail(Code::option, "%s: %s must be an integer within +-2^53", op_, name);
     return {};
   }
   Status real(const char* name, double& out) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
+    if (pass_ == Pass::tensors) return {};
     if (!read_number(env_->env_, v, &out)) return fail(Code::option, "%s: %s must be a number", op_, name);
     return {};
   }
   Status boolean(const char* name, bool& out) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
+    if (pass_ == Pass::tensors) return {};
     if (napi_get_value_bool(env_->env_, v, &out) != napi_ok) return fail(Code::option, "%s: %s must be true or false", op_, name);
     return {};
   }
   Status list(const char* name, IntList& out) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
+    if (pass_ == Pass::tensors) return {};
     char where[96];
     snprintf(where, sizeof where, "%s: %s", op_, name);
     return read_int_list(env_->env_, v, where, &out);
   }
   Status dtype(const char* name, DType& out) {
-    int64_t v;
+    int64_t v = 0;
     TERSOR_TRY(integer(name, v));
+    if (pass_ == Pass::tensors) return {};
     if (v < 0 || v >= static_cast<int64_t>(DType::count)) return fail(Code::dtype, "%s: %s is no element type", op_, name);
     out = static_cast<DType>(v);
     return {};
   }
   template <class Enum> Status enumeration(const char* name, Enum& out) {  // JavaScript's table of names gives the number
-    int64_t v;
+    int64_t v = 0;
     TERSOR_TRY(integer(name, v));
+    if (pass_ == Pass::tensors) return {};
     if (v < 0 || v > 255) return fail(Code::option, "%s: %s is out of range", op_, name);
     out = static_cast<Enum>(v);
     return {};
@@ -90,6 +101,7 @@ class ArgReader {
   const char* op_;
   napi_value* argv_;
   size_t argc_;
+  Pass pass_;
   size_t at_ = 0;
 };
 

@@ -95,10 +95,11 @@ napi_value view(napi_env env, napi_callback_info info) {
       IntList shape, stride;
       int64_t offset;
       if (argc < 4 || !read_number(env, argv[0], &handle) || !read_int(env, argv[3], &offset)) return fail(Code::option, "view: handle, shape, strides, offset are needed");
-      const TensorRef* base = state->lookup(handle);
-      if (!base) return fail(Code::disposed, "view: the tensor was disposed or belongs to another thread");
+      // Lists first: a getter among their elements may run JavaScript, which may dispose the tensor.
       TERSOR_TRY(read_int_list(env, argv[1], "view: shape", &shape));
       TERSOR_TRY(read_int_list(env, argv[2], "view: strides", &stride));
+      const TensorRef* base = state->lookup(handle);
+      if (!base) return fail(Code::disposed, "view: the tensor was disposed or belongs to another thread");
       if (shape.n != stride.n) return fail(Code::shape, "view: shape and strides must have the same length");
       TensorRef t;
       TERSOR_TRY(make_view(*base, shape.v, stride.v, shape.n, offset, &t));

@@ -25,14 +25,18 @@ export function stridesOf(shape: Shape): number[] {
   return strides
 }
 
+/** Safe for any value: JSON would throw on BigInt. */
+function describe(shape: unknown): string {
+  return Array.isArray(shape) ? `[${shape.map(String).join(',')}]` : typeof shape === 'object' ? 'an object' : String(shape)
+}
+
 export function checkShape(where: string, shape: Shape): void {
   if (!Array.isArray(shape) || shape.length > MAX_RANK)
-    throw new ShapeError('ERR_SHAPE', `${where}: a shape is a list of at most ${MAX_RANK} dimensions, got ${JSON.stringify(shape)}`)
+    throw new ShapeError('ERR_SHAPE', `${where}: a shape is a list of at most ${MAX_RANK} dimensions, got ${describe(shape)}`)
   for (const d of shape as readonly unknown[])
     if (typeof d !== 'number' || !Number.isSafeInteger(d) || d < 0 || d > 2 ** 48)
-      throw new ShapeError('ERR_SHAPE', `${where}: dimensions are integers in [0, 2^48], got ${JSON.stringify(shape)}`)
-  if (!Number.isSafeInteger(sizeOf(shape)))
-    throw new ShapeError('ERR_SHAPE', `${where}: more than 2^53 elements in ${JSON.stringify(shape)}`)
+      throw new ShapeError('ERR_SHAPE', `${where}: dimensions are integers in [0, 2^48], got ${describe(shape)}`)
+  if (!Number.isSafeInteger(sizeOf(shape))) throw new ShapeError('ERR_SHAPE', `${where}: more than 2^53 elements in ${describe(shape)}`)
 }
 
 /** NumPy's rule: align right, a dimension of 1 stretches. */

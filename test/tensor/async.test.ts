@@ -1,0 +1,105 @@
+/** Calls off the main thread: own references, cancelling, busy tensors, many at once. */
+import { describe, expect, it } from 'vitest'
+import { memory } from '../../ts/native/devices.js'
+import { assign, randomUniform } from '../../ts/ops/index.js'
+import { callOp, callOpAsync, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
+
+const code = (expected: string) => expect.objectContaining({ code: expected })
+const state = (): { bytes: number; tensors: number } => ({ bytes: memory().bytes, tensors: memory().tensors })
+/** A product that takes a while. */
+const slow = (x: Tensor, signal?: AbortSignal): Promise<Tensor[]> => callOpAsync('matmul', [x, x, false, false], signal)
+
+/** In-flight jobs give their memory back shortly after the promise settles. */
+async function settles(want: { bytes: number; tensors: number }): Promise<void> {
+  for (let i = 0; i < 400 && memory().bytes !== want.bytes; i++) await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(state()).toEqual(want)
+}
+
+describe('callOpAsync', () => {
+  it('holds its inputs: they may be disposed meanwhile', async () => {
+    const before = state()
+    const x = randomUniform([200, 200], { seed: 1 })
+    const want = callOp('matmul', [x, x, false, false])[0]!
+    const promise = slow(x)
+    x.dispose()
+    const got = (await promise)[0]!
+    expect(got.read()).toEqual(want.read())
+    got.dispose()
+    want.dispose()
+    await settles(before)
+  })
+
+  it('refuses wrong arguments with a rejection', async () => {
+    const x = zeros([2, 3])
+    await expect(callOpAsync('matmul', [x, x, false, false])).rejects.toMatchObject({ code: 'ERR_SHAPE' })
+    await expect(callOpAsync('matmul', [x, 5, false, false])).rejects.toMatchObject({ code: 'ERR_OPTION' })
+    x.dispose()
+    await expect(callOpAsync('neg', [x])).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+  })
+
+  it('reports errors that only the data show', async () => {
+    const table = zeros([3, 2])
+    const index = tensor(new Int32Array([5]))
+    await expect(callOpAsync('gather', [table, index])).rejects.toMatchObject({
+      code: 'ERR_SHAPE',
+      message: /index must be in \[0, 3\), got 5/,
+    })
+    table.dispose()
+    index.dispose()
+  })
+
+  it('keeps its inputs from being changed: ERR_BUSY', async () => {
+    const x = randomUniform([700, 700], { seed: 1 })
+    const value = zeros([700, 700])
+    const promise = slow(x)
+    expect(() => x.write(new Float32Array(700 * 700))).toThrowError(code('ERR_BUSY'))
+    expect(() => assign(x, value)).toThrowError(code('ERR_BUSY'))
+    for (const t of await promise) t.dispose()
+    assign(x, value)
+    for (const t of [x, value]) t.dispose()
+  })
+
+  it('rejects when cancelled before, during, and ignores it after', async () => {
+    const before = state()
+    const x = randomUniform([2500, 2500], { seed: 1 })
+    const early = new AbortController()
+    early.abort()
+    await expect(slow(x, early.signal)).rejects.toMatchObject({ name: 'AbortError', code: 'ERR_ABORTED' })
+
+    const during = new AbortController()
+    const running = [slow(x, during.signal), slow(x, during.signal), slow(x, during.signal)]
+    setTimeout(() => during.abort(), 5)
+    const started = performance.now()
+    const outcomes = await Promise.allSettled(running)
+    expect(outcomes.every((o) => o.status === 'rejected' && (o.reason as { code: string }).code === 'ERR_ABORTED')).toBe(true)
+    expect(performance.now() - started).toBeLessThan(5000)
+
+    const late = new AbortController()
+    const small = zeros([2, 2])
+    for (const t of await slow(small, late.signal)) t.dispose()
+    late.abort()
+    x.dispose()
+    small.dispose()
+    await settles(before)
+  })
+
+  it('takes thousands of calls at once', async () => {
+    const before = state()
+    const x = tensor([1, 2, 3])
+    const all = await Promise.all(Array.from({ length: 5000 }, () => callOpAsync('neg', [x])))
+    expect(all.every(([y]) => (y!.read() as Float32Array)[2] === -3)).toBe(true)
+    for (const [y] of all) y!.dispose()
+    x.dispose()
+    await settles(before)
+  })
+
+  it('leaves the event loop free', async () => {
+    const x = randomUniform([1200, 1200], { seed: 1 })
+    let turns = 0
+    const timer = setInterval(() => turns++, 1)
+    for (const t of await slow(x)) t.dispose()
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(3)
+    x.dispose()
+  })
+})
