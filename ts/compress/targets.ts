@@ -23,7 +23,7 @@ export function targetProblem(pattern: string): string | undefined {
 
 /**
  * The weights of `model` that are meant. A target that fits nothing is ERR_RECIPE with the nearest path: a typing error must not silently
- * leave a layer uncompressed. `ignore` may fit nothing (presets name layers that not every model has).
+ * leave a layer uncompressed. A role, and `ignore`, may fit nothing (presets serve models that have no tables).
  */
 export function selectTargets(model: Model, where: Where, ownRoles: readonly WeightRole[], pointer = ''): PlacedWeight[] {
   const all = model.weights()
@@ -31,7 +31,7 @@ export function selectTargets(model: Model, where: Where, ownRoles: readonly Wei
   if (!where.targets) return all.filter((w) => ownRoles.includes(w.role) && !ignored(w))
   where.targets.forEach((pattern, i) => {
     const fits = matcher([pattern])
-    if (all.some(fits)) return
+    if (pattern.startsWith('@') || all.some(fits)) return
     throw new RecipeError('ERR_RECIPE', `recipe ${pointer}/targets/${i}: ${JSON.stringify(pattern)} fits no weight of ${model.info.name}${suggestion(pattern, all.map((w) => w.path))}`, {
       details: { pointer: `${pointer}/targets/${i}` },
     })

@@ -5,6 +5,7 @@ import { maskWeight } from '../../nn/index.js'
 import { assign, maskApply } from '../../ops/index.js'
 import { scope, tensor } from '../../tensor/index.js'
 import type { PassContext, PassState } from '../pass.js'
+import { release } from '../release.js'
 import { accuracy } from '../train/accuracy.js'
 import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js'
 import { trainingOf, type TrainSettings } from '../train/settings.js'
@@ -43,9 +44,11 @@ export class MagnitudeRun {
   /** Weights there when the pass began, by path. */
   readonly #initial: ReadonlyMap<string, number>
   readonly #figures: RoundFigure[] = []
+  #current: Model
 
   constructor(model: Model, context: PassContext<MagnitudeOptions>) {
     this.#source = model
+    this.#current = model
     this.#context = context
     const initial = new Map<string, number>()
     for (const { path, weight } of context.targets) {
@@ -64,35 +67,48 @@ export class MagnitudeRun {
   async run(): Promise<Model> {
     const { options, saved } = this.#context
     if (this.#paths.length === 0) return this.#source
+    const target = options.stop ? options.stop.share * (await this.#validate(this.#source)) : undefined
+    const state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
+    if (saved) this.#figures.push(...(saved.json.figures as unknown as RoundFigure[]))
+    try {
+      return await this.#rounds(saved ? (saved.json.round as number) : 0, state, target)
+    } catch (error) {
+      this.#advance(this.#source)
+      throw error
+    }
+  }
+
+  /** `state`: of the first of these rounds, interrupted. */
+  async #rounds(first: number, state: TrainState | undefined, target: number | undefined): Promise<Model> {
+    const { options, breathe, progress, figure } = this.#context
     const steps = densities(options)
     // An iterative share refers to the survivors at the start, a sparsity to all weights.
     const base: BaseOf = options.iterative ? (c) => this.#initial.get(c.path)! : (c) => c.scores.length
-    const target = options.stop ? options.stop.share * (await this.#validate(this.#source)) : undefined
-    let state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
-    const first = saved ? (saved.json.round as number) : 0
-    if (saved) this.#figures.push(...(saved.json.figures as unknown as RoundFigure[]))
     let last = state ?? this.#lastOfTraining()
-    let current = this.#source
+    let resume = state
     for (let round = first; round < steps.length; round++) {
       const density = steps[round]!
-      const before = current
+      const now = options.gradual ? 1 - options.gradual.initial : density
       // A saved state brings its own masks.
-      current = state ? this.#masked(current, masksOf(state, this.#paths)) : this.#prune(current, options.gradual ? 1 - options.gradual.initial : density, base)
-      this.#free(before, current)
+      this.#advance(resume ? this.#masked(this.#current, masksOf(resume, this.#paths)) : this.#prune(this.#current, now, base))
       if (options.retrain.kind !== 'none') {
-        const done = await this.#retrain(current, options.retrain, { round, rounds: steps.length, density, last, resume: state, target })
-        this.#free(current, done.model)
-        current = done.model
+        const done = await this.#retrain(this.#current, options.retrain, { round, rounds: steps.length, density, last, resume, target })
+        this.#advance(done.model)
         last = done.state
       }
-      state = undefined
-      this.#figures.push({ round: round + 1, density: this.#density(current), steps: last?.step ?? 0 })
-      this.#context.progress(NAME, round + 1, steps.length)
-      // The model between two rounds is the last state: the next round begins from it.
-      if (round + 1 < steps.length && options.retrain.kind === 'none') await this.#context.breathe()
+      resume = undefined
+      this.#figures.push({ round: round + 1, density: this.#density(this.#current), steps: last?.step ?? 0 })
+      progress(NAME, round + 1, steps.length)
+      await breathe()
     }
-    this.#context.figure('rounds', this.#figures)
-    return current
+    figure('rounds', this.#figures)
+    return this.#current
+  }
+
+  /** Goes on with another model. What is not needed any more is freed; the source is the caller's. */
+  #advance(next: Model): void {
+    if (this.#current !== this.#source && this.#current !== next) release(this.#current, [this.#source, next])
+    this.#current = next
   }
 
   #lastOfTraining(): TrainState | undefined {
@@ -179,15 +195,6 @@ export class MagnitudeRun {
       all += value.size
     }
     return all === 0 ? 1 : kept / all
-  }
-
-  /** Frees what `old` has and neither the source nor `next` has. */
-  #free(old: Model, next: Model): void {
-    if (old === this.#source || old === next) return
-    const kept = new Set<unknown>([...this.#source.weights(), ...next.weights()].map(({ weight }) => weight))
-    for (const { weight } of old.weights()) if (!kept.has(weight)) weight.dispose()
-    const states = new Set([...this.#source.state().values(), ...next.state().values()])
-    for (const t of old.state().values()) if (!states.has(t)) t.dispose()
   }
 }
 

@@ -6,7 +6,8 @@ import { z } from 'zod'
 import { sizeOf } from '../../base/shape.js'
 import { QuantizedWeight, type Weight } from '../../nn/index.js'
 import { quantizeRows } from '../../ops/index.js'
-import { scope, tensor } from '../../tensor/index.js'
+import { tensor } from '../../tensor/index.js'
+import { convertWeights } from '../convert.js'
 import { definePass } from '../pass.js'
 import { checkFinite } from '../train/working-copy.js'
 import { codeRange, gridsOf, groupCount } from './grid.js'
@@ -30,26 +31,20 @@ export const rtn = definePass({
   summary: 'rounds weights to integers of 2 to 8 bits; activations stay floating',
   options,
   roles: ['matrix', 'kernel', 'table'],
-  apply: async (model, context) => {
-    const changed = new Map<string, Weight>()
-    let done = 0
-    if (context.options.bits < 4 && context.options.layout !== 'group')
-      context.warn(`quantize/rtn: ${context.options.bits} bits without groups usually ruin a model that is not trained for it (methods A7.3)`)
-    for (const { path, weight } of context.targets) {
-      await context.breathe()
-      if (weight.trainable().length === 0 || weight.shape.length < 2) context.note(`left alone: ${weight.description} is not a floating matrix`, path)
-      else {
-        const { quantized, note } = scope(() => quantize(path, weight, context.options))
-        changed.set(path, quantized)
-        if (note) context.note(note, path)
-      }
-      context.progress('quantize/rtn', ++done, context.targets.length)
-    }
-    return model.withWeights(changed)
+  apply: (model, context) => {
+    const o = context.options
+    if (o.bits < 4 && o.layout !== 'group')
+      context.warn(`quantize/rtn: ${o.bits} bits without groups usually ruin a model that is not trained for it`)
+    return convertWeights(model, context, 'quantize/rtn', ({ path, weight }) => {
+      if (weight.trainable().length === 0 || weight.shape.length < 2) return { left: `${weight.description} is not a floating matrix` }
+      const quantized = quantize(path, weight, o)
+      if (quantized.scaleDtype !== o.scales) context.note('scales stored as f32: some lie outside the range of f16', path)
+      return quantized
+    })
   },
 })
 
-function quantize(path: string, weight: Weight, o: RtnOptions): { quantized: QuantizedWeight; note?: string } {
+function quantize(path: string, weight: Weight, o: RtnOptions): QuantizedWeight {
   const dense = weight.dense()
   checkFinite('quantize/rtn', 'weight', path, dense)
   const values = Float32Array.from(dense.read() as Float32Array)
@@ -65,6 +60,5 @@ function quantize(path: string, weight: Weight, o: RtnOptions): { quantized: Qua
   const scale = tensor(halves ?? full, shape)
   const zero = symmetric ? null : tensor(Float32Array.from(grids, (g) => g.zero), shape)
   const q = quantizeRows(tensor(values, [rows, cols]), scale, zero, codes.qmin, codes.qmax)
-  const quantized = new QuantizedWeight({ shape: weight.shape, q, scale, zero, bits: o.bits, layout: o.layout, scaleDtype: halves ? 'f16' : 'f32' })
-  return o.scales === 'f16' && !halves ? { quantized, note: 'scales stored as f32: some lie outside the range of f16' } : { quantized }
+  return new QuantizedWeight({ shape: weight.shape, q, scale, zero, bits: o.bits, layout: o.layout, scaleDtype: halves ? 'f16' : 'f32' })
 }

@@ -7,9 +7,10 @@ import { z } from 'zod'
 import { sizeOf } from '../../base/shape.js'
 import { QuantizedWeight, type InputQuantization, type PlacedWeight, type Weight } from '../../nn/index.js'
 import { quantizeRows } from '../../ops/index.js'
-import { scope, tensor } from '../../tensor/index.js'
+import { tensor } from '../../tensor/index.js'
 import { distribution, leastErrorRange, percentileRange } from '../observe/histogram.js'
 import { valueRange, type ValueRange } from '../observe/ranges.js'
+import { convertWeights } from '../convert.js'
 import { definePass, type PassContext } from '../pass.js'
 import { checkFinite } from '../train/working-copy.js'
 import { codeRange, gridOf, gridsOf } from './grid.js'
@@ -39,20 +40,14 @@ export const staticInt8 = definePass({
     samples: o.samples,
     requests: targets.filter(fits).map(({ layer }) => ({ path: layer, statistic: o.calibration === 'minmax' ? valueRange : distribution })),
   }),
-  apply: async (model, context) => {
-    const changed = new Map<string, Weight>()
-    let done = 0
-    for (const target of context.targets) {
-      await context.breathe()
+  apply: (model, context) =>
+    convertWeights(model, context, 'quantize/static-int8', (target) => {
       const { path, weight, layer } = target
-      const seen = fits(target) ? inputRange(context, layer) : undefined
-      if (!fits(target)) context.note(`left alone: ${weight.description} with role ${target.role} does not multiply integers`, path)
-      else if (!seen) context.note('left alone: no calibration example reached this layer', path)
-      else changed.set(path, scope(() => quantize(path, weight, inputOf(seen), context.options)))
-      context.progress('quantize/static-int8', ++done, context.targets.length)
-    }
-    return model.withWeights(changed)
-  },
+      if (!fits(target)) return { left: `${weight.description} with role ${target.role} does not multiply integers` }
+      const seen = inputRange(context, layer)
+      if (!seen) return { left: 'no calibration example reached this layer' }
+      return quantize(path, weight, inputOf(seen), context.options)
+    }),
 })
 
 /** Floating weights of layers that multiply. */

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { QuantizedWeight, sparseFrom, withCoding, type Weight } from '../../nn/index.js'
+import { convertWeights } from '../convert.js'
 import { definePass } from '../pass.js'
 
 const options = z.strictObject({
@@ -25,24 +26,14 @@ export const csr = definePass({
   summary: 'stores only nonzero values, where that is smaller',
   options,
   roles: ['matrix', 'kernel', 'table'],
-  apply: async (model, context) => {
-    const changed = new Map<string, Weight>()
-    let done = 0
-    for (const { path, weight } of context.targets) {
-      context.progress('sparsify/csr', done++, context.targets.length)
-      await context.breathe()
-      if (weight.kind === 'sparse' || weight.shape.length < 2) {
-        context.note(`left alone: ${weight.description} has no smaller form`, path)
-        continue
-      }
+  apply: (model, context) =>
+    convertWeights(model, context, 'sparsify/csr', ({ weight }) => {
+      if (weight.kind === 'sparse' || weight.shape.length < 2) return { left: `${weight.description} has no smaller form` }
       const [best, ...rest] = alternatives(weight).sort((a, b) => a.bytes() - b.bytes())
       for (const w of rest) w.dispose()
-      if (best!.bytes() < weight.bytes() * (1 - context.options.saving)) changed.set(path, best!)
-      else {
-        context.note(`left alone: ${weight.bytes()} bytes as ${weight.description}, ${best!.bytes()} stored sparsely`, path)
-        best!.dispose()
-      }
-    }
-    return model.withWeights(changed)
-  },
+      if (best!.bytes() < weight.bytes() * (1 - context.options.saving)) return best!
+      const reason = { left: `${weight.bytes()} bytes as ${weight.description}, ${best!.bytes()} stored sparsely` }
+      best!.dispose()
+      return reason
+    }),
 })

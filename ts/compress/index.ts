@@ -1,0 +1,36 @@
+/** Compression: recipes of passes, the runner, and training. */
+import { magnitude } from './prune/magnitude.js'
+import { rtn } from './quantize/rtn.js'
+import { staticInt8 } from './quantize/static-int8.js'
+import { csr } from './sparsify/csr.js'
+import { retrain } from './train/retrain.js'
+import { train as trainModel } from './train/train.js'
+
+/** Passes that remove weights. */
+export const prune = { magnitude } as const
+/** Passes that store weights in fewer bits. */
+export const quantize = { rtn, static: staticInt8 } as const
+/** Passes that store only what is not 0. */
+export const sparsify = { csr } as const
+
+/** Trains a model; `train.rewindLearningRate({ epochs })` and its siblings are the ways to retrain that passes take. */
+export const train = Object.assign(trainModel, retrain)
+
+export { compress } from './run/compress.js'
+export { removeCheckpoints } from './run/checkpoint.js'
+export type { CompressOptions, CompressResult } from './run/options.js'
+export { definePass, type PassContext, type PassDefinition, type PassFactory, type PassNeeds, type PassSpec, type PassState, type Where } from './pass.js'
+export { parseRecipe, recipe, type Recipe } from './recipe.js'
+export { passDefinition, passDefinitions } from './registry.js'
+export { presets, type Preset } from './presets.js'
+export type { CompressEvent, OnEvent, Place, TrainEvent } from './events.js'
+export type { CompressReport, EpochRecord, LayerOutcome, PassOutcome, WeightFacts } from './outcome.js'
+export { convertWeights, type Conversion } from './convert.js'
+export { distribution, leastErrorRange, percentileRange, type Distribution } from './observe/histogram.js'
+export { valueRange, type ValueRange } from './observe/ranges.js'
+export type { Observer, Statistic } from './observe/statistic.js'
+export { roundsFor } from './prune/amount.js'
+export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
+export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
+export type { TrainHooks, TrainOptions, TrainResult } from './train/train.js'
+export type { Retrain } from './train/retrain.js'

@@ -1,0 +1,46 @@
+/** Recipes by name. `tersor compress --recipe NAME --print-recipe` shows them; they are starting points, not special cases. */
+import { magnitude } from './prune/magnitude.js'
+import type { PassSpec } from './pass.js'
+import { rtn } from './quantize/rtn.js'
+import { staticInt8 } from './quantize/static-int8.js'
+import { recipe, type Recipe } from './recipe.js'
+import { csr } from './sparsify/csr.js'
+import { retrain, type Retrain } from './train/retrain.js'
+
+export interface Preset {
+  readonly summary: string
+  /** What the recipe needs: nothing, data to calibrate on, or a trained classifier and its training data. */
+  readonly needs: 'nothing' | 'calibration' | 'training'
+  readonly recipe: Recipe
+}
+
+/** Layers that multiply compute on integers; tables have no inputs to quantize and are rounded row by row. */
+const int8: readonly PassSpec[] = [staticInt8(), rtn({ bits: 8, layout: 'channel' }, { targets: ['@table'] })]
+
+/** Removes 20 % of the survivors 8 times, 5.96x, retraining each time; then 8-bit codes, then only the nonzero ones. */
+const rounds = (how: Retrain): readonly (readonly PassSpec[])[] => [
+  [magnitude({ iterative: { fraction: 0.2, rounds: 8 }, scope: 'global', retrain: how })],
+  [rtn({ bits: 8, layout: 'channel' })],
+  [csr()],
+]
+
+function preset(name: string, needs: Preset['needs'], summary: string, stages: readonly (readonly PassSpec[])[]): readonly [string, Preset] {
+  return [name, { summary, needs, recipe: recipe(stages, { name }) }]
+}
+
+/** By name, in the order in which lists show them. */
+export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
+  preset('int8-static', 'calibration', '8-bit weights and inputs, integer arithmetic; 4x smaller', [int8]),
+  preset('int8-weights', 'nothing', '8-bit weights per channel, floating arithmetic; 4x smaller', [[rtn({ bits: 8, layout: 'channel' })]]),
+  preset('int4-group', 'nothing', '4-bit weights with a scale per 32 values; 7x smaller', [
+    [rtn({ bits: 4, layout: 'group', groupSize: 32, range: 'mse', scales: 'f16' })],
+  ]),
+  preset('prune50-int8', 'calibration', 'half of the weights 0, then int8-static, stored sparsely; no retraining', [
+    [magnitude({ sparsity: 0.5, scope: 'local' })],
+    int8,
+    [csr()],
+  ]),
+  preset('prune-lr-rewind-int8', 'training', '8 x 20 % of the survivors, learning-rate rewinding, sparse int8; 20x and more', rounds(retrain.rewindLearningRate({ epochs: 2 }))),
+  preset('prune-weight-rewind-int8', 'training', 'the same with weight rewinding (needs training snapshots)', rounds(retrain.rewindWeights({ epochs: 2 }))),
+  preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 2 }))),
+])

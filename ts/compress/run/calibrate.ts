@@ -1,0 +1,97 @@
+/** One sweep of examples through the model for all statistics that the passes of a stage ask for. */
+import type { RawTensor } from '../../base/dtype.js'
+import type { Json, JsonObject } from '../../base/json-types.js'
+import { shuffle } from '../../base/rng.js'
+import { subset, type Dataset } from '../../data/dataset.js'
+import { batchInputs, evaluationBatches } from '../../models/inputs.js'
+import type { Model } from '../../nn/index.js'
+import { scope } from '../../tensor/index.js'
+import type { Observer, Statistic } from '../observe/statistic.js'
+import type { StatisticRequest } from '../pass.js'
+
+const BATCH = 32
+
+const keyOf = (path: string, statistic: Statistic<unknown>): string => `${path}\n${statistic.key}`
+
+/** Values of statistics by layer. Those of a restored run are still packed: a pass unpacks what it asks for. */
+export class Statistics {
+  readonly #values = new Map<string, { readonly statistic: Statistic<unknown>; readonly value: unknown }>()
+  readonly #packed = new Map<string, { readonly json: Json; readonly tensors: Record<string, RawTensor> }>()
+
+  set(path: string, statistic: Statistic<unknown>, value: unknown): void {
+    this.#values.set(keyOf(path, statistic), { statistic, value })
+  }
+
+  get<T>(path: string, statistic: Statistic<T>): T | undefined {
+    const key = keyOf(path, statistic)
+    const packed = this.#packed.get(key)
+    if (packed) this.set(path, statistic, statistic.restore(packed.json, packed.tensors))
+    this.#packed.delete(key)
+    return this.#values.get(key)?.value as T | undefined
+  }
+
+  /** Everything as JSON and tensors named `stat/<number>/<name>`. */
+  save(tensors: Map<string, RawTensor>): Json {
+    const out: Json[] = []
+    const put = (key: string, json: Json, parts: Readonly<Record<string, RawTensor>>): void => {
+      for (const [name, raw] of Object.entries(parts)) tensors.set(`stat/${out.length}/${name}`, raw)
+      out.push({ key, json, parts: Object.keys(parts) })
+    }
+    for (const [key, { statistic, value }] of this.#values) {
+      const { json, tensors: parts = {} } = statistic.save(value)
+      put(key, json, parts)
+    }
+    for (const [key, { json, tensors: parts }] of this.#packed) put(key, json, parts)
+    return out
+  }
+
+  static restore(json: Json, tensors: ReadonlyMap<string, RawTensor>): Statistics {
+    const all = new Statistics()
+    ;(json as readonly JsonObject[]).forEach(({ key, json: value, parts }, i) => {
+      const own = Object.fromEntries((parts as readonly string[]).map((name) => [name, tensors.get(`stat/${i}/${name}`)!]))
+      all.#packed.set(key as string, { json: value!, tensors: own })
+    })
+    return all
+  }
+}
+
+export interface Sweep {
+  readonly requests: readonly StatisticRequest[]
+  readonly samples: number
+  readonly seed: number
+  readonly breathe: () => Promise<void>
+  readonly progress: (done: number, total: number) => void
+}
+
+/** Runs the sweep. Batches are small and the observers keep constant memory, whatever the number of examples. */
+export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Promise<Statistics> {
+  const observers = new Map<string, { readonly statistic: Statistic<unknown>; readonly observer: Observer<unknown> }[]>()
+  const wanted = new Set<string>()
+  for (const { path, statistic } of sweep.requests) {
+    if (wanted.has(keyOf(path, statistic))) continue
+    wanted.add(keyOf(path, statistic))
+    observers.set(path, [...(observers.get(path) ?? []), { statistic, observer: statistic.observe(path) }])
+  }
+  const seen = new Set<string>()
+  const part = data.size <= sweep.samples ? data : subset(data, shuffle(data.size, sweep.seed).subarray(0, sweep.samples))
+  const batches = evaluationBatches(model, part, BATCH)
+  let done = 0
+  for (const indices of batches) {
+    scope(() =>
+      model.forward(batchInputs(model, part, indices).x, {
+        observe: (path, input) => {
+          const here = observers.get(path)
+          if (!here) return
+          seen.add(path)
+          for (const { observer } of here) observer.see(input)
+        },
+      }),
+    )
+    done += indices.length
+    sweep.progress(done, part.size)
+    await sweep.breathe()
+  }
+  const result = new Statistics()
+  for (const [path, list] of observers) if (seen.has(path)) for (const { statistic, observer } of list) result.set(path, statistic, observer.value())
+  return result
+}

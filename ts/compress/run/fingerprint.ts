@@ -1,0 +1,53 @@
+/** What a checkpoint belongs to: the model, the recipe and the data of a run, as hashes. */
+import type { JsonObject } from '../../base/json-types.js'
+import { VERSION } from '../../base/version.js'
+import type { Dataset } from '../../data/dataset.js'
+import { sha256Hex } from '../../formats/safetensors-digest.js'
+import type { Model } from '../../nn/index.js'
+import type { Recipe } from '../recipe.js'
+import type { CompressOptions } from './options.js'
+
+const utf8 = new TextEncoder()
+const PROBES = 16
+
+/** sha256 over architecture, configuration and every value. */
+export function modelHash(model: Model): string {
+  const parts: Uint8Array[] = [utf8.encode(JSON.stringify([model.spec(), model.info]))]
+  for (const { path, weight } of model.weights())
+    for (const [name, raw] of Object.entries(weight.parts())) parts.push(utf8.encode(`${path}/${name}:${weight.kind}${JSON.stringify(weight.config())}${raw.dtype}[${raw.shape}]`), raw.data)
+  for (const [path, t] of model.state()) {
+    const values = t.read()
+    parts.push(utf8.encode(path), new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+  }
+  return sha256Hex(...parts)
+}
+
+/** sha256 over size, classes, labels and some samples: enough to notice another data set. */
+function dataHash(data: Dataset | undefined): string {
+  if (!data) return ''
+  const probes = Uint32Array.from({ length: Math.min(PROBES, data.size) }, (_, i) => Math.floor((i * data.size) / PROBES) % data.size)
+  const batch = data.batch(probes)
+  const samples = 'texts' in batch ? utf8.encode(JSON.stringify(batch.texts)) : new Uint8Array(batch.x.buffer, batch.x.byteOffset, batch.x.byteLength)
+  return sha256Hex(utf8.encode(JSON.stringify([data.name, data.size, data.classes])), new Uint8Array(data.labels.buffer, data.labels.byteOffset, data.labels.byteLength), samples)
+}
+
+/** Everything that must be the same for a resumed run to give the same result. */
+export interface RunKey extends JsonObject {
+  readonly tersor: string
+  readonly model: string
+  readonly recipe: string
+  readonly data: string
+  readonly validation: string
+  readonly snapshots: string
+}
+
+export function runKey(model: string, recipe: Recipe, options: CompressOptions): RunKey {
+  return {
+    tersor: VERSION,
+    model,
+    recipe: sha256Hex(utf8.encode(JSON.stringify(recipe))),
+    data: dataHash(options.data),
+    validation: dataHash(options.validation),
+    snapshots: options.snapshots ? options.snapshots.epochs.join(',') : '',
+  }
+}
