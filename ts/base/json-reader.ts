@@ -28,6 +28,14 @@ const literals: readonly (readonly [string, null | boolean])[] = [
   ['true', true],
   ['false', false],
 ]
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const BRACKET_END = 0x5d
+const BRACE = 0x7b
+const BRACE_END = 0x7d
 const escapes: Readonly<Record<string, string>> = { '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
 
 /** True when every surrogate has its partner, i.e. the string can be written as UTF-8. */
@@ -126,81 +134,88 @@ export class JsonReader {
 
   /** Skips white space and gives the next character, '' at the end. */
   peek(): string {
-    const text = this.#text
-    let at = this.#at
-    for (;;) {
-      const c = text.charCodeAt(at)
-      if (c === 0x20 || c === 0x0a || c === 0x0d || c === 0x09) at++
-      else break
-    }
-    this.#at = at
-    return text.charAt(at)
+    this.#skip()
+    return this.#text.charAt(this.#at)
   }
 
-  #expect(char: string, what: string): void {
-    const found = this.peek()
-    if (found !== char) this.fail('syntax', `expected ${what}, found ${found === '' ? 'the end' : JSON.stringify(found)}`)
+  /** The same as a code, NaN at the end: no string is made. */
+  #skip(): number {
+    for (;;) {
+      const c = this.#text.charCodeAt(this.#at)
+      if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return c
+      this.#at++
+    }
+  }
+
+  #expect(code: number, what: string): void {
+    const found = this.#skip()
+    if (found !== code) this.fail('syntax', `expected ${what}, found ${this.#shown()}`)
     this.#at++
+  }
+
+  #shown(): string {
+    const char = this.peek()
+    return char === '' ? 'the end' : JSON.stringify(char)
   }
 
   #item(): void {
     if (--this.#left < 0) this.#limit('jsonItems', (this.#options.maxItems ?? 4_000_000) + 1, this.#options.maxItems ?? 4_000_000)
   }
 
-  #enter(char: string, what: string): void {
-    this.#expect(char, what)
+  #enter(code: number, what: string): void {
+    this.#expect(code, what)
     if (++this.#depth > this.#maxDepth) this.#limit('jsonDepth', this.#depth, this.#maxDepth)
   }
 
   /** Reads an object: `member` is called after each key and must read its value. Pass the map being filled as `seen` to save a set. */
   object(member: (key: string, at: number) => void, seen?: { has(key: string): boolean }): void {
-    this.#enter('{', 'an object')
+    this.#enter(BRACE, 'an object')
     const own = seen ? undefined : new Set<string>()
-    if (this.peek() !== '}') {
+    if (this.#skip() !== BRACE_END) {
       do {
         this.#item()
-        this.peek()
+        this.#skip()
         const at = this.#at
         const key = this.string('a key')
         if ((seen ?? own!).has(key)) this.fail('duplicate', `duplicate key ${JSON.stringify(key.slice(0, 100))}`, at)
         own?.add(key)
-        this.#expect(':', '":"')
+        this.#expect(COLON, '":"')
         member(key, at)
       } while (this.#more())
     }
-    this.#expect('}', '"," or "}"')
+    this.#expect(BRACE_END, '"," or "}"')
     this.#depth--
   }
 
   /** Reads an array: `element` must read one value. */
   array(element: (index: number) => void): void {
-    this.#enter('[', 'an array')
-    if (this.peek() !== ']') {
+    this.#enter(BRACKET, 'an array')
+    if (this.#skip() !== BRACKET_END) {
       let index = 0
       do {
         this.#item()
         element(index++)
       } while (this.#more())
     }
-    this.#expect(']', '"," or "]"')
+    this.#expect(BRACKET_END, '"," or "]"')
     this.#depth--
   }
 
   #more(): boolean {
-    if (this.peek() !== ',') return false
+    if (this.#skip() !== COMMA) return false
     this.#at++
     return true
   }
 
   string(what = 'a string'): string {
-    this.#expect('"', what)
+    this.#expect(QUOTE, what)
     const text = this.#text
     const start = this.#at
     let at = start
     for (;;) {
       const c = text.charCodeAt(at)
-      if (c === 0x22) break
-      if (c === 0x5c) return this.#escapedString(start, at)
+      if (c === QUOTE) break
+      if (c === BACKSLASH) return this.#escapedString(start, at)
       if (c < 0x20 || at >= text.length) this.#badStringAt(at)
       at++
     }
@@ -219,8 +234,8 @@ export class JsonReader {
     let at = firstEscape
     for (;;) {
       const c = text.charCodeAt(at)
-      if (c === 0x22) break
-      if (c === 0x5c) {
+      if (c === QUOTE) break
+      if (c === BACKSLASH) {
         const letter = text.charAt(at + 1)
         const plain = escapes[letter]
         if (plain === undefined && letter !== 'u') this.fail('syntax', 'unknown escape in a string', at)
@@ -229,7 +244,7 @@ export class JsonReader {
       } else if (c < 0x20 || at >= text.length) this.#badStringAt(at)
       else {
         const from = at
-        while (at < text.length && text.charCodeAt(at) >= 0x20 && text.charCodeAt(at) !== 0x22 && text.charCodeAt(at) !== 0x5c) at++
+        while (at < text.length && text.charCodeAt(at) >= 0x20 && text.charCodeAt(at) !== QUOTE && text.charCodeAt(at) !== BACKSLASH) at++
         parts.push(text.slice(from, at))
       }
       if (at - start > 6 * this.#maxString) this.#limit('jsonString', at - start, this.#maxString)
@@ -248,7 +263,7 @@ export class JsonReader {
   }
 
   #number(): RegExpExecArray {
-    this.peek()
+    this.#skip()
     numberToken.lastIndex = this.#at
     const match = numberToken.exec(this.#text)
     if (!match) this.fail('syntax', 'expected a number')
@@ -277,7 +292,7 @@ export class JsonReader {
 
   /** `null`, `true` or `false`. */
   literal(): null | boolean {
-    this.peek()
+    this.#skip()
     for (const [word, value] of literals)
       if (this.#text.startsWith(word, this.#at)) {
         this.#at += word.length
