@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { memory } from '../../ts/native/devices.js'
 import { assign, randomUniform } from '../../ts/ops/index.js'
 import { callOp, callOpAsync, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
+import { code } from './code.js'
 
-const code = (expected: string) => expect.objectContaining({ code: expected })
 const state = (): { bytes: number; tensors: number } => ({ bytes: memory().bytes, tensors: memory().tensors })
 /** A product that takes a while. */
 const slow = (x: Tensor, signal?: AbortSignal): Promise<Tensor[]> => callOpAsync('matmul', [x, x, false, false], signal)

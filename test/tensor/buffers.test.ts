@@ -2,8 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { addon } from '../../ts/native/call.js'
 import { callOp, scope, tensor, zeros } from '../../ts/tensor/index.js'
-
-const code = (expected: string) => expect.objectContaining({ code: expected })
+import { code } from './code.js'
 
 describe('typed arrays', () => {
   it('must be of the class of the dtype', () =>

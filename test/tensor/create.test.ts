@@ -2,8 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { dtypes } from '../../ts/base/dtype.js'
 import { fromRaw, full, ones, scope, tensor, toRaw, zeros, type Tensor } from '../../ts/tensor/index.js'
-
-const code = (expected: string) => expect.objectContaining({ code: expected })
+import { code } from './code.js'
 
 describe('tensor()', () => {
   it('takes numbers, nested lists and typed arrays', () =>
@@ -55,7 +54,7 @@ describe('tensor()', () => {
     ['a BigInt as dimension', () => zeros([4n as never]), 'ERR_SHAPE'],
     ['2^53 elements', () => zeros([2 ** 27, 2 ** 27]), 'ERR_SHAPE'],
     ['no list', () => zeros(4 as never), 'ERR_SHAPE'],
-  ])('refuses %s', (_, make, expected) => {
+  ] as const)('refuses %s', (_, make, expected) => {
     expect(make).toThrowError(code(expected))
   })
 

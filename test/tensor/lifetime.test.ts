@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { memory, setMemoryBudget } from '../../ts/native/devices.js'
 import { add } from '../../ts/ops/index.js'
 import { callOp, keep, scope, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
+import { code } from './code.js'
 
-const code = (expected: string) => expect.objectContaining({ code: expected })
 const live = (): number => memory().tensors
 
 describe('dispose', () => {

@@ -27,7 +27,7 @@ export function stridesOf(shape: Shape): number[] {
 
 /** Safe for any value: JSON would throw on BigInt. */
 function describe(shape: unknown): string {
-  return Array.isArray(shape) ? `[${shape.map(String).join(',')}]` : typeof shape === 'object' ? 'an object' : String(shape)
+  return Array.isArray(shape) ? `[${shape.map(String).join(',')}]` : `a value of type ${typeof shape}`
 }
 
 export function checkShape(where: string, shape: Shape): void {

@@ -77,5 +77,7 @@ export function encodeArgs(op: OpName, args: readonly unknown[]): unknown[] {
 }
 
 function describe(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' ? (value === null ? 'null' : 'an object') : String(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value)
+  return value === null ? 'null' : typeof value === 'object' ? 'an object' : typeof value
 }
