@@ -1,0 +1,45 @@
+/** `tersor devices`: what this machine can do and which kernels run on it. */
+import type { Command } from 'commander'
+import { isa, kernelRows, memory, type NativeRow } from '../../native/devices.js'
+import { formatBytes } from '../../report/format.js'
+import { machineFacts } from '../../report/machine.js'
+import { runCommand } from '../ui.js'
+
+function whyNot(row: NativeRow, cap: string): string {
+  if (row.chosen) return 'runs'
+  if (row.usable) return 'a better row is available'
+  return row.detected ? `capped by TERSOR_ISA=${cap}` : `this processor lacks ${row.needs}`
+}
+
+export function registerDevices(program: Command): void {
+  program
+    .command('devices')
+    .description('show instruction sets, threads, memory, and the kernel chosen for each family')
+    .option('-v, --verbose', 'every kernel row, and why the others were not chosen')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  $ tersor devices --verbose\n  $ TERSOR_ISA=avx2 tersor devices --verbose    # cap the kernels at AVX2\n  $ TERSOR_THREADS=1 tersor devices --json')
+    .action((options: { verbose?: boolean; json?: boolean }) =>
+      runCommand(options.json ?? false, async (ui) => {
+        const machine = machineFacts()
+        const sets = isa()
+        const rows = kernelRows()
+        const m = memory()
+        ui.say(`${machine.cpu}, ${machine.cores} cores; ${machine.threads} ${machine.threads === 1 ? 'thread' : 'threads'} (TERSOR_THREADS)`)
+        ui.say(`native memory budget ${formatBytes(m.budgetBytes)} (TERSOR_MAX_BYTES)`)
+        ui.say(`device cpu: ${sets.levels.filter((l) => l.allowed).map((l) => l.name).join(', ')}${sets.cap ? ` (capped by TERSOR_ISA=${sets.cap})` : ''}`)
+        ui.table({
+          head: ['level', 'processor has it', 'used'],
+          numeric: [false, false, false],
+          rows: sets.levels.map((l) => [l.name, l.detected ? 'yes' : 'no', l.allowed ? 'yes' : 'no']),
+        })
+        const shown = options.verbose ? rows : rows.filter((r) => r.chosen)
+        ui.table({
+          head: ['family', 'variant', 'kernel', 'needs', ...(options.verbose ? ['state'] : [])],
+          numeric: [false, false, false, false, false],
+          rows: shown.map((r) => [r.family, r.variant, r.function, r.needs, ...(options.verbose ? [whyNot(r, sets.cap)] : [])]),
+        })
+        ui.result({ machine, isa: sets, memory: m, kernels: rows.map((r) => ({ ...r, state: whyNot(r, sets.cap) })) })
+        await Promise.resolve()
+      }),
+    )
+}

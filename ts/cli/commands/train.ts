@@ -1,0 +1,147 @@
+/** `tersor train`: trains one of the built-in architectures on a data set and saves it. */
+import { existsSync } from 'node:fs'
+import type { Command } from 'commander'
+import { Rng } from '../../base/rng.js'
+import { OptionError } from '../../base/errors.js'
+import type { TrainSettingsInput } from '../../compress/train/settings.js'
+import { train } from '../../compress/train/train.js'
+import { loadData, type Dataset, type NumberDataset } from '../../data/index.js'
+import { architectures, type ArchitectureName } from '../../models/index.js'
+import { saveModel } from '../../models/file.js'
+import { build, freshValues, Model } from '../../nn/index.js'
+import type { Schedule } from '../../optim/index.js'
+import { formatBytes, formatCount, formatPercent } from '../../report/format.js'
+import { eventView } from '../events.js'
+import { integer, list, real } from '../options.js'
+import { loadTrainState, removeCheckpoint, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
+import { runCommand } from '../ui.js'
+
+export interface TrainCliOptions {
+  readonly data: string
+  readonly validation?: string
+  readonly out: string
+  readonly epochs: number
+  readonly batch: number
+  readonly lr: number
+  readonly schedule: 'constant' | 'cosine' | 'linear' | 'step'
+  readonly optimizer: 'sgd' | 'adamw'
+  readonly momentum: number
+  readonly weightDecay: number
+  readonly seed: number
+  readonly snapshots?: readonly number[]
+  readonly resume?: boolean
+  readonly json?: boolean
+}
+
+function schedule(o: TrainCliOptions): Schedule {
+  return o.schedule === 'step' ? { kind: 'step', lr: o.lr, every: 1 / 3, factor: 0.1 } : { kind: o.schedule, lr: o.lr }
+}
+
+export function trainSettingsOf(o: TrainCliOptions): TrainSettingsInput {
+  return {
+    epochs: o.epochs,
+    batchSize: o.batch,
+    optimizer:
+      o.optimizer === 'sgd' ? { kind: 'sgd', momentum: o.momentum, weightDecay: o.weightDecay } : { kind: 'adamw', weightDecay: o.weightDecay },
+    schedule: schedule(o),
+    seed: o.seed,
+  }
+}
+
+/** Mean and standard deviation over all numbers of a data set, for the model's input scaling. */
+export function normalization(data: NumberDataset): { mean: number; std: number } {
+  let n = 0
+  let sum = 0
+  let squares = 0
+  for (let i = 0; i < data.size; i += 1024) {
+    const { x } = data.batch(Array.from({ length: Math.min(1024, data.size - i) }, (_, j) => i + j))
+    for (const v of x) {
+      sum += v
+      squares += v * v
+    }
+    n += x.length
+  }
+  const mean = n ? sum / n : 0
+  const std = n ? Math.sqrt(Math.max(0, squares / n - mean * mean)) : 1
+  return { mean, std: std > 0 ? std : 1 }
+}
+
+/** An untrained model that fits the data. */
+export function newModel(architecture: string, data: Dataset, seed: number): Model {
+  if (!Object.hasOwn(architectures, architecture))
+    throw new OptionError('ERR_OPTION', `train: unknown architecture ${JSON.stringify(architecture)}; known: ${Object.keys(architectures).join(', ')}`)
+  if (data.input !== 'numbers') throw new OptionError('ERR_OPTION', `train: ${architecture} takes numbers, ${data.name} holds text`)
+  const made = architectures[architecture as ArchitectureName]({ inputShape: data.inputShape, classes: data.classes.length })
+  return new Model(build(made.spec, freshValues(Rng.of(seed, 'init'))), {
+    name: architecture,
+    task: 'classification',
+    classes: data.classes,
+    inputShape: made.inputShape,
+    normalize: normalization(data),
+    history: [],
+  })
+}
+
+export function registerTrain(program: Command): void {
+  program
+    .command('train')
+    .description('train a network and save it')
+    .argument('<arch>', `architecture: ${Object.keys(architectures).join(', ')}`)
+    .requiredOption('--data <spec>', 'training data: idx:DIR, npz:FILE, csv:FILE or tsv:FILE')
+    .option('--validation <spec>', 'held-out data, evaluated after each epoch')
+    .requiredOption('--out <file>', 'model file to write')
+    .option('--epochs <n>', 'passes over the data', integer(1, 1e6), 3)
+    .option('--batch <n>', 'examples per step', integer(1, 65536), 64)
+    .option('--lr <x>', 'peak learning rate', real(0, 1e3), 0.05)
+    .option('--schedule <kind>', 'learning rate over time: constant, cosine, linear, step', 'cosine')
+    .option('--optimizer <kind>', 'sgd or adamw', 'sgd')
+    .option('--momentum <x>', 'of sgd', real(0, 0.9999), 0.9)
+    .option('--weight-decay <x>', 'weight decay', real(0, 10), 0)
+    .option('--seed <n>', 'fixes initial values, order and dropout', integer(0), 0)
+    .option('--snapshots <epochs>', 'keep states after these epochs for rewinding, e.g. 0,1', list(integer(0)))
+    .option('--resume', 'go on from the checkpoint of an interrupted run')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ tersor train lenet5 --data idx:mnist --validation idx:mnist,split=test --out lenet5.safetensors --epochs 3\n' +
+        '  $ tersor train mlp --data csv:iris.csv,label=species --out iris.safetensors --optimizer adamw --lr 0.003\n' +
+        '  $ tersor train convnet --data idx:mnist --out net.safetensors --snapshots 1,2 --resume',
+    )
+    .action((architecture: string, o: TrainCliOptions) =>
+      runCommand(o.json ?? false, async (ui) => {
+        for (const [name, value, allowed] of [
+          ['--schedule', o.schedule, ['constant', 'cosine', 'linear', 'step']],
+          ['--optimizer', o.optimizer, ['sgd', 'adamw']],
+        ] as const)
+          if (!(allowed as readonly string[]).includes(value)) throw new OptionError('ERR_OPTION', `train: ${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`)
+        const data = await loadData(o.data, { signal: ui.signal })
+        const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, classes: data.classes })
+        const model = newModel(architecture, data, o.seed)
+        ui.say(`${architecture}: ${formatCount(model.parameters())} parameters; ${formatCount(data.size)} examples, ${data.classes.length} classes`)
+        const { checkpoint } = trainPaths(o.out)
+        const state = o.resume && existsSync(checkpoint) ? loadTrainState(checkpoint) : undefined
+        if (state) ui.say(`resuming at step ${state.step}`)
+        const view = eventView(ui)
+        let saved = Date.now()
+        const result = await train(model, data, {
+          ...trainSettingsOf(o),
+          ...(validation ? { validation } : {}),
+          ...(state ? { resume: state } : {}),
+          snapshotEpochs: o.snapshots ?? [],
+          onSnapshot: (epoch, s) => saveTrainState(snapshotFile(o.out, epoch), s),
+          onEvent: view.onEvent,
+          signal: ui.signal,
+          checkpoint: (take, now) => {
+            if (!now && Date.now() - saved < 20_000) return
+            saveTrainState(checkpoint, take())
+            saved = Date.now()
+          },
+        }).finally(view.end)
+        const bytes = saveModel(result.model, o.out)
+        removeCheckpoint(o.out)
+        const last = result.epochs[result.epochs.length - 1]
+        ui.say(`saved ${o.out}: ${formatBytes(bytes)}${last?.accuracy === undefined ? '' : `, accuracy ${formatPercent(last.accuracy, 2)} (n = ${validation!.size})`}`)
+        ui.result({ file: o.out, bytes, parameters: model.parameters(), settings: result.state.settings, epochs: result.epochs })
+      }),
+    )
+}

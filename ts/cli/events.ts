@@ -1,0 +1,65 @@
+/** Shows the events of a training or a compression: one bar for what runs now, a line for what is done. */
+import type { CompressEvent } from '../compress/events.js'
+import { formatBytes, formatDuration, formatNumber, formatPercent } from '../report/format.js'
+import type { Progress, Ui } from './ui.js'
+
+function placeText(at: { stage: number; stages: number; name: string } | undefined): string {
+  return at ? (at.stages > 1 ? `stage ${at.stage + 1}/${at.stages} ${at.name}` : at.name) : ''
+}
+
+/** A listener for `onEvent`. `end()` takes a bar that is still there off the screen. */
+export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => void; readonly end: () => void } {
+  let bar: Progress | undefined
+  let task = ''
+  const close = (): void => {
+    bar?.end()
+    bar = undefined
+    task = ''
+  }
+  const show = (name: string, total: number, done: number, note: string): void => {
+    if (name !== task) {
+      close()
+      bar = ui.progress(name, total)
+      task = name
+    }
+    bar?.update(done, note)
+  }
+  const onEvent = (e: CompressEvent): void => {
+    switch (e.type) {
+      case 'plan':
+        ui.say(`${placeText(e.at)}: ${Object.entries(e.plan as Record<string, unknown>).map(([k, v]) => `${k} ${typeof v === 'object' ? JSON.stringify(v) : String(v)}`).join(', ')}`)
+        break
+      case 'resume':
+        ui.say(`resuming from checkpoint ${e.generation}${e.fallback ? ' (the newest one was damaged: this is the one before)' : ''}`)
+        break
+      case 'progress':
+        show(e.task, e.total, e.done, '')
+        if (e.done >= e.total) close()
+        break
+      case 'train-step':
+        show(e.label, e.steps, e.step, `epoch ${e.epoch + 1}, loss ${formatNumber(e.loss)}, lr ${formatNumber(e.lr)}, ${Math.round(e.examplesPerSecond)}/s`)
+        break
+      case 'train-epoch':
+        close()
+        ui.say(
+          `${e.label}: epoch ${e.epoch}/${e.epochs}, loss ${formatNumber(e.loss)}${e.accuracy === undefined ? '' : `, accuracy ${formatPercent(e.accuracy, 2)}`}, ${formatDuration(e.seconds)}`,
+        )
+        break
+      case 'pass-end':
+        close()
+        ui.say(`${placeText(e.at)}: ${formatBytes(e.bytesBefore)} -> ${formatBytes(e.bytesAfter)} in ${formatDuration(e.seconds)}`)
+        break
+      case 'warning':
+        close()
+        process.stderr.write(`warning: ${e.message}\n`)
+        break
+      case 'train-end':
+      case 'run-end':
+        close()
+        break
+      default:
+        break
+    }
+  }
+  return { onEvent, end: close }
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+/** The `tersor` command: one file per subcommand in commands/. */
+import { Command, CommanderError } from 'commander'
+import { VERSION } from '../base/version.js'
+import { registerCompress } from './commands/compress.js'
+import { registerDemo } from './commands/demo.js'
+import { registerDevices } from './commands/devices.js'
+import { registerEvaluate } from './commands/evaluate.js'
+import { registerInspect } from './commands/inspect.js'
+import { registerTrain } from './commands/train.js'
+import { EXIT } from './ui.js'
+
+export function makeProgram(): Command {
+  const program = new Command('tersor')
+    .description('Makes neural networks small and fast: quantize, prune, sparsify, measure, run.')
+    .version(VERSION)
+    .showSuggestionAfterError()
+    .showHelpAfterError('(add --help for the options and examples)')
+    .exitOverride()
+  for (const register of [registerDevices, registerInspect, registerTrain, registerEvaluate, registerCompress, registerDemo]) register(program)
+  return program
+}
+
+makeProgram()
+  .parseAsync()
+  .catch((e: unknown) => {
+    // Commander has printed its message already; help and version are no failures.
+    if (e instanceof CommanderError) process.exitCode = e.exitCode === 0 ? EXIT.ok : EXIT.usage
+    else throw e
+  })

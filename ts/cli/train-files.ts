@@ -1,0 +1,49 @@
+/** Training states as files: the checkpoint of a run, and the snapshots that rewinding goes back to. */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { CheckpointError } from '../base/errors.js'
+import { parseJson, toPlain } from '../base/json.js'
+import type { JsonObject } from '../base/json-types.js'
+import { packState, unpackState, type Snapshots, type TrainState } from '../compress/train/state.js'
+import { readSafetensors, writeSafetensors } from '../formats/index.js'
+
+const KEY = 'tersor.train'
+
+export function saveTrainState(file: string, state: TrainState): void {
+  const { json, tensors } = packState(state)
+  writeSafetensors(file, tensors, { metadata: { [KEY]: JSON.stringify(json) } })
+}
+
+export function loadTrainState(file: string): TrainState {
+  const { tensors, metadata } = readSafetensors(file)
+  const text = metadata.get(KEY)
+  if (text === undefined) throw new CheckpointError('ERR_CHECKPOINT', `resume '${file}': this is no training state`, { details: { reason: 'format' } })
+  return unpackState(toPlain(parseJson(text)) as JsonObject, tensors)
+}
+
+/** Where the snapshots of a model file stand, and the checkpoint of its training. */
+export function trainPaths(modelFile: string): { readonly checkpoint: string; readonly snapshots: string } {
+  return { checkpoint: `${modelFile}.checkpoint`, snapshots: `${modelFile}.snapshots` }
+}
+
+export function snapshotFile(modelFile: string, epoch: number): string {
+  const dir = trainPaths(modelFile).snapshots
+  mkdirSync(dir, { recursive: true })
+  return join(dir, `epoch-${epoch}.safetensors`)
+}
+
+/** The snapshots beside a model file; each is read when it is asked for. undefined when there are none. */
+export function snapshotsBeside(modelFile: string): Snapshots | undefined {
+  const dir = trainPaths(modelFile).snapshots
+  if (!existsSync(dir)) return undefined
+  const epochs = readdirSync(dir)
+    .map((name) => /^epoch-(\d+)\.safetensors$/.exec(name)?.[1])
+    .filter((e) => e !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b)
+  return epochs.length ? { epochs, at: (epoch) => (epochs.includes(epoch) ? loadTrainState(snapshotFile(modelFile, epoch)) : undefined) } : undefined
+}
+
+export function removeCheckpoint(modelFile: string): void {
+  rmSync(trainPaths(modelFile).checkpoint, { force: true })
+}

@@ -1,0 +1,125 @@
+/**
+ * What every command does the same way: results go to stdout (a table, or one JSON value with --json), progress to stderr, Ctrl-C
+ * becomes an AbortSignal (a second one ends the process), errors become one line and an exit code.
+ */
+import Table from 'cli-table3'
+import { SingleBar } from 'cli-progress'
+import pc from 'picocolors'
+import { AbortError, isTersorError } from '../base/errors.js'
+import { formatDuration } from '../report/format.js'
+import type { Table as TableData } from '../report/tables.js'
+
+export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const
+
+export interface Progress {
+  update(done: number, note?: string): void
+  end(): void
+}
+
+export interface Ui {
+  readonly json: boolean
+  readonly signal: AbortSignal
+  /** A line for people; silent with --json. */
+  say(text: string): void
+  table(table: TableData): void
+  /** The result: printed as JSON with --json. */
+  result(value: unknown): void
+  /** A progress bar with ETA on a terminal; elsewhere a line every few seconds. Shows itself only when the work takes over a second. */
+  progress(label: string, total: number): Progress
+}
+
+export function makeUi(json: boolean): Ui {
+  const controller = new AbortController()
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(EXIT.interrupted)
+    process.stderr.write('\nstopping at the next safe point (press again to end at once)\n')
+    controller.abort()
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  return {
+    json,
+    signal: controller.signal,
+    say: (text) => {
+      if (!json) process.stdout.write(`${text}\n`)
+    },
+    table: (t) => {
+      if (!json) process.stdout.write(`${renderTable(t)}\n`)
+    },
+    result: (value) => {
+      if (json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+    },
+    progress: (label, total) => (process.stderr.isTTY ? terminalBar(label, total) : lineProgress(label, total)),
+  }
+}
+
+export function renderTable(t: TableData): string {
+  const table = new Table({
+    head: t.head.map((h) => pc.bold(h)),
+    colAligns: t.numeric.map((n) => (n ? 'right' : 'left')),
+    style: { head: [], border: pc.isColorSupported && process.stdout.isTTY ? ['gray'] : [], compact: true },
+  })
+  for (const row of t.rows) table.push([...row])
+  return table.toString()
+}
+
+function terminalBar(label: string, total: number): Progress {
+  let bar: SingleBar | undefined
+  const started = Date.now()
+  return {
+    update: (done, note = '') => {
+      if (!bar && Date.now() - started > 1000) {
+        bar = new SingleBar({
+          format: `${label.padEnd(24)} {bar} {percentage}% | ETA {eta_formatted} | {note}`,
+          stream: process.stderr,
+          hideCursor: true,
+          clearOnComplete: true,
+          barsize: 28,
+          etaBuffer: 40,
+        })
+        bar.start(total, done, { note })
+      } else bar?.update(done, { note })
+    },
+    end: () => bar?.stop(),
+  }
+}
+
+function lineProgress(label: string, total: number): Progress {
+  const started = Date.now()
+  let last = started
+  return {
+    update: (done, note = '') => {
+      const now = Date.now()
+      if (now - last < 5000 || done <= 0) return
+      last = now
+      const left = ((now - started) / 1000 / done) * (total - done)
+      process.stderr.write(`${label}: ${Math.floor((done / total) * 100)} %, about ${formatDuration(left)} left${note ? ` (${note})` : ''}\n`)
+    },
+    end: () => undefined,
+  }
+}
+
+/** Runs a command's body; prints what went wrong and sets the exit code. */
+export async function runCommand(json: boolean, body: (ui: Ui) => Promise<void>): Promise<void> {
+  const ui = makeUi(json)
+  try {
+    await body(ui)
+  } catch (e) {
+    process.exitCode = report(e, json)
+  } finally {
+    process.removeAllListeners('SIGINT')
+    process.removeAllListeners('SIGTERM')
+  }
+}
+
+function report(e: unknown, json: boolean): number {
+  if (e instanceof AbortError || (isTersorError(e) && e.code === 'ERR_ABORTED')) {
+    process.stderr.write('stopped; what was finished is kept: run the same command with --resume to go on\n')
+    return EXIT.interrupted
+  }
+  const known = isTersorError(e)
+  if (json) process.stdout.write(`${JSON.stringify({ error: { code: known ? e.code : 'ERR_INTERNAL', message: (e as Error).message, ...(known ? { details: e.details } : {}) } }, null, 2)}\n`)
+  process.stderr.write(`${pc.red('error')} ${known ? `${e.code}: ${e.message}` : ((e as Error).stack ?? String(e))}\n`)
+  return known && e.code === 'ERR_OPTION' ? EXIT.usage : EXIT.failure
+}
+
