@@ -4,7 +4,8 @@
 #include <immintrin.h>
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms inside the intrinsics of g++ 12 (bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // false alarms inside the intrinsics of g++ 12 (bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
 #define TERSOR_VEC_BEGIN TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
