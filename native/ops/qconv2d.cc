@@ -11,24 +11,28 @@ namespace {
 
 constexpr const char* kOp = "qconv2d";
 constexpr int64_t kBlockPixels = 64;
+constexpr int64_t kSlackBytes = 16;
 
 // One quantized band: rows [y0, y0 + rows) of the padded image, `pitch` columns each, per channel.
 struct Band {
   int64_t y0, rows, pitch;
 };
 
+// Both buffers have kSlackBytes behind them.
 template <class A> void gather_taps(const ConvShape& s, const Band& band, const A* image, int64_t first, int64_t count, int64_t depth, int64_t r0, A* out) {
   const int64_t k = s.in * s.kh * s.kw;
-  for (int64_t p = first; p < first + count; p++, out += depth) {
-    const int64_t oy = r0 + p / s.out_w, ox = p % s.out_w;
+  int64_t oy = r0 + first / s.out_w, ox = first % s.out_w;
+  for (int64_t p = 0; p < count; p++, out += depth) {
     const A* corner = image + (oy * s.sh - band.y0) * band.pitch + ox * s.sw;
     A* to = out;
     for (int64_t c = 0; c < s.in; c++)
       for (int64_t ky = 0; ky < s.kh; ky++, to += s.kw) {
         const A* from = corner + (c * band.rows + ky) * band.pitch;
-        for (int64_t kx = 0; kx < s.kw; kx++) to[kx] = from[kx];
+        if (s.kw <= 8) memcpy(to, from, 8 * sizeof(A));  // one move; what is too much is overwritten next, or lies in the slack
+        else memcpy(to, from, static_cast<size_t>(s.kw) * sizeof(A));
       }
     for (int64_t i = k; i < depth; i++) out[i] = 0;
+    if (++ox == s.out_w) ox = 0, oy++;
   }
 }
 
@@ -49,8 +53,8 @@ template <class A> Status run(qconv2d_args& a, const ConvShape& s, Context& ctx)
   const int64_t band = conv_band_rows(s.out_h, (s.kh - 1) / s.sh + 1, s.in * s.sh * pitch * static_cast<int64_t>(sizeof(A)), int64_t(1) << 18, s.out * k * s.out_w / 4);
   const int64_t bands = (s.out_h + band - 1) / band;
   const int64_t most_rows = (band - 1) * s.sh + s.kh;
-  const int64_t image_bytes = (s.in * most_rows * pitch * static_cast<int64_t>(sizeof(A)) + 63) / 64 * 64;
-  const int64_t block_bytes = (kBlockPixels * depth * static_cast<int64_t>(sizeof(A)) + 63) / 64 * 64;
+  const int64_t image_bytes = (s.in * most_rows * pitch * static_cast<int64_t>(sizeof(A)) + kSlackBytes + 63) / 64 * 64;
+  const int64_t block_bytes = (kBlockPixels * depth * static_cast<int64_t>(sizeof(A)) + kSlackBytes + 63) / 64 * 64;
   ScratchSlots slots;
   TERSOR_TRY(slots.reserve(kOp, image_bytes + block_bytes + kBlockPixels * s.out * 4, s.batch * bands));
   return parallel_for(s.batch * bands, grain_for(band * s.out_w * s.out * k / 32), ctx.cancel, [&](int64_t begin, int64_t end) {

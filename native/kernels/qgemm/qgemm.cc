@@ -88,24 +88,31 @@ void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_
   int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader));
   int8_t* panels = reinterpret_cast<int8_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader) + sums_bytes(row, n));
   const int64_t bytes = row.panel_bytes(k), kr = row.kr, group = static_cast<int64_t>(row.nr) * kr;
+  constexpr int64_t kStep = 64;  // a multiple of every kr
   for (int64_t p = begin; p < end; p++) {
     int8_t* panel = panels + p * bytes;
     memset(panel, 0, static_cast<size_t>(bytes));
-    for (int64_t j = 0; j < row.nr && p * row.nr + j < n; j++) {
-      const int8_t* from = w + (p * row.nr + j) * w_row;
-      int8_t* to = panel + j * kr;
-      int32_t sum = 0;
-      int64_t i = 0;
-      for (; i + kr <= k; i += kr, to += group)
-        for (int64_t l = 0; l < kr; l++) {
-          to[l] = from[i + l];
-          sum += from[i + l];
+    const int64_t live = n - p * row.nr < row.nr ? n - p * row.nr : row.nr;
+    int32_t* sum = sums + p * row.nr;
+    for (int64_t j = 0; j < live; j++) sum[j] = 0;
+    for (int64_t k0 = 0; k0 < k; k0 += kStep) {  // a stretch of every column at a time: the panel's lines stay in cache
+      const int64_t k1 = k0 + kStep < k ? k0 + kStep : k;
+      for (int64_t j = 0; j < live; j++) {
+        const int8_t* from = w + (p * row.nr + j) * w_row;
+        int8_t* to = panel + k0 / kr * group + j * kr;
+        int32_t s = 0;
+        for (int64_t i = k0; i < k1; i++) s += from[i];
+        sum[j] += s;
+        int64_t i = k0;
+        if (kr == 4)
+          for (; i + 4 <= k1; i += 4, to += group) memcpy(to, from + i, 4);
+        else if (kr == 2)
+          for (; i + 2 <= k1; i += 2, to += group) memcpy(to, from + i, 2);
+        for (int64_t l = 0; i < k1; i++) {
+          to[l] = from[i];
+          if (++l == kr) l = 0, to += group;
         }
-      for (int64_t l = 0; i + l < k; l++) {
-        to[l] = from[i + l];
-        sum += from[i + l];
       }
-      sums[p * row.nr + j] = sum;
     }
   }
 }
