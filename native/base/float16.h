@@ -20,12 +20,14 @@ inline float f32_from_bits(uint32_t u) {
 }
 
 inline float f32_from_f16(uint16_t h) {
-  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fff) << 13;
-  // 2^112 moves the exponent bias from 15 to 127, and turns a subnormal f16 into a normal f32.
-  const uint32_t finite = f32_bits(f32_from_bits(magnitude) * f32_from_bits(0x77800000u));
-  const uint32_t special = magnitude | 0x7f800000u;
-  const uint32_t body = (h & 0x7c00) == 0x7c00 ? special : finite;
-  return f32_from_bits(body | static_cast<uint32_t>(h & 0x8000) << 16);
+  const uint32_t magnitude = h & 0x7fffu;
+  // Subnormals are small integers times 2^-24; this way no f32 subnormal (slow on many processors) arises.
+  const uint32_t small = f32_bits(static_cast<float>(static_cast<int32_t>(magnitude & 0x3ffu)) * f32_from_bits(0x33800000u));
+  const uint32_t normal = (magnitude << 13) + 0x38000000u;
+  const uint32_t special = (magnitude << 13) | 0x7f800000u;
+  const uint32_t finite = magnitude < 0x400u ? small : normal;
+  const uint32_t body = magnitude >= 0x7c00u ? special : finite;
+  return f32_from_bits(body | static_cast<uint32_t>(h & 0x8000u) << 16);
 }
 
 inline uint16_t f16_from_f32(float f) {

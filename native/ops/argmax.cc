@@ -1,6 +1,4 @@
 // argmax(x [..., N]) -> i32 [...]: position of the largest element of each row; the first of equals; the first NaN when there is one.
-#include <cmath>
-
 #include "kernels/reduce/reduce.h"
 #include "ops/util.h"
 
@@ -14,19 +12,13 @@ template <class T> Status argmax_typed(const TensorRef& x, TensorRef& y, const C
   int32_t* out = y.as<int32_t>();
   const int64_t n = x.dim(-1);
   return parallel_for(y.size(), grain_for(2 * n), cancel, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) {
-      const T* row = data + r * n;
-      T best = static_cast<T>(-INFINITY);
-      ReduceArgs<T> a = {ReduceOp::max_rows, row, 1, n, n, nullptr, &best};
-      reduce(a);
-      int64_t i = 0;
-      if (best == best) {
-        while (!(row[i] == best)) i++;
-      } else {
-        while (row[i] == row[i]) i++;
-      }
-      out[r] = static_cast<int32_t>(i);
-    }
+    ReduceArgs<T> a = {};
+    a.op = ReduceOp::argmax_rows;
+    a.x = data + begin * n;
+    a.rows = end - begin;
+    a.cols = a.row_stride = n;
+    a.index = out + begin;
+    reduce(a);
   });
 }
 

@@ -90,7 +90,17 @@ template <class T> Status run_loop(BinaryOp which, const Loop& l, const T* a, co
 }
 
 template <class T> Status binary_typed(const char* op, BinaryOp which, const TensorRef& a, const TensorRef& b, TensorRef& y, const Cancel* cancel) {
-  if (y.size() == 0) return {};
+  const int64_t n = y.size();
+  if (n == 0) return {};
+  // The common case without further thought: both inputs dense, one of them perhaps a single number.
+  const int64_t size_a = a.size(), size_b = b.size();
+  if ((size_a == n || size_a == 1) && (size_b == n || size_b == 1) && a.contiguous() && b.contiguous()) {
+    const int64_t step_a = size_a == n, step_b = size_b == n;
+    return parallel_for(n, grain_for(2), cancel, [&](int64_t begin, int64_t end) {
+      elementwise_binary(
+          BinaryArgs<T>{which, a.as<T>() + begin * step_a, b.as<T>() + begin * step_b, y.as<T>() + begin, 1, end - begin, 0, 0, step_a, step_b});
+    });
+  }
   Loop loop = make_loop(a, b, y);
   const int last = loop.rank - 1;
   Contiguous copy_a, copy_b;

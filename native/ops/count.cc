@@ -27,7 +27,7 @@ template <uint16_t exponent> int64_t count_special(const void* x, int64_t n) {
 
 template <class T> int64_t count_nonfinite_typed(const void* x, int64_t n) {
   double sum = 0;
-  ReduceArgs<T> a = {ReduceOp::count_nonfinite_rows, static_cast<const T*>(x), 1, n, n, &sum, nullptr};
+  ReduceArgs<T> a = {ReduceOp::count_nonfinite_rows, static_cast<const T*>(x), 1, n, n, &sum, nullptr, nullptr};
   reduce(a);
   return static_cast<int64_t>(sum);
 }

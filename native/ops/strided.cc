@@ -5,8 +5,6 @@
 namespace tersor {
 namespace {
 
-constexpr int64_t kTile = 32;  // a transpose goes through tiles of 32 x 32, so that each cache line is used whole
-
 // Dimensions sorted by the destination's stride (largest first), neighbours merged; size-one dimensions dropped.
 struct Walk {
   int64_t shape[kMaxRank], from[kMaxRank], to[kMaxRank];
@@ -59,6 +57,21 @@ template <class T> void copy_run(const T* from, int64_t from_step, T* to, int64_
   for (int64_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
 }
 
+// height x width elements; the source runs along the rows' dimension, a cache line at a time: each line is read once, whatever the distance
+// between columns (powers of two make lines of neighbouring columns evict each other).
+template <class T> void transpose_tile(const T* from, int64_t from_step, T* to, int64_t row_to, int64_t to_step, int64_t height, int64_t width) {
+  constexpr int64_t tile = 64 / static_cast<int64_t>(sizeof(T));
+  T block[tile][tile];
+  if (height == tile && width == tile) {
+    for (int64_t c = 0; c < tile; c++) memcpy(block[c], from + c * from_step, sizeof block[c]);
+    for (int64_t r = 0; r < tile; r++)
+      for (int64_t c = 0; c < tile; c++) to[r * row_to + c * to_step] = block[c][r];
+    return;
+  }
+  for (int64_t c = 0; c < width; c++)
+    for (int64_t r = 0; r < height; r++) to[r * row_to + c * to_step] = from[c * from_step + r];
+}
+
 template <class T> Status copy_typed(Walk w, const T* from, T* to, const Cancel* cancel) {
   if (w.rank == 0) {
     *to = *from;
@@ -95,16 +108,15 @@ template <class T> Status copy_typed(Walk w, const T* from, T* to, const Cancel*
       }
     });
   }
-  const int64_t rows = w.shape[outer], row_from = w.from[outer], row_to = w.to[outer], bands = (rows + kTile - 1) / kTile;
-  return parallel_for(count * bands, grain_for(kTile * cols), cancel, [&](int64_t begin, int64_t end) {
+  constexpr int64_t tile = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t rows = w.shape[outer], row_to = w.to[outer], bands = (rows + tile - 1) / tile;
+  return parallel_for(count * bands, grain_for(tile * cols), cancel, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       int64_t f, t;
       offsets(w, outer, i / bands, &f, &t);
-      const int64_t r0 = i % bands * kTile, r1 = rows - r0 < kTile ? rows : r0 + kTile;
-      for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
-        const int64_t c1 = cols - c0 < kTile ? cols : c0 + kTile;
-        for (int64_t r = r0; r < r1; r++) copy_run(from + f + r * row_from + c0 * from_step, from_step, to + t + r * row_to + c0 * to_step, to_step, c1 - c0);
-      }
+      const int64_t r0 = i % bands * tile, height = rows - r0 < tile ? rows - r0 : tile;
+      for (int64_t c0 = 0; c0 < cols; c0 += tile)
+        transpose_tile(from + f + r0 + c0 * from_step, from_step, to + t + r0 * row_to + c0 * to_step, row_to, to_step, height, cols - c0 < tile ? cols - c0 : tile);
     }
   });
 }

@@ -74,13 +74,33 @@ template <class V, class Which> TERSOR_VEC_INLINE typename V::element run_extrem
     nan = nan | is_nan(v);
     acc[0] = Which::of(v, acc[0]);
   }
-  if (any(nan)) return static_cast<T>(NAN);
-  T best = Which::lanes(Which::of(Which::of(acc[0], acc[1]), Which::of(acc[2], acc[3])));
-  for (; i < n; i++) {
-    if (x[i] != x[i]) return x[i];
-    if (Which::better(x[i], best)) best = x[i];
+  if (i < n) {
+    const V v = select(lanes_below(n - i), load_part(x + i, n - i), acc[0]);
+    nan = nan | is_nan(v);
+    acc[0] = Which::of(v, acc[0]);
   }
-  return best;
+  if (any(nan)) return static_cast<T>(NAN);
+  return Which::lanes(Which::of(Which::of(acc[0], acc[1]), Which::of(acc[2], acc[3])));
+}
+
+// Position of the first element equal to `value`, or of the first NaN when it is NaN; n when there is none.
+template <class V> TERSOR_VEC_INLINE int64_t run_find(const typename V::element* x, int64_t n, typename V::element value) {
+  const bool nan = value != value;
+  const V wanted(value);
+  for (int64_t i = 0; i < n; i += V::lanes) {
+    const int64_t rest = n - i < V::lanes ? n - i : V::lanes;
+    const V v = load_part(x + i, rest);
+    const uint32_t hits = mask_bits((nan ? is_nan(v) : v == wanted) & lanes_below(rest));
+    if (hits == 0) continue;
+#if defined(__GNUC__)
+    return i + __builtin_ctz(hits);
+#else
+    int64_t lane = 0;
+    while (!(hits >> lane & 1u)) lane++;
+    return i + lane;
+#endif
+  }
+  return n;
 }
 
 }  // namespace

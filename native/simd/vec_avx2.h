@@ -100,6 +100,7 @@ TERSOR_VEC_INLINE M32 operator&(M32 a, M32 b) { return {_mm256_and_ps(a.v, b.v)}
 TERSOR_VEC_INLINE M32 operator|(M32 a, M32 b) { return {_mm256_or_ps(a.v, b.v)}; }
 TERSOR_VEC_INLINE M32 operator!(M32 a) { return {_mm256_xor_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }
 TERSOR_VEC_INLINE uint32_t mask_bits(M32 a) { return static_cast<uint32_t>(_mm256_movemask_ps(a.v)); }
+TERSOR_VEC_INLINE M32 lanes_below(int64_t n) { return {_mm256_castsi256_ps(first_lanes(n))}; }
 TERSOR_VEC_INLINE bool any(M32 a) { return mask_bits(a) != 0; }
 TERSOR_VEC_INLINE M32 mask_from_bits(uint32_t u) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);

@@ -108,6 +108,7 @@ TERSOR_VEC_INLINE M32 operator&(M32 a, M32 b) { return {static_cast<__mmask16>(a
 TERSOR_VEC_INLINE M32 operator|(M32 a, M32 b) { return {static_cast<__mmask16>(a.v | b.v)}; }
 TERSOR_VEC_INLINE M32 operator!(M32 a) { return {static_cast<__mmask16>(~a.v)}; }
 TERSOR_VEC_INLINE uint32_t mask_bits(M32 a) { return a.v; }
+TERSOR_VEC_INLINE M32 lanes_below(int64_t n) { return {first_lanes(n)}; }
 TERSOR_VEC_INLINE bool any(M32 a) { return a.v != 0; }
 TERSOR_VEC_INLINE M32 mask_from_bits(uint32_t u) { return {static_cast<__mmask16>(u)}; }
 

@@ -6,9 +6,10 @@
 //   V(1.0f) set all lanes · load(p) load_part(p, n) store(p, v) store_part(p, v, n): n of L lanes, the others read as 0, are not touched
 //   + - * / unary -, fma(a, b, c) = a * b + c in one rounding, sqrt abs round_even floor, bits(v) as_float(i)
 //   min(a, b) = a < b ? a : b and max(a, b) = a > b ? a : b: both give b when either is NaN
-//   < <= > >= == (false on NaN), is_nan(v), select(mask, a, b), mask & | !, any(mask), mask_bits(mask), mask_from_bits(u)
+//   < <= > >= == (false on NaN), is_nan(v), select(mask, a, b), mask & | !, any(mask), mask_bits(mask), mask_from_bits(u),
+//   lanes_below(n): the first n of L lanes (n <= L)
 //   I32: + - & | ^, << n, >> n (arithmetic), shift_right_logical, mul_low, mul_high_unsigned, ==, to_int(v) (nearest even), to_float(i)
-//   keep_first(v, n): lanes n and above become 0; V::element: float or double
+//   keep_first(v, n): lanes n and above become 0 (n <= L); V::element: float or double
 //   sum_lanes(v) (halving tree), max_lanes(v), min_lanes(v)
 // All of them give the same bits on every instruction set.
 #pragma once

@@ -115,6 +115,7 @@ TERSOR_VEC_INLINE I32 select(M32 m, I32 a, I32 b) { return I32(vbslq_s32(m.v, a.
 TERSOR_VEC_INLINE M32 operator&(M32 a, M32 b) { return {vandq_u32(a.v, b.v)}; }
 TERSOR_VEC_INLINE M32 operator|(M32 a, M32 b) { return {vorrq_u32(a.v, b.v)}; }
 TERSOR_VEC_INLINE M32 operator!(M32 a) { return {vmvnq_u32(a.v)}; }
+TERSOR_VEC_INLINE M32 lanes_below(int64_t n) { return {vcltq_s32(lane_index().v, vdupq_n_s32(static_cast<int32_t>(n)))}; }
 TERSOR_VEC_INLINE bool any(M32 a) { return vmaxvq_u32(a.v) != 0; }
 TERSOR_VEC_INLINE uint32_t mask_bits(M32 a) {
   const uint32_t k[4] = {1, 2, 4, 8};

@@ -103,6 +103,7 @@ TERSOR_VEC_INLINE I32 lane_index() { return I32(0); }
 TERSOR_VEC_INLINE M32 operator&(M32 a, M32 b) { return {a.v && b.v}; }
 TERSOR_VEC_INLINE M32 operator|(M32 a, M32 b) { return {a.v || b.v}; }
 TERSOR_VEC_INLINE M32 operator!(M32 a) { return {!a.v}; }
+TERSOR_VEC_INLINE M32 lanes_below(int64_t n) { return {n > 0}; }
 TERSOR_VEC_INLINE bool any(M32 a) { return a.v; }
 TERSOR_VEC_INLINE uint32_t mask_bits(M32 a) { return a.v ? 1u : 0u; }
 TERSOR_VEC_INLINE M32 mask_from_bits(uint32_t u) { return {(u & 1u) != 0}; }

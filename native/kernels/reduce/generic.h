@@ -86,6 +86,12 @@ template <class V> void reduce_run(const ReduceArgs<typename V::element>& a) {
     case ReduceOp::min_rows: return extreme_rows<V, simd::Smaller>(a);
     case ReduceOp::min_columns: return extreme_columns<V, simd::Smaller>(a);
     case ReduceOp::count_nonfinite_rows: return count_nonfinite_rows<typename V::element>(a);
+    case ReduceOp::argmax_rows:
+      for (int64_t r = 0; r < a.rows; r++) {
+        const typename V::element* x = a.x + r * a.row_stride;
+        a.index[r] = static_cast<int32_t>(simd::run_find<V>(x, a.cols, simd::run_extreme<V, simd::Larger>(x, a.cols)));
+      }
+      return;
     default: return;
   }
 }

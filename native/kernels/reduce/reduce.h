@@ -3,6 +3,7 @@
 //   sum_rows      sums[r] += sum over c        max_rows, min_rows        extremes[r] = best of extremes[r] and row r
 //   sum_columns   sums[c] += sum over r        max_columns, min_columns  extremes[c] = best of extremes[c] and column c
 //   count_nonfinite_rows                       sums[r] += number of infinities and NaN in row r
+//   argmax_rows (cols >= 1)                    index[r] = position of the first largest element of row r, or of its first NaN
 // Sums: blocked, in a fixed order (simd/fold.h: |error| <= 38 u sum|x| for rows; columns 36 u sum|x|, u = 2^-24), block results in double.
 // Extremes: NaN when any element is NaN; which of +0 and -0 is found is not specified.
 // Exactly the named elements are read; no alignment is assumed. All rows of the table give identical bits (but for the sign of a zero extreme).
@@ -12,7 +13,7 @@
 
 namespace tersor {
 
-enum class ReduceOp : int32_t { sum_rows, sum_columns, max_rows, max_columns, min_rows, min_columns, count_nonfinite_rows, count };
+enum class ReduceOp : int32_t { sum_rows, sum_columns, max_rows, max_columns, min_rows, min_columns, count_nonfinite_rows, argmax_rows, count };
 
 template <class T> struct ReduceArgs {
   ReduceOp op;
@@ -20,6 +21,7 @@ template <class T> struct ReduceArgs {
   int64_t rows, cols, row_stride;
   double* sums;
   T* extremes;
+  int32_t* index;
 };
 
 using ReduceKernel = void (*)(const ReduceArgs<float>&);

@@ -51,7 +51,7 @@ template <class V> void softmax_run(const SoftmaxArgs<typename V::element>& a) {
       for (int64_t i = 0; i < a.n; i++) y[i] = a.log ? static_cast<T>(-INFINITY) : T(0);
     } else if (a.log) {
       const double s = simd::fold_sum<V>(Exponentials<V, false>{x, nullptr, V(m)}, a.n);
-      map_row<V>(x, y, a.n, MinusTwice<V>{V(m), V(static_cast<T>(::log(s)))});
+      map_row<V>(x, y, a.n, MinusTwice<V>{V(m), log(V(static_cast<T>(s)))});
     } else {
       const double s = simd::fold_sum<V>(Exponentials<V, true>{x, y, V(m)}, a.n);
       map_row<V>(y, y, a.n, Times<V>{V(static_cast<T>(1.0 / s))});
