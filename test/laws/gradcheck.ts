@@ -4,7 +4,7 @@ import { expect } from 'vitest'
 import { add, grad, sum, valueAndGrad } from '../../ts/autograd/index.js'
 import { mul } from '../../ts/ops/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
-import { numbers, results, type OpCase } from './cases.js'
+import { numbers } from './cases.js'
 import { rng } from './sampler.js'
 
 export interface Tolerance {
@@ -56,38 +56,56 @@ function differences(f: () => number, x: Tensor, eps: number): number[] {
 const weighted = (parts: readonly (readonly [readonly number[], readonly number[]])[]): number =>
   parts.reduce((s, [a, b]) => s + a.reduce((p, v, i) => p + v * b[i]!, 0), 0)
 
-/** First derivatives of <op(args), c> for a random c. */
-export function checkFirst(c: OpCase, args: readonly unknown[], inputs: readonly number[], t: Tolerance, seed: number): void {
-  const random = rng(seed)
-  const tensors = inputs.map((i) => args[i] as Tensor)
-  const cotangent = scope(() => randomLike(results(c, args)[0]!, random))
-  const weights = numbers(cotangent)
-  const { grads } = valueAndGrad(() => sum(mul(results(c, args)[0]!, cotangent), [], false), tensors)
-  tensors.forEach((x, k) => {
-    const numeric = differences(() => scope(() => weighted([[numbers(results(c, args)[0]!), weights]])), x, t.eps)
-    close(`${c.name}: d ${c.row.params[inputs[k]!]![1]}`, numbers(grads[k]!), numeric, t)
+/** A function to differentiate: f reads its inputs afresh on each call. */
+export interface Subject {
+  readonly where: string
+  readonly inputs: readonly { readonly name: string; readonly x: Tensor }[]
+  readonly f: () => Tensor
+}
+
+const total = (list: readonly Tensor[]): Tensor => list.reduce((a, b) => add(a, b))
+const against = (y: Tensor, c: Tensor): Tensor => sum(mul(y, c), [], false)
+
+/** First derivatives of <f, c> for a random c. */
+export function checkFirst({ where, inputs, f }: Subject, t: Tolerance, seed: number): void {
+  scope(() => {
+    const cotangent = scope(() => randomLike(f(), rng(seed)))
+    const weights = numbers(cotangent)
+    const { grads } = valueAndGrad(
+      () => against(f(), cotangent),
+      inputs.map(({ x }) => x),
+    )
+    inputs.forEach(({ name, x }, k) => {
+      const numeric = differences(() => scope(() => weighted([[numbers(f()), weights]])), x, t.eps)
+      close(`${where}: d ${name}`, numbers(grads[k]!), numeric, t)
+    })
   })
 }
 
-/** Second derivatives: those of <gradient of <op(args), c>, v> with respect to the inputs and to c, for random c and v. */
-export function checkSecond(c: OpCase, args: readonly unknown[], inputs: readonly number[], t: Tolerance, seed: number): void {
-  const random = rng(seed)
-  const tensors = inputs.map((i) => args[i] as Tensor)
-  const cotangent = scope(() => randomLike(results(c, args)[0]!, random))
-  const directions = tensors.map((x) => randomLike(x, random))
-  const first = (): readonly Tensor[] => grad(() => sum(mul(results(c, args)[0]!, cotangent), [], false), tensors)
-  const all = [...tensors, cotangent]
-  const { grads } = valueAndGrad(
-    () =>
-      first()
-        .map((g, i) => sum(mul(g, directions[i]!), [], false))
-        .reduce((a, b) => add(a, b)),
-    all,
-  )
-  const weights = directions.map(numbers)
-  all.forEach((x, k) => {
-    const numeric = differences(() => scope(() => weighted(first().map((g, i) => [numbers(g), weights[i]!] as const))), x, t.eps)
-    const name = k < inputs.length ? c.row.params[inputs[k]!]![1] : 'dy'
-    close(`${c.name}: second derivative, ${name}`, numbers(grads[k]!), numeric, t)
+/** Second derivatives: those of <gradient of <f, c>, v> with respect to the inputs and to c, for random c and v. */
+export function checkSecond({ where, inputs, f }: Subject, t: Tolerance, seed: number): void {
+  scope(() => {
+    const random = rng(seed)
+    const tensors = inputs.map(({ x }) => x)
+    const cotangent = scope(() => randomLike(f(), random))
+    const directions = tensors.map((x) => randomLike(x, random))
+    const first = (): readonly Tensor[] => grad(() => against(f(), cotangent), tensors)
+    const all = [...inputs, { name: 'dy', x: cotangent }]
+    const { grads } = valueAndGrad(
+      () => total(first().map((g, i) => against(g, directions[i]!))),
+      all.map(({ x }) => x),
+    )
+    const weights = directions.map(numbers)
+    all.forEach(({ name, x }, k) => {
+      const numeric = differences(() => scope(() => weighted(first().map((g, i) => [numbers(g), weights[i]!] as const))), x, t.eps)
+      close(`${where}: second derivative, ${name}`, numbers(grads[k]!), numeric, t)
+    })
   })
+}
+
+/** First and second derivatives of a function of tensors in double precision. */
+export function checkFunction(where: string, f: (...xs: Tensor[]) => Tensor, xs: readonly Tensor[], t: Tolerance = double): void {
+  const subject: Subject = { where, inputs: xs.map((x, i) => ({ name: `argument ${i}`, x })), f: () => f(...xs) }
+  checkFirst(subject, t, 11)
+  checkSecond(subject, t, 12)
 }

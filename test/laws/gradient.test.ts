@@ -1,8 +1,8 @@
 /** Every gradient rule against finite differences, first and second order, in double precision. */
 import { describe, expect, it } from 'vitest'
 import { opRows } from '../../ts/native/ops.gen.js'
-import { scope } from '../../ts/tensor/index.js'
-import { cases, differentiable, singleOnly } from './cases.js'
+import { scope, type Tensor } from '../../ts/tensor/index.js'
+import { cases, differentiable, results, singleOnly } from './cases.js'
 import { checkFirst, checkSecond, double, single } from './gradcheck.js'
 
 describe('the table of ops', () => {
@@ -60,24 +60,19 @@ describe.each(cases.filter((c) => c.op.grad).map((c) => [c.name, c] as const))('
   const dtype = singleOnly.has(name) ? 'f32' : 'f64'
   const tolerance = dtype === 'f64' ? double : single
   const count = scope(() => c.samples(dtype).length)
-  for (let s = 0; s < count; s++) {
-    const inputsOf = (args: readonly unknown[]): number[] => scope(() => differentiable(c, args))
 
-    it(`sample ${s}: first derivatives`, () =>
-      scope(() => {
-        const args = c.samples(dtype)[s]!
-        // A cast to integers and the like: nothing to differentiate in this sample.
-        const inputs = inputsOf(args)
-        if (inputs.length > 0) checkFirst(c, args, inputs, tolerance, 100 + s)
-        else expect(name).toBe('cast')
-      }))
-
-    it(`sample ${s}: second derivatives`, () =>
-      scope(() => {
-        const args = c.samples(dtype)[s]!
-        const inputs = inputsOf(args)
-        if (inputs.length > 0) checkSecond(c, args, inputs, tolerance, 200 + s)
-        else expect(name).toBe('cast')
-      }))
-  }
+  it.each(Array.from({ length: count }, (_, s) => [s]))('sample %i: first and second derivatives', (s) =>
+    scope(() => {
+      const args = c.samples(dtype)[s]!
+      const inputs = scope(() => differentiable(c, args)).map((i) => ({ name: c.row.params[i]![1], x: args[i] as Tensor }))
+      // A cast to or from integers has nothing to differentiate.
+      if (inputs.length === 0) {
+        expect(name).toBe('cast')
+        return
+      }
+      const subject = { where: `${name}, sample ${s}`, inputs, f: () => results(c, args)[0]! }
+      checkFirst(subject, tolerance, 100 + s)
+      checkSecond(subject, tolerance, 200 + s)
+    }),
+  )
 })

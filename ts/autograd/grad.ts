@@ -3,7 +3,7 @@
  * valueAndGrad it records its own backward pass, so second derivatives (Hessian-vector products) need nothing else.
  */
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
-import { sameShape } from '../base/shape.js'
+import type { Shape } from '../base/shape.js'
 import { collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
 import { Scope, withScope } from '../tensor/scope.js'
 import { add, permute, sumTo } from './core.js'
@@ -58,8 +58,8 @@ export function valueAndGrad<P extends TensorTree, Aux = undefined>(
     } finally {
       tapeStack.pop()
     }
-    const value = out instanceof Tensor ? out : out.value
-    const aux = (out instanceof Tensor ? undefined : out.aux) as Aux
+    const value = out instanceof Tensor ? out : (out as typeof out | undefined)?.value
+    const aux = (out instanceof Tensor ? undefined : (out as typeof out | undefined)?.aux) as Aux
     if (!(value instanceof Tensor)) throw new OptionError('ERR_OPTION', 'valueAndGrad: the function must return a tensor or { value, aux }')
     if (value.size !== 1) throw new ShapeError('ERR_SHAPE', `valueAndGrad: the value must have one element, got ${value}`)
     const keep = collectDisposables(aux)
@@ -142,12 +142,22 @@ function inputGradients(node: TapeNode, dy: Tensor, tape: Tape, higher: boolean)
     const x = args[index] as Tensor | null
     const rule = rules[name]
     if (!x || !rule || !tape.tracked.has(x)) continue
-    const compute = (): Tensor => sumTo(rule(), x.shape)
+    const misfit = (g: Tensor): string => `${primitive.name}: its gradient rule gave ${g} for ${name} ${x}`
+    const compute = (): Tensor => {
+      const g = rule()
+      if (!covers(g.shape, x.shape)) throw new ShapeError('ERR_SHAPE', misfit(g))
+      return sumTo(g, x.shape)
+    }
     // Temporaries of a rule are freed at once unless an outer tape saved them.
     const g = higher ? compute() : scope(compute)
-    if (!sameShape(g.shape, x.shape)) throw new ShapeError('ERR_SHAPE', `${primitive.name}: its gradient rule gave ${g} for ${name} ${x}`)
-    if (g.dtype !== x.dtype) throw new DTypeError('ERR_DTYPE', `${primitive.name}: its gradient rule gave ${g} for ${name} ${x}`)
+    if (g.dtype !== x.dtype) throw new DTypeError('ERR_DTYPE', misfit(g))
     out.push([x, g])
   }
   return out
+}
+
+/** True when `shape` is `small` or a stretched form of it, so that summing the stretched dimensions gives `small`. */
+function covers(shape: Shape, small: Shape): boolean {
+  const lead = shape.length - small.length
+  return lead >= 0 && small.every((d, i) => d === shape[lead + i] || d === 1)
 }

@@ -4,20 +4,24 @@
  */
 import { defineOp } from '../autograd/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { pattern } from './pattern.js'
+
+/** Six bits. */
+const mask = (): Tensor => pattern('u8', [1], 0b101101, 0b101101)
 
 const assignOp = defineOp('assign', { grad: null, samples: (s) => [[s.normal(2, 3), s.normal(2, 3)]] })
 
 const sgdOp = defineOp('sgd_step', {
   grad: null,
   samples: (s) => [
-    [s.normal(2, 3), s.normal(2, 3), s.normal(2, 3), null, 0.1, 0.9, 1e-4, false],
+    [s.normal(2, 3), s.normal(2, 3), s.normal(2, 3), mask(), 0.1, 0.9, 1e-4, false],
     [s.normal(5), s.normal(5), s.normal(5), null, 0.1, 0.9, 0, true],
   ],
 })
 
 const adamwOp = defineOp('adamw_step', {
   grad: null,
-  samples: (s) => [[s.normal(2, 3), s.normal(2, 3), s.normal(2, 3), s.uniform([2, 3], 0, 1), null, 0.1, 0.9, 0.999, 1e-8, 0.01, 3]],
+  samples: (s) => [[s.normal(2, 3), s.normal(2, 3), s.normal(2, 3), s.uniform([2, 3], 0, 1), mask(), 0.1, 0.9, 0.999, 1e-8, 0.01, 3]],
 })
 
 /** x := value (same shape and dtype). */
