@@ -2,6 +2,7 @@
  * The text half of the demo: the Universal Sentence Encoder (lite) on mail. A logistic probe is fitted on the embeddings of the fp32 encoder
  * and frozen; each compressed encoder is then measured through it on mails that nobody has seen.
  */
+import { join } from 'node:path'
 import type { Json } from '../../base/json-types.js'
 import { evaluateModel, fitProbe, outputs, withProbe } from '../../analyze/index.js'
 import { compress, presets, recipe, quantize, type Recipe } from '../../compress/index.js'
@@ -64,7 +65,7 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
   const base = 'use-lite.fp32.safetensors'
   const inputs = { seed: SEED, perClass, heldOut: heldOut.size, package: knownPackages.useLite.version }
   await store.step('text: encoder and probe', inputs, [base], async () => {
-    const encoder = loadModel(folder)
+    const encoder = loadModel(join(folder, 'dist'))
     const bar = ui.progress('embedding for the probe', train.size)
     const x = await outputs(encoder, train, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
     const probe = fitProbe(x, train.labels, train.classes, { seed: SEED })

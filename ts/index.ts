@@ -1,0 +1,26 @@
+/**
+ * Tersor: neural networks made small and fast. Load a model, compress it by a recipe, measure what was lost, run it.
+ *
+ * @example
+ * import { load, compress, recipe, quantize } from 'tersor'
+ * const model = load('encoder.safetensors')
+ * const { model: small, report } = await compress(model, recipe([[quantize.rtn({ bits: 8 })]]))
+ * save(small, 'encoder.small.safetensors')
+ */
+export { VERSION } from './base/version.js'
+export * from './base/errors.js'
+export type { DType, TypedArray } from './base/dtype.js'
+export type { Json, JsonObject } from './base/json-types.js'
+export type { Shape } from './base/shape.js'
+export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from './native/devices.js'
+export { fromRaw, full, keep, ones, scope, tensor, Tensor, toRaw, zeros } from './tensor/index.js'
+export { grad, valueAndGrad, type TensorTree, type ValueAndGrad } from './autograd/index.js'
+export * as ops from './ops/index.js'
+export { hvp } from './ops/index.js'
+export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
+export { architectures, batchInputs, loadModel as load, saveModel as save } from './models/index.js'
+export {
+  compress, definePass, parseRecipe, presets, prune, quantize, recipe, sparsify, train,
+  type CompressEvent, type CompressOptions, type CompressReport, type CompressResult, type PassSpec, type Preset, type Recipe, type TrainOptions,
+} from './compress/index.js'
+export { evaluateModel as evaluate, fitProbe, inspect, latency, outputs, withProbe, type Evaluation, type Inspection } from './analyze/index.js'
