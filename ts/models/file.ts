@@ -31,7 +31,7 @@ function encode(model: Model): Uint8Array[] {
       put(path, parts[0]![1])
       continue
     }
-    weights[path] = { kind: weight.kind, config: weight.config() }
+    weights[path] = { kind: weight.kind, config: weight.config(), shape: weight.shape }
     for (const [part, raw] of parts) put(`${path}:${part}`, raw)
   }
   for (const [path, t] of model.state()) put(path, toRaw(t))
@@ -117,11 +117,13 @@ function restore(where: string, source: SafetensorsFile, options: SafetensorsRea
       described.delete(path)
       if (!entry) return weightKind('dense').restore({ value: checked(where, path, take(path), shape) }, {}, shape)
       const parts = Object.fromEntries((partsOf.get(path) ?? []).map((part) => [part, take(`${path}:${part}`)]))
+      if (!sameShape(entry.shape, shape))
+        throw formatError(where, 'shape', `weight ${JSON.stringify(path)} is [${entry.shape.join(', ')}], the architecture asks for [${shape.join(', ')}]`, path)
       return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
     },
     state: (path, shape) => fromRaw(checked(where, path, take(path), shape)),
   }
-  const root = build(architecture, values)
+  const root = fromFile(where, () => build(architecture, values))
   const blobs = Object.fromEntries(extras.map((name) => [name, take(EXTRA + name)]))
   if (described.size) throw formatError(where, 'weights', `the header describes weights that the architecture does not have: ${some(described.keys())}`)
   if (left.size) throw formatError(where, 'extra', `tensors that belong to nothing in the architecture: ${some(left)}`)
@@ -148,6 +150,16 @@ function checked(where: string, name: string, raw: RawTensor, shape: readonly nu
 
 /** What a weight kind says of content that does not fit; memory and input errors pass through. */
 const contentCodes: ReadonlySet<string> = new Set(['ERR_MODEL_FORMAT', 'ERR_SHAPE', 'ERR_DTYPE', 'ERR_OPTION', 'ERR_NUMERIC'])
+
+/** A configuration that a module refuses is the file's fault here, not the caller's. */
+function fromFile<T>(where: string, fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    if (isTersorError(error) && error.code === 'ERR_OPTION') throw formatError(where, 'architecture', error.message, undefined, error)
+    throw error
+  }
+}
 
 /** Adds the weight's path to what its kind rejects. */
 function located(where: string, path: string, restoreWeight: () => Weight): Weight {

@@ -1,9 +1,9 @@
 /**
  * What a model file says about itself: the metadata value `tersor` of the safetensors header, and how it is read back strictly.
  *
- *   { format: 1, architecture, info, weights: { path: { kind, config } }, extras: [name] }
+ *   { format: 1, architecture, info, weights: { path: { kind, config, shape } }, extras: [name] }
  *
- * `weights` lists what is not plainly dense; shapes follow from the architecture. A long history is a compressed tensor of its own instead
+ * `weights` lists what is not plainly dense. A long history is a compressed tensor of its own instead
  * (`HISTORY`), so that it does not outweigh a small model.
  */
 import { gzipSync } from 'fflate'
@@ -25,7 +25,7 @@ export const HISTORY = ':history'
 export interface ModelHeader {
   readonly architecture: ModuleSpec
   readonly info: ModelInfo
-  readonly weights: Readonly<Record<string, { readonly kind: string; readonly config: Json }>>
+  readonly weights: Readonly<Record<string, { readonly kind: string; readonly config: Json; readonly shape: readonly number[] }>>
   readonly extras: readonly string[]
 }
 
@@ -92,7 +92,7 @@ const headerSchema = z.strictObject({
     normalize: z.strictObject({ mean: z.number(), std: z.number().positive() }).optional(),
     history: z.array(json).optional(),
   }),
-  weights: z.record(z.string(), z.strictObject({ kind: z.string(), config: json })).default({}),
+  weights: z.record(z.string(), z.strictObject({ kind: z.string(), config: json, shape: z.array(z.int().nonnegative()) })).default({}),
   extras: z.array(z.string()).default([]),
 })
 
