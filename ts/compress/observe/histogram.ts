@@ -3,7 +3,8 @@
  *
  * The counters divide [-limit, limit), where limit is a power of two above the largest magnitude seen. When a larger value comes, limit
  * doubles and neighbouring counters are added up: that is exact, so the counts are those that one pass with the final limit would have
- * given, and the order of the batches does not matter. 0 always lies on a border between two counters.
+ * given, and the order of the batches does not matter. 0 always lies on a border between two counters. (Only a negative value nearer to 0
+ * than 2^-53 limit counts on the other side of it: the sum x + limit is made in doubles.)
  *
  *   -limit        0         limit
  *     |..|..|..|..|..|..|..|..|      doubling: pairs merge into the middle half

@@ -77,7 +77,7 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
   const batches = evaluationBatches(model, part, BATCH)
   let done = 0
   for (const indices of batches) {
-    scope(() =>
+    scope(() => {
       model.forward(batchInputs(model, part, indices).x, {
         observe: (path, input) => {
           const here = observers.get(path)
@@ -85,8 +85,8 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
           seen.add(path)
           for (const { observer } of here) observer.see(input)
         },
-      }),
-    )
+      })
+    })
     done += indices.length
     sweep.progress(done, part.size)
     await sweep.breathe()

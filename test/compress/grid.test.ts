@@ -1,0 +1,126 @@
+/** Laws of scales and zero points. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { codeRange, gridOf, gridsOf, groupCount } from '../../ts/compress/quantize/grid.js'
+import { halfScales } from '../../ts/compress/quantize/half.js'
+
+const roundEven = (x: number): number => {
+  const r = Math.round(x)
+  return Math.abs(x % 1) === 0.5 && r % 2 !== 0 ? r - 1 : r
+}
+const quantizeOne = (x: number, { scale, zero }: { scale: number; zero: number }, { qmin, qmax }: { qmin: number; qmax: number }): number =>
+  (Math.min(qmax, Math.max(qmin, roundEven(x / scale) + zero)) - zero) * scale
+
+const bits = fc.integer({ min: 2, max: 8 })
+const value = fc.oneof(fc.float({ min: -1000, max: 1000, noNaN: true }), fc.constantFrom(0, 1e-45, -1e-45, 1e38, -3e38, 3e38, 1e-30))
+const list = fc.array(value, { minLength: 1, maxLength: 60 }).map((v) => Float32Array.from(v))
+
+describe('code ranges', () => {
+  it('symmetric ones have as many codes on both sides; 8 bits never use -128', () => {
+    expect(codeRange(4, true, 'max')).toEqual({ qmin: -7, qmax: 7 })
+    expect(codeRange(8, true, 'max')).toEqual({ qmin: -127, qmax: 127 })
+    expect(codeRange(8, true, 'mse')).toEqual({ qmin: -127, qmax: 127 })
+    expect(codeRange(4, true, 'mse')).toEqual({ qmin: -8, qmax: 7 })
+    expect(codeRange(2, false, 'max')).toEqual({ qmin: -2, qmax: 1 })
+  })
+})
+
+describe('grids (A7.1, N02)', () => {
+  it.each([true, false])('symmetric %s: scale finite and > 0, 0 exact, |x - Q(x)| <= scale / 2, Q(Q(x)) = Q(x)', (symmetric) => {
+    fc.assert(
+      fc.property(list, bits, (values, b) => {
+        const codes = codeRange(b, symmetric, 'max')
+        const grid = gridOf(Math.min(...values), Math.max(...values), symmetric, codes)
+        expect(Number.isFinite(grid.scale) && grid.scale > 0).toBe(true)
+        expect(Number.isInteger(grid.zero) && grid.zero >= codes.qmin && grid.zero <= codes.qmax).toBe(true)
+        expect(quantizeOne(0, grid, codes)).toBe(0)
+        for (const x of values) {
+          const q = quantizeOne(x, grid, codes)
+          // The scale is rounded to f32: a relative 2^-24 of the range on top.
+          expect(Math.abs(x - q)).toBeLessThanOrEqual(grid.scale * (0.5 + 2 ** b * 2 ** -23))
+          expect(quantizeOne(q, grid, codes)).toBe(q)
+        }
+      }),
+      { numRuns: 500, seed: 1 },
+    )
+  })
+
+  it('constant and empty ranges', () => {
+    const codes = codeRange(8, false, 'max')
+    expect(gridOf(0, 0, false, codes)).toEqual({ scale: 1, zero: 0 })
+    const five = gridOf(5, 5, false, codes)
+    expect(quantizeOne(5, five, codes)).toBeCloseTo(5, 6)
+    expect(quantizeOne(-3, gridOf(-3, -3, false, codes), codes)).toBeCloseTo(-3, 6)
+  })
+
+  it('more bits never give a larger error, smaller groups neither', () => {
+    fc.assert(
+      fc.property(fc.array(fc.float({ min: -1, max: 1, noNaN: true }), { minLength: 64, maxLength: 64 }), fc.boolean(), (v, symmetric) => {
+        const values = Float32Array.from(v)
+        const worst = (b: number, groups: number): number => {
+          const grids = gridsOf(values, { rows: 1, cols: 64, layout: 'group', groups }, symmetric, codeRange(b, symmetric, 'max'), 'max')
+          return Math.max(...grids.map((g) => g.scale))
+        }
+        for (let b = 2; b < 8; b++) expect(worst(b + 1, 1)).toBeLessThanOrEqual(worst(b, 1))
+        expect(worst(4, 8)).toBeLessThanOrEqual(worst(4, 1))
+      }),
+      { numRuns: 100, seed: 1 },
+    )
+  })
+
+  it("'mse' never has a larger squared error than 'max'", () => {
+    const squared = (values: Float32Array, mode: 'max' | 'mse', symmetric: boolean, b: number): number => {
+      const codes = codeRange(b, symmetric, mode)
+      const [grid] = gridsOf(values, { rows: 1, cols: values.length, layout: 'channel', groups: 1 }, symmetric, codes, mode)
+      return values.reduce((sum, x) => sum + (x - quantizeOne(x, grid!, codes)) ** 2, 0)
+    }
+    fc.assert(
+      fc.property(fc.array(fc.float({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 50 }), bits, fc.boolean(), (v, b, symmetric) => {
+        const values = Float32Array.from(v)
+        const max = squared(values, 'max', symmetric, b)
+        expect(squared(values, 'mse', symmetric, b)).toBeLessThanOrEqual(max * (1 + 1e-5) + 1e-9)
+      }),
+      { numRuns: 300, seed: 1 },
+    )
+    // An outlier among many small values: clipping it pays.
+    const outlier = Float32Array.from({ length: 200 }, (_, i) => (i === 0 ? 8 : Math.sin(i)))
+    expect(squared(outlier, 'mse', true, 4)).toBeLessThan(0.9 * squared(outlier, 'max', true, 4))
+  })
+})
+
+describe('groups', () => {
+  it.each([[100, 32, 4], [64, 32, 2], [5, 32, 1], [33, 32, 2], [10, 3, 4]])('%d columns in groups of at most %d: %d', (cols, size, groups) => {
+    expect(groupCount(cols, size)).toBe(groups)
+  })
+
+  it('no group is empty or larger than asked for', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 2, max: 64 }), (cols, size) => {
+        const groups = groupCount(cols, size)
+        const run = Math.ceil(cols / groups)
+        expect(run).toBeLessThanOrEqual(size)
+        expect((groups - 1) * run).toBeLessThan(cols)
+        expect(gridsOf(new Float32Array(3 * cols).fill(1), { rows: 3, cols, layout: 'group', groups }, true, codeRange(4, true, 'max'), 'max')).toHaveLength(3 * groups)
+      }),
+      { seed: 1 },
+    )
+  })
+})
+
+describe('scales as halves', () => {
+  it('are rounded up, by less than one step of f16', () => {
+    const scales = Float32Array.from({ length: 1000 }, (_, i) => 0.001 * 1.007 ** i)
+    const halves = halfScales(scales)!
+    halves.forEach((h, i) => {
+      expect(h).toBeGreaterThanOrEqual(scales[i]!)
+      expect(h).toBeLessThanOrEqual(scales[i]! * (1 + 2 ** -10))
+    })
+    expect(halfScales(halves)).toEqual(halves)
+  })
+
+  it('are refused outside the range of f16', () => {
+    expect(halfScales(Float32Array.of(1, 65505))).toBeUndefined()
+    expect(halfScales(Float32Array.of(1, 1e-6))).toBeUndefined()
+    expect(halfScales(Float32Array.of(65504, 2 ** -14))).toEqual(Float32Array.of(65504, 2 ** -14))
+  })
+})
