@@ -3,26 +3,34 @@
 #include "base/alloc.h"
 #include "cpu/threads.h"
 #include "kernels/gemm/gemm.h"
+#include "ops/slots.h"
 
 namespace tersor {
 
-// Rows and columns of C that one task computes: about 2^22 multiply-adds, a pure function of the shape.
+// C[m0.., n0..] of one task; a pure function of the shape, so results do not depend on the threads.
 struct GemmBlocks {
   int64_t rows, columns, row_blocks, column_blocks;
 };
 template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path) {
-  const int64_t target = int64_t(1) << (path == GemmPath::dot ? 18 : 22);
-  const int64_t depth = g.k > 0 ? g.k : 1;
+  const int64_t depth = g.k > 0 ? g.k : 1, nr = row.nr;
   GemmBlocks b;
-  const int64_t widest = path == GemmPath::dot ? target : 512;
-  b.columns = g.n < widest ? g.n : widest / row.nr * row.nr;
-  if (path == GemmPath::dot || g.m <= row.mr) {
-    const int64_t fit = target / (depth * (g.m > 0 ? g.m : 1)) / row.nr * row.nr;
-    if (fit < b.columns) b.columns = fit > row.nr ? fit : row.nr;
+  if (path == GemmPath::packed) {
+    // A task packs a block of B, kGemmDepth x 512 at most (it stays in L2), and takes up to 512 rows of A past it, which makes the
+    // packing a few percent of the work; at least 8 tasks where the width allows.
+    b.rows = (512 + row.mr - 1) / row.mr * row.mr;
+    const int64_t row_blocks = (g.m + b.rows - 1) / b.rows, share = (g.n * row_blocks / 8 + nr - 1) / nr * nr;
+    b.columns = share < 128 ? 128 / nr * nr : share > 512 ? 512 / nr * nr : share;
+  } else if (path == GemmPath::dot && g.n > 1) {
+    b.rows = g.m;
+    b.columns = (int64_t(1) << 18) / (depth * g.m) / 8 * 8;
+    if (b.columns < 8) b.columns = 8;
+  } else {
+    // B is read where it lies: about 2^21 multiply-adds, wide blocks first.
+    b.columns = g.n < 512 ? g.n : 512 / nr * nr;
+    if (b.columns < nr) b.columns = nr;
+    b.rows = (int64_t(1) << 21) / (depth * b.columns) / row.mr * row.mr;
+    if (b.rows < row.mr) b.rows = row.mr;
   }
-  b.rows = target / (depth * b.columns) / row.mr * row.mr;
-  if (b.rows < row.mr) b.rows = row.mr;
-  if (path == GemmPath::dot && g.n > 1) b.rows = g.m;
   b.row_blocks = (g.m + b.rows - 1) / b.rows;
   b.column_blocks = (g.n + b.columns - 1) / b.columns;
   return b;
@@ -32,18 +40,30 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
   if (g.m == 0 || g.n == 0) return {};
   const GemmRow<T>& row = gemm_row<T>();
   const GemmPath path = gemm_path(row, g);
-  Scratch packed;
-  if (path == GemmPath::packed) {
-    TERSOR_TRY(packed.reserve(op, gemm_packed_elements(row, g.k, g.n) * static_cast<int64_t>(sizeof(T))));
-    TERSOR_TRY(parallel_for(gemm_panels(row, g.n), grain_for(g.k * row.nr), cancel,
-                            [&](int64_t begin, int64_t end) { gemm_pack_b(row, g, begin, end, packed.as<T>()); }));
-  }
   const GemmBlocks blocks = gemm_blocks(row, g, path);
-  return parallel_for(blocks.row_blocks * blocks.column_blocks, 1, cancel, [&](int64_t begin, int64_t end) {
+  const int64_t tasks = blocks.row_blocks * blocks.column_blocks;
+  ScratchSlots slots;
+  if (path == GemmPath::packed) TERSOR_TRY(slots.reserve(op, blocks.columns * (g.k < kGemmDepth ? g.k : kGemmDepth) * static_cast<int64_t>(sizeof(T)), tasks));
+  return parallel_for(tasks, 1, cancel, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; t++) {
       const int64_t m0 = t / blocks.column_blocks * blocks.rows, n0 = t % blocks.column_blocks * blocks.columns;
-      const int64_t m1 = m0 + blocks.rows < g.m ? m0 + blocks.rows : g.m, n1 = n0 + blocks.columns < g.n ? n0 + blocks.columns : g.n;
-      gemm_block(row, g, path, packed.as<T>(), m0, m1, n0, n1);
+      GemmMatrix<T> h = g;
+      h.m = g.m - m0 < blocks.rows ? g.m - m0 : blocks.rows;
+      h.n = g.n - n0 < blocks.columns ? g.n - n0 : blocks.columns;
+      h.a += m0 * g.a_row, h.b += n0 * g.b_col, h.c += m0 * g.c_row + n0;
+      if (h.bias) h.bias += n0;
+      if (path != GemmPath::packed) {
+        gemm_block(row, h, path, static_cast<const T*>(nullptr), 0, h.m, 0, h.n);
+        continue;
+      }
+      const ScratchSlots::Lease slot(slots);
+      for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += kGemmDepth) {
+        h.k = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
+        h.accumulate = k0 > 0;
+        gemm_pack_b(row, h, 0, gemm_panels(row, h.n), slot.template as<T>());
+        gemm_block(row, h, GemmPath::packed, slot.template as<T>(), 0, h.m, 0, h.n);
+        h.a += kGemmDepth * g.a_col, h.b += kGemmDepth * g.b_row;
+      }
     }
   });
 }

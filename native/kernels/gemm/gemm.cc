@@ -142,6 +142,7 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
     d.a = g.a + m0 * g.a_row, d.a_row = g.a_row;
     d.b = g.b + n0 * g.b_col, d.b_row = g.b_col;
     d.c = g.c + m0 * g.c_row + n0, d.c_row = g.c_row;
+    d.accumulate = g.accumulate;
     d.bias_n = g.bias ? g.bias + n0 : nullptr;
     row.dot(d);
     return;
@@ -161,9 +162,9 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
         GemmStrip<T> s;
         s.m = m1 - i < row.mr ? static_cast<int>(m1 - i) : row.mr;
         s.n = nj, s.k = nk;
-        s.accumulate = k0 > 0;
+        s.accumulate = g.accumulate || k0 > 0;
         s.a = g.a + i * g.a_row + k0 * g.a_col, s.a_row = g.a_row, s.a_col = g.a_col;
-        if (conflict && nj > 2 * row.nr) {
+        if (conflict && nj >= 2 * row.nr) {
           for (int r = 0; r < s.m; r++) memcpy(rows + r * pitch, s.a + r * s.a_row, sizeof(T) * static_cast<size_t>(nk));
           s.a = rows, s.a_row = pitch;
         }

@@ -83,6 +83,7 @@ template <class T> struct GemmMatrix {
   T* c = nullptr;
   int64_t c_row = 0;
   const T* bias = nullptr;  // [n]
+  bool accumulate = false;  // onto C; bias is then ignored
 };
 
 // How a product is best computed by `row`.
