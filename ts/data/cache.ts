@@ -42,7 +42,7 @@ export function cacheDir(options: FetchOptions = {}): string {
 
 function checkPackage({ name, version, sha256 }: KnownPackage): void {
   const rules = {
-    name: [name, /^(@[a-z0-9-~][a-z0-9-._~]*\/)?[a-z0-9-~][a-z0-9-._~]*$/],
+    name: [name, /^(@[a-z0-9~][a-z0-9-._~]*\/)?[a-z0-9~][a-z0-9-._~]*$/],
     version: [version, /^[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*$/],
     sha256: [sha256, /^[0-9a-f]{64}$/],
   } as const
@@ -92,7 +92,7 @@ class Fetch {
     } catch (error) {
       throw isTersorError(error) ? error : ioError(`fetch ${this.#label}`, this.root, error)
     } finally {
-      fs.rmSync(temp, { recursive: true, force: true })
+      removeQuietly(temp)
     }
   }
 
@@ -201,9 +201,18 @@ class Fetch {
   }
 }
 
+/** Cleaning up must not hide the error that it follows; what is left goes at the next fetch. */
+function removeQuietly(dir: string): void {
+  try {
+    fs.rmSync(dir, { recursive: true, force: true })
+  } catch {
+    // it was never made
+  }
+}
+
 /** Removes the unfinished work of processes that are gone. */
 function removeOrphans(root: string): void {
-  for (const name of fs.readdirSync(root)) if (isOrphan(name)) fs.rmSync(path.join(root, name), { recursive: true, force: true })
+  for (const name of fs.readdirSync(root)) if (isOrphan(name)) removeQuietly(path.join(root, name))
 }
 
 /** The folder with the files of a package; downloads it on the first call. */

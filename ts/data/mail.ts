@@ -28,11 +28,17 @@ function decodeCharset(bytes: Uint8Array, charset: string | undefined): string {
   }
 }
 
+const decodeHex = (text: string): string => text.replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+
+/** Without spaces and tabs at the end. A regular expression for this takes quadratic time on a line of spaces. */
+function trimBlanks(line: string): string {
+  let end = line.length
+  while (end > 0 && (line[end - 1] === ' ' || line[end - 1] === '\t')) end--
+  return line.slice(0, end)
+}
+
 function decodeQuotedPrintable(latin1: string): string {
-  return latin1
-    .replace(/[ \t]+$/gm, '')
-    .replace(/=\r?\n/g, '')
-    .replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+  return decodeHex(latin1.split('\n').map(trimBlanks).join('\n').replace(/=\n/g, ''))
 }
 
 /** Encoded words: `=?iso-8859-1?Q?caf=E9?=`. */
@@ -40,8 +46,7 @@ export function decodeHeader(value: string): string {
   return value
     .replace(/(\?=)\s+(?==\?)/g, '$1')
     .replace(/=\?([^?\s]{1,60})\?([QqBb])\?([^?]*)\?=/g, (_, charset: string, kind: string, text: string) => {
-      const raw =
-        kind.toUpperCase() === 'B' ? Buffer.from(text, 'base64').toString('latin1') : decodeQuotedPrintable(text.replace(/_/g, ' '))
+      const raw = kind.toUpperCase() === 'B' ? Buffer.from(text, 'base64').toString('latin1') : decodeHex(text.replace(/_/g, ' '))
       return decodeCharset(bytesOf(raw), charset.split('*')[0])
     })
 }
@@ -96,13 +101,13 @@ function decodeEntity(whole: string, body: string): string {
   return code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff) ? String.fromCodePoint(code) : ' '
 }
 
-/** The text of an HTML page; scripts, styles, comments and tags go, blocks become line ends. */
+/** The text of an HTML page; scripts, styles, comments and tags go, blocks become line ends. Every pattern is linear. */
 export function htmlToText(html: string): string {
   return html
     .replace(/<!--[^]*?(?:-->|$)/g, ' ')
-    .replace(/<(script|style|title)\b[^>]*>[^]*?(?:<\/\1\s*>|$)/gi, ' ')
-    .replace(/<\/?(?:p|div|br|tr|td|th|li|ul|ol|table|h[1-6]|hr|blockquote|center|body|html|pre|form|option)\b[^>]*>/gi, '\n')
-    .replace(/<[!/?a-z][^>]*>/gi, '')
+    .replace(/<(script|style|title)\b[^<>]*>[^]*?(?=<\/\1|$)/gi, ' ')
+    .replace(/<\/?(?:p|div|br|tr|td|th|li|ul|ol|table|h[1-6]|hr|blockquote|center|body|html|pre|form|option)\b[^<>]*>/gi, '\n')
+    .replace(/<[!/?a-z][^<>]*>/gi, '')
     .replace(/&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});?/g, decodeEntity)
 }
 

@@ -5,6 +5,7 @@
 import { CsvError, parse, type Options } from 'csv-parse'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate } from 'node:timers/promises'
 import { AbortError, DataError, isTersorError } from '../base/errors.js'
 import { openSource, type ByteSource } from '../formats/files.js'
 import type { LoadOptions } from './arrays.js'
@@ -14,7 +15,8 @@ import type { TableSpec } from './spec.js'
 const CHUNK = 2 ** 18
 const MAX_RECORD = 16 * 2 ** 20
 
-function* readText(name: string, source: ByteSource): Generator<string> {
+/** The file in pieces; lets other work of the thread run in between. */
+async function* readText(name: string, source: ByteSource): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true }) // drops a byte order mark
   for (let at = 0; at < source.size; at += CHUNK) {
     const end = Math.min(source.size, at + CHUNK)
@@ -26,6 +28,7 @@ function* readText(name: string, source: ByteSource): Generator<string> {
       throw new DataError('ERR_DATA', `${name}: the file is not UTF-8 (near byte ${at})`, { details: { byteOffset: at } })
     }
     if (text !== '') yield text
+    await setImmediate()
   }
 }
 
@@ -127,28 +130,27 @@ function parserOptions(spec: TableSpec): Options {
     escape: quote ? '"' : null,
     skip_empty_lines: true,
     max_record_size: MAX_RECORD,
-    info: true,
   }
 }
 
 async function readRows(name: string, spec: TableSpec, source: ByteSource, signal: AbortSignal | undefined): Promise<Rows> {
   let rows: Rows | undefined
-  const parser = parse(parserOptions(spec))
-  await pipeline(
-    Readable.from(readText(name, source)),
-    parser,
-    async (records: AsyncIterable<{ record: string[]; info: { lines: number } }>) => {
-      for await (const { record, info } of records) {
-        if (rows === undefined) {
-          const header = spec.header ?? true
-          rows = new Rows(new Columns(name, header ? record.map((n) => n.trim()) : record.map((_, i) => String(i)), spec))
-          if (header) continue
-        }
-        rows.add(record, info.lines)
-      }
+  const take = (record: readonly string[], line: number): void => {
+    if (rows) return rows.add(record, line)
+    const header = spec.header ?? true
+    rows = new Rows(new Columns(name, header ? record.map((n) => n.trim()) : record.map((_, i) => String(i)), spec))
+    if (!header) rows.add(record, line)
+  }
+  // Taken as they are parsed: handing each record on through the stream takes longer than parsing it.
+  const parser = parse({
+    ...parserOptions(spec),
+    on_record: (record: string[], { lines }) => {
+      take(record, lines)
+      return null
     },
-    signal ? { signal } : {},
-  )
+  })
+  parser.resume()
+  await pipeline(Readable.from(readText(name, source)), parser, signal ? { signal } : {})
   if (!rows || rows.labels.length === 0) throw new DataError('ERR_DATA', `${name}: there are no samples`)
   return rows
 }
