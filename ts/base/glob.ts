@@ -45,12 +45,17 @@ export function glob(pattern: string): (path: string) => boolean {
       const c = path.charCodeAt(at)
       if (c === DOT && state[n]) return true
       next.fill(0)
+      let alive = false
       for (let i = 0; i < n; i++) {
         if (!state[i]) continue
         const t = token[i]!
-        if (t === ANY || (t === ANY_INSIDE && c !== DOT)) next[i] = 1
-        else if (t === c || (t === ONE && c !== DOT)) next[i + 1] = 1
+        const stays = t === ANY || (t === ANY_INSIDE && c !== DOT)
+        const moves = !stays && (t === c || (t === ONE && c !== DOT))
+        if (stays) next[i] = 1
+        if (moves) next[i + 1] = 1
+        alive ||= stays || moves
       }
+      if (!alive) return false
       skipStars(next)
       ;[state, next] = [next, state]
     }

@@ -77,19 +77,17 @@ export function parseOptions(schema: z.ZodType<JsonObject>, options: unknown, po
   return fail(at, `${issue.message}${value === undefined || typeof value === 'object' ? '' : `, got ${shown(value)}`}`)
 }
 
-/** Of a union's alternatives the issue that lies deepest: that alternative was meant. */
+/** An unknown key often causes the other problems, and stands one level below the object that zod names. */
+const depth = (issue: z.core.$ZodIssue): number => issue.path.length + (issue.code === 'unrecognized_keys' ? 1.5 : 0)
+
+/** The issue that lies deepest: of a union's alternatives that one was meant. */
 function deepest(issues: readonly z.core.$ZodIssue[], prefix: readonly PropertyKey[] = []): z.core.$ZodIssue {
-  let best = issues[0]!
-  for (const issue of issues) {
-    let candidate = { ...issue, path: [...prefix, ...issue.path] } as z.core.$ZodIssue
-    if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-      const inner = issue.errors.filter((e) => e.length > 0).map((e) => deepest(e, candidate.path))
-      const far = inner.sort((a, b) => b.path.length - a.path.length)[0]
-      if (far && far.path.length > candidate.path.length) candidate = far
-    }
-    if (best === issues[0] || candidate.path.length > best.path.length) best = candidate
-  }
-  return best
+  const candidates = issues.flatMap((issue) => {
+    const here = { ...issue, path: [...prefix, ...issue.path] } as z.core.$ZodIssue
+    if (issue.code !== 'invalid_union') return [here]
+    return [here, ...issue.errors.filter((e) => e.length > 0).map((e) => deepest(e, here.path))]
+  })
+  return candidates.reduce((best, issue) => (depth(issue) > depth(best) ? issue : best))
 }
 
 function parsePass(value: unknown, pointer: string): PassSpec {
