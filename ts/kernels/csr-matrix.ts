@@ -34,8 +34,10 @@ export class CsrMatrix {
 
   /** The elements of w f32 or i8 [rows, cols] that are not zero. i8 needs a scale (f32 [rows] or [1]), which the matrix takes over. */
   static fromDense(w: Tensor, scale: Tensor | null = null): CsrMatrix {
-    const [values, indptr, columns] = csrFromDense(w)
-    return new CsrMatrix({ values, indptr, columns, scale }, w.shape[1]!)
+    return scope(() => {
+      const [values, indptr, columns] = csrFromDense(w)
+      return new CsrMatrix({ values, indptr, columns, scale }, w.shape[1]!)
+    })
   }
 
   get nnz(): number {
