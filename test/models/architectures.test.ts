@@ -67,7 +67,12 @@ describe('sizes', () => {
     const total = model.parameters()
     expect(total).toBeGreaterThan(100_000)
     expect(total).toBeLessThan(250_000)
-    expect(model.weights().find(({ path }) => path === 'fc1.weight')!.weight.dense().size / total).toBeGreaterThan(0.9)
+    expect(
+      model
+        .weights()
+        .find(({ path }) => path === 'fc1.weight')!
+        .weight.dense().size / total,
+    ).toBeGreaterThan(0.9)
     scope(() => expect(cost(model, zeros([1, 1, 28, 28])).macs).toBeLessThan(450_000))
     model.dispose()
   })

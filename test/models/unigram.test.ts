@@ -5,7 +5,8 @@ import { UnigramTokenizer, vocabularyFromJson, vocabularyFromPairs, vocabularyTo
 import { code } from '../nn/lib.js'
 
 const CONTROL = ['<unk>', '<s>', '</s>'].map((piece) => [piece, 0] as const)
-const make = (pieces: Readonly<Record<string, number>>): UnigramTokenizer => new UnigramTokenizer(vocabularyFromPairs([['?', 0], ...CONTROL.slice(1), ...Object.entries(pieces)], 3))
+const make = (pieces: Readonly<Record<string, number>>): UnigramTokenizer =>
+  new UnigramTokenizer(vocabularyFromPairs([['?', 0], ...CONTROL.slice(1), ...Object.entries(pieces)], 3))
 const pieces = (t: UnigramTokenizer, text: string): string[] => t.encode(text).map((id) => t.vocabulary.pieces[id]!)
 
 describe('unigram tokenizer', () => {
@@ -46,7 +47,18 @@ describe('unigram tokenizer', () => {
   })
 
   it('never finds control symbols, and the last of equal pieces counts', () => {
-    const t = new UnigramTokenizer(vocabularyFromPairs([['?', 0], ['a', 0], ['▁', -1], ['b', -1], ['b', -7]], 2))
+    const t = new UnigramTokenizer(
+      vocabularyFromPairs(
+        [
+          ['?', 0],
+          ['a', 0],
+          ['▁', -1],
+          ['b', -1],
+          ['b', -7],
+        ],
+        2,
+      ),
+    )
     expect(t.encode('a')).toEqual([2, 0])
     expect(t.encode('b')).toEqual([2, 4])
   })

@@ -17,7 +17,10 @@ import { code, floats, leavesNothing, maxDifference } from '../nn/lib.js'
 
 const little = (): Model =>
   new Model(
-    build(useLite({ vocabulary: 30, embedding: 8, width: 12, layers: 2, heads: 2, hidden: 20, out: 10, maxTokens: 16 }), freshValues(Rng.of(4))),
+    build(
+      useLite({ vocabulary: 30, embedding: 8, width: 12, layers: 2, heads: 2, hidden: 20, out: 10, maxTokens: 16 }),
+      freshValues(Rng.of(4)),
+    ),
     { name: 'little', task: 'embedding', history: [] },
   )
 const lists = [[3, 7, 1, 9, 12], [5], [2, 2, 29, 4], []]
@@ -56,7 +59,12 @@ describe('useLite on small weights', () => {
   it('shows the passes each layer under a stable name', () => {
     const seen: string[] = []
     scope(() => model.forward(packTokens(lists, 16), { observe: (p) => void seen.push(p) }))
-    const layer = (i: number, residual: string[]): string[] => [...['query', 'key', 'value', 'output'].map((n) => `layer${i}.attention.${n}`), ...residual.map((n) => `layer${i}.${n}`), `layer${i}.up`, `layer${i}.down`]
+    const layer = (i: number, residual: string[]): string[] => [
+      ...['query', 'key', 'value', 'output'].map((n) => `layer${i}.attention.${n}`),
+      ...residual.map((n) => `layer${i}.${n}`),
+      `layer${i}.up`,
+      `layer${i}.down`,
+    ]
     expect([...seen].sort()).toEqual([...layer(0, ['residual']), ...layer(1, []), 'output'].sort())
     expect(model.weights().map(({ path: p }) => p)).toContain('embedding.weight')
   })
@@ -88,11 +96,11 @@ if (skip) console.warn(`skipped: ${fetched.message.split('\n')[0]}`)
 describe.skipIf(skip)('the published encoder', () => {
   const folder = skip ? '' : path.join(fetched, 'dist')
   const golden = readSafetensors(path.join(import.meta.dirname, '../golden/use-lite.safetensors')).tensors
-  const array = <T>(name: string, make: new (buffer: ArrayBuffer) => T): T => new make(golden.get(name)!.data.slice().buffer)
+  const bufferOf = (name: string): ArrayBuffer => new Uint8Array(golden.get(name)!.data).buffer
   const texts = JSON.parse(Buffer.from(golden.get('texts')!.data).toString()) as string[]
-  const lengths = array('lengths', Int32Array as never) as Int32Array
-  const ids = array('ids', Int32Array as never) as Int32Array
-  const embeddings = array('embeddings', Float32Array as never) as Float32Array
+  const lengths = new Int32Array(bufferOf('lengths'))
+  const ids = new Int32Array(bufferOf('ids'))
+  const embeddings = new Float32Array(bufferOf('embeddings'))
   const width = golden.get('ids')!.shape[1]!
   const model = skip ? little() : loadModel(folder)
   const encoder = (): ReturnType<typeof textEncoder> => textEncoder(model)
@@ -126,7 +134,13 @@ describe.skipIf(skip)('the published encoder', () => {
 
   it('embeds one text at a time as tfjs does, within 1e-5', () => {
     let most = 0
-    texts.forEach((text, row) => (most = Math.max(most, scope(() => worst([row], model.forward(encoder().encode([text])))))))
+    texts.forEach(
+      (text, row) =>
+        (most = Math.max(
+          most,
+          scope(() => worst([row], model.forward(encoder().encode([text])))),
+        )),
+    )
     expect(most).toBeLessThan(1e-5)
   })
 
@@ -153,20 +167,30 @@ describe.skipIf(skip)('the published encoder', () => {
     expect(model.parameters()).toBe(6_975_744)
     expect(bytes - 4 * model.parameters()).toBeLessThan(100_000)
     const again = loadModel(file)
-    scope(() => expect(maxDifference(again.forward(textEncoder(again).encode(texts.slice(0, 8))), model.forward(encoder().encode(texts.slice(0, 8))))).toBe(0))
+    scope(() =>
+      expect(
+        maxDifference(again.forward(textEncoder(again).encode(texts.slice(0, 8))), model.forward(encoder().encode(texts.slice(0, 8)))),
+      ).toBe(0),
+    )
     again.dispose()
     fs.rmSync(file)
   })
 
   it('refuses a graph with a tensor missing or of another size', () => {
     const copy = tempDir()
-    const manifest = JSON.parse(fs.readFileSync(path.join(folder, 'model.json'), 'utf8')) as { weightsManifest: { weights: { name: string; shape: number[] }[] }[] }
+    const manifest = JSON.parse(fs.readFileSync(path.join(folder, 'model.json'), 'utf8')) as {
+      weightsManifest: { weights: { name: string; shape: number[] }[] }[]
+    }
     for (const name of fs.readdirSync(folder)) if (/shard|vocab/.test(name)) fs.copyFileSync(path.join(folder, name), path.join(copy, name))
-    const weight = manifest.weightsManifest[0]!.weights.find((w) => w.name.endsWith('Layer_1/TransformerLayer/FFN/conv1/Tensordot/Reshape_1'))!
+    const weight = manifest.weightsManifest[0]!.weights.find((w) =>
+      w.name.endsWith('Layer_1/TransformerLayer/FFN/conv1/Tensordot/Reshape_1'),
+    )!
     weight.shape = [512 * 2, 1536 / 2]
     weight.name += '_other'
     fs.writeFileSync(path.join(copy, 'model.json'), JSON.stringify(manifest))
-    leavesNothing(() => expect(() => loadModel(copy)).toThrowError(code('ERR_MODEL_FORMAT', /layer1\.up\.weight \[1536,512\] needs the tensor/)))
+    leavesNothing(() =>
+      expect(() => loadModel(copy)).toThrowError(code('ERR_MODEL_FORMAT', /layer1\.up\.weight \[1536,512\] needs the tensor/)),
+    )
     fs.copyFileSync(path.join(folder, 'model.json'), path.join(copy, 'model.json'))
     fs.rmSync(path.join(copy, 'vocab.json'))
     leavesNothing(() => expect(() => loadModel(copy)).toThrowError(code('ERR_IO', /vocab\.json/)))
@@ -174,4 +198,3 @@ describe.skipIf(skip)('the published encoder', () => {
     leavesNothing(() => expect(() => loadModel(copy)).toThrowError(code('ERR_MODEL_FORMAT', /vocab\.json/)))
   })
 })
-

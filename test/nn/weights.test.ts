@@ -2,7 +2,18 @@
 import { describe, expect, it } from 'vitest'
 import type { RawTensor } from '../../ts/base/dtype.js'
 import { sizeOf } from '../../ts/base/shape.js'
-import { DenseWeight, MaskedWeight, maskWeight, QuantizedWeight, SparseWeight, sparseFrom, weightKind, withCoding, type QuantizedParts, type Weight } from '../../ts/nn/index.js'
+import {
+  DenseWeight,
+  MaskedWeight,
+  maskWeight,
+  QuantizedWeight,
+  type SparseWeight,
+  sparseFrom,
+  weightKind,
+  withCoding,
+  type QuantizedParts,
+  type Weight,
+} from '../../ts/nn/index.js'
 import { conv2d, embedding, linear, quantizeRows, sgdStep, topkMask } from '../../ts/ops/index.js'
 import { callOp, scope, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
 import { code, floats, leavesNothing, maxDifference, normal } from './lib.js'
@@ -32,14 +43,26 @@ interface QuantizedCase extends Partial<Pick<QuantizedParts, 'input' | 'scaleDty
 }
 const SPAN = 4.5 // the source lies within
 
-function quantized(use: Use, { bits, layout, groups = 1, affine = false, ...rest }: QuantizedCase, from: Tensor = source(use)): QuantizedWeight {
+function quantized(
+  use: Use,
+  { bits, layout, groups = 1, affine = false, ...rest }: QuantizedCase,
+  from: Tensor = source(use),
+): QuantizedWeight {
   return scope(() => {
     const [rows, cols] = matrix(use)
     const lead = layout === 'tensor' ? 1 : rows
     const half = 2 ** (bits - 1)
     // Powers of two, different per row: exact in f16.
-    const scale = tensor(Float32Array.from({ length: lead * groups }, (_, i) => (i % 3 === 0 ? 2 : 1) * 2 ** Math.ceil(Math.log2(SPAN / (half - 1)))), [lead, groups])
-    const zero = affine ? tensor(Float32Array.from({ length: lead * groups }, (_, i) => (i % 2 ? 1 : -1)), [lead, groups]) : null
+    const scale = tensor(
+      Float32Array.from({ length: lead * groups }, (_, i) => (i % 3 === 0 ? 2 : 1) * 2 ** Math.ceil(Math.log2(SPAN / (half - 1)))),
+      [lead, groups],
+    )
+    const zero = affine
+      ? tensor(
+          Float32Array.from({ length: lead * groups }, (_, i) => (i % 2 ? 1 : -1)),
+          [lead, groups],
+        )
+      : null
     const q = quantizeRows(from.reshapeView([rows, cols]), scale, zero, -half, half - 1)
     return new QuantizedWeight({ shape: shapes[use], q, scale, zero, bits, layout, ...rest })
   })
@@ -47,8 +70,15 @@ function quantized(use: Use, { bits, layout, groups = 1, affine = false, ...rest
 
 const input = { scale: 0.04, zero: 128 }
 const step = (bits: number): number => 2 * 2 ** Math.ceil(Math.log2(SPAN / (2 ** (bits - 1) - 1)))
-const q = (name: string, use: Use, c: QuantizedCase): Case => ({ name: `quantized ${name} ${use}`, use, kind: 'quantized', make: () => scope(() => quantized(use, c)), error: step(c.bits) * 1.01 })
-const sparseInt8 = (use: Use, layout: 'tensor' | 'channel'): SparseWeight => scope(() => sparseFrom(quantized(use, { bits: 8, layout }, pruned(use).value)))
+const q = (name: string, use: Use, c: QuantizedCase): Case => ({
+  name: `quantized ${name} ${use}`,
+  use,
+  kind: 'quantized',
+  make: () => scope(() => quantized(use, c)),
+  error: step(c.bits) * 1.01,
+})
+const sparseInt8 = (use: Use, layout: 'tensor' | 'channel'): SparseWeight =>
+  scope(() => sparseFrom(quantized(use, { bits: 8, layout }, pruned(use).value)))
 
 const uses: Use[] = ['matrix', 'kernel', 'table']
 const table: Case[] = uses.flatMap((use) => [
@@ -61,7 +91,12 @@ const table: Case[] = uses.flatMap((use) => [
   q('int4 groups affine', use, { bits: 4, layout: 'group', groups: 3, affine: true, scaleDtype: 'f16' }),
   q('int6 per tensor affine', use, { bits: 6, layout: 'tensor', affine: true }),
   q('int8 per channel, coded sparsely', use, { bits: 8, layout: 'channel', coding: 'sparse' }),
-  ...(use === 'table' ? [] : [q('int8 per channel, u8 input', use, { bits: 8, layout: 'channel', input }), q('int4 per tensor, u8 input', use, { bits: 4, layout: 'tensor', input })]),
+  ...(use === 'table'
+    ? []
+    : [
+        q('int8 per channel, u8 input', use, { bits: 8, layout: 'channel', input }),
+        q('int4 per tensor, u8 input', use, { bits: 4, layout: 'tensor', input }),
+      ]),
   { name: `sparse f32 ${use}`, use, kind: 'sparse', make: () => scope(() => sparseFrom(pruned(use))), error: 0 },
   { name: `sparse int8 ${use}`, use, kind: 'sparse', make: () => sparseInt8(use, 'channel'), error: step(8) * 1.01 },
   { name: `sparse int8 one scale ${use}`, use, kind: 'sparse', make: () => sparseInt8(use, 'tensor'), error: step(8) * 1.01 },
@@ -73,7 +108,10 @@ const sameRaw = (a: RawTensor, b: RawTensor): void => {
 }
 
 /** The layer's input and what it gives for dense values. */
-const inputs: Record<Use, { x: () => Tensor; dense: (x: Tensor, w: Tensor) => Tensor; apply: (x: Tensor, w: Weight) => Tensor; bias: () => Tensor | null }> = {
+const inputs: Record<
+  Use,
+  { x: () => Tensor; dense: (x: Tensor, w: Tensor) => Tensor; apply: (x: Tensor, w: Weight) => Tensor; bias: () => Tensor | null }
+> = {
   matrix: {
     x: () => normal([2, 5, 20], 3),
     bias: () => normal([12], 4),
@@ -158,12 +196,20 @@ describe.each(table.map((c) => [c.name, c] as const))('%s', (_name, c) => {
       const config = w.config()
       const kind = weightKind(c.kind)
       const rejects = (p: Record<string, RawTensor>, why: string, given: unknown = config): void => {
-        expect(() => kind.restore(p, given as never, w.shape), why).toThrowError(expect.objectContaining({ code: expect.stringMatching(/^ERR_(MODEL_FORMAT|SHAPE|DTYPE|OPTION|NUMERIC)$/) }))
+        expect(() => kind.restore(p, given as never, w.shape), why).toThrowError(
+          expect.objectContaining({ code: expect.stringMatching(/^ERR_(MODEL_FORMAT|SHAPE|DTYPE|OPTION|NUMERIC)$/) }),
+        )
       }
       for (const name of Object.keys(parts)) {
         const { [name]: part, ...rest } = parts
         rejects(rest, `without ${name}`)
-        rejects({ ...rest, [name]: { dtype: 'i64', shape: [part!.data.length / 8], data: part!.data.slice(0, 8 * Math.floor(part!.data.length / 8)) } }, `${name} as i64`)
+        rejects(
+          {
+            ...rest,
+            [name]: { dtype: 'i64', shape: [part!.data.length / 8], data: part!.data.slice(0, 8 * Math.floor(part!.data.length / 8)) },
+          },
+          `${name} as i64`,
+        )
         rejects({ ...rest, [name]: { dtype: part!.dtype, shape: [0], data: new Uint8Array(0) } }, `${name} empty`)
       }
       if (c.kind !== 'dense') rejects({ ...parts, more: Object.values(parts)[0]! }, 'a part too many')
@@ -178,7 +224,10 @@ describe('masked weights', () => {
     const w = pruned('matrix')
     const [leaf] = w.trainable()
     const velocity = zeros(w.shape)
-    for (let i = 0; i < 5; i++) scope(() => sgdStep(leaf!.value, normal(w.shape, i), velocity, leaf!.mask, { lr: 0.1, momentum: 0.9, weightDecay: 0.01, nesterov: false }))
+    for (let i = 0; i < 5; i++)
+      scope(() =>
+        sgdStep(leaf!.value, normal(w.shape, i), velocity, leaf!.mask, { lr: 0.1, momentum: 0.9, weightDecay: 0.01, nesterov: false }),
+      )
     const open = scope(() => floats(callOp('mask_unpack', [w.mask, w.shape])[0]!))
     floats(w.value).forEach((v, i) => expect(v === 0).toBe(open[i] === 0))
     expect(w.nonzeros()).toBe(w.kept())
@@ -191,8 +240,12 @@ describe('masked weights', () => {
     const w = scope(() => maskWeight(new DenseWeight(normal([3, 3])), tensor(new Uint8Array([0b10101010, 1]))))
     const { value, mask } = w.parts()
     const restore = (v: RawTensor, m: RawTensor): unknown => weightKind('masked').restore({ value: v, mask: m }, {}, [3, 3])
-    expect(() => restore(value!, { ...mask!, data: new Uint8Array([0b10101010, 0b11]) })).toThrowError(code('ERR_MODEL_FORMAT', /behind the last/))
-    expect(() => restore(value!, { ...mask!, data: new Uint8Array([0b00101010, 1]) })).toThrowError(code('ERR_MODEL_FORMAT', /wherever its mask/))
+    expect(() => restore(value!, { ...mask!, data: new Uint8Array([0b10101010, 0b11]) })).toThrowError(
+      code('ERR_MODEL_FORMAT', /behind the last/),
+    )
+    expect(() => restore(value!, { ...mask!, data: new Uint8Array([0b00101010, 1]) })).toThrowError(
+      code('ERR_MODEL_FORMAT', /wherever its mask/),
+    )
     expect(() => new MaskedWeight(w.value, zeros([3], 'u8'))).toThrowError(code('ERR_SHAPE', /u8\[2\]/))
     w.dispose()
   })
@@ -200,7 +253,15 @@ describe('masked weights', () => {
 
 describe('quantized weights', () => {
   it('keep half-precision scales only where they are exact', () => {
-    const made = (): QuantizedWeight => new QuantizedWeight({ shape: [2, 2], q: tensor(new Int8Array(4), [2, 2]), scale: tensor([[0.1], [0.5]]), bits: 8, layout: 'channel', scaleDtype: 'f16' })
+    const made = (): QuantizedWeight =>
+      new QuantizedWeight({
+        shape: [2, 2],
+        q: tensor(new Int8Array(4), [2, 2]),
+        scale: tensor([[0.1], [0.5]]),
+        bits: 8,
+        layout: 'channel',
+        scaleDtype: 'f16',
+      })
     scope(() => expect(made).toThrowError(code('ERR_NUMERIC', /f16/)))
   })
 
@@ -281,7 +342,16 @@ describe('sparse weights', () => {
   })
 
   it('reject damaged structures', () => {
-    const w = scope(() => sparseFrom(new DenseWeight(tensor([[0, 1, 2], [3, 0, 0]]))))
+    const w = scope(() =>
+      sparseFrom(
+        new DenseWeight(
+          tensor([
+            [0, 1, 2],
+            [3, 0, 0],
+          ]),
+        ),
+      ),
+    )
     const parts = w.parts()
     const restore = (change: Record<string, RawTensor>): unknown => weightKind('sparse').restore({ ...parts, ...change }, {}, [2, 3])
     const u16 = (...v: number[]): RawTensor => ({ dtype: 'u16', shape: [v.length], data: new Uint8Array(Uint16Array.from(v).buffer) })
@@ -300,7 +370,9 @@ describe('sparse weights', () => {
 
   it('come of anything, except where the layer would compute something else', () => {
     scope(() => {
-      expect(() => sparseFrom(quantized('matrix', { bits: 8, layout: 'channel', input }))).toThrowError(code('ERR_OPTION', /coding "sparse"/))
+      expect(() => sparseFrom(quantized('matrix', { bits: 8, layout: 'channel', input }))).toThrowError(
+        code('ERR_OPTION', /coding "sparse"/),
+      )
       const affine = sparseFrom(quantized('matrix', { bits: 4, layout: 'group', groups: 2, affine: true }))
       expect(affine.scale).toBeNull()
       const codes = sparseFrom(quantized('matrix', { bits: 4, layout: 'tensor' }))

@@ -46,7 +46,11 @@ export interface Latency {
 }
 
 /** Milliseconds of a forward pass from raw input (tokenizing included) to output, one example at a time, after a warm-up. */
-export async function latency(model: Model, data: Dataset, { runs = 100, warmUp = 10, signal }: { runs?: number; warmUp?: number; signal?: AbortSignal | undefined } = {}): Promise<Latency> {
+export async function latency(
+  model: Model,
+  data: Dataset,
+  { runs = 100, warmUp = 10, signal }: { runs?: number; warmUp?: number; signal?: AbortSignal | undefined } = {},
+): Promise<Latency> {
   const times: number[] = []
   // Evenly over the data, so that long and short texts count as they come.
   for (let i = -warmUp; i < runs; i++) {
@@ -74,16 +78,25 @@ export interface Evaluation {
 /**
  * Accuracy and latency of a classifier, or of an encoder through the probe that it carries (or the one given).
  */
-export async function evaluateModel(model: Model, data: Dataset, options: RunOptions & { readonly probe?: Probe; readonly latencyRuns?: number } = {}): Promise<Evaluation> {
+export async function evaluateModel(
+  model: Model,
+  data: Dataset,
+  options: RunOptions & { readonly probe?: Probe; readonly latencyRuns?: number } = {},
+): Promise<Evaluation> {
   const out = await outputs(model, data, options)
   const bad = out.values.findIndex((v) => !Number.isFinite(v))
   if (bad >= 0)
-    throw new NumericError('ERR_NUMERIC', `${model.info.name}: output of example ${Math.floor(bad / out.width)} is ${String(out.values[bad])}`, { details: { index: Math.floor(bad / out.width) } })
+    throw new NumericError(
+      'ERR_NUMERIC',
+      `${model.info.name}: output of example ${Math.floor(bad / out.width)} is ${String(out.values[bad])}`,
+      { details: { index: Math.floor(bad / out.width) } },
+    )
   let scores = out.values
   let classes = out.width
   if (model.info.task === 'embedding') {
     const probe = options.probe ?? probeOf(model)
-    if (!probe) throw new OptionError('ERR_OPTION', `${model.info.name}: an encoder is evaluated through a probe; fit one with --probe SPEC`)
+    if (!probe)
+      throw new OptionError('ERR_OPTION', `${model.info.name}: an encoder is evaluated through a probe; fit one with --probe SPEC`)
     scores = probeScores(probe, out)
     classes = probe.classes.length
   }
@@ -98,4 +111,3 @@ export async function evaluateModel(model: Model, data: Dataset, options: RunOpt
     latency: await latency(model, data, { runs: options.latencyRuns ?? 100, signal: options.signal }),
   }
 }
-

@@ -1,5 +1,5 @@
 export { cost, type Cost, type LayerCost } from './cost.js'
 export { evaluateModel, latency, outputs, type Evaluation, type Latency, type RunOptions } from './evaluate.js'
 export { inspect, type Inspection, type WeightRow } from './inspect.js'
-export { argmaxRows, percentile, probabilityLoyalty, shareEqual, wilsonInterval } from './metrics.js'
+export { argmaxRows, percentile, probabilityLoyalty, shareEqual, topKShare, wilsonInterval } from './metrics.js'
 export { fitProbe, probeOf, probeScores, withProbe, type Embeddings, type Probe, type ProbeOptions } from './probe.js'

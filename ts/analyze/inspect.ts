@@ -24,7 +24,13 @@ export interface Inspection {
   readonly name: string
   readonly task: string
   readonly weights: readonly WeightRow[]
-  readonly total: { readonly parameters: number; readonly nonzeros: number; readonly sparsity: number; readonly bytes: number; readonly nonFinite: number }
+  readonly total: {
+    readonly parameters: number
+    readonly nonzeros: number
+    readonly sparsity: number
+    readonly bytes: number
+    readonly nonFinite: number
+  }
   readonly history: readonly unknown[]
 }
 
@@ -53,7 +59,13 @@ export function inspect(model: Model): Inspection {
     name: model.info.name,
     task: model.info.task,
     weights,
-    total: { parameters, nonzeros, sparsity: parameters ? 1 - nonzeros / parameters : 0, bytes: total((w) => w.bytes), nonFinite: total((w) => w.nonFinite) },
+    total: {
+      parameters,
+      nonzeros,
+      sparsity: parameters ? 1 - nonzeros / parameters : 0,
+      bytes: total((w) => w.bytes),
+      nonFinite: total((w) => w.nonFinite),
+    },
     history: model.info.history,
   }
 }

@@ -27,7 +27,8 @@ export function lbfgs(
   const pairs: { s: Float64Array; y: Float64Array; rho: number }[] = []
   for (let iteration = 0; ; iteration++) {
     const steepest = g.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-    if (steepest < tolerance || iteration === maxIterations || !Number.isFinite(value)) return { x, value, iterations: iteration, converged: steepest < tolerance }
+    if (steepest < tolerance || iteration === maxIterations || !Number.isFinite(value))
+      return { x, value, iterations: iteration, converged: steepest < tolerance }
     const d = g.slice()
     const alphas: number[] = []
     for (let i = pairs.length - 1; i >= 0; i--) {

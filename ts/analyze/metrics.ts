@@ -1,8 +1,9 @@
 /** Figures over labels and probabilities. */
-import { ShapeError } from '../base/errors.js'
+import { OptionError, ShapeError } from '../base/errors.js'
 
 function sameLength(where: string, a: ArrayLike<number>, b: ArrayLike<number>): void {
-  if (a.length !== b.length || a.length === 0) throw new ShapeError('ERR_SHAPE', `${where}: needs two lists of the same length > 0, got ${a.length} and ${b.length}`)
+  if (a.length !== b.length || a.length === 0)
+    throw new ShapeError('ERR_SHAPE', `${where}: needs two lists of the same length > 0, got ${a.length} and ${b.length}`)
 }
 
 /** Share of equal entries. Against true labels this is accuracy; against another model's labels it is label loyalty (Xu et al. 2021). */
@@ -11,6 +12,27 @@ export function shareEqual(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let same = 0
   for (let i = 0; i < a.length; i++) if (a[i] === b[i]) same++
   return same / a.length
+}
+
+/** Share of rows of scores [n, classes] whose true label is among the k highest; of equal scores the lower class comes first. k = 1 is accuracy. */
+export function topKShare(scores: ArrayLike<number>, labels: ArrayLike<number>, classes: number, k: number): number {
+  if (!Number.isInteger(k) || k < 1 || k > classes)
+    throw new OptionError('ERR_OPTION', `topKShare: k must be an integer in [1, ${classes}], got ${k}`)
+  if (labels.length === 0 || scores.length !== labels.length * classes)
+    throw new ShapeError(
+      'ERR_SHAPE',
+      `topKShare: ${labels.length} labels of ${classes} classes need ${labels.length * classes} scores > 0, got ${scores.length}`,
+    )
+  let hits = 0
+  for (let i = 0; i < labels.length; i++) {
+    const row = i * classes
+    const label = labels[i]!
+    const own = scores[row + label]!
+    let above = 0
+    for (let c = 0; c < classes; c++) if (scores[row + c]! > own || (scores[row + c] === own && c < label)) above++
+    if (above < k) hits++
+  }
+  return hits / labels.length
 }
 
 /** Wilson score interval of a proportion (Wilson 1927); z = 1.96 gives 95 %. */
@@ -28,7 +50,8 @@ export function wilsonInterval(share: number, n: number, z = 1.959963984540054):
  */
 export function probabilityLoyalty(p: ArrayLike<number>, q: ArrayLike<number>, classes: number): number {
   sameLength('probabilityLoyalty', p, q)
-  if (classes < 1 || p.length % classes !== 0) throw new ShapeError('ERR_SHAPE', `probabilityLoyalty: ${p.length} numbers are no rows of ${classes} classes`)
+  if (classes < 1 || p.length % classes !== 0)
+    throw new ShapeError('ERR_SHAPE', `probabilityLoyalty: ${p.length} numbers are no rows of ${classes} classes`)
   const term = (a: number, m: number): number => (a > 0 ? a * Math.log(a / m) : 0)
   let total = 0
   for (let row = 0; row < p.length; row += classes) {

@@ -43,39 +43,43 @@ export function probeScores(probe: Probe, { values, width }: Embeddings): Float3
 function fit(x: Float32Array, labels: ArrayLike<number>, rows: ArrayLike<number>, width: number, k: number, l2: number): Float64Array {
   const n = rows.length
   const logits = new Float64Array(k)
-  return lbfgs((w, g) => {
-    g.fill(0)
-    let loss = 0
-    for (let r = 0; r < n; r++) {
-      const row = rows[r]! * width
-      let top = -Infinity
-      for (let c = 0; c < k; c++) {
-        const at = c * (width + 1)
-        let s = w[at + width]!
-        for (let j = 0; j < width; j++) s += w[at + j]! * x[row + j]!
-        logits[c] = s
-        if (s > top) top = s
+  return lbfgs(
+    (w, g) => {
+      g.fill(0)
+      let loss = 0
+      for (let r = 0; r < n; r++) {
+        const row = rows[r]! * width
+        let top = -Infinity
+        for (let c = 0; c < k; c++) {
+          const at = c * (width + 1)
+          let s = w[at + width]!
+          for (let j = 0; j < width; j++) s += w[at + j]! * x[row + j]!
+          logits[c] = s
+          if (s > top) top = s
+        }
+        let total = 0
+        for (let c = 0; c < k; c++) total += Math.exp(logits[c]! - top)
+        const label = labels[rows[r]!]!
+        loss += top + Math.log(total) - logits[label]!
+        for (let c = 0; c < k; c++) {
+          const d = Math.exp(logits[c]! - top) / total - (c === label ? 1 : 0)
+          const at = c * (width + 1)
+          for (let j = 0; j < width; j++) g[at + j] = g[at + j]! + d * x[row + j]!
+          g[at + width] = g[at + width]! + d
+        }
       }
-      let total = 0
-      for (let c = 0; c < k; c++) total += Math.exp(logits[c]! - top)
-      const label = labels[rows[r]!]!
-      loss += top + Math.log(total) - logits[label]!
-      for (let c = 0; c < k; c++) {
-        const d = Math.exp(logits[c]! - top) / total - (c === label ? 1 : 0)
-        const at = c * (width + 1)
-        for (let j = 0; j < width; j++) g[at + j] = g[at + j]! + d * x[row + j]!
-        g[at + width] = g[at + width]! + d
+      let penalty = 0
+      for (let i = 0; i < g.length; i++) {
+        g[i] = g[i]! / n
+        if (i % (width + 1) === width) continue
+        penalty += w[i]! * w[i]!
+        g[i] = g[i]! + l2 * w[i]!
       }
-    }
-    let penalty = 0
-    for (let i = 0; i < g.length; i++) {
-      g[i] = g[i]! / n
-      if (i % (width + 1) === width) continue
-      penalty += w[i]! * w[i]!
-      g[i] = g[i]! + l2 * w[i]!
-    }
-    return loss / n + (l2 / 2) * penalty
-  }, new Float64Array(k * (width + 1)), { tolerance: 1e-5, maxIterations: 300 }).x
+      return loss / n + (l2 / 2) * penalty
+    },
+    new Float64Array(k * (width + 1)),
+    { tolerance: 1e-5, maxIterations: 300 },
+  ).x
 }
 
 export interface ProbeOptions {
@@ -104,7 +108,11 @@ export function fitProbe(x: Embeddings, labels: Int32Array, classes: readonly st
       const held = new Float32Array(outside.length * x.width)
       outside.forEach((row, i) => held.set(x.values.subarray(row * x.width, (row + 1) * x.width), i * x.width))
       const predicted = argmaxRows(probeScores({ classes, width: x.width, values, l2: penalty }, { values: held, width: x.width }), k)
-      correct += shareEqual(predicted, outside.map((row) => labels[row]!)) * outside.length
+      correct +=
+        shareEqual(
+          predicted,
+          outside.map((row) => labels[row]!),
+        ) * outside.length
     }
     return correct / n
   }

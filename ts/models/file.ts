@@ -11,9 +11,19 @@
 import type { RawTensor } from '../base/dtype.js'
 import { isTersorError, ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
-import { detectFormat, encodeSafetensors, nodeIo, openSafetensors, readTfjs, writeFileAtomic, type SafetensorsFile, type SafetensorsReadOptions, type WriteOptions } from '../formats/index.js'
+import {
+  detectFormat,
+  encodeSafetensors,
+  nodeIo,
+  openSafetensors,
+  readTfjs,
+  writeFileAtomic,
+  type SafetensorsFile,
+  type SafetensorsReadOptions,
+  type WriteOptions,
+} from '../formats/index.js'
 import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
-import { fromRaw, scope, toRaw, type Tensor } from '../tensor/index.js'
+import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
 import { useLiteFromTfjs } from './use-lite-tfjs.js'
 
@@ -92,17 +102,25 @@ function loadTfjs(file: string, options: SafetensorsReadOptions): Model {
     const model = make(graph, folder, options)
     if (model) return model
   }
-  throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': a tfjs model of unknown architecture; known: ${Object.keys(tfjsArchitectures).join(', ')}`, {
-    details: { what: 'tfjs architecture' },
-  })
+  throw new UnsupportedError(
+    'ERR_UNSUPPORTED',
+    `load '${file}': a tfjs model of unknown architecture; known: ${Object.keys(tfjsArchitectures).join(', ')}`,
+    {
+      details: { what: 'tfjs architecture' },
+    },
+  )
 }
 
 function restore(where: string, source: SafetensorsFile, options: SafetensorsReadOptions): Model {
   const text = source.metadata.get(METADATA_KEY)
   if (text === undefined)
-    throw new UnsupportedError('ERR_UNSUPPORTED', `${where}: the file holds tensors but no architecture (metadata "${METADATA_KEY}"): it was not written by Tersor`, {
-      details: { what: 'safetensors without architecture' },
-    })
+    throw new UnsupportedError(
+      'ERR_UNSUPPORTED',
+      `${where}: the file holds tensors but no architecture (metadata "${METADATA_KEY}"): it was not written by Tersor`,
+      {
+        details: { what: 'safetensors without architecture' },
+      },
+    )
   const left = new Set(source.tensors.keys())
   const take = (name: string): RawTensor => {
     if (!left.delete(name)) throw formatError(where, 'missing', `tensor ${JSON.stringify(name)} is missing`, name)
@@ -118,14 +136,20 @@ function restore(where: string, source: SafetensorsFile, options: SafetensorsRea
       if (!entry) return weightKind('dense').restore({ value: checked(where, path, take(path), shape) }, {}, shape)
       const parts = Object.fromEntries((partsOf.get(path) ?? []).map((part) => [part, take(`${path}:${part}`)]))
       if (!sameShape(entry.shape, shape))
-        throw formatError(where, 'shape', `weight ${JSON.stringify(path)} is [${entry.shape.join(', ')}], the architecture asks for [${shape.join(', ')}]`, path)
+        throw formatError(
+          where,
+          'shape',
+          `weight ${JSON.stringify(path)} is [${entry.shape.join(', ')}], the architecture asks for [${shape.join(', ')}]`,
+          path,
+        )
       return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
     },
     state: (path, shape) => fromRaw(checked(where, path, take(path), shape)),
   }
   const root = fromFile(where, () => build(architecture, values))
   const blobs = Object.fromEntries(extras.map((name) => [name, take(EXTRA + name)]))
-  if (described.size) throw formatError(where, 'weights', `the header describes weights that the architecture does not have: ${some(described.keys())}`)
+  if (described.size)
+    throw formatError(where, 'weights', `the header describes weights that the architecture does not have: ${some(described.keys())}`)
   if (left.size) throw formatError(where, 'extra', `tensors that belong to nothing in the architecture: ${some(left)}`)
   return new Model(root, info, blobs)
 }
@@ -144,7 +168,12 @@ function groupParts(names: Iterable<string>): Map<string, string[]> {
 
 function checked(where: string, name: string, raw: RawTensor, shape: readonly number[]): RawTensor {
   if (!sameShape(raw.shape, shape) || !['f32', 'f64', 'f16', 'bf16'].includes(raw.dtype))
-    throw formatError(where, 'shape', `tensor ${JSON.stringify(name)} must be floating [${shape.join(', ')}], got ${raw.dtype}[${raw.shape.join(', ')}]`, name)
+    throw formatError(
+      where,
+      'shape',
+      `tensor ${JSON.stringify(name)} must be floating [${shape.join(', ')}], got ${raw.dtype}[${raw.shape.join(', ')}]`,
+      name,
+    )
   return raw
 }
 
@@ -172,10 +201,18 @@ function located(where: string, path: string, restoreWeight: () => Weight): Weig
 }
 
 function formatError(where: string, reason: string, message: string, tensor?: string, cause?: unknown): ModelFormatError {
-  return new ModelFormatError('ERR_MODEL_FORMAT', `${where}: ${message}`, { cause, details: { format: 'safetensors', reason, ...(tensor === undefined ? {} : { tensor }) } })
+  return new ModelFormatError('ERR_MODEL_FORMAT', `${where}: ${message}`, {
+    cause,
+    details: { format: 'safetensors', reason, ...(tensor === undefined ? {} : { tensor }) },
+  })
 }
 
 function some(names: Iterable<string>): string {
   const list = [...names]
-  return list.slice(0, 5).map((name) => JSON.stringify(name)).join(', ') + (list.length > 5 ? ` and ${list.length - 5} more` : '')
+  return (
+    list
+      .slice(0, 5)
+      .map((name) => JSON.stringify(name))
+      .join(', ') + (list.length > 5 ? ` and ${list.length - 5} more` : '')
+  )
 }

@@ -32,7 +32,8 @@ export interface ModelHeader {
 /** JSON text of plain data. Numbers that JSON cannot say are ERR_OPTION, not null. */
 export function jsonText(where: string, value: unknown): string {
   return JSON.stringify(value, (key, v: unknown) => {
-    if (typeof v === 'number' && !Number.isFinite(v)) throw new OptionError('ERR_OPTION', `${where}: ${key || 'value'} must be a finite number, got ${v}`)
+    if (typeof v === 'number' && !Number.isFinite(v))
+      throw new OptionError('ERR_OPTION', `${where}: ${key || 'value'} must be a finite number, got ${v}`)
     return v
   })
 }
@@ -57,7 +58,12 @@ function shortSpec(spec: ModuleSpec): ModuleSpec {
   const children = spec.children && Object.fromEntries(Object.entries(spec.children).map(([name, child]) => [name, shortSpec(child)]))
   const short = { kind: spec.kind, config: spec.config }
   if (!children) return short
-  if (implied && JSON.stringify(Object.fromEntries(Object.entries(implied).map(([name, child]) => [name, shortSpec(child)]))) === JSON.stringify(children)) return short
+  if (
+    implied &&
+    JSON.stringify(Object.fromEntries(Object.entries(implied).map(([name, child]) => [name, shortSpec(child)]))) ===
+      JSON.stringify(children)
+  )
+    return short
   return { ...short, children }
 }
 
@@ -98,17 +104,32 @@ const headerSchema = z.strictObject({
 
 /** Reads the metadata text. `history` is the tensor HISTORY where the file has it. */
 export function decodeHeader(where: string, text: string, history: RawTensor | undefined, options: ReadOptions = {}): ModelHeader {
-  const value = toPlain(parseJson(text, { where: `${where}: model header`, format: 'safetensors', maxDepth: formatContext('json', undefined, options).limits.jsonDepth }))
+  const value = toPlain(
+    parseJson(text, {
+      where: `${where}: model header`,
+      format: 'safetensors',
+      maxDepth: formatContext('json', undefined, options).limits.jsonDepth,
+    }),
+  )
   const version = typeof value === 'object' && value !== null && 'format' in value ? value.format : undefined
   if (typeof version === 'number' && Number.isInteger(version) && version > FORMAT_VERSION)
-    throw new UnsupportedError('ERR_UNSUPPORTED', `${where}: the file has format ${version}, this version of Tersor reads up to ${FORMAT_VERSION}`, { details: { what: `format ${version}` } })
+    throw new UnsupportedError(
+      'ERR_UNSUPPORTED',
+      `${where}: the file has format ${version}, this version of Tersor reads up to ${FORMAT_VERSION}`,
+      { details: { what: `format ${version}` } },
+    )
   const parsed = headerSchema.safeParse(value)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `${where}: model header: ${issue.path.join('.') || 'value'}: ${issue.message}`, { details: { format: 'safetensors', reason: 'header' } })
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `${where}: model header: ${issue.path.join('.') || 'value'}: ${issue.message}`, {
+      details: { format: 'safetensors', reason: 'header' },
+    })
   }
   const { architecture, info, weights, extras } = parsed.data
   const past = history ? unpackJson(`${where}: tensor "${HISTORY}"`, history, options) : info.history
-  if (!Array.isArray(past)) throw new ModelFormatError('ERR_MODEL_FORMAT', `${where}: model header: the history must be a list`, { details: { format: 'safetensors', reason: 'header' } })
+  if (!Array.isArray(past))
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `${where}: model header: the history must be a list`, {
+      details: { format: 'safetensors', reason: 'header' },
+    })
   return { architecture, info: { ...info, history: past as readonly Json[] } as unknown as ModelInfo, weights, extras }
 }

@@ -34,7 +34,11 @@ export function textEncoder(model: Model): TextEncoder {
 }
 
 /** One batch as the model's input, with its labels. Call inside a scope, or dispose the tensors. */
-export function batchInputs(model: Model, dataset: Dataset, indices: ArrayLike<number>): { readonly x: ModuleInput; readonly labels: Int32Array } {
+export function batchInputs(
+  model: Model,
+  dataset: Dataset,
+  indices: ArrayLike<number>,
+): { readonly x: ModuleInput; readonly labels: Int32Array } {
   if (dataset.input === 'text') {
     const { texts, labels } = dataset.batch(indices)
     return { x: textEncoder(model).encode(texts), labels }
@@ -42,7 +46,10 @@ export function batchInputs(model: Model, dataset: Dataset, indices: ArrayLike<n
   const { x, labels } = dataset.batch(indices)
   const shape = model.info.inputShape ?? dataset.inputShape
   if (sizeOf(shape) !== sizeOf(dataset.inputShape))
-    throw new DataError('ERR_DATA', `${dataset.name}: samples are [${dataset.inputShape.join(', ')}], the model takes [${shape.join(', ')}]`)
+    throw new DataError(
+      'ERR_DATA',
+      `${dataset.name}: samples are [${dataset.inputShape.join(', ')}], the model takes [${shape.join(', ')}]`,
+    )
   const normalize = model.info.normalize
   if (normalize) {
     const factor = 1 / normalize.std

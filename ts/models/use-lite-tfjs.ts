@@ -47,7 +47,12 @@ function origins(layers: number): Map<string, Origin> {
     norm(`layer${i}.norm2`, `${at}/FFN/layer_prepostprocess/layer_norm`)
     const kernel = (name: string): string => `module/Encoder_en/KonaTransformer/${heads}/${name}/kernel/part_0`
     ;(['query', 'key', 'value'] as const).forEach((name, third) => {
-      dense(`layer${i}.attention.${name}`, kernel('qkv_transform_single'), part(`${at}/MultiheadAttention/qkv_transform_single/bias`), third as 0 | 1 | 2)
+      dense(
+        `layer${i}.attention.${name}`,
+        kernel('qkv_transform_single'),
+        part(`${at}/MultiheadAttention/qkv_transform_single/bias`),
+        third as 0 | 1 | 2,
+      )
     })
     dense(`layer${i}.attention.output`, kernel('output_transform_single'), part(`${at}/MultiheadAttention/output_transform_single/bias`))
     dense(`layer${i}.residual`, part(`${at}/dense/kernel`), part(`${at}/dense/bias`))
@@ -59,14 +64,18 @@ function origins(layers: number): Map<string, Origin> {
   return map
 }
 
-const floats = ({ data }: RawTensor): Float32Array => new Float32Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength))
+const floats = ({ data }: RawTensor): Float32Array =>
+  new Float32Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength))
 
 /** Values of one weight of `shape` out of its tensor in the graph. */
 function values(tensors: ReadonlyMap<string, RawTensor>, path: string, origin: Origin | undefined, shape: readonly number[]): Float32Array {
   const raw = origin && tensors.get(origin.name)
   const thirds = origin?.third === undefined ? 1 : 3
   if (!raw || raw.dtype !== 'f32' || sizeOf(raw.shape) !== sizeOf(shape) * thirds)
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `use-lite: ${path} [${shape}] needs the tensor ${JSON.stringify(origin?.name)}, the graph has ${raw ? `${raw.dtype}[${raw.shape}]` : 'none'}`)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `use-lite: ${path} [${shape}] needs the tensor ${JSON.stringify(origin?.name)}, the graph has ${raw ? `${raw.dtype}[${raw.shape}]` : 'none'}`,
+    )
   const all = floats(raw)
   const outs = shape[0]!
   const first = (origin.third ?? 0) * outs
@@ -79,7 +88,8 @@ function values(tensors: ReadonlyMap<string, RawTensor>, path: string, origin: O
 
 /** The model, or undefined when the graph is another one. `folder` is where model.json stands. */
 export function useLiteFromTfjs(graph: TfjsModel, folder: string, options: BeneathOptions = {}): Model | undefined {
-  if (!graph.tensors.has('module/Embeddings_en') || !graph.tensors.has('module/Encoder_en/hidden_layers/tanh_layer_0/weights')) return undefined
+  if (!graph.tensors.has('module/Embeddings_en') || !graph.tensors.has('module/Encoder_en/hidden_layers/tanh_layer_0/weights'))
+    return undefined
   const source = openBeneath('use-lite: vocab.json', folder, 'vocab.json', options)
   let vocabulary
   try {
@@ -96,7 +106,12 @@ export function useLiteFromTfjs(graph: TfjsModel, folder: string, options: Benea
         throw new ModelFormatError('ERR_MODEL_FORMAT', `use-lite: no state expected at ${path}`)
       },
     })
-    const info = { name: 'use-lite', task: 'embedding' as const, licence: 'Apache-2.0', history: [{ source: 'Universal Sentence Encoder lite 1, tfjs graph' }] }
+    const info = {
+      name: 'use-lite',
+      task: 'embedding' as const,
+      licence: 'Apache-2.0',
+      history: [{ source: 'Universal Sentence Encoder lite 1, tfjs graph' }],
+    }
     return new Model(root, info, { [TOKENIZER]: packJson('vocabulary', vocabularyToJson(vocabulary)) })
   })
 }

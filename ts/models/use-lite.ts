@@ -61,7 +61,16 @@ const config = z.strictObject({
 export type UseLiteConfig = z.infer<typeof config>
 
 /** The sizes of the published model. */
-export const useLiteConfig: UseLiteConfig = { vocabulary: 8002, embedding: 256, width: 512, layers: 2, heads: 4, hidden: 1536, out: 512, maxTokens: 128 }
+export const useLiteConfig: UseLiteConfig = {
+  vocabulary: 8002,
+  embedding: 256,
+  width: 512,
+  layers: 2,
+  heads: 4,
+  hidden: 1536,
+  out: 512,
+  maxTokens: 128,
+}
 
 export const useLite = defineModule<UseLiteConfig>({
   kind: 'useLite',
@@ -70,7 +79,10 @@ export const useLite = defineModule<UseLiteConfig>({
   children: (c) => ({
     embedding: embedding({ rows: c.vocabulary, width: c.embedding }),
     ...Object.fromEntries(
-      Array.from({ length: c.layers }, (_, i) => [`layer${i}`, useLiteLayer({ in: i === 0 ? c.embedding : c.width, width: c.width, heads: c.heads, hidden: c.hidden, eps: 1e-6 })]),
+      Array.from({ length: c.layers }, (_, i) => [
+        `layer${i}`,
+        useLiteLayer({ in: i === 0 ? c.embedding : c.width, width: c.width, heads: c.heads, hidden: c.hidden, eps: 1e-6 }),
+      ]),
     ),
     output: linear({ in: c.width, out: c.out, bias: true, init: 'glorot' }),
   }),
@@ -129,11 +141,16 @@ export function packTokens(lists: readonly (readonly number[])[], maxTokens: num
 
 registerTextEncoder('useLite', (model) => {
   const vocabulary = model.extras[TOKENIZER]
-  if (!vocabulary) throw new ModelFormatError('ERR_MODEL_FORMAT', `${model.info.name}: the model has no extra "${TOKENIZER}" with its vocabulary`)
+  if (!vocabulary)
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `${model.info.name}: the model has no extra "${TOKENIZER}" with its vocabulary`)
   const tokenizer = new UnigramTokenizer(vocabularyFromJson(unpackJson(`extra "${TOKENIZER}"`, vocabulary)))
   const { maxTokens } = model.root.config as UseLiteConfig
   return {
-    encode: (texts) => packTokens(texts.map((text) => tokenizer.encode(text)), maxTokens),
+    encode: (texts) =>
+      packTokens(
+        texts.map((text) => tokenizer.encode(text)),
+        maxTokens,
+      ),
     length: (text) => Math.min(tokenizer.encode(text).length, maxTokens),
   }
 })

@@ -36,7 +36,10 @@ export class UnigramTokenizer {
   constructor(vocabulary: UnigramVocabulary) {
     const { pieces, scores, reserved } = vocabulary
     if (pieces.length !== scores.length || !pieces[0] || reserved < 1 || reserved > pieces.length)
-      throw new OptionError('ERR_OPTION', `tokenizer: ${pieces.length} pieces, ${scores.length} scores and ${reserved} reserved ids do not fit together`)
+      throw new OptionError(
+        'ERR_OPTION',
+        `tokenizer: ${pieces.length} pieces, ${scores.length} scores and ${reserved} reserved ids do not fit together`,
+      )
     this.vocabulary = vocabulary
     this.#units = pieces.map((piece) => piece.length)
     for (let id = reserved; id < pieces.length; id++) this.#insert(pieces[id]!, id)
@@ -107,15 +110,21 @@ export function vocabularyToJson({ pieces, scores, reserved }: UnigramVocabulary
 export function vocabularyFromJson(json: unknown): UnigramVocabulary {
   const { tokenizer, reserved, pieces, scores } = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>
   const ok =
-    tokenizer === 'unigram' && Number.isInteger(reserved) && Array.isArray(pieces) && Array.isArray(scores) &&
-    pieces.every((p) => typeof p === 'string') && scores.every((s) => typeof s === 'number')
+    tokenizer === 'unigram' &&
+    Number.isInteger(reserved) &&
+    Array.isArray(pieces) &&
+    Array.isArray(scores) &&
+    pieces.every((p) => typeof p === 'string') &&
+    scores.every((s) => typeof s === 'number')
   if (!ok) throw new ModelFormatError('ERR_MODEL_FORMAT', 'tokenizer: not a unigram vocabulary { tokenizer, reserved, pieces, scores }')
-  return { reserved: reserved as number, pieces: pieces as string[], scores: scores as number[] }
+  return { reserved: reserved as number, pieces, scores }
 }
 
 /** The form of tfjs-models' vocab.json: a list of [piece, score]. A score of null (":" and six more) counts as 0, as it does there. */
 export function vocabularyFromPairs(json: unknown, reserved: number): UnigramVocabulary {
-  const ok = Array.isArray(json) && json.every((pair) => Array.isArray(pair) && typeof pair[0] === 'string' && (pair[1] === null || typeof pair[1] === 'number'))
+  const ok =
+    Array.isArray(json) &&
+    json.every((pair) => Array.isArray(pair) && typeof pair[0] === 'string' && (pair[1] === null || typeof pair[1] === 'number'))
   if (!ok) throw new ModelFormatError('ERR_MODEL_FORMAT', 'tokenizer: vocab.json must be a list of [piece, score]')
   const pairs = json as [string, number | null][]
   return { reserved, pieces: pairs.map(([piece]) => piece), scores: pairs.map(([, score]) => score ?? 0) }

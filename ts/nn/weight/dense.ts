@@ -58,7 +58,10 @@ export function countNonzero(t: Tensor): number {
 /** ERR_MODEL_FORMAT unless the part has the shape that the architecture asks for. */
 export function checkPartShape(kind: string, name: string, raw: RawTensor, shape: readonly number[]): void {
   if (raw.shape.length !== shape.length || raw.shape.some((d, i) => d !== shape[i]))
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: part "${name}" of a ${kind} weight must have shape [${shape}], got ${raw.dtype}[${raw.shape}]`)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `weight: part "${name}" of a ${kind} weight must have shape [${shape}], got ${raw.dtype}[${raw.shape}]`,
+    )
 }
 
 export const denseKind = defineWeightKind({

@@ -1,5 +1,5 @@
 /** What weight kinds share: reading the parts of a file strictly, and a weight's shape as a matrix. */
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { DType, RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, OptionError } from '../../base/errors.js'
 import { sizeOf, type Shape } from '../../base/shape.js'
@@ -19,14 +19,20 @@ export function checkPartNames(kind: string, parts: Parts, names: readonly strin
   const have = Object.keys(parts)
   const list = (some: readonly string[]): string => some.map((name) => JSON.stringify(name)).join(', ')
   if (have.length !== names.length || !names.every((name) => Object.hasOwn(parts, name)))
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: a ${kind} weight has the parts ${list(names)}, the file has ${list(have) || 'none'}`)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `weight: a ${kind} weight has the parts ${list(names)}, the file has ${list(have) || 'none'}`,
+    )
 }
 
 /** The part `name`, or ERR_MODEL_FORMAT when its dtype is another. */
 export function partOf(kind: string, parts: Parts, name: string, dtypes: readonly DType[]): RawTensor {
   const found = parts[name]
   if (!found || !dtypes.includes(found.dtype))
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: part "${name}" of a ${kind} weight must be ${dtypes.join(' or ')}, got ${found?.dtype ?? 'nothing'}`)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `weight: part "${name}" of a ${kind} weight must be ${dtypes.join(' or ')}, got ${found?.dtype ?? 'nothing'}`,
+    )
   return found
 }
 
@@ -35,7 +41,10 @@ export function parseWeightConfig<T>(kind: string, schema: z.ZodType<T>, config:
   const parsed = schema.safeParse(config)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]!
-  throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: configuration of a ${kind} weight: ${issue.path.join('.') || 'value'}: ${issue.message}`)
+  throw new ModelFormatError(
+    'ERR_MODEL_FORMAT',
+    `weight: configuration of a ${kind} weight: ${issue.path.join('.') || 'value'}: ${issue.message}`,
+  )
 }
 
 /** Runs a native op that gives one tensor, outside of any tape: storage, not arithmetic. */

@@ -68,14 +68,17 @@ export class QuantizedWeight implements Weight {
     const wrong = (rule: string): never => {
       throw new ShapeError('ERR_SHAPE', `weight: quantized [${shape}] per ${layout}: ${rule} (q: ${q}, scale: ${scale}, zero: ${zero})`)
     }
-    if (!Number.isInteger(bits) || bits < 2 || bits > 8) throw new OptionError('ERR_OPTION', `weight: bits must be an integer in [2, 8], got ${bits}`)
+    if (!Number.isInteger(bits) || bits < 2 || bits > 8)
+      throw new OptionError('ERR_OPTION', `weight: bits must be an integer in [2, 8], got ${bits}`)
     if (q.dtype !== 'i8' || q.rank !== 2 || q.shape[0] !== rows || q.shape[1] !== cols) wrong(`q must be i8[${rows},${cols}]`)
     const lead = layout === 'tensor' ? 1 : rows
     if (scale.dtype !== 'f32' || scale.rank !== 2 || scale.shape[0] !== lead || (layout !== 'group' && scale.shape[1] !== 1))
       wrong(`scale must be f32[${lead},${layout === 'group' ? 'groups' : 1}]`)
     if (zero && (zero.dtype !== 'f32' || !zero.sameShape(scale))) wrong('zero must have the dtype and shape of scale')
-    if (input && (layout === 'group' || zero)) throw new OptionError('ERR_OPTION', 'weight: a quantized input needs a symmetric weight with scales per tensor or per channel')
-    if (scaleDtype === 'f16' && !exactInHalf(scale)) throw new NumericError('ERR_NUMERIC', 'weight: scales that are stored as f16 must be exact in f16; round them first')
+    if (input && (layout === 'group' || zero))
+      throw new OptionError('ERR_OPTION', 'weight: a quantized input needs a symmetric weight with scales per tensor or per channel')
+    if (scaleDtype === 'f16' && !exactInHalf(scale))
+      throw new NumericError('ERR_NUMERIC', 'weight: scales that are stored as f16 must be exact in f16; round them first')
     this.shape = [...shape]
     this.q = q
     this.scale = scale
@@ -148,7 +151,8 @@ export class QuantizedWeight implements Weight {
 
   parts(): Record<string, RawTensor> {
     return scope(() => {
-      const codes = this.coding === 'sparse' ? { code: toRaw(one('sparse_encode', [this.q])) } : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
+      const codes =
+        this.coding === 'sparse' ? { code: toRaw(one('sparse_encode', [this.q])) } : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
       const scale = this.scaleDtype === 'f16' ? one('cast', [this.scale, 'f16']) : this.scale
       const zero = this.zero && (zerosFit(this.zero, this.bits) ? one('pack_bits', [one('cast', [this.zero, 'i8']), this.bits]) : this.zero)
       return { ...codes, scale: toRaw(scale), ...(zero ? { zero: toRaw(zero) } : {}) }
@@ -179,7 +183,17 @@ export class QuantizedWeight implements Weight {
 /** The same weight stored another way in files: 'sparse' pays where many codes are 0. Shares nothing with `w`. */
 export function withCoding(w: QuantizedWeight, coding: 'packed' | 'sparse'): QuantizedWeight {
   const { shape, bits, layout, input, scaleDtype } = w
-  return new QuantizedWeight({ shape, bits, layout, input, scaleDtype, coding, q: w.q.alias(), scale: w.scale.alias(), zero: w.zero?.alias() ?? null })
+  return new QuantizedWeight({
+    shape,
+    bits,
+    layout,
+    input,
+    scaleDtype,
+    coding,
+    q: w.q.alias(),
+    scale: w.scale.alias(),
+    zero: w.zero?.alias() ?? null,
+  })
 }
 
 function packedBytes(n: number, bits: number): number {
@@ -203,7 +217,8 @@ function restoreCodes(parts: Parts, bits: number, sparse: boolean, rows: number,
   const q = one('sparse_decode', [fromRaw(partOf('quantized', parts, 'code', ['u8'])), [rows, cols]])
   const half = 2 ** (bits - 1)
   const wrong = (q.read() as Int8Array).find((v) => v < -half || v >= half)
-  if (wrong !== undefined) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: codes of ${bits} bits must be in [${-half}, ${half}), got ${wrong}`)
+  if (wrong !== undefined)
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: codes of ${bits} bits must be in [${-half}, ${half}), got ${wrong}`)
   return q
 }
 
@@ -216,7 +231,14 @@ function unpack(parts: Parts, name: string, bits: number, rows: number, cols: nu
 export const quantizedKind = defineWeightKind({
   kind: 'quantized',
   restore: (parts, given, shape) => {
-    const { bits, layout, groups = 1, affine = false, input = null, coding = 'packed' } = parseWeightConfig('quantized', configSchema, given)
+    const {
+      bits,
+      layout,
+      groups = 1,
+      affine = false,
+      input = null,
+      coding = 'packed',
+    } = parseWeightConfig('quantized', configSchema, given)
     checkPartNames('quantized', parts, [coding === 'sparse' ? 'code' : 'q', 'scale', ...(affine ? ['zero'] : [])])
     const [rows, cols] = matrixShape('quantized', shape)
     const lead = layout === 'tensor' ? 1 : rows
@@ -227,8 +249,19 @@ export const quantizedKind = defineWeightKind({
       const scale = rawScale.dtype === 'f16' ? one('cast', [stored, 'f32']) : stored
       const q = restoreCodes(parts, bits, coding === 'sparse', rows, cols)
       const zero = affine ? restoreZero(parts, bits, lead, groups) : null
-      if (groups > 1 && layout !== 'group') throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: scales per ${layout} have one group, got ${groups}`)
-      return new QuantizedWeight({ shape, q, scale, zero, bits, layout, input, scaleDtype: rawScale.dtype === 'f16' ? 'f16' : 'f32', coding })
+      if (groups > 1 && layout !== 'group')
+        throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: scales per ${layout} have one group, got ${groups}`)
+      return new QuantizedWeight({
+        shape,
+        q,
+        scale,
+        zero,
+        bits,
+        layout,
+        input,
+        scaleDtype: rawScale.dtype === 'f16' ? 'f16' : 'f32',
+        coding,
+      })
     })
   },
 })

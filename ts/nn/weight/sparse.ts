@@ -45,10 +45,18 @@ export class SparseWeight implements Weight {
     const [rows] = matrixShape('sparse', shape)
     const quantized = values.dtype === 'i8'
     const fits =
-      (quantized || values.dtype === 'f32') && values.rank === 1 && indptr.dtype === 'i32' && indptr.size === rows + 1 && columns.size === values.size &&
-      quantized === (scale !== null) && (!scale || (scale.dtype === 'f32' && scale.rank === 1 && (scale.size === 1 || scale.size === rows)))
+      (quantized || values.dtype === 'f32') &&
+      values.rank === 1 &&
+      indptr.dtype === 'i32' &&
+      indptr.size === rows + 1 &&
+      columns.size === values.size &&
+      quantized === (scale !== null) &&
+      (!scale || (scale.dtype === 'f32' && scale.rank === 1 && (scale.size === 1 || scale.size === rows)))
     if (!fits)
-      throw new ShapeError('ERR_SHAPE', `weight: sparse [${shape}] does not fit its parts (values: ${values}, indptr: ${indptr}, columns: ${columns}, scale: ${scale})`)
+      throw new ShapeError(
+        'ERR_SHAPE',
+        `weight: sparse [${shape}] does not fit its parts (values: ${values}, indptr: ${indptr}, columns: ${columns}, scale: ${scale})`,
+      )
     this.shape = [...shape]
     this.values = values
     this.indptr = indptr
@@ -124,7 +132,11 @@ export function sparseFrom(w: Weight): SparseWeight {
   const [rows, cols] = matrixShape('sparse', w.shape)
   return scope(() => {
     if (w instanceof QuantizedWeight) {
-      if (w.input) throw new OptionError('ERR_OPTION', `weight: ${w.description} quantizes its input, which a sparse weight does not; use its coding "sparse"`)
+      if (w.input)
+        throw new OptionError(
+          'ERR_OPTION',
+          `weight: ${w.description} quantizes its input, which a sparse weight does not; use its coding "sparse"`,
+        )
       if (!w.zero && w.layout !== 'group') {
         const [values, indptr, columns] = fromMatrix(w.q)
         return new SparseWeight({ shape: w.shape, values, indptr, columns, scale: one('copy', [w.scale.reshapeView([w.scale.size])]) })
@@ -168,7 +180,11 @@ function restoreFloats(parts: Parts, shape: Shape, rows: number, cols: number): 
   checkPartShape('sparse', 'counts', counts, [rows])
   const indptr = new Int32Array(rows + 1)
   ;(fromRaw(counts).read() as Int32Array).forEach((n, r) => {
-    if (n < 0 || indptr[r]! + n > values.shape[0]!) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: the counts of a sparse weight exceed its ${values.shape[0]} values at row ${r}`)
+    if (n < 0 || indptr[r]! + n > values.shape[0]!)
+      throw new ModelFormatError(
+        'ERR_MODEL_FORMAT',
+        `weight: the counts of a sparse weight exceed its ${values.shape[0]} values at row ${r}`,
+      )
     indptr[r + 1] = indptr[r]! + n
   })
   const w = new SparseWeight({ shape, values: fromRaw(values), indptr: tensor(indptr), columns: fromRaw(columns) })

@@ -63,13 +63,18 @@ export function defineWeightKind(kind: WeightKind): WeightKind {
 
 export function weightKind(name: string): WeightKind {
   const kind = kinds.get(name)
-  if (!kind) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: unknown kind ${JSON.stringify(name)}; known: ${[...kinds.keys()].join(', ')}`)
+  if (!kind)
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: unknown kind ${JSON.stringify(name)}; known: ${[...kinds.keys()].join(', ')}`)
   return kind
 }
 
 /** The part named `name`, or ERR_MODEL_FORMAT. */
 export function part(parts: Readonly<Record<string, RawTensor>>, name: string, kind: string): RawTensor {
   const found = parts[name]
-  if (!found) throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: a ${kind} weight needs the part "${name}", the file has ${Object.keys(parts).join(', ') || 'none'}`)
+  if (!found)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `weight: a ${kind} weight needs the part "${name}", the file has ${Object.keys(parts).join(', ') || 'none'}`,
+    )
   return found
 }
