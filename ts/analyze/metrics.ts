@@ -41,7 +41,8 @@ export function wilsonInterval(share: number, n: number, z = 1.959963984540054):
   const z2 = z * z
   const centre = (share + z2 / (2 * n)) / (1 + z2 / n)
   const half = (z * Math.sqrt((share * (1 - share)) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-  return [Math.max(0, centre - half), Math.min(1, centre + half)]
+  // In exact arithmetic the ends at 0 and 1 are these; rounding would leave the share outside its own interval.
+  return [share === 0 ? 0 : Math.max(0, centre - half), share === 1 ? 1 : Math.min(1, centre + half)]
 }
 
 /**
