@@ -220,6 +220,6 @@ describe('trouble', () => {
     }
     const done = run({ iterative: { rounds: 4 }, retrain: train.rewindLearningRate({ epochs: 1 }) }, { signal: controller.signal, onEvent })
     await expect(done).rejects.toMatchObject({ code: 'ERR_ABORTED' })
-    expect(memory().tensors).toBe(before)
+    expect(memory().tensors).toBeLessThanOrEqual(before)
   })
 })
