@@ -1,0 +1,21 @@
+/** What an entry of the tables is made of. */
+import type { ErrorCode } from '../../../ts/base/codes.gen.js'
+import { sizeOf } from '../../../ts/base/shape.js'
+import { callOp, tensor, type Tensor } from '../../../ts/tensor/index.js'
+
+/** Arguments; then a shape for each result (with its elements where they are known), or a code. */
+export type Edge = readonly [
+  args: () => readonly unknown[],
+  want: ErrorCode | readonly (readonly [shape: readonly number[], elements?: readonly number[]])[],
+]
+
+export const f = (...shape: number[]): Tensor =>
+  tensor(
+    Float32Array.from({ length: sizeOf(shape) }, (_, i) => i + 1),
+    shape,
+  )
+export const i32 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Int32Array.from(values), shape)
+export const i8 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Int8Array.from(values), shape)
+export const u8 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Uint8Array.from(values), shape)
+export const u16 = (values: readonly number[]): Tensor => tensor(Uint16Array.from(values))
+export const pack = (n: number, k: number): Tensor => callOp('qgemm_pack', [i8(new Array<number>(n * k).fill(1), [n, k])])[0]!
