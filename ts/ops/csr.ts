@@ -6,7 +6,7 @@ import { defineOp, reshape, sum } from '../autograd/index.js'
 import { callOp, tensor, type Tensor } from '../tensor/index.js'
 import { mul } from './arithmetic.js'
 import { matmul, rows } from './matmul.js'
-import { cast } from './memory.js'
+import { cast, inDType } from './memory.js'
 
 /** [[0, v0, 0], [v1, 0, v2]] */
 function example(values: Tensor): [values: Tensor, indptr: Tensor, columns: Tensor] {
@@ -41,7 +41,7 @@ export const csrToDense = defineOp('csr_to_dense', {
 export const csrLinear = defineOp('csr_linear', {
   grad: ({ args: [x, values, indptr, columns, scale] }, dy) => ({
     x: () => {
-      const w = cast(csrToDense(values, indptr, columns, x.shape[x.rank - 1]!), x.dtype)
+      const w = inDType(csrToDense(values, indptr, columns, x.shape[x.rank - 1]!), x.dtype)
       return reshape(matmul(rows(dy), scale ? mul(w, reshape(scale, [scale.size, 1])) : w), x.shape)
     },
     bias: () => sum(rows(dy), [0], false),

@@ -2,6 +2,7 @@
 import { defineOp, slice, type Op } from '../autograd/index.js'
 import type { DType } from '../base/dtype.js'
 import { normalizeAxis } from '../base/shape.js'
+import type { Tensor } from '../tensor/index.js'
 import { pattern } from './pattern.js'
 
 /** A row-major copy of x (a view becomes a tensor of its own). */
@@ -21,6 +22,11 @@ export const cast: Op<'cast'> = defineOp('cast', {
     [s.index([2, 3], 9), 'u8'],
   ],
 })
+
+/** @internal x itself when it has the dtype already: for temporaries, not for results. */
+export function inDType(x: Tensor, dtype: DType): Tensor {
+  return x.dtype === dtype ? x : cast(x, dtype)
+}
 
 /** a and b one after the other along `axis`. See `concat` for lists. */
 export const concat2 = defineOp('concat2', {

@@ -1,7 +1,7 @@
 /** Softmax, its logarithm and the loss on top of it, over the last axis; other axes: composite/softmax.ts. */
 import { defineOp, reshape, sum } from '../autograd/index.js'
 import { mul, sub } from './arithmetic.js'
-import { cast, oneHot } from './memory.js'
+import { inDType, oneHot } from './memory.js'
 import { exp } from './smooth.js'
 
 /** @internal exp(x - max) / sum over the last axis. */
@@ -27,7 +27,7 @@ export const logSoftmaxLast = defineOp('log_softmax', {
 export const crossEntropyRows = defineOp('cross_entropy', {
   grad: ({ args: [logits, labels] }, dy) => ({
     logits: () => {
-      const target = cast(oneHot(labels, logits.shape[1]!), logits.dtype)
+      const target = inDType(oneHot(labels, logits.shape[1]!), logits.dtype)
       return mul(sub(softmaxLast(logits), target), reshape(dy, [dy.size, 1]))
     },
     labels: null,

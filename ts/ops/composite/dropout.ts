@@ -3,7 +3,7 @@ import { reshape } from '../../autograd/index.js'
 import { OptionError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import { mul, scaleShift } from '../arithmetic.js'
-import { cast } from '../memory.js'
+import { inDType } from '../memory.js'
 import { step } from '../piecewise.js'
 import { randomUniform, type RandomOptions } from '../random.js'
 
@@ -14,6 +14,6 @@ export function dropout(x: Tensor, p: number, random: RandomOptions): Tensor {
   return scope(() => {
     // 1 - u is in (0, 1]: it exceeds p with probability 1 - p.
     const kept = step(scaleShift(randomUniform(x.shape, random), -1, 1 - p))
-    return mul(x, scaleShift(cast(kept, x.dtype), 1 / (1 - p)))
+    return mul(x, scaleShift(inDType(kept, x.dtype), 1 / (1 - p)))
   })
 }
