@@ -40,7 +40,7 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     int8,
     [csr()],
   ]),
-  preset('prune-lr-rewind-int8', 'training', '8 x 20 % of the survivors, learning-rate rewinding, sparse int8; 20x and more', rounds(retrain.rewindLearningRate({ epochs: 2 }))),
+  preset('prune-lr-rewind-int8', 'training', '8 x 20 % of the survivors, learning-rate rewinding, sparse int8; about 17x smaller', rounds(retrain.rewindLearningRate({ epochs: 2 }))),
   preset('prune-weight-rewind-int8', 'training', 'the same with weight rewinding (needs training snapshots)', rounds(retrain.rewindWeights({ epochs: 2 }))),
   preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 2 }))),
 ])
