@@ -47,13 +47,18 @@ export class Workplace {
     return app
   }
 
-  npm(cwd: string, ...args: string[]): Promise<Result> {
+  npm(cwd: string, command: string, ...args: string[]): Promise<Result> {
     const own = [`--registry=${this.registry.url}`, `--cache=${join(this.folder, 'cache')}`, '--no-audit', '--no-fund', '--loglevel=error']
-    return run(process.execPath, [binOfNpm(), ...args, ...own], { cwd, maxBuffer: 1 << 26 })
+    return run(process.execPath, [binOfNpm(), command, ...own, ...args], { cwd, maxBuffer: 1 << 26 })
   }
 
   async node(cwd: string, ...args: string[]): Promise<string> {
-    return (await run(process.execPath, args, { cwd, maxBuffer: 1 << 26 })).stdout.trim()
+    try {
+      return (await run(process.execPath, args, { cwd, maxBuffer: 1 << 26 })).stdout.trim()
+    } catch (error) {
+      const { stdout = '', stderr = '' } = error as Partial<Result> // a compiler complains on stdout
+      throw new Error(`node ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error })
+    }
   }
 }
 
