@@ -16,13 +16,19 @@ export function formatRatio(ratio: number): string {
   return `${ratio >= 10 ? ratio.toFixed(1) : ratio.toFixed(2)}x`
 }
 
-/** 0.9473 -> "94.7 %"; small shares keep two digits. */
-export function formatPercent(share: number, digits = 1): string {
+/** 0.9473 -> "94.7 %"; shares below 1 % keep two digits. */
+export function formatPercent(share: number, digits = share > 0 && share < 0.01 ? 2 : 1): string {
   return `${(share * 100).toFixed(digits)} %`
 }
 
 export function formatMs(ms: number): string {
-  return ms >= 100 ? `${ms.toFixed(0)} ms` : ms >= 10 ? `${ms.toFixed(1)} ms` : ms >= 0.1 ? `${ms.toFixed(2)} ms` : `${(ms * 1000).toFixed(1)} us`
+  return ms >= 100
+    ? `${ms.toFixed(0)} ms`
+    : ms >= 10
+      ? `${ms.toFixed(1)} ms`
+      : ms >= 0.1
+        ? `${ms.toFixed(2)} ms`
+        : `${(ms * 1000).toFixed(1)} us`
 }
 
 export function formatCount(n: number): string {
@@ -30,8 +36,9 @@ export function formatCount(n: number): string {
 }
 
 export function formatDuration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`
+  if (seconds < 59.5) return `${seconds.toFixed(seconds < 9.95 ? 1 : 0)} s`
+  const whole = Math.round(seconds)
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`
 }
 
 /** Three significant digits; exponent form when tiny. */

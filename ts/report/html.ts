@@ -1,6 +1,6 @@
 /** A report as one self-contained page: no scripts, no requests, readable on a phone and on paper, light and dark. */
 import { formatBytes, formatPercent, formatRatio } from './format.js'
-import { curvePlot, layerPlot, sizeAccuracyPlot } from './plots.js'
+import { curvePlot, layerPlot, sizeAccuracyPlot, type Figure } from './plots.js'
 import { layerTable, variantTable, type Table } from './tables.js'
 import type { Report, ReportSection } from './types.js'
 
@@ -24,9 +24,11 @@ th,td{padding:.42rem .6rem;text-align:left;white-space:nowrap;border-bottom:1px 
 tr:last-child td{border-bottom:0}
 th{color:var(--soft);font-weight:600;background:var(--panel)}
 .n{text-align:right}
-figure{margin:1rem 0}
-figure svg{width:44rem;max-width:100%;height:auto;display:block}
+figure{margin:1.2rem 0}
+figure svg{width:45rem;max-width:100%;height:auto;display:block}
+figure .narrow{display:none}
 figcaption{color:var(--soft);font-size:.88rem}
+.legend{margin-bottom:.3rem}
 .legend span{display:inline-flex;align-items:center;gap:.35rem;margin-right:1rem;font-size:.88rem}
 .legend i{width:.8rem;height:.8rem;border-radius:50%;display:inline-block}
 details{margin:.8rem 0}
@@ -34,13 +36,19 @@ summary{cursor:pointer;color:var(--mark)}
 pre{background:var(--panel);padding:.8rem;border-radius:.5rem;overflow-x:auto;font-size:.8rem;line-height:1.45}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;font-size:.9rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-@media(max-width:30rem){main{padding-top:1.2rem}h1{font-size:1.4rem}dl{grid-template-columns:1fr}dt{margin-top:.4rem}}
+@media(max-width:38rem){main{padding-top:1.2rem}h1{font-size:1.4rem}dl{grid-template-columns:1fr}dt{margin-top:.4rem}
+figure .wide{display:none}figure .narrow{display:block}
+th:first-child,td:first-child{position:sticky;left:0;background:var(--page);border-right:1px solid var(--line);white-space:normal;min-width:8rem;overflow-wrap:anywhere}
+th:first-child{background:var(--panel)}}
+@media print{.scroll{overflow:visible}}
 `
 
 const escape = (s: string): string => s.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!)
 
 function table(t: Table): string {
-  const cell = (tag: string, text: string, i: number): string => `<${tag}${t.numeric[i] ? ' class="n"' : ''}>${escape(text)}</${tag}>`
+  // Paths may be broken after their dots where the first column is narrow.
+  const cell = (tag: string, text: string, i: number): string =>
+    `<${tag}${t.numeric[i] ? ' class="n"' : ''}>${i === 0 ? escape(text).replaceAll('.', '.<wbr>') : escape(text)}</${tag}>`
   return (
     `<div class="scroll" tabindex="0"><table><thead><tr>${t.head.map((h, i) => cell('th', h, i)).join('')}</tr></thead>` +
     `<tbody>${t.rows.map((r) => `<tr>${r.map((c, i) => cell('td', c, i)).join('')}</tr>`).join('')}</tbody></table></div>`
@@ -53,12 +61,30 @@ function cards(section: ReportSection): string {
   if (!reference || rest.length === 0) return ''
   const smallest = rest.reduce((a, b) => (b.ratio > a.ratio ? b : a))
   const fastest = rest.reduce((a, b) => (b.msPerExample.p50 < a.msPerExample.p50 ? b : a))
-  const card = (value: string, text: string): string => `<div class="card"><b>${escape(value)}</b><span class="soft">${escape(text)}</span></div>`
+  const card = (value: string, text: string): string =>
+    `<div class="card"><b>${escape(value)}</b><span class="soft">${escape(text)}</span></div>`
   return `<div class="cards">${[
     card(formatRatio(smallest.ratio), `smaller: ${smallest.name}, ${formatBytes(reference.bytes)} to ${formatBytes(smallest.bytes)}`),
-    card(`${formatPercent(smallest.value, 2)}`, `${smallest.metric} of ${smallest.name}; ${reference.name} has ${formatPercent(reference.value, 2)}`),
-    card(formatRatio(reference.msPerExample.p50 / fastest.msPerExample.p50), `the speed of ${reference.name}: ${fastest.name}, batch ${fastest.msPerExample.batch}`),
+    card(
+      `${formatPercent(smallest.value, 2)}`,
+      `${smallest.metric} of ${smallest.name}; ${reference.name} has ${formatPercent(reference.value, 2)}`,
+    ),
+    card(
+      formatRatio(reference.msPerExample.p50 / fastest.msPerExample.p50),
+      `the speed of ${reference.name}: ${fastest.name}, batch ${fastest.msPerExample.batch}`,
+    ),
   ].join('')}</div>`
+}
+
+function figure({ wide, narrow, legend }: Figure, caption = ''): string {
+  const keys = legend.map((l) => `<span><i style="background:${l.color}"></i>${escape(l.name)}</span>`).join('')
+  const below = caption === '' ? '' : `<figcaption>${escape(caption)}</figcaption>`
+  return `<figure><div class="legend">${keys}</div><div class="wide">${wide}</div><div class="narrow">${narrow}</div>${below}</figure>`
+}
+
+/** 2026-01-31T12:34:56.789Z -> "2026-01-31 12:34 UTC"; what is no such time stays as it is. */
+function timeText(created: string): string {
+  return created.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):[\d.]+Z$/, '$1 $2 UTC')
 }
 
 async function sectionHtml(section: ReportSection): Promise<string> {
@@ -67,15 +93,16 @@ async function sectionHtml(section: ReportSection): Promise<string> {
     parts.push(table(variantTable(section.variants)))
     for (const v of section.variants) if (v.note) parts.push(`<p class="soft">${escape(v.name)}: ${escape(v.note)}</p>`)
   }
-  if (section.variants.length > 1)
-    parts.push(`<figure>${await sizeAccuracyPlot(section.variants)}<figcaption>Size against ${escape(section.variants[0]!.metric)}; bars are 95 % intervals.</figcaption></figure>`)
-  for (const c of section.curves ?? []) {
-    const { svg, legend } = await curvePlot(c)
-    const keys = legend.map((l) => `<span><i style="background:${l.color}"></i>${escape(l.name)}</span>`).join('')
-    parts.push(`<h3>${escape(c.title)}</h3><figure><div class="legend">${keys}</div>${svg}</figure>`)
+  if (section.variants.length > 0) {
+    const caption = `Size against ${section.variants[0]!.metric}; bars are 95 % intervals. Models of nearly the same size stand side by side.`
+    parts.push(figure(await sizeAccuracyPlot(section.variants), caption))
   }
+  for (const c of section.curves ?? []) parts.push(`<h3>${escape(c.title)}</h3>`, figure(await curvePlot(c)))
   if (section.layers) {
-    parts.push(`<h3>${escape(section.layers.title)}</h3><figure>${await layerPlot(section.layers.rows)}</figure>`, table(layerTable(section.layers.rows)))
+    const { title, rows } = section.layers
+    parts.push(`<h3>${escape(title)}</h3>`)
+    if (rows.length === 0) parts.push('<p>No weight changed.</p>')
+    else parts.push(figure(await layerPlot(rows)), table(layerTable(rows)))
   }
   for (const [name, recipe] of Object.entries(section.recipes ?? {}))
     parts.push(`<details><summary>Recipe: ${escape(name)}</summary><pre>${escape(JSON.stringify(recipe, null, 2))}</pre></details>`)
@@ -93,7 +120,7 @@ export async function reportHtml(report: Report): Promise<string> {
   ]
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${escape(report.title)}</title><style>${STYLE}</style></head>
-<body><main><header><h1>${escape(report.title)}</h1><p class="soft">${escape(report.created)}</p></header>
+<body><main><header><h1>${escape(report.title)}</h1><p class="soft">${escape(timeText(report.created))}</p></header>
 ${(await Promise.all(report.sections.map(sectionHtml))).join('\n')}
 <section><h2>Machine</h2><dl>${facts.map(([k, v]) => `<dt>${escape(k)}</dt><dd>${escape(v)}</dd>`).join('')}</dl></section>
 </main></body></html>

@@ -1,11 +1,24 @@
-/** Plots as SVG text, drawn by Observable Plot on a DOM without a browser. Colours come from CSS variables of the page. */
+/**
+ * Plots as SVG text, drawn by Observable Plot on a DOM without a browser, in two widths: scaled to a phone, the letters of a wide plot could
+ * not be read. Colours come from CSS variables of the page.
+ */
 import type * as PlotModule from '@observablehq/plot'
 import { formatBytes, formatPercent } from './format.js'
 import type { CurvePlot, LayerRow, Variant } from './types.js'
 
+/** A plot for wide and for narrow screens; the page shows the legend beside it. */
+export interface Figure {
+  readonly wide: string
+  readonly narrow: string
+  readonly legend: readonly { readonly name: string; readonly color: string }[]
+}
+
 type Plot = typeof PlotModule
 // What we use of a DOM: the package is compiled without the browser's types.
-type DomDocument = NonNullable<PlotModule.PlotOptions['document']>
+type DomDocument = object
+interface Dom {
+  parseHTML(html: string): { readonly document: DomDocument }
+}
 interface DomElement {
   readonly tagName: string
   readonly outerHTML: string
@@ -18,101 +31,168 @@ let tools: Promise<{ plot: Plot; document: DomDocument }> | undefined
 function load(): Promise<{ plot: Plot; document: DomDocument }> {
   return (tools ??= Promise.all([import('@observablehq/plot'), import('linkedom')]).then(([plot, dom]) => ({
     plot,
-    document: dom.parseHTML('<!doctype html><html><body></body></html>').document as unknown as DomDocument,
+    document: (dom as unknown as Dom).parseHTML('<!doctype html><html><body></body></html>').document,
   })))
 }
 
+const WIDE = 720
+const NARROW = 360
 const PALETTE = ['#3b6fb6', '#c8553d', '#3f8f6b', '#8a5aa8', '#b8862b', '#4f9da6', '#7a7a7a']
-const STYLE = { fontFamily: 'system-ui, sans-serif', fontSize: '12px', background: 'transparent', color: 'currentColor' }
+const colorOf = (i: number): string => PALETTE[i % PALETTE.length]!
 
-function svgText(plotted: unknown): string {
-  const element = plotted as DomElement
-  const svg = element.tagName.toLowerCase() === 'svg' ? element : element.querySelector('svg')!
-  svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
-  svg.setAttribute('role', 'img')
-  return svg.outerHTML
+type Draw = (plot: Plot, width: number) => PlotModule.PlotOptions
+
+async function figure(title: string, names: readonly string[], colors: readonly string[], draw: Draw): Promise<Figure> {
+  const { plot, document } = await load()
+  const svg = (width: number): string => {
+    const style = { fontFamily: 'system-ui, sans-serif', fontSize: '12px', background: 'transparent', color: 'currentColor' }
+    const element = plot.plot({ document, width, style, ...draw(plot, width) }) as unknown as DomElement
+    const root = element.tagName.toLowerCase() === 'svg' ? element : element.querySelector('svg')!
+    root.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
+    root.setAttribute('role', 'img')
+    root.setAttribute('aria-label', title)
+    return root.outerHTML
+  }
+  return { wide: svg(WIDE), narrow: svg(NARROW), legend: names.map((name, i) => ({ name, color: colors[i]! })) }
 }
 
-// 1, 2, 5, 10, ... of the unit: log axes otherwise crowd their labels.
-function sizeTicks(lo: number, hi: number): number[] {
-  const ticks: number[] = []
-  for (let decade = 10 ** Math.floor(Math.log10(lo)); decade <= hi; decade *= 10)
-    for (const m of [1, 2, 5]) if (decade * m >= lo && decade * m <= hi) ticks.push(decade * m)
-  return ticks
+// Powers of two: sizes are shown in KiB and MiB. At most `most` of them, evenly spaced on the logarithmic axis.
+function sizeTicks(lo: number, hi: number, most: number): number[] {
+  const first = Math.ceil(Math.log2(lo))
+  const last = Math.floor(Math.log2(hi))
+  const step = Math.max(1, Math.ceil((last - first + 1) / most))
+  return Array.from({ length: Math.max(0, Math.floor((last - first) / step) + 1) }, (_, i) => 2 ** (first + i * step))
+}
+
+/** Pixels that each point is moved by, so that those of nearly the same size stand side by side. */
+function sideBySide(at: readonly number[]): number[] {
+  const GAP = 13
+  const shift = at.map(() => 0)
+  const order = at.map((_, i) => i).sort((a, b) => at[a]! - at[b]!)
+  for (let from = 0; from < order.length;) {
+    let to = from + 1
+    while (to < order.length && at[order[to]!]! - at[order[to - 1]!]! < GAP) to++
+    const group = order.slice(from, to)
+    const middle = group.reduce((sum, i) => sum + at[i]!, 0) / group.length
+    if (group.length > 1) group.forEach((i, k) => (shift[i] = middle + (k - (group.length - 1) / 2) * GAP - at[i]!))
+    from = to
+  }
+  return shift
 }
 
 /** File size (logarithmic) against the metric, with 95 % intervals. */
-export async function sizeAccuracyPlot(variants: readonly Variant[]): Promise<string> {
-  const { plot, document } = await load()
-  const points = variants.map((v) => ({ ...v, mib: v.bytes / 2 ** 20, percent: v.value * 100, lo: v.interval[0] * 100, hi: v.interval[1] * 100 }))
+export async function sizeAccuracyPlot(variants: readonly Variant[]): Promise<Figure> {
+  const points = variants.map((v) => ({
+    ...v,
+    size: Math.max(1, v.bytes),
+    percent: v.value * 100,
+    lo: v.interval[0] * 100,
+    hi: v.interval[1] * 100,
+  }))
   const lo = Math.min(...points.map((p) => p.lo))
   const hi = Math.max(...points.map((p) => p.hi))
-  const pad = Math.max(0.2, (hi - lo) * 0.12)
-  const sizes = points.map((p) => p.mib)
-  const element = plot.plot({
-    document,
-    width: 640,
-    height: 360,
-    marginLeft: 56,
-    marginBottom: 44,
-    marginTop: 28,
-    marginRight: 28,
-    style: STYLE,
-    x: { type: 'log', domain: [Math.min(...sizes) / 1.6, Math.max(...sizes) * 1.6], label: 'file size', tickFormat: (d: number) => formatBytes(d * 2 ** 20), ticks: sizeTicks(Math.min(...sizes) / 1.6, Math.max(...sizes) * 1.6), grid: true },
-    y: { domain: [lo - pad, hi + pad], label: `${variants[0]?.metric ?? 'accuracy'} (%)`, grid: true },
-    color: { domain: points.map((p) => p.name), range: PALETTE },
-    marks: [
-      plot.ruleX(points, { x: 'mib', y1: 'lo', y2: 'hi', stroke: 'name', strokeWidth: 1.5, strokeOpacity: 0.6 }),
-      plot.dot(points, { x: 'mib', y: 'percent', fill: 'name', r: 5.5, title: (d: (typeof points)[number]) => `${d.name}: ${formatBytes(d.bytes)}, ${formatPercent(d.value, 2)}` }),
-      plot.text(points, { x: 'mib', y: 'percent', text: 'name', dy: -13, fontWeight: 600, fill: 'currentColor', stroke: 'var(--page)', strokeWidth: 4, paintOrder: 'stroke' } as PlotModule.TextOptions),
-    ],
-  })
-  return svgText(element)
+  const pad = Math.max(0.2, (hi - lo) * 0.06)
+  const sizes = points.map((p) => p.size)
+  const domain = [Math.min(...sizes) / 1.5, Math.max(...sizes) * 1.5] as const
+  const metric = variants[0]?.metric ?? 'accuracy'
+  const colors = points.map((_, i) => colorOf(i))
+  return figure(
+    `file size against ${metric}`,
+    points.map((p) => p.name),
+    colors,
+    (plot, width) => {
+      const [marginLeft, marginRight] = [48, 20]
+      const inner = width - marginLeft - marginRight
+      const pixels = sizes.map((s) => (Math.log(s / domain[0]) / Math.log(domain[1] / domain[0])) * inner)
+      const shift = sideBySide(pixels)
+      return {
+        height: width === WIDE ? 340 : 260,
+        marginLeft,
+        marginRight,
+        marginBottom: 42,
+        marginTop: 28,
+        x: {
+          type: 'log',
+          base: 2,
+          domain,
+          label: 'file size',
+          tickFormat: formatBytes,
+          ticks: sizeTicks(...domain, width === WIDE ? 8 : 4),
+          grid: true,
+        },
+        y: { domain: [Math.max(0, lo - pad), Math.min(100, hi + pad)], label: `${metric} (%)`, grid: true },
+        marks: points.flatMap((p, i) => [
+          plot.ruleX([p], { x: 'size', y1: 'lo', y2: 'hi', dx: shift[i]!, stroke: colors[i]!, strokeWidth: 1.5, strokeOpacity: 0.6 }),
+          plot.dot([p], {
+            x: 'size',
+            y: 'percent',
+            dx: shift[i]!,
+            fill: colors[i]!,
+            r: 5.5,
+            title: () => `${p.name}: ${formatBytes(p.bytes)}, ${formatPercent(p.value, 2)}`,
+          }),
+        ]),
+      }
+    },
+  )
 }
 
 /** Bytes of each weight before and after. */
-export async function layerPlot(rows: readonly LayerRow[]): Promise<string> {
-  const { plot, document } = await load()
+export async function layerPlot(rows: readonly LayerRow[]): Promise<Figure> {
   const shown = rows.filter((r) => r.before.bytes >= 256)
+  const [unit, bytesPerUnit] = Math.max(0, ...shown.map((r) => r.before.bytes)) >= 2 ** 22 ? ['MiB', 2 ** 20] : ['KiB', 2 ** 10]
   const data = shown.flatMap((r) => [
-    { path: r.path, what: 'before', kib: r.before.bytes / 1024 },
-    { path: r.path, what: 'after', kib: r.after.bytes / 1024 },
+    { path: r.path, what: 'before', size: r.before.bytes / bytesPerUnit },
+    { path: r.path, what: 'after', size: r.after.bytes / bytesPerUnit },
   ])
   const longest = Math.max(8, ...shown.map((r) => r.path.length))
-  const element = plot.plot({
-    document,
-    width: 640,
-    height: 40 + shown.length * 34 + 36,
-    marginLeft: Math.min(260, longest * 6.6 + 18),
-    marginBottom: 40,
-    style: STYLE,
-    x: { label: 'KiB in the file', grid: true },
-    y: { axis: null },
-    fy: { label: null, domain: shown.map((r) => r.path) },
-    color: { domain: ['before', 'after'], range: ['#9aa7b5', '#3b6fb6'] },
-    marks: [plot.barX(data, { x: 'kib', y: 'what', fy: 'path', fill: 'what', sort: { y: null } }), plot.ruleX([0])],
+  const paths = shown.map((r) => r.path)
+  const colors = ['#9aa7b5', '#3b6fb6']
+  return figure('bytes of each weight before and after', ['before', 'after'], colors, (plot, width) => {
+    // Beside the bars where there is room, else above them.
+    const above = width === NARROW
+    const label = plot.text(paths, {
+      fy: (d: string) => d,
+      x: () => 0,
+      y: () => 'label',
+      text: (d: string) => d,
+      textAnchor: 'start',
+      dx: 3,
+    })
+    return {
+      height: 70 + shown.length * (above ? 46 : 34),
+      marginLeft: above ? 12 : Math.min(280, longest * 6.8 + 14),
+      marginRight: 22,
+      marginTop: 6,
+      marginBottom: 40,
+      x: { label: `${unit} in the file`, grid: true, ticks: above ? 4 : 8 },
+      y: { axis: null, domain: above ? ['label', 'before', 'after'] : ['before', 'after'] },
+      fy: { label: null, domain: paths, ...(above ? { axis: null } : {}) },
+      color: { domain: ['before', 'after'], range: colors },
+      marks: [plot.barX(data, { x: 'size', y: 'what', fy: 'path', fill: 'what' }), plot.ruleX([0]), ...(above ? [label] : [])],
+    }
   })
-  return svgText(element)
 }
 
-/** Lines over epochs or rounds, with a legend of its own (the page shows it beside the plot). */
-export async function curvePlot(c: CurvePlot): Promise<{ svg: string; legend: { name: string; color: string }[] }> {
-  const { plot, document } = await load()
+/** Lines over epochs or rounds. */
+export async function curvePlot(c: CurvePlot): Promise<Figure> {
   const data = c.curves.flatMap((curve) => curve.points.map((p) => ({ name: curve.name, ...p })))
   const names = c.curves.map((curve) => curve.name)
+  const colors = names.map((_, i) => colorOf(i))
   const xs = [...new Set(data.map((d) => d.x))].sort((a, b) => a - b)
-  const element = plot.plot({
-    document,
-    width: 640,
-    height: 320,
-    marginLeft: 56,
-    marginBottom: 44,
-    marginTop: 30,
-    style: STYLE,
+  const [lo, hi] = [Math.min(...data.map((d) => d.y)), Math.max(...data.map((d) => d.y))]
+  return figure(c.title, names, colors, (plot, width) => ({
+    height: width === WIDE ? 300 : 240,
+    marginLeft: 48,
+    marginRight: 20,
+    marginBottom: 42,
+    marginTop: 28,
     x: { label: c.xLabel, grid: true, ...(xs.every(Number.isInteger) && xs.length <= 20 ? { ticks: xs, tickFormat: 'd' } : {}) },
-    y: { label: c.yLabel, grid: true, nice: true },
-    color: { domain: names, range: PALETTE },
-    marks: [plot.lineY(data, { x: 'x', y: 'y', stroke: 'name', strokeWidth: 2 }), plot.dot(data, { x: 'x', y: 'y', fill: 'name', r: 2.5 })],
-  })
-  return { svg: svgText(element), legend: names.map((name, i) => ({ name, color: PALETTE[i % PALETTE.length]! })) }
+    y: { label: c.yLabel, grid: true, nice: true, ...(lo === hi ? { domain: [lo - 1, hi + 1] } : {}) },
+    color: { domain: names, range: colors },
+    marks: [
+      plot.lineY(data, { x: 'x', y: 'y', stroke: 'name', strokeWidth: 2 }),
+      plot.dot(data, { x: 'x', y: 'y', fill: 'name', r: 2.5, title: (d: (typeof data)[number]) => `${d.name}: ${d.y}` }),
+    ],
+  }))
 }

@@ -1,5 +1,5 @@
 /** The tables of a report as rows of text: one definition for the terminal, Markdown and HTML. */
-import { formatBytes, formatMs, formatNumber, formatPercent, formatRatio } from './format.js'
+import { formatBytes, formatCount, formatMs, formatNumber, formatPercent, formatRatio } from './format.js'
 import type { LayerRow, Variant } from './types.js'
 
 export interface Table {
@@ -14,7 +14,18 @@ export function variantTable(variants: readonly Variant[]): Table {
   const agreement = variants.some((v) => v.agreement !== undefined)
   const density = variants.some((v) => v.density !== undefined && v.density < 1)
   return {
-    head: ['model', 'file', 'ratio', metric, '95 % interval', 'n', ...(agreement ? ['agreement'] : []), ...(density ? ['nonzero'] : []), 'ms/example', 'p95'],
+    head: [
+      'model',
+      'file',
+      'ratio',
+      metric,
+      '95 % interval',
+      'n',
+      ...(agreement ? ['agreement'] : []),
+      ...(density ? ['nonzero'] : []),
+      'ms/example',
+      'p95',
+    ],
     numeric: [false, true, true, true, true, true, ...(agreement ? [true] : []), ...(density ? [true] : []), true, true],
     rows: variants.map((v) => [
       v.name,
@@ -22,7 +33,7 @@ export function variantTable(variants: readonly Variant[]): Table {
       formatRatio(v.ratio),
       formatPercent(v.value, 2),
       `${formatPercent(v.interval[0])} to ${formatPercent(v.interval[1])}`,
-      String(v.n),
+      formatCount(v.n),
       ...(agreement ? [v.agreement === undefined ? '' : formatPercent(v.agreement)] : []),
       ...(density ? [v.density === undefined ? '' : formatPercent(v.density)] : []),
       formatMs(v.msPerExample.p50),
@@ -49,7 +60,15 @@ export function layerTable(rows: readonly LayerRow[]): Table {
   }
 }
 
+// A cell must not end its cell or its row, nor be read as markup.
+const markdownCell = (text: string): string =>
+  text
+    .replace(/[\\|`*_[\]]/g, '\\$&')
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;')
+    .replace(/[\r\n]+/g, ' ')
+
 export function markdownTable(t: Table): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((c) => c.replaceAll('|', '\\|')).join(' | ')} |`
+  const line = (cells: readonly string[]): string => `| ${cells.map(markdownCell).join(' | ')} |`
   return [line(t.head), line(t.numeric.map((n) => (n ? '---:' : '---'))), ...t.rows.map(line)].join('\n')
 }
