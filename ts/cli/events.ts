@@ -1,4 +1,5 @@
 /** Shows the events of a training or a compression: one bar for what runs now, a line for what is done. */
+import type { JsonObject } from '../base/json-types.js'
 import type { CompressEvent } from '../compress/events.js'
 import { formatBytes, formatDuration, formatNumber, formatPercent } from '../report/format.js'
 import type { Progress, Ui } from './ui.js'
@@ -27,7 +28,11 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
   const onEvent = (e: CompressEvent): void => {
     switch (e.type) {
       case 'plan':
-        ui.say(`${placeText(e.at)}: ${Object.entries(e.plan as Record<string, unknown>).map(([k, v]) => `${k} ${typeof v === 'object' ? JSON.stringify(v) : String(v)}`).join(', ')}`)
+        ui.say(
+          `${placeText(e.at)}: ${Object.entries(e.plan as JsonObject)
+            .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+            .join(', ')}`,
+        )
         break
       case 'resume':
         ui.say(`resuming from checkpoint ${e.generation}${e.fallback ? ' (the newest one was damaged: this is the one before)' : ''}`)
@@ -37,7 +42,12 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
         if (e.done >= e.total) close()
         break
       case 'train-step':
-        show(e.label, e.steps, e.step, `epoch ${e.epoch + 1}, loss ${formatNumber(e.loss)}, lr ${formatNumber(e.lr)}, ${Math.round(e.examplesPerSecond)}/s`)
+        show(
+          e.label,
+          e.steps,
+          e.step,
+          `epoch ${e.epoch + 1}, loss ${formatNumber(e.loss)}, lr ${formatNumber(e.lr)}, ${Math.round(e.examplesPerSecond)}/s`,
+        )
         break
       case 'train-epoch':
         close()
@@ -57,7 +67,12 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
       case 'run-end':
         close()
         break
-      default:
+      case 'run-start':
+      case 'stage-start':
+      case 'stage-end':
+      case 'pass-start':
+      case 'train-start':
+      case 'checkpoint':
         break
     }
   }

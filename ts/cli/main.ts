@@ -17,7 +17,8 @@ export function makeProgram(): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for the options and examples)')
     .exitOverride()
-  for (const register of [registerDevices, registerInspect, registerTrain, registerEvaluate, registerCompress, registerDemo]) register(program)
+  for (const register of [registerDevices, registerInspect, registerTrain, registerEvaluate, registerCompress, registerDemo])
+    register(program)
   return program
 }
 

@@ -1,10 +1,13 @@
-/** Readers for numbers on the command line: a wrong one is a usage error that says what is allowed. */
+/** Readers for numbers and paths on the command line: a wrong one is a usage error that says what is allowed, before any work is done. */
+import { statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const v = Number(text)
-    if (text.trim() === '' || !Number.isInteger(v) || v < min || v > max) throw new InvalidArgumentError(`must be an integer in [${min}, ${max}].`)
+    if (text.trim() === '' || !Number.isInteger(v) || v < min || v > max)
+      throw new InvalidArgumentError(`must be an integer in [${min}, ${max}].`)
     return v
   }
 }
@@ -12,11 +15,24 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: stri
 export function real(min: number, max: number): (text: string) => number {
   return (text) => {
     const v = Number(text)
-    if (text.trim() === '' || !Number.isFinite(v) || v < min || v > max) throw new InvalidArgumentError(`must be a number in [${min}, ${max}].`)
+    if (text.trim() === '' || !Number.isFinite(v) || v < min || v > max)
+      throw new InvalidArgumentError(`must be a number in [${min}, ${max}].`)
     return v
   }
 }
 
 export function list(read: (text: string) => number): (text: string) => number[] {
   return (text) => text.split(',').map(read)
+}
+
+/** A file to write: its folder is there. */
+export function outFile(path: string): string {
+  const kind = (at: string): 'folder' | 'file' | 'nothing' => {
+    const found = statSync(at, { throwIfNoEntry: false })
+    return found ? (found.isDirectory() ? 'folder' : 'file') : 'nothing'
+  }
+  const folder = dirname(resolve(path))
+  if (kind(folder) !== 'folder') throw new InvalidArgumentError(`there is no folder ${JSON.stringify(folder)}.`)
+  if (kind(path) === 'folder') throw new InvalidArgumentError('is a folder, a file is wanted.')
+  return path
 }

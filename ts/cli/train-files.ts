@@ -8,6 +8,7 @@ import { packState, unpackState, type Snapshots, type TrainState } from '../comp
 import { readSafetensors, writeSafetensors } from '../formats/index.js'
 
 const KEY = 'tersor.train'
+const SNAPSHOT = /^epoch-(\d+)\.safetensors$/
 
 export function saveTrainState(file: string, state: TrainState): void {
   const { json, tensors } = packState(state)
@@ -17,7 +18,8 @@ export function saveTrainState(file: string, state: TrainState): void {
 export function loadTrainState(file: string): TrainState {
   const { tensors, metadata } = readSafetensors(file)
   const text = metadata.get(KEY)
-  if (text === undefined) throw new CheckpointError('ERR_CHECKPOINT', `resume '${file}': this is no training state`, { details: { reason: 'format' } })
+  if (text === undefined)
+    throw new CheckpointError('ERR_CHECKPOINT', `resume '${file}': this is no training state`, { details: { reason: 'format' } })
   return unpackState(toPlain(parseJson(text)) as JsonObject, tensors)
 }
 
@@ -37,11 +39,20 @@ export function snapshotsBeside(modelFile: string): Snapshots | undefined {
   const dir = trainPaths(modelFile).snapshots
   if (!existsSync(dir)) return undefined
   const epochs = readdirSync(dir)
-    .map((name) => /^epoch-(\d+)\.safetensors$/.exec(name)?.[1])
+    .map((name) => SNAPSHOT.exec(name)?.[1])
     .filter((e) => e !== undefined)
     .map(Number)
     .sort((a, b) => a - b)
-  return epochs.length ? { epochs, at: (epoch) => (epochs.includes(epoch) ? loadTrainState(snapshotFile(modelFile, epoch)) : undefined) } : undefined
+  return epochs.length
+    ? { epochs, at: (epoch) => (epochs.includes(epoch) ? loadTrainState(snapshotFile(modelFile, epoch)) : undefined) }
+    : undefined
+}
+
+/** Those of an earlier training to the same file: rewinding to them would mix two trainings. */
+export function removeSnapshots(modelFile: string): void {
+  const dir = trainPaths(modelFile).snapshots
+  if (!existsSync(dir)) return
+  for (const name of readdirSync(dir)) if (SNAPSHOT.test(name)) rmSync(join(dir, name), { force: true })
 }
 
 export function removeCheckpoint(modelFile: string): void {

@@ -1,11 +1,11 @@
 /**
  * What every command does the same way: results go to stdout (a table, or one JSON value with --json), progress to stderr, Ctrl-C
- * becomes an AbortSignal (a second one ends the process), errors become one line and an exit code.
+ * becomes an AbortSignal (a second one ends the process), errors become one line and an exit code; with --json also {"error": {...}} on stdout.
  */
 import Table from 'cli-table3'
 import { SingleBar } from 'cli-progress'
 import pc from 'picocolors'
-import { AbortError, isTersorError } from '../base/errors.js'
+import { isTersorError } from '../base/errors.js'
 import { formatDuration } from '../report/format.js'
 import type { Table as TableData } from '../report/tables.js'
 
@@ -31,9 +31,16 @@ export interface Ui {
 export function makeUi(json: boolean): Ui {
   const controller = new AbortController()
   const stop = (): void => {
+    // eslint-disable-next-line no-restricted-properties -- asked twice: the work does not come to its safe point
     if (controller.signal.aborted) process.exit(EXIT.interrupted)
     process.stderr.write('\nstopping at the next safe point (press again to end at once)\n')
     controller.abort()
+  }
+  // The reader of a pipe may go (`| head`): what is left of the output is dropped, the work goes on.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (e: NodeJS.ErrnoException) => {
+      if (e.code !== 'EPIPE') throw e
+    })
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
@@ -93,33 +100,40 @@ function lineProgress(label: string, total: number): Progress {
       if (now - last < 5000 || done <= 0) return
       last = now
       const left = ((now - started) / 1000 / done) * (total - done)
-      process.stderr.write(`${label}: ${Math.floor((done / total) * 100)} %, about ${formatDuration(left)} left${note ? ` (${note})` : ''}\n`)
+      process.stderr.write(
+        `${label}: ${Math.floor((done / total) * 100)} %, about ${formatDuration(left)} left${note ? ` (${note})` : ''}\n`,
+      )
     },
     end: () => undefined,
   }
 }
 
-/** Runs a command's body; prints what went wrong and sets the exit code. */
-export async function runCommand(json: boolean, body: (ui: Ui) => Promise<void>): Promise<void> {
+/** Runs a command's body; prints what went wrong and sets the exit code. `stopped` says after Ctrl-C how to go on. */
+export async function runCommand(json: boolean, body: (ui: Ui) => Promise<void>, stopped = ''): Promise<void> {
   const ui = makeUi(json)
   try {
     await body(ui)
   } catch (e) {
-    process.exitCode = report(e, json)
+    process.exitCode = report(e, json, stopped)
   } finally {
     process.removeAllListeners('SIGINT')
     process.removeAllListeners('SIGTERM')
   }
 }
 
-function report(e: unknown, json: boolean): number {
-  if (e instanceof AbortError || (isTersorError(e) && e.code === 'ERR_ABORTED')) {
-    process.stderr.write('stopped; what was finished is kept: run the same command with --resume to go on\n')
+export const RESUME = 'what was finished is kept: run the same command with --resume to go on'
+
+function report(e: unknown, json: boolean, stopped: string): number {
+  const known = isTersorError(e)
+  const code = known ? e.code : 'ERR_INTERNAL'
+  if (json) {
+    const error = { code, message: (e as Error).message, ...(known ? { details: e.details } : {}) }
+    process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`)
+  }
+  if (code === 'ERR_ABORTED') {
+    process.stderr.write(`stopped${stopped === '' ? '' : `; ${stopped}`}\n`)
     return EXIT.interrupted
   }
-  const known = isTersorError(e)
-  if (json) process.stdout.write(`${JSON.stringify({ error: { code: known ? e.code : 'ERR_INTERNAL', message: (e as Error).message, ...(known ? { details: e.details } : {}) } }, null, 2)}\n`)
-  process.stderr.write(`${pc.red('error')} ${known ? `${e.code}: ${e.message}` : ((e as Error).stack ?? String(e))}\n`)
-  return known && e.code === 'ERR_OPTION' ? EXIT.usage : EXIT.failure
+  process.stderr.write(`${pc.red('error')} ${known ? `${code}: ${e.message}` : ((e as Error).stack ?? String(e))}\n`)
+  return code === 'ERR_OPTION' ? EXIT.usage : EXIT.failure
 }
-

@@ -1,19 +1,29 @@
 /** `tersor compress`: applies a recipe to a model, saves the result, and reports what it gained and lost. */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, rmdirSync } from 'node:fs'
 import type { Command } from 'commander'
 import { OptionError } from '../../base/errors.js'
+import { suggestion } from '../../base/nearest.js'
 import type { Json } from '../../base/json-types.js'
-import { compress, parseRecipe, presets, type CompressEvent, type CompressReport, type Recipe } from '../../compress/index.js'
-import { evaluateModel } from '../../analyze/index.js'
-import { loadData } from '../../data/index.js'
+import {
+  compress,
+  parseRecipe,
+  presets,
+  removeCheckpoints,
+  type CompressEvent,
+  type CompressReport,
+  type Recipe,
+} from '../../compress/index.js'
+import { evaluateModel, probeOf } from '../../analyze/index.js'
+import { loadData, type Dataset } from '../../data/index.js'
 import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../report/format.js'
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type Variant } from '../../report/index.js'
 import { eventView } from '../events.js'
+import { outFile } from '../options.js'
 import { snapshotsBeside } from '../train-files.js'
-import { runCommand } from '../ui.js'
+import { RESUME, runCommand, type Ui } from '../ui.js'
 
 interface CompressCliOptions {
   readonly recipe: string
@@ -30,10 +40,12 @@ interface CompressCliOptions {
 
 /** A preset by name, or a recipe file. */
 export function readRecipe(nameOrFile: string): Recipe {
-  const preset = presets[nameOrFile]
-  if (preset) return preset.recipe
+  if (Object.hasOwn(presets, nameOrFile)) return presets[nameOrFile]!.recipe
   if (!existsSync(nameOrFile))
-    throw new OptionError('ERR_OPTION', `compress: no preset and no file is named ${JSON.stringify(nameOrFile)}; presets: ${Object.keys(presets).join(', ')}`)
+    throw new OptionError(
+      'ERR_OPTION',
+      `compress: no preset and no file is named ${JSON.stringify(nameOrFile)}${suggestion(nameOrFile, Object.keys(presets))}; presets: ${Object.keys(presets).join(', ')}`,
+    )
   return parseRecipe(readRegularFile(nameOrFile, { maxBytes: 2 ** 24 }))
 }
 
@@ -49,10 +61,16 @@ export function layerRows(report: CompressReport): LayerRow[] {
     }))
 }
 
-async function variantOf(name: string, model: Model, bytes: number, reference: { bytes: number; predictions?: Int32Array }, spec: string | undefined): Promise<{ variant: Variant; predictions: Int32Array } | undefined> {
-  if (spec === undefined) return undefined
-  const data = await loadData(spec, model.info.classes ? { classes: model.info.classes } : {})
-  const e = await evaluateModel(model, data)
+async function variantOf(
+  name: string,
+  model: Model,
+  bytes: number,
+  reference: { bytes: number; predictions?: Int32Array },
+  data: Dataset,
+  ui: Ui,
+): Promise<{ variant: Variant; predictions: Int32Array }> {
+  const bar = ui.progress(`evaluating ${name}`, data.size)
+  const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
   return {
     predictions: e.predictions,
     variant: {
@@ -66,6 +84,16 @@ async function variantOf(name: string, model: Model, bytes: number, reference: {
       ...(reference.predictions ? { agreement: agreement(reference.predictions, e.predictions) } : {}),
       msPerExample: e.latency,
     },
+  }
+}
+
+/** The result is safe: the checkpoints may go, and the folder when nothing else is in it. */
+function dropCheckpoints(dir: string): void {
+  removeCheckpoints(dir)
+  try {
+    rmdirSync(dir)
+  } catch {
+    // what is left there is not ours
   }
 }
 
@@ -83,8 +111,8 @@ export function registerCompress(program: Command): void {
     .requiredOption('--recipe <name>', `recipe file (JSON) or preset: ${Object.keys(presets).join(', ')}`)
     .option('--data <spec>', 'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE')
     .option('--validation <spec>', 'held-out data: stop rules, and accuracy before and after in the report')
-    .option('--out <file>', 'file to write')
-    .option('--report <file>', 'write a self-contained HTML report')
+    .option('--out <file>', 'file to write', outFile)
+    .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
     .option('--print-recipe', 'show the recipe as JSON and stop')
     .option('--resume', 'go on from the checkpoint of an interrupted run')
@@ -92,73 +120,90 @@ export function registerCompress(program: Command): void {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      `\nPresets:\n${Object.entries(presets).map(([name, p]) => `  ${name.padEnd(26)} ${p.summary}`).join('\n')}\n\nExamples:\n` +
+      `\nPresets:\n${Object.entries(presets)
+        .map(([name, p]) => `  ${name.padEnd(26)} ${p.summary}`)
+        .join('\n')}\n\nExamples:\n` +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.safetensors --report report.html\n' +
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
     .action((modelFile: string, o: CompressCliOptions) =>
-      runCommand(o.json ?? false, async (ui) => {
-        const recipe = readRecipe(o.recipe)
-        if (o.printRecipe) {
-          process.stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
-          return
-        }
-        if (o.out === undefined) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
-        const out = o.out
-        const model = loadModel(modelFile)
-        const classes = model.info.classes ? { classes: model.info.classes } : {}
-        const data = o.data === undefined ? undefined : await loadData(o.data, { signal: ui.signal, ...classes })
-        const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, ...classes })
-        const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
-        const view = eventView(ui)
-        const onEvent = (e: CompressEvent): void => {
-          view.onEvent(e)
-          if (o.ipc) process.send?.(e)
-        }
-        const checkpointDir = `${out}.checkpoint`
-        const result = await compress(model, recipe, {
-          ...(data ? { data } : {}),
-          ...(validation ? { validation } : {}),
-          ...(snapshots ? { snapshots } : {}),
-          onEvent,
-          signal: ui.signal,
-          checkpointDir,
-          resume: o.resume ?? false,
-        }).finally(view.end)
-        const bytes = saveModel(result.model, out)
-        rmSync(checkpointDir, { recursive: true, force: true })
-        const bytesBefore = modelFileBytes(model)
-        const before = await variantOf('before', model, bytesBefore, { bytes: bytesBefore }, o.validation)
-        const after = await variantOf('after', result.model, bytes, { bytes: bytesBefore, ...(before ? { predictions: before.predictions } : {}) }, o.validation)
-        const rows = layerRows(result.report)
-        ui.table(layerTable(rows))
-        for (const pass of result.report.passes) for (const note of pass.notes) ui.say(`${pass.pass}: ${note.path ? `${note.path}: ` : ''}${note.text}`)
-        ui.say(`saved ${out}: ${formatBytes(bytesBefore)} -> ${formatBytes(bytes)} (${formatRatio(bytesBefore / bytes)}) in ${formatDuration(result.report.seconds)}`)
-        if (before && after) {
-          ui.say(`accuracy ${formatPercent(before.variant.value, 2)} -> ${formatPercent(after.variant.value, 2)} (n = ${after.variant.n}), agreement ${formatPercent(after.variant.agreement ?? 0)}`)
-        }
-        const variants = before && after ? [before.variant, after.variant] : []
-        if (o.report !== undefined) {
-          const page: Report = {
-            report: 1,
-            title: `Compression of ${model.info.name}`,
-            created: new Date().toISOString(),
-            machine: machineFacts(),
-            sections: [
-              {
-                title: model.info.name,
-                text: [`${modelFile} -> ${out}, recipe ${o.recipe}, seed ${result.report.seed}.`],
-                variants,
-                layers: { title: 'Weights', rows },
-                recipes: { [o.recipe]: recipe as unknown as Json },
-              },
-            ],
+      runCommand(
+        o.json ?? false,
+        async (ui) => {
+          const recipe = readRecipe(o.recipe)
+          if (o.printRecipe) {
+            process.stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
+            return
           }
-          writeFileAtomic(o.report, [new TextEncoder().encode(await reportHtml(page))])
-          ui.say(`report: ${o.report}`)
-        }
-        ui.result({ file: out, bytesBefore, bytes, variants, report: result.report })
-      }),
+          if (o.out === undefined) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
+          const out = o.out
+          const model = loadModel(modelFile)
+          const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
+          const classes = known ? { classes: known } : {}
+          const data = o.data === undefined ? undefined : await loadData(o.data, { signal: ui.signal, ...classes })
+          const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, ...classes })
+          const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
+          if (o.snapshots !== undefined && !snapshots)
+            throw new OptionError('ERR_OPTION', `compress: there are no snapshots beside '${o.snapshots}'; train with --snapshots EPOCHS`)
+          const bytesBefore = modelFileBytes(model)
+          // First, so that data that does not fit the model is found before the work and not after it.
+          const before = validation && (await variantOf('before', model, bytesBefore, { bytes: bytesBefore }, validation, ui))
+          const view = eventView(ui)
+          const onEvent = (e: CompressEvent): void => {
+            view.onEvent(e)
+            if (o.ipc) process.send?.(e)
+          }
+          const checkpointDir = `${out}.checkpoint`
+          if (o.resume && !existsSync(checkpointDir)) ui.say('nothing to resume: starting from the beginning')
+          const result = await compress(model, recipe, {
+            ...(data ? { data } : {}),
+            ...(validation ? { validation } : {}),
+            ...(snapshots ? { snapshots } : {}),
+            onEvent,
+            signal: ui.signal,
+            checkpointDir,
+            resume: o.resume ?? false,
+          }).finally(view.end)
+          const bytes = saveModel(result.model, out)
+          const reference = { bytes: bytesBefore, ...(before ? { predictions: before.predictions } : {}) }
+          const after = validation && (await variantOf('after', result.model, bytes, reference, validation, ui))
+          const rows = layerRows(result.report)
+          ui.table(layerTable(rows))
+          for (const pass of result.report.passes)
+            for (const note of pass.notes) ui.say(`${pass.pass}: ${note.path ? `${note.path}: ` : ''}${note.text}`)
+          ui.say(
+            `saved ${out}: ${formatBytes(bytesBefore)} -> ${formatBytes(bytes)} (${formatRatio(bytesBefore / bytes)}) in ${formatDuration(result.report.seconds)}`,
+          )
+          if (before && after) {
+            ui.say(
+              `accuracy ${formatPercent(before.variant.value, 2)} -> ${formatPercent(after.variant.value, 2)} (n = ${after.variant.n}), agreement ${formatPercent(after.variant.agreement ?? 0)}`,
+            )
+          }
+          const variants = before && after ? [before.variant, after.variant] : []
+          if (o.report !== undefined) {
+            const page: Report = {
+              report: 1,
+              title: `Compression of ${model.info.name}`,
+              created: new Date().toISOString(),
+              machine: machineFacts(),
+              sections: [
+                {
+                  title: model.info.name,
+                  text: [`${modelFile} -> ${out}, recipe ${o.recipe}, seed ${result.report.seed}.`],
+                  variants,
+                  layers: { title: 'Weights', rows },
+                  recipes: { [o.recipe]: recipe as unknown as Json },
+                },
+              ],
+            }
+            writeFileAtomic(o.report, [new TextEncoder().encode(await reportHtml(page))])
+            ui.say(`report: ${o.report}`)
+          }
+          dropCheckpoints(checkpointDir)
+          ui.result({ file: out, bytesBefore, bytes, variants, report: result.report })
+        },
+        RESUME,
+      ),
     )
 }

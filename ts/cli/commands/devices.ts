@@ -17,16 +17,26 @@ export function registerDevices(program: Command): void {
     .description('show instruction sets, threads, memory, and the kernel chosen for each family')
     .option('-v, --verbose', 'every kernel row, and why the others were not chosen')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  $ tersor devices --verbose\n  $ TERSOR_ISA=avx2 tersor devices --verbose    # cap the kernels at AVX2\n  $ TERSOR_THREADS=1 tersor devices --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ tersor devices --verbose\n  $ TERSOR_ISA=avx2 tersor devices --verbose    # cap the kernels at AVX2\n  $ TERSOR_THREADS=1 tersor devices --json',
+    )
     .action((options: { verbose?: boolean; json?: boolean }) =>
       runCommand(options.json ?? false, async (ui) => {
         const machine = machineFacts()
         const sets = isa()
         const rows = kernelRows()
         const m = memory()
-        ui.say(`${machine.cpu}, ${machine.cores} cores; ${machine.threads} ${machine.threads === 1 ? 'thread' : 'threads'} (TERSOR_THREADS)`)
+        ui.say(
+          `${machine.cpu}, ${machine.cores} cores; ${machine.threads} ${machine.threads === 1 ? 'thread' : 'threads'} (TERSOR_THREADS)`,
+        )
         ui.say(`native memory budget ${formatBytes(m.budgetBytes)} (TERSOR_MAX_BYTES)`)
-        ui.say(`device cpu: ${sets.levels.filter((l) => l.allowed).map((l) => l.name).join(', ')}${sets.cap ? ` (capped by TERSOR_ISA=${sets.cap})` : ''}`)
+        ui.say(
+          `device cpu: ${sets.levels
+            .filter((l) => l.allowed)
+            .map((l) => l.name)
+            .join(', ')}${sets.cap ? ` (capped by TERSOR_ISA=${sets.cap})` : ''}`,
+        )
         ui.table({
           head: ['level', 'processor has it', 'used'],
           numeric: [false, false, false],

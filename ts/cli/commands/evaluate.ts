@@ -6,7 +6,8 @@ import { evaluateModel, fitProbe, outputs, probeOf, withProbe } from '../../anal
 import { loadData } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
-import { formatBytes, formatMs, formatPercent } from '../../report/format.js'
+import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
+import { outFile } from '../options.js'
 import { runCommand, type Ui } from '../ui.js'
 
 interface EvaluateOptions {
@@ -20,8 +21,7 @@ interface EvaluateOptions {
 export async function probed(model: Model, spec: string, ui: Ui): Promise<Model> {
   const data = await loadData(spec, { signal: ui.signal })
   const bar = ui.progress('embedding', data.size)
-  const embeddings = await outputs(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) })
-  bar.end()
+  const embeddings = await outputs(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
   const probe = fitProbe(embeddings, data.labels, data.classes)
   ui.say(`probe: ${data.classes.length} classes, ${data.size} examples, l2 ${probe.l2}`)
   return withProbe(model, probe, { data: data.name, examples: data.size })
@@ -34,7 +34,7 @@ export function registerEvaluate(program: Command): void {
     .argument('<model>', 'model file, or a tfjs folder of a known architecture')
     .requiredOption('--data <spec>', 'held-out data: idx:DIR,split=test, npz:FILE, csv:FILE, tsv:FILE')
     .option('--probe <spec>', 'for an encoder: fit a logistic probe on this data and save it with the model')
-    .option('--out <file>', 'where to save the model with its probe (default: the model file itself)')
+    .option('--out <file>', 'where to save the model with its probe (default: the model file itself)', outFile)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -46,27 +46,51 @@ export function registerEvaluate(program: Command): void {
       runCommand(o.json ?? false, async (ui) => {
         let model = loadModel(file)
         const isFile = statSync(file).isFile()
+        let savedAs: string | undefined
+        if (o.out !== undefined && o.probe === undefined)
+          throw new OptionError('ERR_OPTION', 'evaluate: --out saves a model with its probe and needs --probe SPEC')
         if (o.probe !== undefined) {
-          if (model.info.task !== 'embedding') throw new OptionError('ERR_OPTION', `evaluate: ${model.info.name} classifies by itself and needs no probe`)
-          if (o.out === undefined && !isFile) throw new OptionError('ERR_OPTION', 'evaluate: --out FILE is needed: the probe is saved with the model')
+          if (model.info.task !== 'embedding')
+            throw new OptionError('ERR_OPTION', `evaluate: ${model.info.name} classifies by itself and needs no probe`)
+          if (o.out === undefined && !isFile)
+            throw new OptionError('ERR_OPTION', 'evaluate: --out FILE is needed: the probe is saved with the model')
           model = await probed(model, o.probe, ui)
-          saveModel(model, o.out ?? file)
-          ui.say(`saved ${o.out ?? file}`)
+          savedAs = o.out ?? file
+          saveModel(model, savedAs)
+          ui.say(`saved ${savedAs}`)
         }
         const classes = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
         const data = await loadData(o.data, { signal: ui.signal, ...(classes ? { classes } : {}) })
         const bar = ui.progress('evaluating', data.size)
-        const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) })
-        bar.end()
-        const bytes = isFile ? statSync(file).size : modelFileBytes(model)
+        const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
+        const at = savedAs ?? (isFile ? file : undefined)
+        const bytes = at === undefined ? modelFileBytes(model) : statSync(at).size
         ui.table({
           head: ['model', 'file', 'metric', 'value', '95 % interval', 'n', 'p50', 'p95'],
           numeric: [false, true, false, true, true, true, true, true],
           rows: [
-            [model.info.name, formatBytes(bytes), 'accuracy', formatPercent(e.accuracy, 2), `${formatPercent(e.interval[0])} to ${formatPercent(e.interval[1])}`, String(e.n), formatMs(e.latency.p50), formatMs(e.latency.p95)],
+            [
+              model.info.name,
+              formatBytes(bytes),
+              'accuracy',
+              formatPercent(e.accuracy, 2),
+              `${formatPercent(e.interval[0])} to ${formatPercent(e.interval[1])}`,
+              formatCount(e.n),
+              formatMs(e.latency.p50),
+              formatMs(e.latency.p95),
+            ],
           ],
         })
-        ui.result({ model: model.info.name, file, bytes, metric: 'accuracy', value: e.accuracy, interval: e.interval, n: e.n, latencyMs: e.latency })
+        ui.result({
+          model: model.info.name,
+          file: savedAs ?? file,
+          bytes,
+          metric: 'accuracy',
+          value: e.accuracy,
+          interval: e.interval,
+          n: e.n,
+          latencyMs: e.latency,
+        })
       }),
     )
 }

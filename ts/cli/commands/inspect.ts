@@ -21,8 +21,24 @@ export function registerInspect(program: Command): void {
           head: ['weight', 'kind', 'shape', 'parameters', 'sparsity', 'bytes', 'NaN/Inf'],
           numeric: [false, false, false, true, true, true, true],
           rows: [
-            ...found.weights.map((w) => [w.path, w.description, w.shape.join(' x '), formatCount(w.parameters), formatPercent(w.sparsity), formatBytes(w.bytes), String(w.nonFinite)]),
-            ['total', '', '', formatCount(found.total.parameters), formatPercent(found.total.sparsity), formatBytes(found.total.bytes), String(found.total.nonFinite)],
+            ...found.weights.map((w) => [
+              w.path,
+              w.description,
+              w.shape.join(' x '),
+              formatCount(w.parameters),
+              formatPercent(w.sparsity),
+              formatBytes(w.bytes),
+              String(w.nonFinite),
+            ]),
+            [
+              'total',
+              '',
+              '',
+              formatCount(found.total.parameters),
+              formatPercent(found.total.sparsity),
+              formatBytes(found.total.bytes),
+              String(found.total.nonFinite),
+            ],
           ],
         })
         ui.result(found)

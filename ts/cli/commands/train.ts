@@ -6,15 +6,16 @@ import { OptionError } from '../../base/errors.js'
 import type { TrainSettingsInput } from '../../compress/train/settings.js'
 import { train } from '../../compress/train/train.js'
 import { loadData, type Dataset, type NumberDataset } from '../../data/index.js'
-import { architectures, type ArchitectureName } from '../../models/index.js'
+import { architectures, batchInputs, type ArchitectureName } from '../../models/index.js'
 import { saveModel } from '../../models/file.js'
 import { build, freshValues, Model } from '../../nn/index.js'
 import type { Schedule } from '../../optim/index.js'
 import { formatBytes, formatCount, formatPercent } from '../../report/format.js'
+import { scope } from '../../tensor/index.js'
 import { eventView } from '../events.js'
-import { integer, list, real } from '../options.js'
-import { loadTrainState, removeCheckpoint, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
-import { runCommand } from '../ui.js'
+import { integer, list, outFile, real } from '../options.js'
+import { loadTrainState, removeCheckpoint, removeSnapshots, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
+import { RESUME, runCommand } from '../ui.js'
 
 export interface TrainCliOptions {
   readonly data: string
@@ -42,7 +43,9 @@ export function trainSettingsOf(o: TrainCliOptions): TrainSettingsInput {
     epochs: o.epochs,
     batchSize: o.batch,
     optimizer:
-      o.optimizer === 'sgd' ? { kind: 'sgd', momentum: o.momentum, weightDecay: o.weightDecay } : { kind: 'adamw', weightDecay: o.weightDecay },
+      o.optimizer === 'sgd'
+        ? { kind: 'sgd', momentum: o.momentum, weightDecay: o.weightDecay }
+        : { kind: 'adamw', weightDecay: o.weightDecay },
     schedule: schedule(o),
     seed: o.seed,
   }
@@ -69,7 +72,10 @@ export function normalization(data: NumberDataset): { mean: number; std: number 
 /** An untrained model that fits the data. */
 export function newModel(architecture: string, data: Dataset, seed: number): Model {
   if (!Object.hasOwn(architectures, architecture))
-    throw new OptionError('ERR_OPTION', `train: unknown architecture ${JSON.stringify(architecture)}; known: ${Object.keys(architectures).join(', ')}`)
+    throw new OptionError(
+      'ERR_OPTION',
+      `train: unknown architecture ${JSON.stringify(architecture)}; known: ${Object.keys(architectures).join(', ')}`,
+    )
   if (data.input !== 'numbers') throw new OptionError('ERR_OPTION', `train: ${architecture} takes numbers, ${data.name} holds text`)
   const made = architectures[architecture as ArchitectureName]({ inputShape: data.inputShape, classes: data.classes.length })
   return new Model(build(made.spec, freshValues(Rng.of(seed, 'init'))), {
@@ -89,7 +95,7 @@ export function registerTrain(program: Command): void {
     .argument('<arch>', `architecture: ${Object.keys(architectures).join(', ')}`)
     .requiredOption('--data <spec>', 'training data: idx:DIR, npz:FILE, csv:FILE or tsv:FILE')
     .option('--validation <spec>', 'held-out data, evaluated after each epoch')
-    .requiredOption('--out <file>', 'model file to write')
+    .requiredOption('--out <file>', 'model file to write', outFile)
     .option('--epochs <n>', 'passes over the data', integer(1, 1e6), 3)
     .option('--batch <n>', 'examples per step', integer(1, 65536), 64)
     .option('--lr <x>', 'peak learning rate', real(0, 1e3), 0.05)
@@ -108,40 +114,58 @@ export function registerTrain(program: Command): void {
         '  $ tersor train convnet --data idx:mnist --out net.safetensors --snapshots 1,2 --resume',
     )
     .action((architecture: string, o: TrainCliOptions) =>
-      runCommand(o.json ?? false, async (ui) => {
-        for (const [name, value, allowed] of [
-          ['--schedule', o.schedule, ['constant', 'cosine', 'linear', 'step']],
-          ['--optimizer', o.optimizer, ['sgd', 'adamw']],
-        ] as const)
-          if (!(allowed as readonly string[]).includes(value)) throw new OptionError('ERR_OPTION', `train: ${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`)
-        const data = await loadData(o.data, { signal: ui.signal })
-        const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, classes: data.classes })
-        const model = newModel(architecture, data, o.seed)
-        ui.say(`${architecture}: ${formatCount(model.parameters())} parameters; ${formatCount(data.size)} examples, ${data.classes.length} classes`)
-        const { checkpoint } = trainPaths(o.out)
-        const state = o.resume && existsSync(checkpoint) ? loadTrainState(checkpoint) : undefined
-        if (state) ui.say(`resuming at step ${state.step}`)
-        const view = eventView(ui)
-        let saved = Date.now()
-        const result = await train(model, data, {
-          ...trainSettingsOf(o),
-          ...(validation ? { validation } : {}),
-          ...(state ? { resume: state } : {}),
-          snapshotEpochs: o.snapshots ?? [],
-          onSnapshot: (epoch, s) => saveTrainState(snapshotFile(o.out, epoch), s),
-          onEvent: view.onEvent,
-          signal: ui.signal,
-          checkpoint: (take, now) => {
-            if (!now && Date.now() - saved < 20_000) return
-            saveTrainState(checkpoint, take())
-            saved = Date.now()
-          },
-        }).finally(view.end)
-        const bytes = saveModel(result.model, o.out)
-        removeCheckpoint(o.out)
-        const last = result.epochs[result.epochs.length - 1]
-        ui.say(`saved ${o.out}: ${formatBytes(bytes)}${last?.accuracy === undefined ? '' : `, accuracy ${formatPercent(last.accuracy, 2)} (n = ${validation!.size})`}`)
-        ui.result({ file: o.out, bytes, parameters: model.parameters(), settings: result.state.settings, epochs: result.epochs })
-      }),
+      runCommand(
+        o.json ?? false,
+        async (ui) => {
+          for (const [name, value, allowed] of [
+            ['--schedule', o.schedule, ['constant', 'cosine', 'linear', 'step']],
+            ['--optimizer', o.optimizer, ['sgd', 'adamw']],
+          ] as const)
+            if (!(allowed as readonly string[]).includes(value))
+              throw new OptionError('ERR_OPTION', `train: ${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`)
+          const late = o.snapshots?.find((epoch) => epoch > o.epochs)
+          if (late !== undefined) throw new OptionError('ERR_OPTION', `train: --snapshots must be in [0, ${o.epochs}], got ${late}`)
+          const data = await loadData(o.data, { signal: ui.signal })
+          const validation =
+            o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, classes: data.classes })
+          const model = newModel(architecture, data, o.seed)
+          // What does not fit is found now and not after the first epoch.
+          if (validation) scope(() => void batchInputs(model, validation, [0]))
+          ui.say(
+            `${architecture}: ${formatCount(model.parameters())} parameters; ${formatCount(data.size)} examples, ${data.classes.length} classes`,
+          )
+          const { checkpoint } = trainPaths(o.out)
+          const state = o.resume && existsSync(checkpoint) ? loadTrainState(checkpoint) : undefined
+          if (state) ui.say(`resuming at step ${state.step}`)
+          else {
+            if (o.resume) ui.say('nothing to resume: starting from the beginning')
+            removeSnapshots(o.out)
+          }
+          const view = eventView(ui)
+          let saved = Date.now()
+          const result = await train(model, data, {
+            ...trainSettingsOf(o),
+            ...(validation ? { validation } : {}),
+            ...(state ? { resume: state } : {}),
+            snapshotEpochs: o.snapshots ?? [],
+            onSnapshot: (epoch, s) => saveTrainState(snapshotFile(o.out, epoch), s),
+            onEvent: view.onEvent,
+            signal: ui.signal,
+            checkpoint: (take, now) => {
+              if (!now && Date.now() - saved < 20_000) return
+              saveTrainState(checkpoint, take())
+              saved = Date.now()
+            },
+          }).finally(view.end)
+          const bytes = saveModel(result.model, o.out)
+          removeCheckpoint(o.out)
+          const last = result.epochs[result.epochs.length - 1]
+          ui.say(
+            `saved ${o.out}: ${formatBytes(bytes)}${last?.accuracy === undefined ? '' : `, accuracy ${formatPercent(last.accuracy, 2)} (n = ${validation!.size})`}`,
+          )
+          ui.result({ file: o.out, bytes, parameters: model.parameters(), settings: result.state.settings, epochs: result.epochs })
+        },
+        RESUME,
+      ),
     )
 }
