@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "ops/strided.h"
+
 namespace tersor {
 
 Status expect_float(const char* op, const char* name, const TensorRef& t) {
@@ -62,54 +64,15 @@ Status axes_to_bits(const char* op, const IntList& axes, int rank, uint32_t* bit
   return {};
 }
 
-namespace {
-
-template <class T> void copy_strided(const TensorRef& x, T* out, int64_t begin, int64_t end) {
-  if (x.rank == 0) {
-    if (end > begin) out[0] = *x.as<T>();
-    return;
-  }
-  const int last = x.rank - 1;
-  int64_t index[kMaxRank];
-  int64_t rest = begin;
-  for (int i = last; i >= 0; i--) {
-    index[i] = rest % x.shape[i];
-    rest /= x.shape[i];
-  }
-  int64_t at = begin;
-  while (at < end) {
-    int64_t offset = 0;
-    for (int i = 0; i < last; i++) offset += index[i] * x.stride[i];
-    const T* row = x.as<T>() + offset;
-    const int64_t step = x.stride[last];
-    int64_t j = index[last];
-    for (; j < x.shape[last] && at < end; j++) out[at++] = row[j * step];
-    index[last] = 0;
-    for (int i = last - 1; i >= 0; i--) {
-      if (++index[i] < x.shape[i]) break;
-      index[i] = 0;
-    }
-  }
-}
-
-}  // namespace
-
 Status copy_contiguous(const TensorRef& x, void* out, const Cancel* cancel) {
-  const int64_t n = x.size();
-  if (n == 0) return {};
-  const int64_t width = dtype_bytes(x.dtype);
-  const bool flat = x.contiguous();
-  return parallel_for(n, int64_t(1) << 16, cancel, [&](int64_t begin, int64_t end) {
-    if (flat) {
-      memcpy(static_cast<char*>(out) + begin * width, static_cast<const char*>(x.data) + begin * width, static_cast<size_t>((end - begin) * width));
-      return;
-    }
-    switch (width) {
-      case 8: copy_strided(x, static_cast<uint64_t*>(out), begin, end); break;
-      case 4: copy_strided(x, static_cast<uint32_t*>(out), begin, end); break;
-      case 2: copy_strided(x, static_cast<uint16_t*>(out), begin, end); break;
-      default: copy_strided(x, static_cast<uint8_t*>(out), begin, end); break;
-    }
+  if (!x.contiguous()) {
+    TensorRef packed{};
+    set_shape(packed, x.dtype, x.shape, x.rank);
+    packed.data = out;
+    return strided_copy(x, packed, cancel);
+  }
+  return parallel_for(x.bytes(), int64_t(1) << 18, cancel, [&](int64_t begin, int64_t end) {
+    memcpy(static_cast<char*>(out) + begin, static_cast<const char*>(x.data) + begin, static_cast<size_t>(end - begin));
   });
 }
 
