@@ -75,11 +75,16 @@ describe('grids (A7.1, N02)', () => {
       return values.reduce((sum, x) => sum + (x - quantizeOne(x, grid!, codes)) ** 2, 0)
     }
     fc.assert(
-      fc.property(fc.array(fc.float({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 50 }), bits, fc.boolean(), (v, b, symmetric) => {
-        const values = Float32Array.from(v)
-        const max = squared(values, 'max', symmetric, b)
-        expect(squared(values, 'mse', symmetric, b)).toBeLessThanOrEqual(max * (1 + 1e-5) + 1e-9)
-      }),
+      fc.property(
+        fc.array(fc.float({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 50 }),
+        bits,
+        fc.boolean(),
+        (v, b, symmetric) => {
+          const values = Float32Array.from(v)
+          const max = squared(values, 'max', symmetric, b)
+          expect(squared(values, 'mse', symmetric, b)).toBeLessThanOrEqual(max * (1 + 1e-5) + 1e-9)
+        },
+      ),
       { numRuns: 300, seed: 1 },
     )
     // An outlier among many small values: clipping it pays.
@@ -89,7 +94,13 @@ describe('grids (A7.1, N02)', () => {
 })
 
 describe('groups', () => {
-  it.each([[100, 32, 4], [64, 32, 2], [5, 32, 1], [33, 32, 2], [10, 3, 4]])('%d columns in groups of at most %d: %d', (cols, size, groups) => {
+  it.each([
+    [100, 32, 4],
+    [64, 32, 2],
+    [5, 32, 1],
+    [33, 32, 2],
+    [10, 3, 4],
+  ])('%d columns in groups of at most %d: %d', (cols, size, groups) => {
     expect(groupCount(cols, size)).toBe(groups)
   })
 
@@ -100,7 +111,9 @@ describe('groups', () => {
         const run = Math.ceil(cols / groups)
         expect(run).toBeLessThanOrEqual(size)
         expect((groups - 1) * run).toBeLessThan(cols)
-        expect(gridsOf(new Float32Array(3 * cols).fill(1), { rows: 3, cols, layout: 'group', groups }, true, codeRange(4, true, 'max'), 'max')).toHaveLength(3 * groups)
+        expect(
+          gridsOf(new Float32Array(3 * cols).fill(1), { rows: 3, cols, layout: 'group', groups }, true, codeRange(4, true, 'max'), 'max'),
+        ).toHaveLength(3 * groups)
       }),
       { seed: 1 },
     )

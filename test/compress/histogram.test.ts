@@ -1,7 +1,13 @@
 /** Streaming distributions: exact counts in constant memory, whatever the order of the batches. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { distribution, HistogramObserver, leastErrorRange, percentileRange, type Distribution } from '../../ts/compress/observe/histogram.js'
+import {
+  distribution,
+  HistogramObserver,
+  leastErrorRange,
+  percentileRange,
+  type Distribution,
+} from '../../ts/compress/observe/histogram.js'
 import { valueRange } from '../../ts/compress/observe/ranges.js'
 import { tensor } from '../../ts/tensor/index.js'
 import { Rng } from '../../ts/base/rng.js'
@@ -54,7 +60,9 @@ describe('distribution', () => {
   it('NaN and infinity name the layer and the index', () => {
     for (const bad of [NaN, Infinity, -Infinity])
       for (const o of [new HistogramObserver('conv1'), valueRange.observe('conv1')])
-        expect(() => o.see(tensor([1, 2, bad, 4]))).toThrow(expect.objectContaining({ code: 'ERR_NUMERIC', details: { stage: 'calibration', tensor: 'conv1', index: 2 } }))
+        expect(() => o.see(tensor([1, 2, bad, 4]))).toThrow(
+          expect.objectContaining({ code: 'ERR_NUMERIC', details: { stage: 'calibration', tensor: 'conv1', index: 2 } }),
+        )
   })
 
   it('goes through a file and back', () => {

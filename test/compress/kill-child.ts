@@ -9,7 +9,13 @@ async function main(dir: string): Promise<void> {
   const onEvent = (e: { readonly type: string }): void => {
     if (e.type === 'checkpoint') fs.writeSync(1, 'saved\n')
   }
-  const { model } = await compress(killModel(), killRecipe, { data: killData, checkpointDir: dir, checkpointSeconds: 0, resume: true, onEvent })
+  const { model } = await compress(killModel(), killRecipe, {
+    data: killData,
+    checkpointDir: dir,
+    checkpointSeconds: 0,
+    resume: true,
+    onEvent,
+  })
   fs.writeSync(1, `done ${createHash('sha256').update(bitsOf(model)).digest('hex')}\n`)
 }
 

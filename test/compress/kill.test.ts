@@ -16,7 +16,9 @@ const hash = (text: string): string => createHash('sha256').update(text).digest(
 
 /** Starts a child, kills it `ms` after its first checkpoint; gives what it said. */
 function runAndKill(ms: number): Promise<string> {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'kill-child.ts'), dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'kill-child.ts'), dir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   let armed = false
   child.stdout.on('data', (chunk: Buffer) => {

@@ -4,9 +4,9 @@ import { compress, prune, quantize, recipe, train, type CompressEvent, type Trai
 import { keptAt } from '../../ts/compress/prune/amount.js'
 import { retrainPlan } from '../../ts/compress/train/retrain.js'
 import { trainSettings } from '../../ts/compress/train/settings.js'
-import { runTraining } from '../../ts/compress/train/train.js'
+import { runTraining } from '../../ts/compress/train/training.js'
 import { memory } from '../../ts/native/devices.js'
-import { MaskedWeight, type Model } from '../../ts/nn/index.js'
+import { type MaskedWeight, type Model } from '../../ts/nn/index.js'
 import { lrAt } from '../../ts/optim/index.js'
 import { bitsOf, blobs, mlp, quick } from './toys.js'
 
@@ -18,7 +18,8 @@ const n = 8 * 32 + 32 * 32 + 32 * 3
 const valuesOf = (m: Model, path: string): Float32Array => m.leaves().get(path)!.value.read() as Float32Array
 const maskOf = (m: Model, path: string): Uint8Array => m.leaves().get(path)!.mask!.read() as Uint8Array
 const bit = (mask: Uint8Array, i: number): number => (mask[i >> 3]! >> (i & 7)) & 1
-const kept = (m: Model): number => matrices.reduce((sum, path) => sum + (m.weights().find((w) => w.path === path)!.weight as MaskedWeight).kept(), 0)
+const kept = (m: Model): number =>
+  matrices.reduce((sum, path) => sum + (m.weights().find((w) => w.path === path)!.weight as MaskedWeight).kept(), 0)
 
 let trained: TrainResult
 beforeAll(async () => {
@@ -28,11 +29,20 @@ const run = (options: Parameters<typeof prune.magnitude>[0], extra: object = {})
   compress(trained.model, recipe([[prune.magnitude(options)]]), { data, validation, snapshots: trained.snapshots, ...extra })
 
 describe('one-shot', () => {
-  it.each([['local' as const, 0.5], ['global' as const, 0.5], ['global' as const, 0.93], ['local' as const, 0]])('%s, sparsity %d: exact, surviving values untouched', async (scope, sparsity) => {
+  it.each([
+    ['local' as const, 0.5],
+    ['global' as const, 0.5],
+    ['global' as const, 0.93],
+    ['local' as const, 0],
+  ])('%s, sparsity %d: exact, surviving values untouched', async (scope, sparsity) => {
     const before = bitsOf(trained.model)
     const { model, report } = await run({ sparsity, scope })
     if (scope === 'global') expect(kept(model)).toBe(keptAt(n, 1 - sparsity))
-    else for (const path of matrices) expect((model.weights().find((w) => w.path === path)!.weight as MaskedWeight).kept()).toBe(keptAt(valuesOf(model, path).length, 1 - sparsity))
+    else
+      for (const path of matrices)
+        expect((model.weights().find((w) => w.path === path)!.weight as MaskedWeight).kept()).toBe(
+          keptAt(valuesOf(model, path).length, 1 - sparsity),
+        )
     for (const path of matrices) {
       const [old, now, mask] = [valuesOf(trained.model, path), valuesOf(model, path), maskOf(model, path)]
       now.forEach((x, i) => expect(x).toBe(bit(mask, i) ? old[i] : 0))
@@ -58,7 +68,12 @@ describe('one-shot', () => {
     const { model } = await compress(trained.model, recipe([[prune.magnitude({ sparsity: 0.5 }, { ignore: ['fc3'] })]]))
     expect(model.weights().map((w) => w.weight.kind)).toEqual(['masked', 'dense', 'masked', 'dense', 'dense', 'dense'])
     const one = await compress(trained.model, recipe([[prune.magnitude({ sparsity: 0.5 }, { targets: ['fc2.*'] })]]))
-    expect(one.model.weights().filter((w) => w.weight.kind === 'masked').map((w) => w.path)).toEqual(['fc2.weight'])
+    expect(
+      one.model
+        .weights()
+        .filter((w) => w.weight.kind === 'masked')
+        .map((w) => w.path),
+    ).toEqual(['fc2.weight'])
     // A vector was asked for by name: it stays, and the report says why.
     expect(one.report.passes[0]!.notes).toEqual([{ path: 'fc2.bias', text: expect.stringContaining('left alone') }])
   })
@@ -82,8 +97,11 @@ describe('iterative', () => {
     const rounds = report.passes[0]!.figures.rounds as { density: number }[]
     rounds.forEach(({ density }, i) => expect(Math.abs(density * n - n * 0.8 ** (i + 1))).toBeLessThanOrEqual(0.5))
     expect(report.passes[0]!.epochs.map((e) => e.label)).toEqual([1, 2, 3, 4, 5].map((r) => `round ${r} of 5`))
-    expect(events.find((e) => e.type === 'plan')).toMatchObject({ plan: { rounds: 5, epochsPerRound: 1, epochs: 5, originalEpochs: 4, epochsInAll: 9 } })
-    for (const path of matrices) valuesOf(model, path).forEach((x, i) => expect(bit(maskOf(model, path), i) === 1 || Object.is(x, 0)).toBe(true))
+    expect(events.find((e) => e.type === 'plan')).toMatchObject({
+      plan: { rounds: 5, epochsPerRound: 1, epochs: 5, originalEpochs: 4, epochsInAll: 9 },
+    })
+    for (const path of matrices)
+      valuesOf(model, path).forEach((x, i) => expect(bit(maskOf(model, path), i) === 1 || Object.is(x, 0)).toBe(true))
   })
 
   it('of what is already pruned: the share refers to the survivors', async () => {
@@ -93,7 +111,7 @@ describe('iterative', () => {
   })
 
   it('levels in order, each ended early by the stop rule (A1.6)', async () => {
-    const options = { sparsity: [0.15, 0.3, 0.45], retrain: train.finetune({ epochs: 1, lr: 0.01 }), stop: { share: 0.5, everySteps: 2 } } as const
+    const options = { sparsity: [0.15, 0.3, 0.45], retrain: train.finetune({ epochs: 1, lr: 0.01 }), stop: { share: 0.5, everySteps: 2 } }
     const { report } = await run(options)
     const rounds = report.passes[0]!.figures.rounds as { density: number; steps: number }[]
     expect(rounds.map((r) => +r.density.toFixed(2))).toEqual([0.85, 0.7, 0.55])
@@ -113,7 +131,8 @@ describe('gradual', () => {
       retrain: train.finetune({ epochs: 4, lr: 0.05 }),
     })
     expect(kept(model)).toBe(keptAt(n, 0.2))
-    for (const path of matrices) valuesOf(model, path).forEach((x, i) => expect(bit(maskOf(model, path), i) === 1 || Object.is(x, 0)).toBe(true))
+    for (const path of matrices)
+      valuesOf(model, path).forEach((x, i) => expect(bit(maskOf(model, path), i) === 1 || Object.is(x, 0)).toBe(true))
     expect(report.passes[0]!.epochs).toHaveLength(4)
     expect(report.passes[0]!.epochs[3]!.accuracy).toBeGreaterThan(0.8)
   })
@@ -125,7 +144,11 @@ describe('retraining (A2.1)', () => {
 
   it('learning-rate rewinding: rates S(T - t + s), final weights under the mask at step 0, final momentum', async () => {
     const pruned = await run({ sparsity: 0.5, scope: 'global' })
-    const plan = retrainPlan({ kind: 'rewindLearningRate', epochs: 3 }, settings, { ...facts, last: trained.state, snapshots: trained.snapshots })
+    const plan = retrainPlan({ kind: 'rewindLearningRate', epochs: 3 }, settings, {
+      ...facts,
+      last: trained.state,
+      snapshots: trained.snapshots,
+    })
     const rates: number[] = []
     let first: Float32Array | undefined
     await runTraining(pruned.model, data, plan.settings, {}, plan.start, {
@@ -140,7 +163,11 @@ describe('retraining (A2.1)', () => {
 
   it('weight rewinding: the same rates, the snapshot of T - t under the mask, its momentum', async () => {
     const pruned = await run({ sparsity: 0.5, scope: 'global' })
-    const plan = retrainPlan({ kind: 'rewindWeights', epochs: 3 }, settings, { ...facts, last: trained.state, snapshots: trained.snapshots })
+    const plan = retrainPlan({ kind: 'rewindWeights', epochs: 3 }, settings, {
+      ...facts,
+      last: trained.state,
+      snapshots: trained.snapshots,
+    })
     const rates: number[] = []
     let first: Float32Array | undefined
     await runTraining(pruned.model, data, plan.settings, {}, plan.start, {
@@ -157,12 +184,20 @@ describe('retraining (A2.1)', () => {
 
   it('fine-tuning: the last rate, or the one given', () => {
     const last = { ...facts, last: trained.state, snapshots: undefined }
-    expect(retrainPlan({ kind: 'finetune', epochs: 2 }, settings, last).settings).toMatchObject({ epochs: 2, schedule: { kind: 'constant', lr: lrAt(settings.schedule, 27, 28) } })
+    expect(retrainPlan({ kind: 'finetune', epochs: 2 }, settings, last).settings).toMatchObject({
+      epochs: 2,
+      schedule: { kind: 'constant', lr: lrAt(settings.schedule, 27, 28) },
+    })
     expect(retrainPlan({ kind: 'finetune', epochs: 2, lr: 0.3 }, settings, last).settings.schedule).toMatchObject({ lr: 0.3 })
   })
 
   it('rewinding the whole training with nothing pruned repeats the training', async () => {
-    const plan = retrainPlan({ kind: 'rewindWeights', epochs: 4 }, settings, { examples: 200, seed: settings.seed, last: trained.state, snapshots: trained.snapshots })
+    const plan = retrainPlan({ kind: 'rewindWeights', epochs: 4 }, settings, {
+      examples: 200,
+      seed: settings.seed,
+      last: trained.state,
+      snapshots: trained.snapshots,
+    })
     const again = await runTraining(trained.model, data, plan.settings, {}, plan.start, {})
     expect(bitsOf(again.model)).toBe(bitsOf(trained.model))
   })
@@ -170,14 +205,23 @@ describe('retraining (A2.1)', () => {
   it('refuses what cannot work before anything runs', async () => {
     const refused = async (options: Parameters<typeof prune.magnitude>[0], extra: object, message: RegExp): Promise<void> => {
       const events: CompressEvent[] = []
-      await expect(run(options, { onEvent: (e: CompressEvent) => events.push(e), ...extra })).rejects.toMatchObject({ code: 'ERR_OPTION', message: expect.stringMatching(message) })
+      await expect(run(options, { onEvent: (e: CompressEvent) => events.push(e), ...extra })).rejects.toMatchObject({
+        code: 'ERR_OPTION',
+        message: expect.stringMatching(message),
+      })
       expect(events).toEqual([])
     }
     await refused({ sparsity: 0.5, retrain: train.rewindLearningRate({ epochs: 5 }) }, {}, /more than the 4 epochs/)
-    await refused({ sparsity: 0.5, retrain: train.rewindWeights({ epochs: 2 }) }, { snapshots: undefined }, /needs the snapshot of epoch 2; there is none/)
+    await refused(
+      { sparsity: 0.5, retrain: train.rewindWeights({ epochs: 2 }) },
+      { snapshots: undefined },
+      /needs the snapshot of epoch 2; there is none/,
+    )
     await refused({ sparsity: 0.5, retrain: train.finetune({ epochs: 1 }) }, { data: undefined }, /needs data/)
     await refused({ sparsity: 0.5, retrain: train.finetune({ epochs: 1 }), stop: {} }, { validation: undefined }, /needs validation data/)
-    await expect(compress(mlp(), recipe([[prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1 }) })]]), { data })).rejects.toMatchObject({
+    await expect(
+      compress(mlp(), recipe([[prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1 }) })]]), { data }),
+    ).rejects.toMatchObject({
       code: 'ERR_OPTION',
       message: expect.stringContaining('history names none'),
     })
@@ -185,7 +229,10 @@ describe('retraining (A2.1)', () => {
 
   it('says when momentum starts at zero for want of the final state', async () => {
     const warnings: string[] = []
-    await run({ sparsity: 0.5, retrain: train.rewindLearningRate({ epochs: 1 }) }, { snapshots: undefined, onEvent: (e: CompressEvent) => e.type === 'warning' && warnings.push(e.message) })
+    await run(
+      { sparsity: 0.5, retrain: train.rewindLearningRate({ epochs: 1 }) },
+      { snapshots: undefined, onEvent: (e: CompressEvent) => e.type === 'warning' && warnings.push(e.message) },
+    )
     expect(warnings).toEqual([expect.stringContaining('momentum starts at zero')])
   })
 
@@ -209,7 +256,10 @@ describe('trouble', () => {
     const values = w.read() as Float32Array
     values[77] = NaN
     w.write(values)
-    await expect(compress(model, recipe([[prune.magnitude({ sparsity: 0.5 })]]))).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { tensor: 'fc2.weight', index: 77 } })
+    await expect(compress(model, recipe([[prune.magnitude({ sparsity: 0.5 })]]))).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { tensor: 'fc2.weight', index: 77 },
+    })
   })
 
   it('frees everything when it is aborted in the middle', async () => {

@@ -25,7 +25,14 @@ describe('amount', () => {
     expect(densities({ sparsity: [0.25, 0.5] })).toEqual([0.75, 0.5])
   })
 
-  it.each([[10, 0, 0], [10, 1, 10], [1, 0.4, 0], [1, 0.6, 1], [7, 0.5, 4], [0, 0.5, 0]])('of %d at density %d stay %d', (n, density, k) => {
+  it.each([
+    [10, 0, 0],
+    [10, 1, 10],
+    [1, 0.4, 0],
+    [1, 0.6, 1],
+    [7, 0.5, 4],
+    [0, 0.5, 0],
+  ])('of %d at density %d stay %d', (n, density, k) => {
     expect(keptAt(n, density)).toBe(k)
   })
 
@@ -44,19 +51,28 @@ describe('amount', () => {
 
   it('cubic schedule: a training shorter than one interval still reaches the end', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 2, max: 300 }), fc.integer({ min: 1, max: 1000 }), fc.double({ min: 0, max: 0.5, noNaN: true }), (steps, everySteps, begin) => {
-        const c = cubicOf({ initial: 0, begin, end: begin + 0.5, everySteps }, 0.8, steps)
-        const last = c.firstStep + c.events * c.everySteps
-        fc.pre(last < steps)
-        expect(cubicSparsity(c, last)).toBe(0.8)
-      }),
+      fc.property(
+        fc.integer({ min: 2, max: 300 }),
+        fc.integer({ min: 1, max: 1000 }),
+        fc.double({ min: 0, max: 0.5, noNaN: true }),
+        (steps, everySteps, begin) => {
+          const c = cubicOf({ initial: 0, begin, end: begin + 0.5, everySteps }, 0.8, steps)
+          const last = c.firstStep + c.events * c.everySteps
+          fc.pre(last < steps)
+          expect(cubicSparsity(c, last)).toBe(0.8)
+        },
+      ),
       { seed: 1 },
     )
   })
 })
 
 describe('selection', () => {
-  const candidateOf = (path: string, scores: readonly number[], mask: Uint8Array | null = null): Candidate => ({ path, scores: Float32Array.from(scores), mask })
+  const candidateOf = (path: string, scores: readonly number[], mask: Uint8Array | null = null): Candidate => ({
+    path,
+    scores: Float32Array.from(scores),
+    mask,
+  })
 
   it('local takes the same share of each weight, global the largest of all', () => {
     const c = [candidateOf('a', [1, 2, 3, 4]), candidateOf('b', [10, 20, 30, 40])]
@@ -76,27 +92,32 @@ describe('selection', () => {
   it('exact to the weight, and the mask only grows: any sizes, scores, scopes and rounds', () => {
     const tensorOf = fc.array(fc.constantFrom(0, 0.5, 1, 2, 3.5), { minLength: 1, maxLength: 40 })
     fc.assert(
-      fc.property(fc.array(tensorOf, { minLength: 1, maxLength: 5 }), fc.constantFrom('local' as const, 'global' as const), fc.double({ min: 0.05, max: 0.6, noNaN: true }), (lists, by, fraction) => {
-        let candidates = lists.map((scores, i) => candidateOf(String(i), scores))
-        const total = candidates.reduce((n, c) => n + c.scores.length, 0)
-        for (let round = 1; round <= 5; round++) {
-          const density = (1 - fraction) ** round
-          const masks = selectMasks(candidates, by, density, all)
-          const kept = [...masks.values()].map(countBits)
-          if (by === 'global') expect(kept.reduce((a, b) => a + b)).toBe(keptAt(total, density))
-          else candidates.forEach((c, i) => expect(kept[i]).toBe(keptAt(c.scores.length, density)))
-          candidates = candidates.map((c) => {
-            const mask = masks.get(c.path)!
-            expect(mask).toHaveLength(Math.ceil(c.scores.length / 8))
-            for (let i = 0; i < c.scores.length; i++) if (bit(mask, i) && c.mask) expect(bit(c.mask, i)).toBe(1)
-            // No kept score is below a dropped one that could have been kept.
-            const live = [...c.scores.keys()].filter((i) => !c.mask || bit(c.mask, i))
-            const least = Math.min(...live.filter((i) => bit(mask, i)).map((i) => c.scores[i]!))
-            for (const i of live) if (!bit(mask, i)) expect(c.scores[i]).toBeLessThanOrEqual(least)
-            return { ...c, mask }
-          })
-        }
-      }),
+      fc.property(
+        fc.array(tensorOf, { minLength: 1, maxLength: 5 }),
+        fc.constantFrom('local' as const, 'global' as const),
+        fc.double({ min: 0.05, max: 0.6, noNaN: true }),
+        (lists, by, fraction) => {
+          let candidates = lists.map((scores, i) => candidateOf(String(i), scores))
+          const total = candidates.reduce((n, c) => n + c.scores.length, 0)
+          for (let round = 1; round <= 5; round++) {
+            const density = (1 - fraction) ** round
+            const masks = selectMasks(candidates, by, density, all)
+            const kept = [...masks.values()].map(countBits)
+            if (by === 'global') expect(kept.reduce((a, b) => a + b)).toBe(keptAt(total, density))
+            else candidates.forEach((c, i) => expect(kept[i]).toBe(keptAt(c.scores.length, density)))
+            candidates = candidates.map((c) => {
+              const mask = masks.get(c.path)!
+              expect(mask).toHaveLength(Math.ceil(c.scores.length / 8))
+              for (let i = 0; i < c.scores.length; i++) if (bit(mask, i) && c.mask) expect(bit(c.mask, i)).toBe(1)
+              // No kept score is below a dropped one that could have been kept.
+              const live = [...c.scores.keys()].filter((i) => !c.mask || bit(c.mask, i))
+              const least = Math.min(...live.filter((i) => bit(mask, i)).map((i) => c.scores[i]!))
+              for (const i of live) if (!bit(mask, i)) expect(c.scores[i]).toBeLessThanOrEqual(least)
+              return { ...c, mask }
+            })
+          }
+        },
+      ),
       { numRuns: 200, seed: 1 },
     )
   })

@@ -6,7 +6,7 @@ import { accuracy } from '../../ts/compress/train/accuracy.js'
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, DenseWeight, embedding, freshValues, Model, QuantizedWeight, type Weight } from '../../ts/nn/index.js'
+import { build, DenseWeight, embedding, freshValues, Model, type QuantizedWeight, type Weight } from '../../ts/nn/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -24,7 +24,9 @@ const dense = (w: Weight): Float32Array => scope(() => w.dense().read()) as Floa
 
 describe('quantize/rtn', () => {
   const layouts = ['tensor', 'channel', 'group'] as const
-  const grid = layouts.flatMap((layout) => (['symmetric', 'affine'] as const).flatMap((mode) => (['max', 'mse'] as const).map((range) => ({ layout, mode, range }))))
+  const grid = layouts.flatMap((layout) =>
+    (['symmetric', 'affine'] as const).flatMap((mode) => (['max', 'mse'] as const).map((range) => ({ layout, mode, range }))),
+  )
 
   it.each(grid)('%j: error falls and bytes rise with the bits, within the bound of the scale', async ({ layout, mode, range }) => {
     let last = { error: Infinity, bytes: 0 }
@@ -67,7 +69,10 @@ describe('quantize/rtn', () => {
   it('zeros of a pruned weight stay exactly 0, symmetric and affine', async () => {
     for (const mode of ['symmetric', 'affine'] as const)
       for (const range of ['max', 'mse'] as const) {
-        const { model, report } = await compress(net, recipe([[prune.magnitude({ sparsity: 0.6 })], [quantize.rtn({ bits: 4, mode, range, layout: 'group' })]]))
+        const { model, report } = await compress(
+          net,
+          recipe([[prune.magnitude({ sparsity: 0.6 })], [quantize.rtn({ bits: 4, mode, range, layout: 'group' })]]),
+        )
         const pruned = report.passes[0]!.layers.find((l) => l.path === 'fc2.weight')!
         expect(report.layers.find((l) => l.path === 'fc2.weight')!.after.density).toBeLessThanOrEqual(pruned.after.density)
         expect(dense(weightAt(model, 'fc2.weight')).filter((x) => x === 0).length).toBeGreaterThanOrEqual(Math.round(0.6 * 1024))
@@ -98,7 +103,10 @@ describe('quantize/rtn', () => {
     const model = net.withWeights(new Map([['fc1.weight', new DenseWeight(tensor(values, [32, 8]))]]))
     for (const mode of ['symmetric', 'affine'] as const)
       for (const layout of ['tensor', 'channel', 'group'] as const) {
-        const { model: small } = await compress(model, recipe([[quantize.rtn({ mode, layout, bits: 8, scales: 'f16' }, { targets: ['fc1'] })]]))
+        const { model: small } = await compress(
+          model,
+          recipe([[quantize.rtn({ mode, layout, bits: 8, scales: 'f16' }, { targets: ['fc1'] })]]),
+        )
         expect(dense(weightAt(small, 'fc1.weight')).every(Number.isFinite)).toBe(true)
       }
   })
@@ -106,7 +114,10 @@ describe('quantize/rtn', () => {
 
 describe('quantize/static-int8', () => {
   it.each(['minmax', 'percentile', 'mse'] as const)('%s: integers end to end, the same answers', async (calibration) => {
-    for (const [model, set] of [[net, data], [conv, images]] as const) {
+    for (const [model, set] of [
+      [net, data],
+      [conv, images],
+    ] as const) {
       const { model: small, report } = await compress(model, recipe([[quantize.static({ calibration, samples: 200 })]]), { data: set })
       for (const l of report.layers.filter((l) => l.role === 'matrix' || l.role === 'kernel')) {
         expect(l.after.description).toContain('u8 input')
@@ -118,7 +129,11 @@ describe('quantize/static-int8', () => {
   })
 
   it('scales are folded: the output is that of the integers, dequantized', async () => {
-    const { model: small } = await compress(net, recipe([[quantize.static({ calibration: 'minmax', samples: 300 }, { targets: ['fc1'] })]]), { data })
+    const { model: small } = await compress(
+      net,
+      recipe([[quantize.static({ calibration: 'minmax', samples: 300 }, { targets: ['fc1'] })]]),
+      { data },
+    )
     const w = weightAt(small, 'fc1.weight') as QuantizedWeight
     const { scale, zero } = w.input!
     const { x } = data.batch([0, 1, 2])
@@ -164,11 +179,17 @@ describe('quantize/static-int8', () => {
     const features = new Float32Array(40 * 8).fill(0.5)
     features[3 * 8 + 2] = NaN
     const bad = numberDataset({ name: 'bad', features, inputShape: [8], labels: new Int32Array(40), classes: data.classes })
-    await expect(compress(net, recipe([[quantize.static()]]), { data: bad })).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { stage: 'calibration', tensor: 'fc1' } })
+    await expect(compress(net, recipe([[quantize.static()]]), { data: bad })).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { stage: 'calibration', tensor: 'fc1' },
+    })
   })
 
   it('needs data', async () => {
-    await expect(compress(net, recipe([[quantize.static()]]))).rejects.toMatchObject({ code: 'ERR_OPTION', message: expect.stringContaining('needs data') })
+    await expect(compress(net, recipe([[quantize.static()]]))).rejects.toMatchObject({
+      code: 'ERR_OPTION',
+      message: expect.stringContaining('needs data'),
+    })
   })
 
   it('its memory does not grow with the number of examples', async () => {
@@ -189,7 +210,10 @@ describe('sparsify/csr', () => {
     const [pruned] = report.passes
     expect(weightAt(model, 'fc2.weight').kind).toBe('sparse')
     expect(weightAt(model, 'fc3.weight').kind).toBe('dense')
-    expect(report.passes[1]!.notes).toContainEqual({ path: 'fc3.weight', text: expect.stringMatching(/^left alone: 384 bytes as f32, \d+ stored sparsely$/) })
+    expect(report.passes[1]!.notes).toContainEqual({
+      path: 'fc3.weight',
+      text: expect.stringMatching(/^left alone: 384 bytes as f32, \d+ stored sparsely$/),
+    })
     for (const l of report.passes[1]!.layers) {
       expect(l.error).toBe(0)
       expect(l.after.bytes).toBeLessThan(l.before.bytes)
@@ -198,7 +222,11 @@ describe('sparsify/csr', () => {
   })
 
   it('codes stay codes; layers that compute on integers keep doing so', async () => {
-    const stages = (q: ReturnType<typeof quantize.rtn>): Parameters<typeof recipe>[0] => [[prune.magnitude({ sparsity: 0.8 })], [q], [sparsify.csr()]]
+    const stages = (q: ReturnType<typeof quantize.rtn>): Parameters<typeof recipe>[0] => [
+      [prune.magnitude({ sparsity: 0.8 })],
+      [q],
+      [sparsify.csr()],
+    ]
     const rtn = await compress(conv, recipe(stages(quantize.rtn({ bits: 8 }))), { data: images })
     expect(weightAt(rtn.model, 'fc.weight')).toMatchObject({ kind: 'sparse' })
     const statically = await compress(conv, recipe(stages(quantize.static())), { data: images })
@@ -216,7 +244,8 @@ describe('sparsify/csr', () => {
   })
 
   it('prune and quantize gain more together than either alone (A1.7)', async () => {
-    const bytes = async (stages: Parameters<typeof recipe>[0]): Promise<number> => (await compress(net, recipe(stages), { data })).report.bytesAfter
+    const bytes = async (stages: Parameters<typeof recipe>[0]): Promise<number> =>
+      (await compress(net, recipe(stages), { data })).report.bytesAfter
     const both = await bytes([[prune.magnitude({ sparsity: 0.8 })], [quantize.rtn()], [sparsify.csr()]])
     const alone = await Promise.all([bytes([[prune.magnitude({ sparsity: 0.8 })], [sparsify.csr()]]), bytes([[quantize.rtn()]])])
     expect(both).toBeLessThan(Math.min(...alone))
@@ -225,7 +254,9 @@ describe('sparsify/csr', () => {
 
 it('nothing is left in memory but the result', async () => {
   const before = memory().tensors
-  const { model } = await compress(conv, recipe([[prune.magnitude({ sparsity: 0.8 })], [quantize.static()], [sparsify.csr()]]), { data: images })
+  const { model } = await compress(conv, recipe([[prune.magnitude({ sparsity: 0.8 })], [quantize.static()], [sparsify.csr()]]), {
+    data: images,
+  })
   const bits = bitsOf(conv)
   const own = new Set(conv.weights().map((w) => w.weight))
   for (const { weight } of model.weights()) if (!own.has(weight)) weight.dispose()

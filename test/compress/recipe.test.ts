@@ -26,7 +26,10 @@ describe('recipes', () => {
     const made = recipe(
       [
         [prune.magnitude({ sparsity: 0.5, scope: 'global', retrain: train.rewindLearningRate({ epochs: 2 }) })],
-        [quantize.static({ bits: 8, calibration: 'percentile' }, { targets: ['blocks.*.mlp.*'] }), quantize.rtn({ bits: 4 }, { ignore: ['fc3'] })],
+        [
+          quantize.static({ bits: 8, calibration: 'percentile' }, { targets: ['blocks.*.mlp.*'] }),
+          quantize.rtn({ bits: 4 }, { ignore: ['fc3'] }),
+        ],
         [sparsify.csr()],
       ],
       { seed: 3, name: 'mine' },
@@ -43,7 +46,12 @@ describe('recipes', () => {
   })
 
   it('the factory call itself is plain data', () => {
-    expect(JSON.parse(JSON.stringify(quantize.rtn({ bits: 4 }, { targets: ['fc1'] })))).toEqual({ pass: 'quantize/rtn', version: 1, options: { bits: 4 }, targets: ['fc1'] })
+    expect(JSON.parse(JSON.stringify(quantize.rtn({ bits: 4 }, { targets: ['fc1'] })))).toEqual({
+      pass: 'quantize/rtn',
+      version: 1,
+      options: { bits: 4 },
+      targets: ['fc1'],
+    })
   })
 
   it.each([
@@ -121,7 +129,12 @@ describe('recipes', () => {
     ['prune/magnitude', { sparsity: 0.5, retrain: { kind: 'finetune', epoch: 1, epochs: 1 } }, '/retrain/epoch', '"epochs"'],
     ['prune/magnitude', { sparsity: 0.5, retrain: { kind: 'finetune', rl: 1, epochs: 1 } }, '/retrain/rl', '"lr"'],
     ['prune/magnitude', { iterative: { rounds: 2, fracton: 0.1 } }, '/iterative/fracton', '"fraction"'],
-    ['prune/magnitude', { sparsity: 0.5, training: { epochs: 1, optimizer: { kind: 'sgd', momentm: 0.9 } } }, '/training/optimizer/momentm', '"momentum"'],
+    [
+      'prune/magnitude',
+      { sparsity: 0.5, training: { epochs: 1, optimizer: { kind: 'sgd', momentm: 0.9 } } },
+      '/training/optimizer/momentm',
+      '"momentum"',
+    ],
     ['sparsify/csr', { saving: 0, 'a/b~c': 1 }, '/a~1b~0c', 'known: saving'],
   ])('%s %j names the place and the nearest key', (pass, options, pointer, name) => {
     const found = rejected(withOptions(pass, options))
@@ -142,7 +155,9 @@ describe('recipes', () => {
     expect(rejected('{"recipe":1,"recipe":1,"stages":[]}').message).toContain('duplicate')
     expect(rejected('{"recipe":1,"__proto__":{"polluted":true},"stages":[]}').message).toContain('__proto__')
     expect(rejected('{"recipe":1,"stages":[[{"pass":"quantize/rtn","options":{"__proto__":{"bits":4}}}]]}').message).toContain('__proto__')
-    expect(rejected(`{"recipe":1,"stages":${JSON.stringify(new Array(2000).fill([{ pass: 'quantize/rtn' }]))}}`).message).toContain('at most 1000')
+    expect(rejected(`{"recipe":1,"stages":${JSON.stringify(new Array(2000).fill([{ pass: 'quantize/rtn' }]))}}`).message).toContain(
+      'at most 1000',
+    )
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
     const began = performance.now()
     rejected({ recipe: 1, stages: [], ['x'.repeat(1e6)]: 1 })
@@ -167,14 +182,22 @@ describe('targets', () => {
 
   it('a pattern that fits nothing is an error that names the nearest path', () => {
     expect(() => paths(['fc1', 'fc9.weight'])).toThrow(
-      expect.objectContaining({ code: 'ERR_RECIPE', details: { pointer: '/targets/1' }, message: expect.stringMatching(/fits no weight of toy mlp; did you mean "fc[123]\.weight"\?/) }),
+      expect.objectContaining({
+        code: 'ERR_RECIPE',
+        details: { pointer: '/targets/1' },
+        message: expect.stringMatching(/fits no weight of toy mlp; did you mean "fc[123]\.weight"\?/),
+      }),
     )
   })
 
   it('a hostile pattern against 10,000 names takes no time', () => {
     const one = mlp().root.children.fc1!
     const children = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa${i}`, one]))
-    const many = Object.assign(Object.create(Object.getPrototypeOf(model) as object) as typeof model, { root: { ...model.root, children }, info: model.info, extras: {} })
+    const many = Object.assign(Object.create(Object.getPrototypeOf(model) as object) as typeof model, {
+      root: { ...model.root, children },
+      info: model.info,
+      extras: {},
+    })
     const began = performance.now()
     expect(() => selectTargets(many, { targets: ['(a+)+$'] }, ['matrix'])).toThrow(expect.objectContaining({ code: 'ERR_RECIPE' }))
     expect(selectTargets(many, { ignore: ['*a*a*a*a*a*a*a*b'] }, ['matrix'])).toHaveLength(10_000)
@@ -184,7 +207,9 @@ describe('targets', () => {
 
 describe('passes and presets', () => {
   it('every pass that comes with the package is known, and describes itself', () => {
-    expect([...passDefinitions().keys()]).toEqual(expect.arrayContaining(['prune/magnitude', 'quantize/rtn', 'quantize/static-int8', 'sparsify/csr']))
+    expect([...passDefinitions().keys()]).toEqual(
+      expect.arrayContaining(['prune/magnitude', 'quantize/rtn', 'quantize/static-int8', 'sparsify/csr']),
+    )
     for (const [name, definition] of passDefinitions()) {
       expect(definition.name).toBe(name)
       expect(definition.version).toBeGreaterThanOrEqual(1)
@@ -193,7 +218,14 @@ describe('passes and presets', () => {
   })
 
   it("a program's own pass is known as soon as it is defined", () => {
-    definePass({ name: 'test/nothing', version: 3, summary: 'does nothing at all', options: z.strictObject({}), roles: ['matrix'], apply: (m) => m })
+    definePass({
+      name: 'test/nothing',
+      version: 3,
+      summary: 'does nothing at all',
+      options: z.strictObject({}),
+      roles: ['matrix'],
+      apply: (m) => m,
+    })
     expect(parseRecipe(one({ pass: 'test/nothing' })).stages[0]![0]).toEqual({ pass: 'test/nothing', version: 3, options: {} })
   })
 
@@ -202,7 +234,13 @@ describe('passes and presets', () => {
     for (const [name, preset] of Object.entries(presets)) {
       expect(parseRecipe(JSON.stringify(preset.recipe))).toEqual(preset.recipe)
       expect(preset.recipe.name).toBe(name)
-      const trains = preset.recipe.stages.flat().some((p) => (p.options.retrain as { kind: string } | undefined)?.kind !== undefined && (p.options.retrain as { kind: string }).kind !== 'none')
+      const trains = preset.recipe.stages
+        .flat()
+        .some(
+          (p) =>
+            (p.options.retrain as { kind: string } | undefined)?.kind !== undefined &&
+            (p.options.retrain as { kind: string }).kind !== 'none',
+        )
       expect(preset.needs === 'training').toBe(trains)
     }
   })

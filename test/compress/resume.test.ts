@@ -3,7 +3,21 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { compress, prune, quantize, recipe, removeCheckpoints, sparsify, train, type CompressEvent, type CompressOptions, type CompressReport, type CompressResult, type Recipe, type TrainResult } from '../../ts/compress/index.js'
+import {
+  compress,
+  prune,
+  quantize,
+  recipe,
+  removeCheckpoints,
+  sparsify,
+  train,
+  type CompressEvent,
+  type CompressOptions,
+  type CompressReport,
+  type CompressResult,
+  type Recipe,
+  type TrainResult,
+} from '../../ts/compress/index.js'
 import { memory } from '../../ts/native/devices.js'
 import { bars, bitsOf, blobs, convnet, quick } from './toys.js'
 
@@ -29,7 +43,14 @@ let straight: CompressResult
 const timeless = (r: CompressReport): unknown => JSON.parse(JSON.stringify(r, (key, v: unknown) => (key === 'seconds' ? 0 : v)))
 
 function run(options: Partial<CompressOptions> = {}, what: Recipe = made): Promise<CompressResult> {
-  return compress(trained.model, what, { data, validation, snapshots: trained.snapshots, checkpointDir: dir, checkpointSeconds: 0, ...options })
+  return compress(trained.model, what, {
+    data,
+    validation,
+    snapshots: trained.snapshots,
+    checkpointDir: dir,
+    checkpointSeconds: 0,
+    ...options,
+  })
 }
 
 /** Runs until the `at`-th event, aborts there. Gives whether it was in time. */
@@ -51,7 +72,10 @@ function expectSame(result: CompressResult): void {
   expect(timeless(result.report)).toEqual(timeless(straight.report))
 }
 
-const runFiles = (): string[] => readdirSync(dir).filter((f) => f.startsWith('tersor-run-')).sort()
+const runFiles = (): string[] =>
+  readdirSync(dir)
+    .filter((f) => f.startsWith('tersor-run-'))
+    .sort()
 
 beforeAll(async () => {
   trained = await train(convnet(), data, { ...quick, snapshotEpochs: [3, 4] })
@@ -149,7 +173,11 @@ describe('files', () => {
     await interrupt(25)
     for (const f of runFiles()) truncateSync(join(dir, f), 100)
     const files = readdirSync(dir)
-    await expect(run({ resume: true })).rejects.toMatchObject({ code: 'ERR_CHECKPOINT', details: { reason: 'damaged' }, message: expect.stringContaining('start again without resume') })
+    await expect(run({ resume: true })).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT',
+      details: { reason: 'damaged' },
+      message: expect.stringContaining('start again without resume'),
+    })
     expect(readdirSync(dir)).toEqual(files)
     expectSame(await run())
   })
@@ -157,9 +185,13 @@ describe('files', () => {
   it('a damaged or missing model file is noticed too', async () => {
     let saved = 0
     const stop = new AbortController()
-    await expect(run({ signal: stop.signal, onEvent: (e) => void (e.type === 'pass-start' && e.at.stage === 2 && (saved++, stop.abort())) })).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    await expect(
+      run({ signal: stop.signal, onEvent: (e) => void (e.type === 'pass-start' && e.at.stage === 2 && (saved++, stop.abort())) }),
+    ).rejects.toMatchObject({ code: 'ERR_ABORTED' })
     expect(saved).toBe(1)
-    const models = readdirSync(dir).filter((f) => f.startsWith('tersor-model-')).sort()
+    const models = readdirSync(dir)
+      .filter((f) => f.startsWith('tersor-model-'))
+      .sort()
     rmSync(join(dir, models.at(-1)!))
     expectSame(await run({ resume: true }))
   })
@@ -211,11 +243,16 @@ it('numeric trouble keeps the last good checkpoint', async () => {
   const numbers = blobs(100)
   const { mlp } = await import('./toys.js')
   const model = (await train(mlp(), numbers, quick)).model
-  const bad = recipe([[quantize.rtn({ bits: 8 }, { targets: ['fc1'] })], [prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 50, lr: 1e30 }) }, { ignore: ['fc1'] })]])
+  const bad = recipe([
+    [quantize.rtn({ bits: 8 }, { targets: ['fc1'] })],
+    [prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 50, lr: 1e30 }) }, { ignore: ['fc1'] })],
+  ])
   await expect(compress(model, bad, { data: numbers, checkpointDir: dir })).rejects.toMatchObject({ code: 'ERR_NUMERIC' })
   expect(runFiles()).toHaveLength(1)
   const events: CompressEvent[] = []
-  await expect(compress(model, bad, { data: numbers, checkpointDir: dir, resume: true, onEvent: (e) => events.push(e) })).rejects.toMatchObject({ code: 'ERR_NUMERIC' })
+  await expect(
+    compress(model, bad, { data: numbers, checkpointDir: dir, resume: true, onEvent: (e) => events.push(e) }),
+  ).rejects.toMatchObject({ code: 'ERR_NUMERIC' })
   expect(events.find((e) => e.type === 'resume')).toMatchObject({ stage: 1, pass: 0, fallback: false })
 })
 

@@ -1,7 +1,19 @@
 /** The runner: order, events, reports, invariants, what it refuses. */
 import { z } from 'zod'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { compress, convertWeights, definePass, prune, quantize, recipe, sparsify, train, type CompressEvent, type CompressReport, type PassSpec } from '../../ts/compress/index.js'
+import {
+  compress,
+  convertWeights,
+  definePass,
+  prune,
+  quantize,
+  recipe,
+  sparsify,
+  train,
+  type CompressEvent,
+  type CompressReport,
+  type PassSpec,
+} from '../../ts/compress/index.js'
 import { memory } from '../../ts/native/devices.js'
 import { DenseWeight, Model } from '../../ts/nn/index.js'
 import { full, tensor, zeros } from '../../ts/tensor/index.js'
@@ -17,7 +29,15 @@ beforeAll(async () => {
 /** A pass made for one test. */
 let counter = 0
 function passOf(apply: Parameters<typeof definePass>[0]['apply'], extra: object = {}): PassSpec {
-  return definePass({ name: `test/own${counter++}`, version: 1, summary: 'made for a test', options: z.strictObject({}), roles: ['matrix'], apply, ...extra })()
+  return definePass({
+    name: `test/own${counter++}`,
+    version: 1,
+    summary: 'made for a test',
+    options: z.strictObject({}),
+    roles: ['matrix'],
+    apply,
+    ...extra,
+  })()
 }
 
 /** The same report without what the clock decides. */
@@ -34,12 +54,31 @@ describe('compress', () => {
     const events: CompressEvent[] = []
     await compress(net, recipe(stages()), { data, validation, onEvent: (e) => events.push(e) })
     expect(JSON.parse(JSON.stringify(events))).toEqual(events)
-    const order = events.filter((e) => !['progress', 'train-step'].includes(e.type)).map((e) => ('at' in e && e.at ? `${e.at.stage}.${e.at.pass} ` : '') + e.type)
+    const order = events
+      .filter((e) => !['progress', 'train-step'].includes(e.type))
+      .map((e) => ('at' in e && e.at ? `${e.at.stage}.${e.at.pass} ` : '') + e.type)
     expect(order).toEqual([
       'run-start',
-      'stage-start', '0.0 pass-start', '0.0 plan', '0.0 warning', '0.0 train-start', '0.0 train-epoch', '0.0 train-epoch', '0.0 train-end', '0.0 pass-end', 'stage-end',
-      'stage-start', '1.0 pass-start', '1.0 pass-end', '1.1 pass-start', '1.1 pass-end', 'stage-end',
-      'stage-start', '2.0 pass-start', '2.0 pass-end', 'stage-end',
+      'stage-start',
+      '0.0 pass-start',
+      '0.0 plan',
+      '0.0 warning',
+      '0.0 train-start',
+      '0.0 train-epoch',
+      '0.0 train-epoch',
+      '0.0 train-end',
+      '0.0 pass-end',
+      'stage-end',
+      'stage-start',
+      '1.0 pass-start',
+      '1.0 pass-end',
+      '1.1 pass-start',
+      '1.1 pass-end',
+      'stage-end',
+      'stage-start',
+      '2.0 pass-start',
+      '2.0 pass-end',
+      'stage-end',
       'run-end',
     ])
     const epochs = events.filter((e) => e.type === 'train-epoch')
@@ -59,7 +98,12 @@ describe('compress', () => {
     for (let i = 1; i < report.passes.length; i++) expect(report.passes[i]!.bytesBefore).toBe(report.passes[i - 1]!.bytesAfter)
     expect(report.passes[2]!.notes[0]!.text).toContain('has no weight that it is for (@table)')
     expect(report.layers).toHaveLength(6)
-    expect(report.layers[0]).toMatchObject({ path: 'fc1.weight', role: 'matrix', shape: [32, 8], before: { kind: 'dense', bytes: 1024, density: 1 } })
+    expect(report.layers[0]).toMatchObject({
+      path: 'fc1.weight',
+      role: 'matrix',
+      shape: [32, 8],
+      before: { kind: 'dense', bytes: 1024, density: 1 },
+    })
     for (const l of report.layers) expect(l.error).toBeGreaterThanOrEqual(0)
   })
 
@@ -68,7 +112,13 @@ describe('compress', () => {
     expect(a!.model.info).toEqual(b!.model.info)
     expect(bitsOf(a!.model)).toBe(bitsOf(b!.model))
     expect(timeless(a!.report)).toEqual(timeless(b!.report))
-    expect(a!.model.info.history.at(-1)).toMatchObject({ kind: 'compress', recipe: { recipe: 1, seed: 4 }, source: { name: 'toy mlp', hash: a!.report.sourceHash }, data: 'blobs', examples: 200 })
+    expect(a!.model.info.history.at(-1)).toMatchObject({
+      kind: 'compress',
+      recipe: { recipe: 1, seed: 4 },
+      source: { name: 'toy mlp', hash: a!.report.sourceHash },
+      data: 'blobs',
+      examples: 200,
+    })
     expect(a!.model.info.history).toHaveLength(2)
     const other = await compress(net, recipe(stages(), { seed: 5 }), { data })
     expect(bitsOf(other.model)).not.toBe(bitsOf(a!.model))
@@ -77,7 +127,11 @@ describe('compress', () => {
   it('does not change the model it was given, and takes text and objects for recipes', async () => {
     const before = bitsOf(net)
     const made = recipe([[quantize.rtn({ bits: 4 })]])
-    const results = await Promise.all([compress(net, made), compress(net, JSON.stringify(made)), compress(net, { recipe: 1, stages: [[{ pass: 'quantize/rtn', options: { bits: 4 } }]] })])
+    const results = await Promise.all([
+      compress(net, made),
+      compress(net, JSON.stringify(made)),
+      compress(net, { recipe: 1, stages: [[{ pass: 'quantize/rtn', options: { bits: 4 } }]] }),
+    ])
     expect(new Set(results.map((r) => bitsOf(r.model))).size).toBe(1)
     expect(bitsOf(net)).toBe(before)
   })
@@ -98,7 +152,10 @@ describe('compress', () => {
   it('NaN in the model is found before anything runs', async () => {
     const bad = net.withWeights(new Map([['fc2.weight', new DenseWeight(full([32, 32], NaN))]]))
     const events: CompressEvent[] = []
-    await expect(compress(bad, recipe(stages()), { data, onEvent: (e) => events.push(e) })).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { tensor: 'fc2.weight', index: 0 } })
+    await expect(compress(bad, recipe(stages()), { data, onEvent: (e) => events.push(e) })).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { tensor: 'fc2.weight', index: 0 },
+    })
     expect(events).toEqual([])
   })
 
@@ -107,7 +164,10 @@ describe('compress', () => {
     const { model: small } = await compress(model, recipe([[quantize.rtn()]]))
     expect([...small.state().keys()]).toEqual(['norm.mean', 'norm.variance'])
     model.state().get('norm.mean')!.write(new Float32Array(6).fill(Infinity))
-    await expect(compress(model, recipe([[quantize.rtn()]]))).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { tensor: 'norm.mean' } })
+    await expect(compress(model, recipe([[quantize.rtn()]]))).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { tensor: 'norm.mean' },
+    })
   })
 })
 
@@ -124,7 +184,14 @@ describe('what a pass must not do', () => {
   it('its own error comes out unchanged, and earlier work is freed', async () => {
     const mine = new Error('mine')
     const before = memory().tensors
-    const made = recipe([[quantize.rtn()], [passOf(() => { throw mine })]])
+    const made = recipe([
+      [quantize.rtn()],
+      [
+        passOf(() => {
+          throw mine
+        }),
+      ],
+    ])
     await expect(compress(net, made)).rejects.toBe(mine)
     expect(memory().tensors).toBeLessThanOrEqual(before)
   })
@@ -133,7 +200,7 @@ describe('what a pass must not do', () => {
     const spec = passOf((m, context) =>
       convertWeights(m, context, 'test', ({ path, weight }) => {
         if (path === 'fc3.weight') throw new RangeError('halfway')
-        return new DenseWeight(tensor(weight.dense().read() as Float32Array, weight.shape))
+        return new DenseWeight(tensor(weight.dense().read(), weight.shape))
       }),
     )
     const before = memory().tensors
@@ -144,7 +211,11 @@ describe('what a pass must not do', () => {
 
 describe('what the caller may do', () => {
   it('abort at any event: ERR_ABORTED, everything freed', async () => {
-    const made = recipe([[prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1, lr: 0.01 }) })], [quantize.static({ samples: 64 })], [sparsify.csr()]])
+    const made = recipe([
+      [prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1, lr: 0.01 }) })],
+      [quantize.static({ samples: 64 })],
+      [sparsify.csr()],
+    ])
     let total = 0
     await compress(net, made, { data, onEvent: () => void total++ })
     const before = memory().tensors
@@ -170,7 +241,9 @@ describe('what the caller may do', () => {
       const onEvent = (e: CompressEvent): void => {
         if (e.type === type) throw mine
       }
-      await expect(compress(net, recipe([[prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1, lr: 0.01 }) })]]), { data, onEvent })).rejects.toBe(mine)
+      await expect(
+        compress(net, recipe([[prune.magnitude({ sparsity: 0.5, retrain: train.finetune({ epochs: 1, lr: 0.01 }) })]]), { data, onEvent }),
+      ).rejects.toBe(mine)
       expect(memory().tensors, type).toBeLessThanOrEqual(before)
     }
   })
@@ -183,7 +256,10 @@ describe('what the caller may do', () => {
   })
 
   it('refuse: a target that is not there, data that is missing', async () => {
-    await expect(compress(net, recipe([[quantize.rtn({}, { targets: ['fc7'] })]]))).rejects.toMatchObject({ code: 'ERR_RECIPE', details: { pointer: '/stages/0/0/targets/0' } })
+    await expect(compress(net, recipe([[quantize.rtn({}, { targets: ['fc7'] })]]))).rejects.toMatchObject({
+      code: 'ERR_RECIPE',
+      details: { pointer: '/stages/0/0/targets/0' },
+    })
     await expect(compress(net, recipe([[quantize.rtn()], [quantize.static()]]))).rejects.toMatchObject({ code: 'ERR_OPTION' })
   })
 })

@@ -1,7 +1,20 @@
 /** Small nets and data on which training takes a fraction of a second. */
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset, type NumberDataset } from '../../ts/data/dataset.js'
-import { activation, batchNorm, build, conv2d, dropout, flatten, freshValues, linear, maxPool2d, Model, sequential, type ModuleSpec } from '../../ts/nn/index.js'
+import {
+  activation,
+  batchNorm,
+  build,
+  conv2d,
+  dropout,
+  flatten,
+  freshValues,
+  linear,
+  maxPool2d,
+  Model,
+  sequential,
+  type ModuleSpec,
+} from '../../ts/nn/index.js'
 import type { TrainSettingsInput } from '../../ts/compress/train/settings.js'
 
 /** Points around `classes` centres in `width` dimensions: separable, but not without training. */
@@ -15,7 +28,13 @@ export function blobs(size: number, { width = 8, classes = 3, seed = 1, spread =
     const label = (labels[i] = rng.int(classes))
     for (let j = 0; j < width; j++) features[i * width + j] = centre[label * width + j]! + spread * rng.normal()
   }
-  return numberDataset({ name: 'blobs', features, inputShape: [width], labels, classes: Array.from({ length: classes }, (_, i) => `c${i}`) })
+  return numberDataset({
+    name: 'blobs',
+    features,
+    inputShape: [width],
+    labels,
+    classes: Array.from({ length: classes }, (_, i) => `c${i}`),
+  })
 }
 
 /** 8 x 8 images with a bright bar, upright or lying, at some place. */
@@ -35,7 +54,13 @@ export function bars(size: number, seed = 1): NumberDataset {
 }
 
 function model(name: string, root: ModuleSpec, inputShape: readonly number[], classes: number, seed: number): Model {
-  const info = { name, task: 'classification' as const, classes: Array.from({ length: classes }, (_, i) => `c${i}`), inputShape, history: [] }
+  const info = {
+    name,
+    task: 'classification' as const,
+    classes: Array.from({ length: classes }, (_, i) => `c${i}`),
+    inputShape,
+    history: [],
+  }
   return new Model(build(root, freshValues(Rng.of(seed, 'init'))), info)
 }
 
@@ -78,7 +103,8 @@ export const quick: TrainSettingsInput = {
 export function bitsOf(m: Model): string {
   const parts: string[] = []
   for (const { path, weight } of m.weights())
-    for (const [name, raw] of Object.entries(weight.parts())) parts.push(`${path}/${name}:${weight.kind}:${Buffer.from(raw.data).toString('base64')}`)
+    for (const [name, raw] of Object.entries(weight.parts()))
+      parts.push(`${path}/${name}:${weight.kind}:${Buffer.from(raw.data).toString('base64')}`)
   for (const [path, t] of m.state()) parts.push(`${path}:${Buffer.from(new Uint8Array(t.read().buffer)).toString('base64')}`)
   return parts.join('\n')
 }

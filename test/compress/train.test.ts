@@ -9,7 +9,8 @@ import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import type { TrainEvent } from '../../ts/compress/events.js'
 import { trainSettings, trainingOf, type TrainSettingsInput } from '../../ts/compress/train/settings.js'
 import { packState, unpackState, type TrainState } from '../../ts/compress/train/state.js'
-import { runTraining, train } from '../../ts/compress/train/train.js'
+import { train } from '../../ts/compress/train/train.js'
+import { runTraining } from '../../ts/compress/train/training.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
 const data = blobs(200)
@@ -24,7 +25,9 @@ async function interrupted(model: Model, settings: TrainSettingsInput, at: numbe
     if (now) state = take()
     else if (++steps >= at) controller.abort()
   }
-  await expect(train(model, data, { ...settings, ...extra, checkpoint, signal: controller.signal })).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+  await expect(train(model, data, { ...settings, ...extra, checkpoint, signal: controller.signal })).rejects.toMatchObject({
+    code: 'ERR_ABORTED',
+  })
   // Through JSON and back, as a file would have it.
   const { json, tensors } = packState(state!)
   return unpackState(JSON.parse(JSON.stringify(json)), tensors)
@@ -171,13 +174,20 @@ describe('pruned weights', () => {
     const expected = Array.from({ length: 256 }, (_, i) => ((0b01100101 >> (i % 8)) & 1) === 0)
     expect(zerosAt(start)).toEqual(expected)
     let steps = 0
-    const { model } = await runTraining(start, data, trainSettings({ ...quick, optimizer }), {}, {}, {
-      beforeStep: (_step, leaves) => {
-        const w = leaves.get('fc1.weight')!.value.read() as Float32Array
-        expect(w.every((x, i) => !expected[i] || Object.is(x, 0))).toBe(true)
-        steps++
+    const { model } = await runTraining(
+      start,
+      data,
+      trainSettings({ ...quick, optimizer }),
+      {},
+      {},
+      {
+        beforeStep: (_step, leaves) => {
+          const w = leaves.get('fc1.weight')!.value.read() as Float32Array
+          expect(w.every((x, i) => !expected[i] || Object.is(x, 0))).toBe(true)
+          steps++
+        },
       },
-    })
+    )
     expect(steps).toBe(28)
     expect(zerosAt(model)).toEqual(expected)
     expect(model.weights()[0]!.weight.kind).toBe('masked')
@@ -189,7 +199,11 @@ describe('numeric trouble (promise 11, N04, N07)', () => {
     const features = new Float32Array(200 * 8).fill(0.5)
     features[137 * 8 + 3] = NaN
     const bad = numberDataset({ name: 'bad', features, inputShape: [8], labels: new Int32Array(200), classes: data.classes })
-    await expect(train(mlp(), bad, quick)).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { tensor: 'bad', index: 137 }, message: expect.stringContaining('sample 137') })
+    await expect(train(mlp(), bad, quick)).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { tensor: 'bad', index: 137 },
+      message: expect.stringContaining('sample 137'),
+    })
   })
 
   it('NaN in a weight names it', async () => {
@@ -198,7 +212,10 @@ describe('numeric trouble (promise 11, N04, N07)', () => {
     const values = w.read() as Float32Array
     values[5] = Infinity
     w.write(values)
-    await expect(train(model, data, quick)).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { tensor: 'fc2.weight', index: 5, step: 0 } })
+    await expect(train(model, data, quick)).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { tensor: 'fc2.weight', index: 5, step: 0 },
+    })
   })
 
   it('a rate of 1e30 ends in ERR_NUMERIC, and no state that is not finite was ever handed out', async () => {
@@ -213,20 +230,34 @@ describe('numeric trouble (promise 11, N04, N07)', () => {
   it('an infinite gradient is found before any weight moves', async () => {
     // The loss is finite, but the gradient that flows back through fc3 into fc1 is not.
     const model = mlp()
-    for (const [path, factor] of [['fc3.weight', 1e35], ['fc2.weight', 1e6]] as const) {
+    for (const [path, factor] of [
+      ['fc3.weight', 1e35],
+      ['fc2.weight', 1e6],
+    ] as const) {
       const w = model.leaves().get(path)!.value
       w.write((w.read() as Float32Array).map((x) => x * factor))
     }
     const first = model.leaves().get('fc1.weight')!.value
     first.write((first.read() as Float32Array).map((x) => x * 1e-6))
     const watched: { readonly seen: Tensor; readonly before: TypedArray }[] = []
-    const run = runTraining(model, data, trainSettings({ ...quick, schedule: { kind: 'constant', lr: 1e-3 } }), {}, {}, {
-      beforeStep: (step, leaves) => {
-        expect(step).toBe(0)
-        for (const { value } of leaves.values()) watched.push({ seen: value.alias(), before: value.read() })
+    const run = runTraining(
+      model,
+      data,
+      trainSettings({ ...quick, schedule: { kind: 'constant', lr: 1e-3 } }),
+      {},
+      {},
+      {
+        beforeStep: (step, leaves) => {
+          expect(step).toBe(0)
+          for (const { value } of leaves.values()) watched.push({ seen: value.alias(), before: value.read() })
+        },
       },
+    )
+    await expect(run).rejects.toMatchObject({
+      code: 'ERR_NUMERIC',
+      details: { step: 0 },
+      message: expect.stringContaining('gradient of fc'),
     })
-    await expect(run).rejects.toMatchObject({ code: 'ERR_NUMERIC', details: { step: 0 }, message: expect.stringContaining('gradient of fc') })
     expect(watched).toHaveLength(6)
     for (const { seen, before } of watched) {
       expect(seen.read()).toEqual(before)

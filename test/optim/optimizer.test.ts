@@ -16,13 +16,13 @@ function reference(spec: OptimizerInput, p: number[], grads: number[][], lr: num
         const { momentum = 0, weightDecay = 0, nesterov = false } = spec
         const d = g[i]! + weightDecay * x
         a[i] = momentum * a[i]! + d
-        out[i] = x - lr * (nesterov ? d + momentum * a[i]! : a[i]!)
+        out[i] = x - lr * (nesterov ? d + momentum * a[i] : a[i])
       } else {
         const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0 } = spec
         a[i] = beta1 * a[i]! + (1 - beta1) * g[i]!
         b[i] = beta2 * b[i]! + (1 - beta2) * g[i]! ** 2
-        const m = a[i]! / (1 - beta1 ** (t + 1))
-        const v = b[i]! / (1 - beta2 ** (t + 1))
+        const m = a[i] / (1 - beta1 ** (t + 1))
+        const v = b[i] / (1 - beta2 ** (t + 1))
         out[i] = x * (1 - lr * weightDecay) - (lr * m) / (Math.sqrt(v) + eps)
       }
     }),

@@ -48,7 +48,13 @@ describe('schedules', () => {
   })
 
   it('refuses positions that are none', () => {
-    for (const [step, steps] of [[-1, 10], [0.5, 10], [NaN, 10], [0, 0], [0, 1.5]] as const)
+    for (const [step, steps] of [
+      [-1, 10],
+      [0.5, 10],
+      [NaN, 10],
+      [0, 0],
+      [0, 1.5],
+    ] as const)
       expect(() => lrAt({ kind: 'constant', lr: 1 }, step, steps)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
   })
 

@@ -32,7 +32,10 @@ const DOT = '.'.charCodeAt(0)
 /** A function that tells whether a path, or a path above it, matches. ERR_OPTION for an empty or overlong pattern. */
 export function glob(pattern: string): (path: string) => boolean {
   if (typeof pattern !== 'string' || pattern.length === 0 || pattern.length > MAX_PATTERN)
-    throw new OptionError('ERR_OPTION', `glob: a pattern must have 1 to ${MAX_PATTERN} characters, got ${typeof pattern === 'string' ? pattern.length : typeof pattern}`)
+    throw new OptionError(
+      'ERR_OPTION',
+      `glob: a pattern must have 1 to ${MAX_PATTERN} characters, got ${typeof pattern === 'string' ? pattern.length : typeof pattern}`,
+    )
   const token = tokens(pattern)
   const n = token.length
   return (path) => {

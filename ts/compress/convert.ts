@@ -10,7 +10,12 @@ export type Conversion = Weight | { readonly left: string }
  * The model with `convert` applied to each target. Runs in a scope: temporaries are freed, also when an error or the caller's signal ends
  * it halfway.
  */
-export async function convertWeights<O>(model: Model, context: PassContext<O>, task: string, convert: (target: PlacedWeight) => Conversion): Promise<Model> {
+export async function convertWeights<O>(
+  model: Model,
+  context: PassContext<O>,
+  task: string,
+  convert: (target: PlacedWeight) => Conversion,
+): Promise<Model> {
   const changed = new Map<string, Weight>()
   try {
     for (const [done, target] of context.targets.entries()) {

@@ -19,7 +19,16 @@ export const train = Object.assign(trainModel, retrain)
 export { compress } from './run/compress.js'
 export { removeCheckpoints } from './run/checkpoint.js'
 export type { CompressOptions, CompressResult } from './run/options.js'
-export { definePass, type PassContext, type PassDefinition, type PassFactory, type PassNeeds, type PassSpec, type PassState, type Where } from './pass.js'
+export {
+  definePass,
+  type PassContext,
+  type PassDefinition,
+  type PassFactory,
+  type PassNeeds,
+  type PassSpec,
+  type PassState,
+  type Where,
+} from './pass.js'
 export { parseRecipe, recipe, type Recipe } from './recipe.js'
 export { passDefinition, passDefinitions } from './registry.js'
 export { presets, type Preset } from './presets.js'

@@ -51,27 +51,26 @@ export interface PassContext<O> {
   /** In the model's order. */
   readonly targets: readonly PlacedWeight[]
   /** The value of a statistic that `ask` asked for; undefined where the layer was never run. */
-  statistic<T>(path: string, statistic: Statistic<T>): T | undefined
+  readonly statistic: <T>(path: string, statistic: Statistic<T>) => T | undefined
   readonly data?: Dataset
   readonly validation?: Dataset
   /** States of the original training by epoch, where the caller has them. */
   readonly snapshots?: Snapshots
-  /** Seed of this pass, made of the recipe's seed, stage, place and name. */
-  readonly seed: number
-  rng(...path: readonly (string | number)[]): Rng
+  /** A generator of this pass, made of the recipe's seed, stage, place and name. */
+  readonly rng: (...path: readonly (string | number)[]) => Rng
   readonly signal?: AbortSignal
   readonly saved?: PassState
   /** Saves when the last save is long enough ago (or `now`). `state` is called only then. */
-  checkpoint(state: () => PassState, now?: boolean): void
+  readonly checkpoint: (state: () => PassState, now?: boolean) => void
   /** Lets the event loop run when the last time is 15 ms ago; ERR_ABORTED when the signal has fired. */
-  breathe(): Promise<void>
-  emit(event: CompressEvent): void
-  progress(task: string, done: number, total: number): void
+  readonly breathe: () => Promise<void>
+  readonly emit: (event: CompressEvent) => void
+  readonly progress: (task: string, done: number, total: number) => void
   /** A remark for the report: what was left alone and why. */
-  note(text: string, path?: string): void
-  warn(message: string): void
+  readonly note: (text: string, path?: string) => void
+  readonly warn: (message: string) => void
   /** Figures for the report. */
-  figure(name: string, value: Json): void
+  readonly figure: (name: string, value: Json) => void
 }
 
 /** Facts that a plan is made from. */
@@ -94,7 +93,11 @@ export interface PassDefinition<S extends z.ZodType> {
   /** Roles of the weights it works on when the recipe names no targets. */
   readonly roles: readonly WeightRole[]
   /** Statistics of layer inputs, and how many examples they should see. */
-  readonly ask?: (options: z.output<S>, targets: readonly PlacedWeight[], model: Model) => { readonly requests: readonly StatisticRequest[]; readonly samples: number }
+  readonly ask?: (
+    options: z.output<S>,
+    targets: readonly PlacedWeight[],
+    model: Model,
+  ) => { readonly requests: readonly StatisticRequest[]; readonly samples: number }
   /** Cost before it is paid: rounds, epochs. Throws what would fail later. */
   readonly plan?: (model: Model, options: z.output<S>, facts: PlanFacts) => JsonObject | undefined
   readonly apply: (model: Model, context: PassContext<z.output<S>>) => Model | Promise<Model>
@@ -121,7 +124,7 @@ export function definePass<S extends z.ZodType>(definition: PassDefinition<S>): 
   const make = (options?: z.input<S>, where: Where = {}): PassSpec => ({
     pass: definition.name,
     version: definition.version,
-    options: (options ?? {}) as JsonObject,
+    options: options ?? {},
     ...(where.targets ? { targets: where.targets } : {}),
     ...(where.ignore ? { ignore: where.ignore } : {}),
   })

@@ -24,7 +24,12 @@ const rounds = (how: Retrain): readonly (readonly PassSpec[])[] => [
   [csr()],
 ]
 
-function preset(name: string, needs: Preset['needs'], summary: string, stages: readonly (readonly PassSpec[])[]): readonly [string, Preset] {
+function preset(
+  name: string,
+  needs: Preset['needs'],
+  summary: string,
+  stages: readonly (readonly PassSpec[])[],
+): readonly [string, Preset] {
   return [name, { summary, needs, recipe: recipe(stages, { name }) }]
 }
 
@@ -40,7 +45,17 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     int8,
     [csr()],
   ]),
-  preset('prune-lr-rewind-int8', 'training', '8 x 20 % of the survivors, learning-rate rewinding, sparse int8; about 17x smaller', rounds(retrain.rewindLearningRate({ epochs: 2 }))),
-  preset('prune-weight-rewind-int8', 'training', 'the same with weight rewinding (needs training snapshots)', rounds(retrain.rewindWeights({ epochs: 2 }))),
+  preset(
+    'prune-lr-rewind-int8',
+    'training',
+    '8 x 20 % of the survivors, learning-rate rewinding, sparse int8; about 17x smaller',
+    rounds(retrain.rewindLearningRate({ epochs: 2 })),
+  ),
+  preset(
+    'prune-weight-rewind-int8',
+    'training',
+    'the same with weight rewinding (needs training snapshots)',
+    rounds(retrain.rewindWeights({ epochs: 2 })),
+  ),
   preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 2 }))),
 ])

@@ -56,7 +56,8 @@ function list(value: unknown, pointer: string, max: number): readonly unknown[] 
 function patterns(value: unknown, pointer: string): readonly string[] {
   return list(value, pointer, MAX_PATTERNS).map((pattern, i) => {
     const at = `${pointer}/${i}`
-    if (typeof pattern !== 'string' || pattern.length === 0 || pattern.length > 1024) fail(at, `must be a pattern of 1 to 1024 characters, got ${shown(pattern)}`)
+    if (typeof pattern !== 'string' || pattern.length === 0 || pattern.length > 1024)
+      fail(at, `must be a pattern of 1 to 1024 characters, got ${shown(pattern)}`)
     const problem = targetProblem(pattern)
     if (problem) fail(at, problem)
     return pattern
@@ -67,13 +68,16 @@ function patterns(value: unknown, pointer: string): readonly string[] {
 export function parseOptions(schema: z.ZodType<JsonObject>, options: unknown, pointer: string): JsonObject {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
-  const issue = deepest(parsed.error.issues as readonly z.core.$ZodIssue[])
+  const issue = deepest(parsed.error.issues)
   const at = `${pointer}${issue.path.map((p) => `/${escape(p)}`).join('')}`
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0]!
     fail(`${at}/${escape(key)}`, `unknown key ${shown(key)}${suggestion(key, knownKeys(schema, issue.path, options))}`)
   }
-  const value = issue.path.reduce<unknown>((v, p) => (typeof v === 'object' && v !== null ? (v as Record<PropertyKey, unknown>)[p] : undefined), options)
+  const value = issue.path.reduce<unknown>(
+    (v, p) => (typeof v === 'object' && v !== null ? (v as Record<PropertyKey, unknown>)[p] : undefined),
+    options,
+  )
   return fail(at, `${issue.message}${value === undefined || typeof value === 'object' ? '' : `, got ${shown(value)}`}`)
 }
 
@@ -96,7 +100,8 @@ function parsePass(value: unknown, pointer: string): PassSpec {
   if (typeof name !== 'string') fail(`${pointer}/pass`, `must be the name of a pass, got ${shown(name)}`)
   const definition = passDefinition(name, `${pointer}/pass`)
   const version = spec.get('version') ?? definition.version
-  if (version !== definition.version) fail(`${pointer}/version`, `${name} has version ${definition.version} here, the recipe asks for ${shown(version)}`)
+  if (version !== definition.version)
+    fail(`${pointer}/version`, `${name} has version ${definition.version} here, the recipe asks for ${shown(version)}`)
   const targets = spec.get('targets')
   const ignore = spec.get('ignore')
   return {
@@ -110,12 +115,19 @@ function parsePass(value: unknown, pointer: string): PassSpec {
 
 /** A checked recipe with every default filled in, from JSON text or from an object. ERR_RECIPE names the place. */
 export function parseRecipe(input: unknown): Recipe {
-  const top = members(typeof input === 'string' || input instanceof Uint8Array ? readText(input) : input, '', ['recipe', 'name', 'seed', 'stages'])
+  const top = members(typeof input === 'string' || input instanceof Uint8Array ? readText(input) : input, '', [
+    'recipe',
+    'name',
+    'seed',
+    'stages',
+  ])
   if (top.get('recipe') !== 1) fail('/recipe', `must be 1 (the version of the recipe format), got ${shown(top.get('recipe'))}`)
   const seed = top.get('seed') ?? 0
-  if (typeof seed !== 'number' || !Number.isSafeInteger(seed) || seed < 0) fail('/seed', `must be an integer in [0, ${MAX_SEED}], got ${shown(seed)}`)
+  if (typeof seed !== 'number' || !Number.isSafeInteger(seed) || seed < 0)
+    fail('/seed', `must be an integer in [0, ${MAX_SEED}], got ${shown(seed)}`)
   const name = top.get('name')
-  if (name !== undefined && (typeof name !== 'string' || name.length > 200)) fail('/name', `must be a text of at most 200 characters, got ${shown(name)}`)
+  if (name !== undefined && (typeof name !== 'string' || name.length > 200))
+    fail('/name', `must be a text of at most 200 characters, got ${shown(name)}`)
   const stages = list(top.get('stages'), '/stages', MAX_PASSES).map((stage, s) =>
     list(stage, `/stages/${s}`, MAX_PASSES).map((pass, p) => parsePass(pass, `/stages/${s}/${p}`)),
   )
@@ -128,7 +140,7 @@ export function parseRecipe(input: unknown): Recipe {
 
 function readText(text: string | Uint8Array): Json {
   try {
-    return toPlain(parseJson(text, { where: 'recipe', code: 'ERR_RECIPE', format: 'recipe' })) as Json
+    return toPlain(parseJson(text, { where: 'recipe', code: 'ERR_RECIPE', format: 'recipe' }))
   } catch (error) {
     // A recipe that is too deep or too large is a bad recipe, whatever limit it met.
     if (!isTersorError(error) || error.code !== 'ERR_LIMIT') throw error

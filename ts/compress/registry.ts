@@ -22,7 +22,11 @@ export function passDefinition(name: string, pointer = ''): AnyPass {
   const all = passDefinitions()
   const found = all.get(name)
   if (found) return found
-  throw new RecipeError('ERR_RECIPE', `recipe${pointer && ` ${pointer}`}: unknown pass ${JSON.stringify(name.slice(0, 100))}${suggestion(name, [...all.keys()])}`, {
-    details: { pointer },
-  })
+  throw new RecipeError(
+    'ERR_RECIPE',
+    `recipe${pointer && ` ${pointer}`}: unknown pass ${JSON.stringify(name.slice(0, 100))}${suggestion(name, [...all.keys()])}`,
+    {
+      details: { pointer },
+    },
+  )
 }

@@ -18,7 +18,10 @@ function matcher(patterns: readonly string[]): (w: PlacedWeight) => boolean {
 export function targetProblem(pattern: string): string | undefined {
   if (pattern.includes('\0')) return 'a pattern must not contain NUL'
   if (!pattern.startsWith('@') || (roles as readonly string[]).includes(pattern.slice(1))) return undefined
-  return `unknown role ${JSON.stringify(pattern)}${suggestion(pattern, roles.map((r) => `@${r}`))}`
+  return `unknown role ${JSON.stringify(pattern)}${suggestion(
+    pattern,
+    roles.map((r) => `@${r}`),
+  )}`
 }
 
 /**
@@ -32,9 +35,16 @@ export function selectTargets(model: Model, where: Where, ownRoles: readonly Wei
   where.targets.forEach((pattern, i) => {
     const fits = matcher([pattern])
     if (pattern.startsWith('@') || all.some(fits)) return
-    throw new RecipeError('ERR_RECIPE', `recipe ${pointer}/targets/${i}: ${JSON.stringify(pattern)} fits no weight of ${model.info.name}${suggestion(pattern, all.map((w) => w.path))}`, {
-      details: { pointer: `${pointer}/targets/${i}` },
-    })
+    throw new RecipeError(
+      'ERR_RECIPE',
+      `recipe ${pointer}/targets/${i}: ${JSON.stringify(pattern)} fits no weight of ${model.info.name}${suggestion(
+        pattern,
+        all.map((w) => w.path),
+      )}`,
+      {
+        details: { pointer: `${pointer}/targets/${i}` },
+      },
+    )
   })
   const wanted = matcher(where.targets)
   return all.filter((w) => wanted(w) && !ignored(w))

@@ -78,12 +78,18 @@ export class Optimizer {
     const parsed = optimizerSchema.safeParse(spec)
     if (!parsed.success) {
       const issue = parsed.error.issues[0]!
-      throw new OptionError('ERR_OPTION', `optimizer: ${issue.path.join('.') || 'kind'}: ${issue.message}`, { details: { pointer: `/${issue.path.join('/')}` } })
+      throw new OptionError('ERR_OPTION', `optimizer: ${issue.path.join('.') || 'kind'}: ${issue.message}`, {
+        details: { pointer: `/${issue.path.join('/')}` },
+      })
     }
     this.spec = parsed.data
     this.#rule = ruleOf(parsed.data)
     this.#parameters = parameters
-    for (const [path, p] of parameters) this.#slots.set(path, this.#rule.slots.map(() => keep(zeros(p.value.shape, p.value.dtype))))
+    for (const [path, p] of parameters)
+      this.#slots.set(
+        path,
+        this.#rule.slots.map(() => keep(zeros(p.value.shape, p.value.dtype))),
+      )
   }
 
   /** Steps taken. */
@@ -116,9 +122,13 @@ export class Optimizer {
         const name = `${path}/${this.#rule.slots[i]!}`
         const raw = saved.get(name)
         if (!raw || raw.dtype !== t.dtype || !sameShape(raw.shape, t.shape))
-          throw new CheckpointError('ERR_CHECKPOINT', `optimizer: the saved state has ${raw ? `${raw.dtype}[${raw.shape}]` : 'nothing'} for ${name}, ${t} is needed`, {
-            details: { reason: 'slots' },
-          })
+          throw new CheckpointError(
+            'ERR_CHECKPOINT',
+            `optimizer: the saved state has ${raw ? `${raw.dtype}[${raw.shape}]` : 'nothing'} for ${name}, ${t} is needed`,
+            {
+              details: { reason: 'slots' },
+            },
+          )
         const value = fromRaw(raw)
         assign(t, value)
         value.dispose()

@@ -113,9 +113,12 @@ export function leastErrorRange(d: Distribution, levels: number): ValueRange {
   let best: ValueRange = { min: Math.min(d.min, 0), max: Math.max(d.max, 0) }
   let least = error(best.min, best.max)
   for (const shrink of [0.98, 0.9]) {
-    for (let moved = true; moved; ) {
+    for (let moved = true; moved;) {
       moved = false
-      for (const next of [{ min: best.min * shrink, max: best.max }, { min: best.min, max: best.max * shrink }]) {
+      for (const next of [
+        { min: best.min * shrink, max: best.max },
+        { min: best.min, max: best.max * shrink },
+      ]) {
         const e = error(next.min, next.max)
         if (e >= least) continue
         least = e

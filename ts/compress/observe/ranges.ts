@@ -13,7 +13,7 @@ export interface ValueRange {
 /** Range of one tensor; ERR_NUMERIC with the first bad index when it is not finite. */
 export function rangeOf(path: string, x: Tensor): ValueRange {
   if (x.size === 0) return { min: 0, max: 0 }
-  const [min, max] = scope(() => [amin(x, [], false).item(), amax(x, [], false).item()]) as [number, number]
+  const { min, max } = scope(() => ({ min: amin(x, [], false).item(), max: amax(x, [], false).item() }))
   if (Number.isFinite(min) && Number.isFinite(max)) return { min, max }
   const values = x.read()
   let index = 0

@@ -1,7 +1,10 @@
 /** How much to prune and when: pure arithmetic, apart from any weight. */
 
 /** Sparsity after each round: one-shot and levels are given, iterative removes `fraction` of the survivors each time. */
-export function densities(amount: { readonly sparsity?: number | readonly number[] | undefined; readonly iterative?: { readonly fraction: number; readonly rounds: number } | undefined }): number[] {
+export function densities(amount: {
+  readonly sparsity?: number | readonly number[] | undefined
+  readonly iterative?: { readonly fraction: number; readonly rounds: number } | undefined
+}): number[] {
   const { sparsity, iterative } = amount
   if (iterative) return Array.from({ length: iterative.rounds }, (_, r) => (1 - iterative.fraction) ** (r + 1))
   return (typeof sparsity === 'number' ? [sparsity] : [...(sparsity ?? [])]).map((s) => 1 - s)
@@ -27,7 +30,11 @@ export interface Cubic {
 }
 
 /** The cubic schedule of a training of `steps` steps between two shares of it. */
-export function cubicOf(o: { readonly initial: number; readonly begin: number; readonly end: number; readonly everySteps: number }, final: number, steps: number): Cubic {
+export function cubicOf(
+  o: { readonly initial: number; readonly begin: number; readonly end: number; readonly everySteps: number },
+  final: number,
+  steps: number,
+): Cubic {
   const firstStep = Math.round(o.begin * steps)
   const everySteps = Math.min(o.everySteps, Math.max(1, Math.floor((o.end - o.begin) * steps)))
   const events = Math.max(1, Math.floor(((o.end - o.begin) * steps) / everySteps))

@@ -10,7 +10,8 @@ import { accuracy } from '../train/accuracy.js'
 import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js'
 import { trainingOf, type TrainSettings } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
-import { runTraining, type TrainControl } from '../train/train.js'
+import type { TrainControl } from '../train/contract.js'
+import { runTraining } from '../train/training.js'
 import { checkFinite } from '../train/working-copy.js'
 import { cubicOf, cubicSparsity, densities } from './amount.js'
 import type { MagnitudeOptions } from './magnitude.js'
@@ -155,15 +156,28 @@ export class MagnitudeRun {
   }
 
   /** Prunes further while training, in place, at the events of the cubic schedule. */
-  #gradual(gradual: NonNullable<MagnitudeOptions['gradual']>, plan: RetrainPlan, density: number, examples: number): NonNullable<TrainControl['beforeStep']> {
-    const { settings, start: { fromEpoch = 0 } } = plan
+  #gradual(
+    gradual: NonNullable<MagnitudeOptions['gradual']>,
+    plan: RetrainPlan,
+    density: number,
+    examples: number,
+  ): NonNullable<TrainControl['beforeStep']> {
+    const {
+      settings,
+      start: { fromEpoch = 0 },
+    } = plan
     const by = this.#context.options.scope
     const perEpoch = Math.ceil(examples / settings.batchSize)
     const cubic = cubicOf(gradual, 1 - density, (settings.epochs - fromEpoch) * perEpoch)
     return (step, leaves) => {
       const sparsity = cubicSparsity(cubic, step - fromEpoch * perEpoch)
       if (sparsity === undefined) return
-      const masks = selectMasks(this.#paths.map((path) => candidate(path, leaves.get(path)!)), by, 1 - sparsity, (c) => c.scores.length)
+      const masks = selectMasks(
+        this.#paths.map((path) => candidate(path, leaves.get(path)!)),
+        by,
+        1 - sparsity,
+        (c) => c.scores.length,
+      )
       for (const [path, bits] of masks) {
         const { value, mask } = leaves.get(path)!
         mask!.write(bits)

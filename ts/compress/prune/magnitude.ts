@@ -40,8 +40,14 @@ const options = z
     /** End a retraining as soon as the accuracy on the validation data is this share of that before pruning. */
     stop: z.strictObject({ share: z.number().gt(0).default(0.995), everySteps: z.int().positive().default(100) }).optional(),
   })
-  .refine((o) => (o.sparsity === undefined) !== (o.iterative === undefined), { message: 'give either sparsity or iterative', path: ['sparsity'] })
-  .refine((o) => !Array.isArray(o.sparsity) || o.sparsity.every((s, i, all) => i === 0 || s > all[i - 1]!), { message: 'levels must rise', path: ['sparsity'] })
+  .refine((o) => (o.sparsity === undefined) !== (o.iterative === undefined), {
+    message: 'give either sparsity or iterative',
+    path: ['sparsity'],
+  })
+  .refine((o) => !Array.isArray(o.sparsity) || o.sparsity.every((s, i, all) => i === 0 || s > all[i - 1]!), {
+    message: 'levels must rise',
+    path: ['sparsity'],
+  })
   .refine((o) => !o.gradual || (typeof o.sparsity === 'number' && o.retrain.kind !== 'none'), {
     message: 'gradual pruning needs one sparsity and a retraining to happen in',
     path: ['gradual'],
@@ -61,7 +67,10 @@ export const magnitude = definePass({
     const steps = densities(o)
     const training = o.training ?? trainingOf(model.info)
     if (o.retrain.kind !== 'none' && !training)
-      throw new OptionError('ERR_OPTION', `prune/magnitude: retraining repeats the training of ${model.info.name}, but its history names none; give it as the option "training"`)
+      throw new OptionError(
+        'ERR_OPTION',
+        `prune/magnitude: retraining repeats the training of ${model.info.name}, but its history names none; give it as the option "training"`,
+      )
     if (training) checkRetrain('prune/magnitude', o.retrain, training, facts.snapshots)
     if (o.stop && !facts.validated) throw new OptionError('ERR_OPTION', 'prune/magnitude: the stop rule needs validation data')
     const epochsPerRound = retrainEpochs(o.retrain)

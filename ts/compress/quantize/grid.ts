@@ -78,7 +78,14 @@ const STEPS = 32
 const NARROWEST = 0.35
 
 /** The grid with the smallest squared error, starting from that of the whole range. */
-function searchGrid(values: Float32Array, from: number, to: number, range: { min: number; max: number }, symmetric: boolean, codes: CodeRange): Grid {
+function searchGrid(
+  values: Float32Array,
+  from: number,
+  to: number,
+  range: { min: number; max: number },
+  symmetric: boolean,
+  codes: CodeRange,
+): Grid {
   let best = gridOf(range.min, range.max, symmetric, codes)
   let least = squaredError(values, from, to, best, codes)
   const consider = (grid: Grid): boolean => {

@@ -18,7 +18,11 @@ const options = z.strictObject({
   mode: z.enum(['symmetric', 'affine']).default('symmetric'),
   layout: z.enum(['tensor', 'channel', 'group']).default('channel'),
   /** Most values that share a scale where layout is 'group'; rows that it does not divide are cut evenly. */
-  groupSize: z.int().min(2).max(2 ** 20).default(32),
+  groupSize: z
+    .int()
+    .min(2)
+    .max(2 ** 20)
+    .default(32),
   range: z.enum(['max', 'mse']).default('max'),
   /** f16 halves the cost of the scales: it pays with small groups. */
   scales: z.enum(['f32', 'f16']).default('f32'),
@@ -58,7 +62,12 @@ function quantize(path: string, weight: Weight, o: RtnOptions): QuantizedWeight 
   const full = Float32Array.from(grids, (g) => g.scale)
   const halves = o.scales === 'f16' ? halfScales(full) : undefined
   const scale = tensor(halves ?? full, shape)
-  const zero = symmetric ? null : tensor(Float32Array.from(grids, (g) => g.zero), shape)
+  const zero = symmetric
+    ? null
+    : tensor(
+        Float32Array.from(grids, (g) => g.zero),
+        shape,
+      )
   const q = quantizeRows(tensor(values, [rows, cols]), scale, zero, codes.qmin, codes.qmax)
   return new QuantizedWeight({ shape: weight.shape, q, scale, zero, bits: o.bits, layout: o.layout, scaleDtype: halves ? 'f16' : 'f32' })
 }

@@ -75,7 +75,10 @@ function quantize(path: string, weight: Weight, input: InputQuantization, o: Sta
   const cols = sizeOf(weight.shape.slice(1))
   const codes = codeRange(8, true, o.range)
   const grids = gridsOf(values, { rows, cols, layout: 'channel', groups: 1 }, true, codes, o.range)
-  const scale = tensor(Float32Array.from(grids, (g) => g.scale), [rows, 1])
+  const scale = tensor(
+    Float32Array.from(grids, (g) => g.scale),
+    [rows, 1],
+  )
   const q = quantizeRows(tensor(values, [rows, cols]), scale, null, codes.qmin, codes.qmax)
   return new QuantizedWeight({ shape: weight.shape, q, scale, bits: 8, layout: 'channel', input })
 }

@@ -92,6 +92,7 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
     await sweep.breathe()
   }
   const result = new Statistics()
-  for (const [path, list] of observers) if (seen.has(path)) for (const { statistic, observer } of list) result.set(path, statistic, observer.value())
+  for (const [path, list] of observers)
+    if (seen.has(path)) for (const { statistic, observer } of list) result.set(path, statistic, observer.value())
   return result
 }

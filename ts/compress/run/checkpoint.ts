@@ -25,6 +25,8 @@ const KEPT = 2
 
 const numbered = (what: 'run' | 'model', n: number): string => `tersor-${what}-${String(n).padStart(12, '0')}.safetensors`
 
+const brief = (value: Json | undefined): string => (typeof value === 'string' && value !== '' ? value.slice(0, 16) : 'none')
+
 /** What the runner saves. */
 export interface Progress {
   readonly json: JsonObject
@@ -82,18 +84,27 @@ export class CheckpointStore {
       }
     }
     if (damage.length === 0) return undefined
-    throw bad('damaged', `no usable checkpoint in '${this.#space.dir}': ${(damage[0] as Error).message}; start again without resume`, damage[0])
+    throw bad(
+      'damaged',
+      `no usable checkpoint in '${this.#space.dir}': ${(damage[0] as Error).message}; start again without resume`,
+      damage[0],
+    )
   }
 
   #read(name: string, fallback: boolean): Restored {
     const { tensors, metadata } = readSafetensors(this.#space.path(name), { checksums: 'require' })
-    const head = toPlain(parseJson(metadata.get(KEY) ?? 'null', { where: 'checkpoint', maxDepth: 64, maxString: 2 ** 26 })) as JsonObject | null
+    const head = toPlain(
+      parseJson(metadata.get(KEY) ?? 'null', { where: 'checkpoint', maxDepth: 64, maxString: 2 ** 26 }),
+    ) as JsonObject | null
     if (typeof head !== 'object' || head === null) throw bad('damaged', `'${name}' is not a checkpoint`)
-    if (head.format !== FORMAT) throw bad('version', `'${name}' has format ${String(head.format)}, this version reads ${FORMAT}`)
+    if (head.format !== FORMAT) throw bad('version', `'${name}' has format ${JSON.stringify(head.format)}, this version reads ${FORMAT}`)
     const key = head.key as JsonObject
     for (const part of Object.keys(this.#key))
       if (key[part] !== this.#key[part])
-        throw bad(part, `'${name}' belongs to another run: its ${part} is not the same (${String(key[part]).slice(0, 16)}, now ${String(this.#key[part]).slice(0, 16)})`)
+        throw bad(
+          part,
+          `'${name}' belongs to another run: its ${part} is not the same (${brief(key[part])}, now ${brief(this.#key[part])})`,
+        )
     const modelName = head.model as string | null
     if (modelName !== null && !modelFile.test(String(modelName))) throw bad('damaged', `'${name}' names no model file`)
     return {
@@ -117,7 +128,9 @@ export class CheckpointStore {
   save(progress: Progress, modelName: string | null): { readonly generation: number; readonly bytes: number } {
     const generation = ++this.#generation
     const head: Json = { format: FORMAT, key: this.#key, model: modelName, progress: progress.json }
-    const bytes = writeSafetensors(this.#space.path(numbered('run', generation)), progress.tensors, { metadata: { [KEY]: JSON.stringify(head) } })
+    const bytes = writeSafetensors(this.#space.path(numbered('run', generation)), progress.tensors, {
+      metadata: { [KEY]: JSON.stringify(head) },
+    })
     this.#kept.set(generation, modelName)
     for (const old of [...this.#kept.keys()].sort((a, b) => b - a).slice(KEPT)) this.#kept.delete(old)
     this.#prune()

@@ -14,7 +14,8 @@ const PROBES = 16
 export function modelHash(model: Model): string {
   const parts: Uint8Array[] = [utf8.encode(JSON.stringify([model.spec(), model.info]))]
   for (const { path, weight } of model.weights())
-    for (const [name, raw] of Object.entries(weight.parts())) parts.push(utf8.encode(`${path}/${name}:${weight.kind}${JSON.stringify(weight.config())}${raw.dtype}[${raw.shape}]`), raw.data)
+    for (const [name, raw] of Object.entries(weight.parts()))
+      parts.push(utf8.encode(`${path}/${name}:${weight.kind}${JSON.stringify(weight.config())}${raw.dtype}[${raw.shape}]`), raw.data)
   for (const [path, t] of model.state()) {
     const values = t.read()
     parts.push(utf8.encode(path), new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
@@ -27,8 +28,13 @@ function dataHash(data: Dataset | undefined): string {
   if (!data) return ''
   const probes = Uint32Array.from({ length: Math.min(PROBES, data.size) }, (_, i) => Math.floor((i * data.size) / PROBES) % data.size)
   const batch = data.batch(probes)
-  const samples = 'texts' in batch ? utf8.encode(JSON.stringify(batch.texts)) : new Uint8Array(batch.x.buffer, batch.x.byteOffset, batch.x.byteLength)
-  return sha256Hex(utf8.encode(JSON.stringify([data.name, data.size, data.classes])), new Uint8Array(data.labels.buffer, data.labels.byteOffset, data.labels.byteLength), samples)
+  const samples =
+    'texts' in batch ? utf8.encode(JSON.stringify(batch.texts)) : new Uint8Array(batch.x.buffer, batch.x.byteOffset, batch.x.byteLength)
+  return sha256Hex(
+    utf8.encode(JSON.stringify([data.name, data.size, data.classes])),
+    new Uint8Array(data.labels.buffer, data.labels.byteOffset, data.labels.byteLength),
+    samples,
+  )
 }
 
 /** Everything that must be the same for a resumed run to give the same result. */

@@ -62,4 +62,3 @@ export function checkSource(model: Model): void {
   for (const { path, weight } of model.weights()) scope(() => checkFinite(`compress: ${model.info.name}`, 'weight', path, weight.dense()))
   for (const [path, t] of model.state()) checkFinite(`compress: ${model.info.name}`, 'state', path, t)
 }
-

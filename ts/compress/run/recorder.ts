@@ -41,7 +41,12 @@ export class Recorder {
   }
 
   save(): JsonObject {
-    return { seconds: this.seconds, notes: this.#notes.map((n) => ({ ...n })), epochs: this.#epochs.map((e) => ({ ...e })), figures: { ...this.#figures } }
+    return {
+      seconds: this.seconds,
+      notes: this.#notes.map((n) => ({ ...n })),
+      epochs: this.#epochs.map((e) => ({ ...e })),
+      figures: { ...this.#figures },
+    }
   }
 
   outcome(): Pick<PassOutcome, 'seconds' | 'notes' | 'epochs' | 'figures'> {

@@ -41,14 +41,30 @@ export class Meter {
     const now = performance.now()
     if (!this.#emit || now - this.#recentBegan < EVENT_MS) return
     const examplesPerSecond = (1000 * this.#recentSeen) / (now - this.#recentBegan)
-    this.#emit({ type: 'train-step', label: this.#label, epoch, step, steps, loss: this.#recentLoss / this.#recentSeen, lr, examplesPerSecond })
+    this.#emit({
+      type: 'train-step',
+      label: this.#label,
+      epoch,
+      step,
+      steps,
+      loss: this.#recentLoss / this.#recentSeen,
+      lr,
+      examplesPerSecond,
+    })
     this.#recentLoss = 0
     this.#recentSeen = 0
     this.#recentBegan = now
   }
 
   epoch(epoch: number, epochs: number, step: number, lr: number, accuracy: number | undefined): void {
-    const record = { label: this.#label, epoch, step, loss: this.#lossSum / this.#seen, lr, ...(accuracy === undefined ? {} : { accuracy }) }
+    const record = {
+      label: this.#label,
+      epoch,
+      step,
+      loss: this.#lossSum / this.#seen,
+      lr,
+      ...(accuracy === undefined ? {} : { accuracy }),
+    }
     this.records.push(record)
     const now = performance.now()
     this.#emit?.({ type: 'train-epoch', ...record, epochs, seconds: (now - this.#epochBegan) / 1000 })

@@ -10,7 +10,7 @@ import { OptionError } from '../../base/errors.js'
 import { lrAt } from '../../optim/index.js'
 import type { TrainSettings } from './settings.js'
 import type { Snapshots, TrainState } from './state.js'
-import type { TrainStart } from './train.js'
+import type { TrainStart } from './contract.js'
 
 const epochs = z.int().positive().max(1e6)
 
@@ -39,13 +39,21 @@ export function checkRetrain(where: string, how: Retrain, training: TrainSetting
   if (how.kind === 'none' || how.kind === 'finetune') return
   const from = training.epochs - how.epochs
   if (from < 0)
-    throw new OptionError('ERR_OPTION', `${where}: ${how.kind} by ${how.epochs} epochs is more than the ${training.epochs} epochs of the training`, {
-      details: { pointer: '/retrain/epochs' },
-    })
+    throw new OptionError(
+      'ERR_OPTION',
+      `${where}: ${how.kind} by ${how.epochs} epochs is more than the ${training.epochs} epochs of the training`,
+      {
+        details: { pointer: '/retrain/epochs' },
+      },
+    )
   if (how.kind === 'rewindWeights' && !snapshots?.at(from))
-    throw new OptionError('ERR_OPTION', `${where}: rewindWeights needs the snapshot of epoch ${from}; there ${snapshots?.epochs.length ? `are those of epochs ${snapshots.epochs.join(', ')}` : 'is none'}`, {
-      details: { pointer: '/retrain', epoch: from },
-    })
+    throw new OptionError(
+      'ERR_OPTION',
+      `${where}: rewindWeights needs the snapshot of epoch ${from}; there ${snapshots?.epochs.length ? `are those of epochs ${snapshots.epochs.join(', ')}` : 'is none'}`,
+      {
+        details: { pointer: '/retrain', epoch: from },
+      },
+    )
 }
 
 export interface RetrainPlan {
@@ -57,7 +65,12 @@ export interface RetrainPlan {
 export function retrainPlan(
   how: Exclude<Retrain, { kind: 'none' }>,
   training: TrainSettings,
-  facts: { readonly examples: number; readonly seed: number; readonly last: TrainState | undefined; readonly snapshots: Snapshots | undefined },
+  facts: {
+    readonly examples: number
+    readonly seed: number
+    readonly last: TrainState | undefined
+    readonly snapshots: Snapshots | undefined
+  },
 ): RetrainPlan {
   const { examples, seed, last, snapshots } = facts
   const slots = last ? { slots: { slots: last.slots, updates: last.updates } } : {}
@@ -72,7 +85,10 @@ export function retrainPlan(
       return { settings: { ...training, seed }, start: { fromEpoch, ...slots } }
     case 'rewindWeights': {
       const back = snapshots!.at(fromEpoch)!
-      return { settings: { ...training, seed }, start: { fromEpoch, values: back.values, slots: { slots: back.slots, updates: back.updates } } }
+      return {
+        settings: { ...training, seed },
+        start: { fromEpoch, values: back.values, slots: { slots: back.slots, updates: back.updates } },
+      }
     }
   }
 }

@@ -10,7 +10,11 @@ export const MAX_SEED = Number.MAX_SAFE_INTEGER
 export const trainSettingsSchema = z.strictObject({
   /** Length of the whole training and of its schedule. */
   epochs: z.int().positive().max(1e6),
-  batchSize: z.int().positive().max(2 ** 24).default(64),
+  batchSize: z
+    .int()
+    .positive()
+    .max(2 ** 24)
+    .default(64),
   optimizer: optimizerSchema.default({ kind: 'sgd', momentum: 0.9, nesterov: false, weightDecay: 0 }),
   schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.05, end: 0, warmup: 0 }),
   /** Order of the data and dropout. */

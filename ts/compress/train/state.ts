@@ -72,7 +72,7 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     updates: number('updates'),
     lossSum: number('lossSum'),
     seen: number('seen'),
-    epochs: json.epochs as unknown as readonly EpochRecord[],
+    epochs: json.epochs,
     values: group('values/'),
     slots: group('slots/'),
   }

@@ -84,9 +84,13 @@ export class WorkingCopy {
 function put(into: Tensor, name: string, saved: ReadonlyMap<string, RawTensor>): void {
   const raw = saved.get(name)
   if (!raw || raw.dtype !== into.dtype || !sameShape(raw.shape, into.shape))
-    throw new CheckpointError('ERR_CHECKPOINT', `training state: the saved state has ${raw ? `${raw.dtype}[${raw.shape}]` : 'nothing'} for ${name}, ${into} is needed`, {
-      details: { reason: 'values' },
-    })
+    throw new CheckpointError(
+      'ERR_CHECKPOINT',
+      `training state: the saved state has ${raw ? `${raw.dtype}[${raw.shape}]` : 'nothing'} for ${name}, ${into} is needed`,
+      {
+        details: { reason: 'values' },
+      },
+    )
   scope(() => assign(into, fromRaw(raw)))
 }
 

@@ -1,0 +1,70 @@
+/** What is said about a run when it is over. */
+import type { Json } from '../../base/json-types.js'
+import { VERSION } from '../../base/version.js'
+import type { Model, PlacedWeight } from '../../nn/index.js'
+import type { CompressReport, PassOutcome } from '../outcome.js'
+import type { Recipe } from '../recipe.js'
+import { layerOutcome, weightBytes } from './layers.js'
+import type { Recorder } from './recorder.js'
+import type { Job } from './run.js'
+import { stepsOf, type Step } from './step.js'
+
+export function passOutcome(
+  { place, spec, definition }: Step,
+  before: Model,
+  after: Model,
+  targets: readonly PlacedWeight[],
+  recorder: Recorder,
+): PassOutcome {
+  const old = before.weights()
+  return {
+    stage: place.stage,
+    index: place.pass,
+    pass: spec.pass,
+    version: definition.version,
+    options: spec.options,
+    targets: targets.map((t) => t.path),
+    bytesBefore: weightBytes(before),
+    bytesAfter: weightBytes(after),
+    layers: after.weights().flatMap((w, i) => (w.weight === old[i]!.weight ? [] : [layerOutcome(old[i]!, w)])),
+    ...recorder.outcome(),
+  }
+}
+
+/** The result knows how it was made. No times: the same run gives the same file. */
+export function withHistory(model: Model, { source, sourceHash, recipe, options: { data } }: Job): Model {
+  const entry = {
+    kind: 'compress',
+    tersor: VERSION,
+    recipe: recipe as unknown as Json,
+    source: { name: source.info.name, hash: sourceHash },
+    ...(data ? { data: data.name, examples: data.size } : {}),
+  }
+  return model.withInfo({ history: [...source.info.history, entry] })
+}
+
+export interface RunFacts {
+  readonly sourceHash: string
+  readonly recipe: Recipe
+  readonly passes: readonly PassOutcome[]
+  readonly seconds: number
+}
+
+export function runReport(source: Model, result: Model, { sourceHash, recipe, passes, seconds }: RunFacts): CompressReport {
+  const before = source.weights()
+  const layers = result.weights().map((w, i) => layerOutcome(before[i]!, w))
+  return {
+    name: source.info.name,
+    recipe: recipe as unknown as Json,
+    seed: recipe.seed,
+    sourceHash,
+    versions: { tersor: VERSION, passes: Object.fromEntries(stepsOf(recipe).map((s) => [s.spec.pass, s.definition.version])) },
+    bytesBefore: layers.reduce((n, l) => n + l.before.bytes, 0),
+    bytesAfter: layers.reduce((n, l) => n + l.after.bytes, 0),
+    parameters: source.parameters(),
+    nonzeros: result.weights().reduce((n, { weight }) => n + weight.nonzeros(), 0),
+    seconds,
+    passes,
+    layers,
+  }
+}

@@ -1,0 +1,79 @@
+/** What a training takes and gives, and what it refuses before it begins. */
+import type { RawTensor } from '../../base/dtype.js'
+import { CheckpointError, OptionError } from '../../base/errors.js'
+import type { Dataset } from '../../data/dataset.js'
+import type { Leaf, Model } from '../../nn/index.js'
+import type { TrainEvent } from '../events.js'
+import type { EpochRecord } from '../outcome.js'
+import type { TrainSettings } from './settings.js'
+import type { Snapshots, TrainState } from './state.js'
+
+export interface TrainHooks {
+  /** What the training is for, in events. Default "train". */
+  readonly label?: string
+  /** Held-out data, evaluated after each epoch. */
+  readonly validation?: Dataset
+  readonly onEvent?: (event: TrainEvent) => void
+  /** Stops at a step boundary with ERR_ABORTED, after a last `checkpoint`. */
+  readonly signal?: AbortSignal
+  /** Called after every step; calls `state()` when it wants to save (that copies the weights), at once when `now`. */
+  readonly checkpoint?: (state: () => TrainState, now: boolean) => void
+  /** Ends of epochs whose states to keep. 0 is the beginning. */
+  readonly snapshotEpochs?: readonly number[]
+  /** Sees each of them at once: a training that is interrupted and resumed gives back only those of its last part. */
+  readonly onSnapshot?: (epoch: number, state: TrainState) => void
+}
+
+export interface TrainStart {
+  /** Epochs of the schedule to leave out: training goes from there to `settings.epochs`. Default 0. */
+  readonly fromEpoch?: number
+  /** Continue a training: every value comes from the state. */
+  readonly resume?: TrainState
+  /** Optimizer slots to begin with (learning-rate rewinding keeps the momentum). Without: zeros. */
+  readonly slots?: { readonly slots: ReadonlyMap<string, RawTensor>; readonly updates: number }
+  /** Values to begin with (weight rewinding). Masks of the model stay; values under a 0 are set to 0. */
+  readonly values?: ReadonlyMap<string, RawTensor>
+}
+
+export interface TrainControl {
+  /** Runs before step `step`: may change masks and values of the leaves in place (gradual pruning). */
+  readonly beforeStep?: (step: number, leaves: ReadonlyMap<string, Leaf>) => void
+  /** Ends the training early, at the first evaluation of `validation` that reaches `accuracy`. */
+  readonly stop?: { readonly accuracy: number; readonly everySteps: number }
+  /** Sees the rate of each step. */
+  readonly onLr?: (step: number, lr: number) => void
+}
+
+export interface TrainResult {
+  /** A new model; weights that were not trained are shared with the one given. */
+  readonly model: Model
+  readonly state: TrainState
+  readonly snapshots: Snapshots
+  readonly epochs: readonly EpochRecord[]
+  /** True when the stop rule ended it. */
+  readonly stopped: boolean
+}
+
+/** ERR_OPTION for what cannot be trained, ERR_CHECKPOINT for a state of another training. */
+export function checkTask(model: Model, data: Dataset, settings: TrainSettings, { fromEpoch = 0, resume }: TrainStart): void {
+  const { task, classes, name } = model.info
+  if (task !== 'classification')
+    throw new OptionError('ERR_OPTION', `train: ${name} is made for ${task}; only classification can be trained`)
+  if (classes && classes.length !== data.classes.length)
+    throw new OptionError('ERR_OPTION', `train: ${name} has ${classes.length} classes, ${data.name} has ${data.classes.length}`)
+  if (model.leaves().size === 0)
+    throw new OptionError('ERR_OPTION', `train: no weight of ${name} can be trained (quantized and sparse weights are final)`)
+  if (!Number.isInteger(fromEpoch) || fromEpoch < 0 || fromEpoch > settings.epochs)
+    throw new OptionError('ERR_OPTION', `train: must begin at an epoch in [0, ${settings.epochs}], got ${fromEpoch}`)
+  if (!resume) return
+  if (resume.examples !== data.size)
+    throw new CheckpointError(
+      'ERR_CHECKPOINT',
+      `train: the saved state was made with ${resume.examples} examples, ${data.name} has ${data.size}`,
+      {
+        details: { reason: 'examples' },
+      },
+    )
+  if (JSON.stringify(resume.settings) !== JSON.stringify(settings))
+    throw new CheckpointError('ERR_CHECKPOINT', 'train: the saved state belongs to other settings', { details: { reason: 'settings' } })
+}
