@@ -57,7 +57,10 @@ function table(t: Table): string {
 
 function cards(section: ReportSection): string {
   const reference = section.variants[0]
-  const rest = section.variants.slice(1)
+  const proposed = section.variants.slice(1).filter((v) => !v.comparison)
+  // Headlines speak of models that hold the reference's accuracy (within its interval), where there are any.
+  const holding = reference ? proposed.filter((v) => v.value >= reference.interval[0]) : []
+  const rest = holding.length ? holding : proposed
   if (!reference || rest.length === 0) return ''
   const smallest = rest.reduce((a, b) => (b.ratio > a.ratio ? b : a))
   const fastest = rest.reduce((a, b) => (b.msPerExample.p50 < a.msPerExample.p50 ? b : a))

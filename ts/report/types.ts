@@ -32,6 +32,8 @@ export interface Variant {
   readonly density?: number
   readonly file?: string
   readonly note?: string
+  /** A yardstick, not a proposal: shown in tables and plots, not in headlines. */
+  readonly comparison?: true
 }
 
 /** One row of a per-layer table. */

@@ -32,7 +32,12 @@ export class StepStore {
   /**
    * The result of the step `name`: from disk when `inputs` and `files` are unchanged, else by running `work`, which writes `files`.
    */
-  async step<R extends Json>(name: string, inputs: Json, files: readonly string[], work: () => R | Promise<R>): Promise<{ readonly result: R; readonly cached: boolean }> {
+  async step<R extends Json>(
+    name: string,
+    inputs: Json,
+    files: readonly string[],
+    work: () => R | Promise<R>,
+  ): Promise<{ readonly result: R; readonly cached: boolean }> {
     const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex')
     const old = this.#entries[name]
     if (old?.key === key && files.every((f) => this.#unchanged(f, old))) return { result: old.result as R, cached: true }

@@ -6,7 +6,15 @@ import { join } from 'node:path'
 import type { Json } from '../../base/json-types.js'
 import { evaluateModel, fitProbe, outputs, withProbe } from '../../analyze/index.js'
 import { compress, presets, recipe, quantize, type Recipe } from '../../compress/index.js'
-import { balancedSample, fetchPackage, knownPackages, loadSpamAssassin, splitSpamAssassin, subset, type TextDataset } from '../../data/index.js'
+import {
+  balancedSample,
+  fetchPackage,
+  knownPackages,
+  loadSpamAssassin,
+  splitSpamAssassin,
+  subset,
+  type TextDataset,
+} from '../../data/index.js'
 import { writeFileAtomic } from '../../formats/index.js'
 import { loadModel, saveModel } from '../../models/file.js'
 import type { LayerRow, ReportSection, Variant } from '../../report/index.js'
@@ -37,7 +45,10 @@ function tsv(data: TextDataset): Uint8Array {
 }
 
 export function slug(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '')
+  return name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
 }
 
 interface Measured {
@@ -58,7 +69,9 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
   const perClass = quick ? 60 : PROBE_PER_CLASS
   const train = subset(split.train, balancedSample(split.train.labels, perClass, SEED))
   const { heldOut } = split
-  ui.say(`${heldOut.size} held-out mails (half spam, seed ${SEED}), ${split.removed} near-duplicates of them removed from the rest; ${train.size} mails for the probe`)
+  ui.say(
+    `${heldOut.size} held-out mails (half spam, seed ${SEED}), ${split.removed} near-duplicates of them removed from the rest; ${train.size} mails for the probe`,
+  )
   writeFileAtomic(store.path('mails.train.tsv'), [tsv(train)])
   writeFileAtomic(store.path('mails.heldout.tsv'), [tsv(heldOut)])
 
@@ -75,7 +88,13 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
   })
 
   const calibration = subset(train, balancedSample(train.labels, Math.min(CALIBRATION / 2, perClass), SEED + 1))
-  const measure = async (name: string, file: string, bytes: number, layers: readonly LayerRow[], reference?: Measured): Promise<Measured> => {
+  const measure = async (
+    name: string,
+    file: string,
+    bytes: number,
+    layers: readonly LayerRow[],
+    reference?: Measured,
+  ): Promise<Measured> => {
     const model = loadModel(store.path(file))
     const bar = ui.progress(`evaluating ${name}`, heldOut.size)
     const e = await evaluateModel(model, heldOut, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
@@ -96,6 +115,7 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
       msPerExample: e.latency,
       density,
       file,
+      ...(Object.hasOwn(naive, name) ? { comparison: true as const } : {}),
     }
     return { variant: variant as unknown as Json, layers: layers as unknown as Json, predictions: [...e.predictions] }
   }
@@ -109,16 +129,21 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
   let layers: LayerRow[] = []
   for (const [name, r] of Object.entries(recipes)) {
     const file = `use-lite.${slug(name)}.safetensors`
-    const { result } = await store.step(`text: ${name}`, { ...inputs, recipe: r as unknown as Json, calibration: calibration.size }, [file], async () => {
-      const source = loadModel(store.path(base))
-      const view = eventView(ui)
-      const done = await compress(source, r, { data: calibration, onEvent: view.onEvent, signal: ui.signal }).finally(view.end)
-      const bytes = saveModel(done.model, store.path(file))
-      const rows = layerRows(done.report)
-      done.model.dispose()
-      source.dispose()
-      return measure(name, file, bytes, rows, reference)
-    })
+    const { result } = await store.step(
+      `text: ${name}`,
+      { ...inputs, recipe: r as unknown as Json, calibration: calibration.size },
+      [file],
+      async () => {
+        const source = loadModel(store.path(base))
+        const view = eventView(ui)
+        const done = await compress(source, r, { data: calibration, onEvent: view.onEvent, signal: ui.signal }).finally(view.end)
+        const bytes = saveModel(done.model, store.path(file))
+        const rows = layerRows(done.report)
+        done.model.dispose()
+        source.dispose()
+        return measure(name, file, bytes, rows, reference)
+      },
+    )
     const variant = result.variant as unknown as Variant
     variants.push(variant)
     if (name === 'pruned 50 % + int8') layers = result.layers as unknown as LayerRow[]

@@ -30,10 +30,7 @@ const ROUNDS = 8
 const FRACTION = 0.2
 
 function chain(how: Retrain): Recipe {
-  return recipe(
-    [[prune.magnitude({ scope: 'global', iterative: { fraction: FRACTION, rounds: ROUNDS }, retrain: how })]],
-    { seed: SEED },
-  )
+  return recipe([[prune.magnitude({ scope: 'global', iterative: { fraction: FRACTION, rounds: ROUNDS }, retrain: how })]], { seed: SEED })
 }
 
 /** Codes of `bits` bits in int8, then only the nonzero ones, entropy-coded in the file. */
@@ -55,9 +52,31 @@ interface ChainResult {
 }
 
 /** Runs one chain in a process of its own; its events come back over the process channel. */
-function runChain(ctx: DemoContext, name: string, dense: string, recipeFile: string, out: string, data: { train: string; test: string }, note: (text: string) => void): Promise<ChainResult> {
+function runChain(
+  ctx: DemoContext,
+  name: string,
+  dense: string,
+  recipeFile: string,
+  out: string,
+  data: { train: string; test: string },
+  note: (text: string) => void,
+): Promise<ChainResult> {
   const { ui, store } = ctx
-  const args = ['compress', store.path(dense), '--recipe', store.path(recipeFile), '--data', data.train, '--validation', data.test, '--out', store.path(out), '--resume', '--ipc', '--json']
+  const args = [
+    'compress',
+    store.path(dense),
+    '--recipe',
+    store.path(recipeFile),
+    '--data',
+    data.train,
+    '--validation',
+    data.test,
+    '--out',
+    store.path(out),
+    '--resume',
+    '--ipc',
+    '--json',
+  ]
   const child = fork(process.argv[1]!, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: { ...process.env, TERSOR_THREADS: '1' } })
   const started = performance.now()
   const rounds = new Map<number, number>()
@@ -78,7 +97,9 @@ function runChain(ctx: DemoContext, name: string, dense: string, recipeFile: str
     child.on('close', (code) => {
       ui.signal.removeEventListener('abort', stop)
       if (code === 0) {
-        const result = JSON.parse(output) as { report: { layers: Json; passes: readonly { epochs: readonly { label: string; accuracy?: number }[] }[] } }
+        const result = JSON.parse(output) as {
+          report: { layers: Json; passes: readonly { epochs: readonly { label: string; accuracy?: number }[] }[] }
+        }
         // The report has every round, also those that ran before an interruption.
         for (const pass of result.report.passes)
           for (const e of pass.epochs) if (e.accuracy !== undefined) rounds.set(Number(/round (\d+)/.exec(e.label)?.[1] ?? 0), e.accuracy)
@@ -88,7 +109,10 @@ function runChain(ctx: DemoContext, name: string, dense: string, recipeFile: str
           seconds: (performance.now() - started) / 1000,
         })
       } else if (ui.signal.aborted) reject(new AbortError('ERR_ABORTED', `demo: ${name} was stopped`))
-      else reject(new InternalError('ERR_INTERNAL', `demo: the run "${name}" ended with code ${code}: ${errors.trim().split('\n').pop() ?? ''}`))
+      else
+        reject(
+          new InternalError('ERR_INTERNAL', `demo: the run "${name}" ended with code ${code}: ${errors.trim().split('\n').pop() ?? ''}`),
+        )
     })
   })
 }
@@ -123,7 +147,13 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
   const epochs = quick ? RETRAIN : EPOCHS
 
   const dense = 'convnet.fp32.safetensors'
-  const settings = { epochs, batchSize: 64, optimizer: { kind: 'sgd' as const, momentum: 0.9, weightDecay: 5e-4 }, schedule: { kind: 'cosine' as const, lr: 0.03, warmup: 0.05 }, seed: SEED }
+  const settings = {
+    epochs,
+    batchSize: 64,
+    optimizer: { kind: 'sgd' as const, momentum: 0.9, weightDecay: 5e-4 },
+    schedule: { kind: 'cosine' as const, lr: 0.03, warmup: 0.05 },
+    seed: SEED,
+  }
   const snapshots = [epochs - RETRAIN, epochs]
   const trained = await store.step('vision: training', settings, [dense], async () => {
     const model = newModel('convnet', mnist.train, SEED)
@@ -162,8 +192,11 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
       const r = chain(how)
       const [recipeFile, out] = [`convnet.${slug(name)}.recipe.json`, `convnet.${slug(name)}.masked.safetensors`]
       writeFileAtomic(store.path(recipeFile), [new TextEncoder().encode(JSON.stringify(r, null, 2))])
-      const step = await store.step(`vision: ${name}`, { settings: settings as unknown as JsonObject, recipe: r as unknown as Json }, [out], () =>
-        runChain(ctx, name, dense, recipeFile, out, data, (text) => bar.update(++done, text)),
+      const step = await store.step(
+        `vision: ${name}`,
+        { settings: settings as unknown as JsonObject, recipe: r as unknown as Json },
+        [out],
+        () => runChain(ctx, name, dense, recipeFile, out, data, (text) => bar.update(++done, text)),
       )
       if (step.cached) bar.update((done += ROUNDS * RETRAIN), `${name}: done before`)
       return { name, out, recipe: r, ...step.result }
@@ -171,7 +204,11 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
     Math.max(1, availableParallelism()),
   ).finally(() => bar.end())
 
-  const measure = async (name: string, file: string, reference?: { variant: Variant; predictions: Int32Array }): Promise<{ variant: Variant; predictions: Int32Array }> => {
+  const measure = async (
+    name: string,
+    file: string,
+    reference?: { variant: Variant; predictions: Int32Array },
+  ): Promise<{ variant: Variant; predictions: Int32Array }> => {
     const model = loadModel(store.path(file))
     const e = await evaluateModel(model, mnist.test, { signal: ui.signal, latencyRuns: 300 })
     const weights = model.weights().filter((w) => w.role !== 'vector')
@@ -211,7 +248,10 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
     masked.dispose()
     variants.push((await measure(`${c.name}, sparse int8 (${c.bits}-bit codes)`, file, reference)).variant)
   }
-  const curve = (c: (typeof chains)[number]): Curve => ({ name: c.name, points: [{ x: 0, y: reference.variant.value * 100 }, ...c.rounds.map((p) => ({ x: p.x, y: p.y * 100 }))] })
+  const curve = (c: (typeof chains)[number]): Curve => ({
+    name: c.name,
+    points: [{ x: 0, y: reference.variant.value * 100 }, ...c.rounds.map((p) => ({ x: p.x, y: p.y * 100 }))],
+  })
   return {
     title: 'Vision: a convolutional net on MNIST',
     text: [
@@ -222,8 +262,16 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
     layers: { title: 'Weights: dense against learning-rate rewinding, sparse int8', rows: layers },
     curves: [
       { title: 'Test accuracy after each round of pruning (%)', xLabel: 'round', yLabel: 'accuracy (%)', curves: chains.map(curve) },
-      { title: 'Test accuracy while training the dense net (%)', xLabel: 'epoch', yLabel: 'accuracy (%)', curves: [{ name: 'dense', points: (trained.result.epochs as unknown as Point[]).map((p) => ({ x: p.x, y: p.y * 100 })) }] },
+      {
+        title: 'Test accuracy while training the dense net (%)',
+        xLabel: 'epoch',
+        yLabel: 'accuracy (%)',
+        curves: [{ name: 'dense', points: (trained.result.epochs as unknown as Point[]).map((p) => ({ x: p.x, y: p.y * 100 })) }],
+      },
     ],
-    recipes: { ...Object.fromEntries(chains.map((c) => [c.name, c.recipe as unknown as Json])), 'sparse int8 (7-bit codes)': storeAs(7) as unknown as Json },
+    recipes: {
+      ...Object.fromEntries(chains.map((c) => [c.name, c.recipe as unknown as Json])),
+      'sparse int8 (7-bit codes)': storeAs(7) as unknown as Json,
+    },
   }
 }
