@@ -61,7 +61,10 @@ describe('callOpAsync', () => {
 
   it('rejects when cancelled before, during, and ignores it after', async () => {
     const before = state()
-    const x = randomUniform([2500, 2500], { seed: 1 })
+    const x = randomUniform([2000, 2000], { seed: 1 })
+    const begun = performance.now()
+    for (const t of await slow(x)) t.dispose()
+    const uncancelled = performance.now() - begun
     const early = new AbortController()
     early.abort()
     await expect(slow(x, early.signal)).rejects.toMatchObject({ name: 'AbortError', code: 'ERR_ABORTED' })
@@ -72,7 +75,8 @@ describe('callOpAsync', () => {
     const started = performance.now()
     const outcomes = await Promise.allSettled(running)
     expect(outcomes.every((o) => o.status === 'rejected' && (o.reason as { code: string }).code === 'ERR_ABORTED')).toBe(true)
-    expect(performance.now() - started).toBeLessThan(5000)
+    // Three products were cancelled: together they took less than one takes.
+    expect(performance.now() - started).toBeLessThan(uncancelled)
 
     const late = new AbortController()
     const small = zeros([2, 2])
