@@ -16,7 +16,8 @@ export interface PackBudget {
   readonly packed: number
   readonly unpacked: number
 }
-export const BUDGET: PackBudget = { addon: 1.5e6, packed: 6e6, unpacked: 15e6 }
+// The addon: 1.51 MB with rows for four x64 levels of eleven kernel families; sections that nobody uses are 4 kB of it.
+export const BUDGET: PackBudget = { addon: 1.75e6, packed: 6e6, unpacked: 15e6 }
 
 export interface PackList {
   readonly size: number
