@@ -13,18 +13,18 @@ export function lenet5({ inputShape, classes }: ArchitectureOptions): Architectu
   return {
     inputShape: [c, h, w],
     spec: sequential({
-      conv1: conv2d({ in: c, out: 6, kernel: [5, 5], stride: [1, 1], padding: [2, 2], bias: true }),
+      conv1: conv2d({ in: c, out: 6, kernel: [5, 5], stride: [1, 1], padding: [2, 2], bias: true, init: 'fanIn' }),
       relu1: relu,
       pool1: pool,
-      conv2: conv2d({ in: 6, out: 16, kernel: [5, 5], stride: [1, 1], padding: [0, 0], bias: true }),
+      conv2: conv2d({ in: 6, out: 16, kernel: [5, 5], stride: [1, 1], padding: [0, 0], bias: true, init: 'fanIn' }),
       relu2: relu,
       pool2: pool,
       flatten: flatten({}),
-      fc1: linear({ in: 16 * side(h) * side(w), out: 120, bias: true, init: 'he' }),
+      fc1: linear({ in: 16 * side(h) * side(w), out: 120, bias: true, init: 'fanIn' }),
       relu3: relu,
-      fc2: linear({ in: 120, out: 84, bias: true, init: 'he' }),
+      fc2: linear({ in: 120, out: 84, bias: true, init: 'fanIn' }),
       relu4: relu,
-      fc3: linear({ in: 84, out: classes, bias: true, init: 'he' }),
+      fc3: linear({ in: 84, out: classes, bias: true, init: 'fanIn' }),
     }),
   }
 }

@@ -13,7 +13,7 @@ import { activate, activationNames } from './simple.js'
 /** Splits { x, mask } or a plain tensor. */
 export function maskedInput(input: ModuleInput): { x: Tensor; mask: Tensor | null } {
   if ('handle' in input) return { x: input as Tensor, mask: null }
-  const named = input as Readonly<Record<string, Tensor>>
+  const named = input
   return { x: named.x!, mask: named.mask ?? null }
 }
 

@@ -1,8 +1,8 @@
 /** 2-D convolution and pooling: x [B, C, H, W]. */
 import { z } from 'zod'
 import { avgPool2d as avgPool, maxPool2d as maxPool } from '../ops/index.js'
-import { filled, heUniform } from './init.js'
-import { defineModule, single, vector } from './module.js'
+import { filled, initial, initRules, type InitRule } from './init.js'
+import { defineModule, single, vector, type ModuleSpec } from './module.js'
 
 const pair = z.tuple([z.int().positive(), z.int().positive()])
 const convConfig = z.strictObject({
@@ -12,17 +12,21 @@ const convConfig = z.strictObject({
   stride: pair.default([1, 1]),
   padding: z.tuple([z.int().nonnegative(), z.int().nonnegative()]).default([0, 0]),
   bias: z.boolean().default(true),
+  init: z.enum(initRules).default('he'),
 })
 export type Conv2dConfig = z.infer<typeof convConfig>
 
-/** y [B, out, H', W'] with H' = floor((H + 2 padding - kernel) / stride) + 1. */
-export const conv2d = defineModule<Conv2dConfig>({
+const makeConv2d = defineModule<Conv2dConfig>({
   kind: 'conv2d',
   config: convConfig,
   weights: (c) => {
     const fanIn = c.in * c.kernel[0] * c.kernel[1]
     return {
-      weight: { shape: [c.out, c.in, ...c.kernel], role: 'kernel', init: (rng) => heUniform(c.out * fanIn, fanIn, rng) },
+      weight: {
+        shape: [c.out, c.in, ...c.kernel],
+        role: 'kernel',
+        init: (rng) => initial(c.init, c.out * fanIn, { in: fanIn, out: c.out * c.kernel[0] * c.kernel[1] }, rng),
+      },
       ...(c.bias ? { bias: { shape: [c.out], role: 'vector' as const, init: () => filled(c.out, 0) } } : {}),
     }
   },
@@ -32,6 +36,11 @@ export const conv2d = defineModule<Conv2dConfig>({
     return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride: c.stride, padding: c.padding })
   },
 })
+
+/** y [B, out, H', W'] with H' = floor((H + 2 padding - kernel) / stride) + 1. */
+export function conv2d(config: Omit<Conv2dConfig, 'init'> & { readonly init?: InitRule }): ModuleSpec {
+  return makeConv2d({ init: 'he', ...config })
+}
 
 const poolConfig = z.strictObject({ kernel: pair, stride: pair })
 export type PoolConfig = z.infer<typeof poolConfig>

@@ -1,12 +1,23 @@
 export { Model, build, freshValues, type ModelInfo, type PlacedWeight, type ValueSource } from './model.js'
 export {
-  defineModule, join, moduleKind, run, runChild, single, vector,
-  type ForwardContext, type Module, type ModuleInput, type ModuleKind, type ModuleSpec, type WeightRole,
+  defineModule,
+  join,
+  moduleKind,
+  run,
+  runChild,
+  single,
+  vector,
+  type ForwardContext,
+  type Module,
+  type ModuleInput,
+  type ModuleKind,
+  type ModuleSpec,
+  type WeightRole,
 } from './module.js'
 export { attention, encoderBlock, maskedInput } from './attention.js'
 export { avgPool2d, conv2d, maxPool2d } from './conv.js'
 export { embedding } from './embedding.js'
-export { filled, glorotUniform, heUniform, normals, uniformIn, type Rng } from './init.js'
+export { fanInUniform, filled, glorotUniform, heUniform, initial, initRules, normals, uniformIn, type InitRule, type Rng } from './init.js'
 export { linear } from './linear.js'
 export { batchNorm, layerNorm } from './norm.js'
 export { activate, activation, activationNames, dropout, flatten, sequential, streamOf, type ActivationName } from './simple.js'

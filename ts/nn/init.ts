@@ -22,6 +22,27 @@ export function glorotUniform(n: number, fanIn: number, fanOut: number, rng: Rng
   return uniformIn(n, Math.sqrt(6 / Math.max(1, fanIn + fanOut)), rng)
 }
 
+/**
+ * Uniform in +-1 / sqrt(fanIn) (the rule of Torch since 2002). Smaller than He's: right where values grow between layers by other means, as
+ * max pooling makes them, or where first outputs should be near 0.
+ */
+export function fanInUniform(n: number, fanIn: number, rng: Rng): Float32Array {
+  return uniformIn(n, 1 / Math.sqrt(Math.max(1, fanIn)), rng)
+}
+
+export const initRules = ['he', 'glorot', 'fanIn'] as const
+export type InitRule = (typeof initRules)[number]
+
+/** Values of a layer that multiplies, by the rule that its configuration names. */
+export function initial(rule: InitRule, n: number, fan: { readonly in: number; readonly out: number }, rng: Rng): Float32Array {
+  const rules = {
+    he: () => heUniform(n, fan.in, rng),
+    glorot: () => glorotUniform(n, fan.in, fan.out, rng),
+    fanIn: () => fanInUniform(n, fan.in, rng),
+  }
+  return rules[rule]()
+}
+
 /** Uniform in +-limit. */
 export function uniformIn(n: number, limit: number, rng: Rng): Float32Array {
   const out = new Float32Array(n)

@@ -1,13 +1,13 @@
 /** Fully connected layer: y = x W^T + b, x [..., in] -> [..., out]. */
 import { z } from 'zod'
-import { filled, glorotUniform, heUniform } from './init.js'
+import { filled, initial, initRules } from './init.js'
 import { defineModule, single, vector } from './module.js'
 
 const config = z.strictObject({
   in: z.int().positive(),
   out: z.int().positive(),
   bias: z.boolean().default(true),
-  init: z.enum(['he', 'glorot']).default('he'),
+  init: z.enum(initRules).default('he'),
 })
 export type LinearConfig = z.infer<typeof config>
 
@@ -18,7 +18,7 @@ export const linear = defineModule<LinearConfig>({
     weight: {
       shape: [c.out, c.in],
       role: 'matrix',
-      init: (rng) => (c.init === 'he' ? heUniform(c.out * c.in, c.in, rng) : glorotUniform(c.out * c.in, c.in, c.out, rng)),
+      init: (rng) => initial(c.init, c.out * c.in, c, rng),
     },
     ...(c.bias ? { bias: { shape: [c.out], role: 'vector' as const, init: () => filled(c.out, 0) } } : {}),
   }),

@@ -8,7 +8,17 @@ import type { Json, JsonObject } from '../base/json-types.js'
 import { sizeOf } from '../base/shape.js'
 import { scope, tensor, full, type Tensor } from '../tensor/index.js'
 import type { Rng } from './init.js'
-import { join, moduleKind, parseConfig, run, type ForwardContext, type Module, type ModuleInput, type ModuleSpec, type WeightRole } from './module.js'
+import {
+  join,
+  moduleKind,
+  parseConfig,
+  run,
+  type ForwardContext,
+  type Module,
+  type ModuleInput,
+  type ModuleSpec,
+  type WeightRole,
+} from './module.js'
 import { DenseWeight } from './weight/dense.js'
 import type { Leaf, Weight } from './weight/weight.js'
 
@@ -115,7 +125,7 @@ export class Model {
   }
 
   withInfo(change: Partial<ModelInfo>): Model {
-    return new Model(this.root, { ...this.info, ...change } as ModelInfo, this.extras)
+    return new Model(this.root, { ...this.info, ...change }, this.extras)
   }
 
   withExtras(change: Readonly<Record<string, RawTensor>>): Model {
@@ -165,7 +175,9 @@ export function build(spec: ModuleSpec, values: ValueSource, path = ''): Module 
   const weights = Object.fromEntries(
     Object.entries(kind.weights(config)).map(([name, w]) => [name, values.weight(join(path, name), w.shape, w.init)]),
   )
-  const state = Object.fromEntries(Object.entries(kind.state?.(config) ?? {}).map(([name, s]) => [name, values.state(join(path, name), s.shape, s.value)]))
+  const state = Object.fromEntries(
+    Object.entries(kind.state?.(config) ?? {}).map(([name, s]) => [name, values.state(join(path, name), s.shape, s.value)]),
+  )
   const specs = spec.children ?? kind.children?.(config) ?? {}
   const children = Object.fromEntries(Object.entries(specs).map(([name, child]) => [name, build(child, values, join(path, name))]))
   return { kind: spec.kind, config, weights, state, children }

@@ -2,7 +2,7 @@
  * Modules are data: kind, configuration, weights, state, children. What a kind does stands in its ModuleKind; `moduleKinds` lists them. A tree is
  * never changed in place; surgery returns a copy that shares untouched nodes.
  */
-import { z } from 'zod'
+import { type z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import type { Shape } from '../base/shape.js'
@@ -42,7 +42,9 @@ export interface ModuleKind<C extends JsonObject = JsonObject> {
   readonly kind: string
   readonly config: z.ZodType<C>
   /** Shape and role of each weight; what a file must hold. Optional weights are left out when the configuration has none. */
-  readonly weights: (config: C) => Readonly<Record<string, { readonly shape: Shape; readonly role: WeightRole; readonly init: (rng: Rng) => Float32Array }>>
+  readonly weights: (
+    config: C,
+  ) => Readonly<Record<string, { readonly shape: Shape; readonly role: WeightRole; readonly init: (rng: Rng) => Float32Array }>>
   readonly state?: (config: C) => Readonly<Record<string, { readonly shape: Shape; readonly value: number }>>
   /** Fixed children by the configuration (containers take theirs from outside instead). */
   readonly children?: (config: C) => Readonly<Record<string, ModuleSpec>>
@@ -59,7 +61,9 @@ export interface ModuleSpec {
 const kinds = new Map<string, ModuleKind>()
 
 /** Registers a module kind; returns a function that makes its spec with a checked configuration. */
-export function defineModule<C extends JsonObject>(kind: ModuleKind<C>): (config: C, children?: Readonly<Record<string, ModuleSpec>>) => ModuleSpec {
+export function defineModule<C extends JsonObject>(
+  kind: ModuleKind<C>,
+): (config: C, children?: Readonly<Record<string, ModuleSpec>>) => ModuleSpec {
   kinds.set(kind.kind, kind as unknown as ModuleKind)
   return (config, children) => {
     const parsed = parseConfig(kind as unknown as ModuleKind, config)
@@ -69,7 +73,8 @@ export function defineModule<C extends JsonObject>(kind: ModuleKind<C>): (config
 
 export function moduleKind(name: string): ModuleKind {
   const kind = kinds.get(name)
-  if (!kind) throw new ModelFormatError('ERR_MODEL_FORMAT', `module: unknown kind ${JSON.stringify(name)}; known: ${[...kinds.keys()].join(', ')}`)
+  if (!kind)
+    throw new ModelFormatError('ERR_MODEL_FORMAT', `module: unknown kind ${JSON.stringify(name)}; known: ${[...kinds.keys()].join(', ')}`)
   return kind
 }
 
@@ -77,7 +82,9 @@ export function parseConfig(kind: ModuleKind, config: JsonObject): JsonObject {
   const parsed = kind.config.safeParse(config)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]!
-  throw new OptionError('ERR_OPTION', `${kind.kind}: ${issue.path.join('.') || 'configuration'}: ${issue.message}`, { details: { pointer: `/${issue.path.join('/')}` } })
+  throw new OptionError('ERR_OPTION', `${kind.kind}: ${issue.path.join('.') || 'configuration'}: ${issue.message}`, {
+    details: { pointer: `/${issue.path.join('/')}` },
+  })
 }
 
 /** Runs a module. Kinds call `runChild` for theirs. */
