@@ -2,6 +2,7 @@
  * Runs the tests and prints one closing line over all runners: `N passed, N failed, N skipped`.
  *   node tools/test.cjs                        native runner, then vitest (project unit)
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
+ *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan                   native runner under ASan + UBSan, in build-asan
  * The addon is built first where it is missing or stale.
  */
@@ -33,6 +34,25 @@ function runNative() {
   const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
   quietly('native build', process.execPath, ['tools/build-native.cjs', '--builder=cmake', '--tests'])
   return runProgram('native runner', program)
+}
+
+/** The native runner once under each TERSOR_ISA cap of isa.def; a cap that this processor lacks is a counted skip. */
+function runCaps() {
+  const table = fs.readFileSync(path.join(root, 'native', 'cpu', 'isa.def'), 'utf8')
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  for (const [, cap] of table.matchAll(/^TERSOR_ISA_LEVEL\((\w+)/gm)) {
+    const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
+    const env = { TERSOR_ISA: cap }
+    const absent = cp.spawnSync(program, ['--list'], { encoding: 'utf8', env: { ...process.env, ...env } })
+    if (absent.status === 2) {
+      console.log(`skip TERSOR_ISA=${cap}: ${absent.stderr.trim()}`)
+      total.skipped++
+      continue
+    }
+    const counts = runProgram(`native runner (TERSOR_ISA=${cap})`, program, env)
+    for (const key of Object.keys(total)) total[key] += counts[key]
+  }
+  return total
 }
 
 /** Its own build folder; any report ends the runner. ASan's signal stack would make the kernel refuse the AMX permission: off. */
@@ -85,6 +105,7 @@ function runVitest(project, args) {
 
 const RUNNERS = {
   native: runNative,
+  caps: runCaps,
   asan: runAsan,
   unit: (args) => runVitest('unit', args),
   packaging: (args) => runVitest('packaging', args),
