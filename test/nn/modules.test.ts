@@ -28,12 +28,21 @@ import { mul, sum } from '../../ts/ops/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { code, floats, leavesNothing, maxDifference, normal } from './lib.js'
 
-const modelOf = (spec: ModuleSpec, seed = 1): Model => new Model(build(spec, freshValues(Rng.of(seed))), { name: 't', task: 'embedding', history: [] })
-const values = (m: Model, path: string): Float32Array => floats(m.weights().find((w) => w.path === path)!.weight.dense())
+const modelOf = (spec: ModuleSpec, seed = 1): Model =>
+  new Model(build(spec, freshValues(Rng.of(seed))), { name: 't', task: 'embedding', history: [] })
+const values = (m: Model, path: string): Float32Array =>
+  floats(
+    m
+      .weights()
+      .find((w) => w.path === path)!
+      .weight.dense(),
+  )
 const close = (got: Tensor, expected: ArrayLike<number>, tolerance = 1e-5): void => {
   const y = floats(got)
   expect(y.length).toBe(expected.length)
-  y.forEach((v, i) => expect(Math.abs(v - expected[i]!), `element ${i}: ${v} against ${expected[i]}`).toBeLessThan(tolerance * (1 + Math.abs(expected[i]!))))
+  y.forEach((v, i) =>
+    expect(Math.abs(v - expected[i]!), `element ${i}: ${v} against ${expected[i]}`).toBeLessThan(tolerance * (1 + Math.abs(expected[i]!))),
+  )
 }
 /** Fills every weight with seeded values: fresh biases and norms are trivial. */
 const shuffled = (m: Model): Model => {
@@ -52,7 +61,13 @@ describe('linear', () => {
       scope(() => {
         const x = normal([2, 4, 3], 2)
         const xs = floats(x)
-        close(m.forward(x), Array.from({ length: 16 }, (_, i) => b[i % 2]! + [0, 1, 2].reduce((s, k) => s + xs[Math.floor(i / 2) * 3 + k]! * w[(i % 2) * 3 + k]!, 0)))
+        close(
+          m.forward(x),
+          Array.from(
+            { length: 16 },
+            (_, i) => b[i % 2]! + [0, 1, 2].reduce((s, k) => s + xs[Math.floor(i / 2) * 3 + k]! * w[(i % 2) * 3 + k]!, 0),
+          ),
+        )
         expect(() => m.forward(normal([2, 4]))).toThrowError(code('ERR_SHAPE'))
         expect(() => m.forward({ x })).toThrowError(code('ERR_OPTION', /linear: takes one tensor/))
       })
@@ -110,17 +125,22 @@ it('pooling takes the largest and the mean', () => {
 
 it('layer norm gives each row mean 0 and variance 1, then scales', () => {
   const m = modelOf(layerNorm({ width: 5, eps: 1e-5 }))
-  m.weights()[0]!.weight.dense().write(new Float32Array([1, 2, 3, 4, 5]))
+  m.weights()[0]!
+    .weight.dense()
+    .write(new Float32Array([1, 2, 3, 4, 5]))
   m.weights()[1]!.weight.dense().write(new Float32Array(5).fill(0.5))
   scope(() => {
     const x = normal([3, 5], 4, 7)
     const xs = floats(x)
-    close(m.forward(x), Array.from({ length: 15 }, (_, i) => {
-      const row = xs.subarray(5 * Math.floor(i / 5), 5 * Math.floor(i / 5) + 5)
-      const mean = row.reduce((a, v) => a + v, 0) / 5
-      const variance = row.reduce((a, v) => a + (v - mean) ** 2, 0) / 5
-      return ((xs[i]! - mean) / Math.sqrt(variance + 1e-5)) * ((i % 5) + 1) + 0.5
-    }))
+    close(
+      m.forward(x),
+      Array.from({ length: 15 }, (_, i) => {
+        const row = xs.subarray(5 * Math.floor(i / 5), 5 * Math.floor(i / 5) + 5)
+        const mean = row.reduce((a, v) => a + v, 0) / 5
+        const variance = row.reduce((a, v) => a + (v - mean) ** 2, 0) / 5
+        return ((xs[i]! - mean) / Math.sqrt(variance + 1e-5)) * ((i % 5) + 1) + 0.5
+      }),
+    )
   })
   m.dispose()
 })
@@ -139,7 +159,8 @@ describe('batch norm', () => {
         expect(group.reduce((a, v) => a + v * v, 0) / 6).toBeCloseTo(1, 3)
         expect([...updates.keys()]).toEqual(['mean', 'variance'])
         close(updates.get('mean')!, [0.1 * 4, 0.1 * 35])
-        const variance = (list: number[]): number => list.reduce((a, v) => a + (v - list.reduce((p, q) => p + q, 0) / list.length) ** 2, 0) / list.length
+        const variance = (list: number[]): number =>
+          list.reduce((a, v) => a + (v - list.reduce((p, q) => p + q, 0) / list.length) ** 2, 0) / list.length
         close(updates.get('variance')!, [0.9 + 0.1 * variance([1, 2, 3, 5, 6, 7]), 0.9 + 0.1 * variance([10, 20, 30, 40, 50, 60])], 1e-4)
         // The model itself is not changed by a forward pass.
         close(m.state().get('mean')!, [0, 0])
@@ -149,9 +170,18 @@ describe('batch norm', () => {
   })
   it('uses the running statistics otherwise', () => {
     const m = modelOf(spec)
-    m.state().get('mean')!.write(new Float32Array([1, 2]))
-    m.state().get('variance')!.write(new Float32Array([4, 9]))
-    scope(() => close(m.forward(tensor([1, 5, 2, 8], [2, 2])), [0, 1, 0.5, 2].map((v, i) => v / Math.sqrt(i % 2 ? 1 + 1e-5 / 9 : 1 + 1e-5 / 4))))
+    m.state()
+      .get('mean')!
+      .write(new Float32Array([1, 2]))
+    m.state()
+      .get('variance')!
+      .write(new Float32Array([4, 9]))
+    scope(() =>
+      close(
+        m.forward(tensor([1, 5, 2, 8], [2, 2])),
+        [0, 1, 0.5, 2].map((v, i) => v / Math.sqrt(i % 2 ? 1 + 1e-5 / 9 : 1 + 1e-5 / 4)),
+      ),
+    )
     m.dispose()
   })
 })
@@ -183,9 +213,19 @@ describe('dropout', () => {
   })
   it('depends on seed, step and place, and on nothing else', () => {
     const two = modelOf(sequential({ drop: dropout({ p: 0.25 }), more: dropout({ p: 0.25 }) }))
-    const mask = (model: Model, context: { seed: number; step: number }): string => scope(() => floats(model.forward(ones(), { training: true, ...context })).map(Math.sign).join(''))
+    const mask = (model: Model, context: { seed: number; step: number }): string =>
+      scope(() =>
+        floats(model.forward(ones(), { training: true, ...context }))
+          .map(Math.sign)
+          .join(''),
+      )
     expect(mask(m, { seed: 1, step: 2 })).toBe(mask(m, { seed: 1, step: 2 }))
-    const all = [mask(m, { seed: 1, step: 2 }), mask(m, { seed: 2, step: 2 }), mask(m, { seed: 1, step: 3 }), mask(two, { seed: 1, step: 2 })]
+    const all = [
+      mask(m, { seed: 1, step: 2 }),
+      mask(m, { seed: 2, step: 2 }),
+      mask(m, { seed: 1, step: 3 }),
+      mask(two, { seed: 1, step: 2 }),
+    ]
     expect(new Set(all).size).toBe(4)
   })
 })
@@ -249,12 +289,20 @@ it('an encoder block adds what its parts give', () => {
   const m = shuffled(modelOf(encoderBlock({ width: 8, heads: 2, hidden: 12, activation: 'relu', eps: 1e-6 })))
   scope(() => {
     const x = normal([2, 3, 8], 7)
-    const part = (name: string, input: ModuleInput): Tensor => run(m.root.children[name] as Module, input, { path: name, training: false, seed: 0, step: 0 })
+    const part = (name: string, input: ModuleInput): Tensor =>
+      run(m.root.children[name] as Module, input, { path: name, training: false, seed: 0, step: 0 })
     const h = floats(part('attention', part('norm1', x))).map((v, i) => v + floats(x)[i]!)
     const ht = tensor(h, [2, 3, 8])
-    const up = tensor(floats(part('up', part('norm2', ht))).map((v) => Math.max(0, v)), [2, 3, 12])
+    const up = tensor(
+      floats(part('up', part('norm2', ht))).map((v) => Math.max(0, v)),
+      [2, 3, 12],
+    )
     const down = floats(part('down', up))
-    close(m.forward(x), h.map((v, i) => v + down[i]!), 1e-4)
+    close(
+      m.forward(x),
+      h.map((v, i) => v + down[i]!),
+      1e-4,
+    )
   })
   m.dispose()
 })
@@ -265,7 +313,10 @@ it('gradients of a block agree with finite differences', () => {
   const weigh = normal([1, 3, 4], 9)
   const leaves = [...m.leaves()]
   const loss = (): number => scope(() => sum(mul(m.forward(x), weigh), [], false).item())
-  const { value, grads } = valueAndGrad(() => sum(mul(m.forward(x), weigh), [], false), leaves.map(([, leaf]) => leaf.value))
+  const { value, grads } = valueAndGrad(
+    () => sum(mul(m.forward(x), weigh), [], false),
+    leaves.map(([, leaf]) => leaf.value),
+  )
   expect(value.item()).toBeCloseTo(loss(), 5)
   leaves.forEach(([path, { value: p }], k) => {
     const at = (k * 7) % p.size
