@@ -1,4 +1,4 @@
-// sum, amax, amin over a list of axes ([] = all), f32 or f64, strided views welcome. The order of additions depends on the shape only.
+// sum, amax, amin over a list of axes ([] = all), f32 or f64, strided views welcome. The order of additions depends on shape and strides only, never on threads.
 //
 // Dimensions are sorted by stride and neighbours of a kind merged, so the innermost runs through memory. A `strip` of up to 256 results is
 // accumulated at once (doubles for sums):

@@ -85,7 +85,7 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: 
   if (sizeOf(dims) !== flat.length) throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the list has ${flat.length}`)
   const t = zeros(dims, dtype ?? 'f32')
   const array = new dtypeInfo[t.dtype].array(flat.length)
-  for (let i = 0; i < flat.length; i++) array[i] = array instanceof BigInt64Array ? (BigInt(flat[i]!) as never) : (flat[i]! as never)
+  for (let i = 0; i < flat.length; i++) array[i] = array instanceof BigInt64Array ? BigInt(flat[i]!) : flat[i]!
   t.write(array)
   return t
 }
