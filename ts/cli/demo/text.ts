@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Json } from '../../base/json-types.js'
+import { VERSION } from '../../base/version.js'
 import { evaluateModel, fitProbe, outputs, withProbe } from '../../analyze/index.js'
 import { compress, presets, recipe, quantize, type Recipe } from '../../compress/index.js'
 import {
@@ -76,7 +77,7 @@ export async function textHalf({ ui, store, quick }: DemoContext): Promise<Repor
   writeFileAtomic(store.path('mails.heldout.tsv'), [tsv(heldOut)])
 
   const base = 'use-lite.fp32.safetensors'
-  const inputs = { seed: SEED, perClass, heldOut: heldOut.size, package: knownPackages.useLite.version }
+  const inputs = { tersor: VERSION, seed: SEED, perClass, heldOut: heldOut.size, package: knownPackages.useLite.version }
   await store.step('text: encoder and probe', inputs, [base], async () => {
     const encoder = loadModel(join(folder, 'dist'))
     const bar = ui.progress('embedding for the probe', train.size)

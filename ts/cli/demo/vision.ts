@@ -8,11 +8,13 @@ import { availableParallelism } from 'node:os'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AbortError, InternalError } from '../../base/errors.js'
-import type { Json, JsonObject } from '../../base/json-types.js'
+import { VERSION } from '../../base/version.js'
+import type { Json } from '../../base/json-types.js'
 import { evaluateModel } from '../../analyze/index.js'
 import { compress, prune, quantize, recipe, sparsify, train, type CompressEvent, type Recipe, type Retrain } from '../../compress/index.js'
 import { fetchPackage, knownPackages, loadMnist } from '../../data/index.js'
 import { writeFileAtomic } from '../../formats/index.js'
+import { architectures } from '../../models/architectures.js'
 import { loadModel, saveModel } from '../../models/file.js'
 import { formatPercent } from '../../report/format.js'
 import type { Curve, LayerRow, ReportSection, Variant } from '../../report/index.js'
@@ -155,7 +157,14 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
     seed: SEED,
   }
   const snapshots = [epochs - RETRAIN, epochs]
-  const trained = await store.step('vision: training', settings, [dense], async () => {
+  // Another architecture, or other initial values, would be another training.
+  const identity = {
+    tersor: VERSION,
+    settings,
+    architecture: architectures.convnet({ inputShape: mnist.train.inputShape, classes: mnist.train.classes.length })
+      .spec as unknown as Json,
+  }
+  const trained = await store.step('vision: training', identity, [dense], async () => {
     const model = newModel('convnet', mnist.train, SEED)
     const { checkpoint } = trainPaths(store.path(dense))
     const view = eventView(ui)
@@ -192,11 +201,8 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
       const r = chain(how)
       const [recipeFile, out] = [`convnet.${slug(name)}.recipe.json`, `convnet.${slug(name)}.masked.safetensors`]
       writeFileAtomic(store.path(recipeFile), [new TextEncoder().encode(JSON.stringify(r, null, 2))])
-      const step = await store.step(
-        `vision: ${name}`,
-        { settings: settings as unknown as JsonObject, recipe: r as unknown as Json },
-        [out],
-        () => runChain(ctx, name, dense, recipeFile, out, data, (text) => bar.update(++done, text)),
+      const step = await store.step(`vision: ${name}`, { ...identity, recipe: r as unknown as Json }, [out], () =>
+        runChain(ctx, name, dense, recipeFile, out, data, (text) => bar.update(++done, text)),
       )
       if (step.cached) bar.update((done += ROUNDS * RETRAIN), `${name}: done before`)
       return { name, out, recipe: r, ...step.result }
