@@ -74,19 +74,19 @@ export function gridOf(min: number, max: number, symmetric: boolean, codes: Code
   return { scale, zero: zero + 0 }
 }
 
-const STEPS = 32
-const NARROWEST = 0.35
+/** Shares of the range that are tried: down to about a third. Moving both ends on their own costs 6x and gained nothing on real weights. */
+const SHARES = Array.from({ length: 32 }, (_, i) => 1 - 0.02 * (i + 1))
 
 /** The grid with the smallest squared error, starting from that of the whole range. */
 function searchGrid(
   values: Float32Array,
   from: number,
   to: number,
-  range: { min: number; max: number },
+  { min, max }: { readonly min: number; readonly max: number },
   symmetric: boolean,
   codes: CodeRange,
 ): Grid {
-  let best = gridOf(range.min, range.max, symmetric, codes)
+  let best = gridOf(min, max, symmetric, codes)
   let least = squaredError(values, from, to, best, codes)
   const consider = (grid: Grid): boolean => {
     const e = squaredError(values, from, to, grid, codes)
@@ -95,10 +95,8 @@ function searchGrid(
     best = grid
     return true
   }
-  for (let i = 1; i <= STEPS && least > 0; i++) {
-    const share = 1 - ((1 - NARROWEST) * i) / STEPS
-    consider(gridOf(range.min * share, range.max * share, symmetric, codes))
-  }
+  if (least === 0) return best
+  for (const share of SHARES) consider(gridOf(min * share, max * share, symmetric, codes))
   for (let i = 0; i < 4; i++) if (!consider({ scale: legal(leastSquares(values, from, to, best, codes)), zero: best.zero })) break
   return best
 }
