@@ -20,7 +20,31 @@ export { hvp } from './ops/index.js'
 export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
 export { architectures, batchInputs, loadModel as load, saveModel as save } from './models/index.js'
 export {
-  compress, definePass, parseRecipe, presets, prune, quantize, recipe, sparsify, train,
-  type CompressEvent, type CompressOptions, type CompressReport, type CompressResult, type PassSpec, type Preset, type Recipe, type TrainOptions,
+  compress,
+  definePass,
+  parseRecipe,
+  presets,
+  prune,
+  quantize,
+  recipe,
+  sparsify,
+  train,
+  type CompressEvent,
+  type CompressOptions,
+  type CompressReport,
+  type CompressResult,
+  type PassSpec,
+  type Preset,
+  type Recipe,
+  type TrainOptions,
 } from './compress/index.js'
-export { evaluateModel as evaluate, fitProbe, inspect, latency, outputs, withProbe, type Evaluation, type Inspection } from './analyze/index.js'
+export {
+  evaluateModel as evaluate,
+  fitProbe,
+  inspect,
+  latency,
+  outputs,
+  withProbe,
+  type Evaluation,
+  type Inspection,
+} from './analyze/index.js'

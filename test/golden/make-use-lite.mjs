@@ -26,10 +26,35 @@ const words = (
 /** n words from the list, different for each k. */
 const prose = (n, k) => Array.from({ length: n }, (_, i) => words[(i * (k + 1) + k * k) % words.length]).join(' ')
 const texts = [
-  'a', 'I', 'Hello', 'Hello world', 'Dogs are great pets.', 'Cats are great pets.', '', ' ', 'zzzzqqqq', ':', ':) :-) :(', 'http://example.org/a?b=c&d=1',
-  'Ünïcödé naïve café', '日本語のテキスト', '😀 smile 😀😀', 'ﬁne ligatures №5 ½', 'tabs\tand\nlines', '   leading and trailing   ', 'ALL CAPS SHOUTING!!!', '$$$ 100% FREE $$$',
-  "It's a dog's life; isn't it?", '(brackets) [square] {curly} <angle>', '3.14159 2,718,281 1e-9', '►═♥░ symbols', 'e-mail: someone@example.com',
-  'To be, or not to be, that is the question', 'Re: Re: Fwd: meeting on Thursday at 10:30', '<html><body bgcolor="#ffffff">', 'supercalifragilisticexpialidocious',
+  'a',
+  'I',
+  'Hello',
+  'Hello world',
+  'Dogs are great pets.',
+  'Cats are great pets.',
+  '',
+  ' ',
+  'zzzzqqqq',
+  ':',
+  ':) :-) :(',
+  'http://example.org/a?b=c&d=1',
+  'Ünïcödé naïve café',
+  '日本語のテキスト',
+  '😀 smile 😀😀',
+  'ﬁne ligatures №5 ½',
+  'tabs\tand\nlines',
+  '   leading and trailing   ',
+  'ALL CAPS SHOUTING!!!',
+  '$$$ 100% FREE $$$',
+  "It's a dog's life; isn't it?",
+  '(brackets) [square] {curly} <angle>',
+  '3.14159 2,718,281 1e-9',
+  '►═♥░ symbols',
+  'e-mail: someone@example.com',
+  'To be, or not to be, that is the question',
+  'Re: Re: Fwd: meeting on Thursday at 10:30',
+  '<html><body bgcolor="#ffffff">',
+  'supercalifragilisticexpialidocious',
   'one two three four five six seven eight nine ten eleven twelve',
 ]
 for (let k = 0; texts.length < 60; k++) texts.push(prose(4 + k * 4, k))
@@ -49,7 +74,10 @@ const tokenizer = new Tokenizer(JSON.parse(fs.readFileSync(path.join(folder, 'vo
 /** Embeddings of token lists; a list without tokens must not stand last. */
 async function embed(lists) {
   const indices = lists.flatMap((ids, row) => ids.map((_, at) => [row, at]))
-  const y = await graph.executeAsync({ indices: tf.tensor2d(indices, [indices.length, 2], 'int32'), values: tf.tensor1d(lists.flat(), 'int32') })
+  const y = await graph.executeAsync({
+    indices: tf.tensor2d(indices, [indices.length, 2], 'int32'),
+    values: tf.tensor1d(lists.flat(), 'int32'),
+  })
   return y.arraySync()
 }
 
@@ -85,5 +113,12 @@ let json = JSON.stringify(header)
 json += ' '.repeat((8 - (json.length % 8)) % 8)
 const length = Buffer.alloc(8)
 length.writeBigUInt64LE(BigInt(json.length))
-fs.writeFileSync(target, Buffer.concat([length, Buffer.from(json), ...Object.values(tensors).map(([, data]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength))]))
+fs.writeFileSync(
+  target,
+  Buffer.concat([
+    length,
+    Buffer.from(json),
+    ...Object.values(tensors).map(([, data]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)),
+  ]),
+)
 console.log(`${texts.length} texts, ${lists.map((l) => l.length).join(' ')} tokens; batches agree to ${worst}`)

@@ -4,8 +4,7 @@ import { DTypeError } from './errors.js'
 
 export { dtypeInfo, dtypes, type DType } from './dtypes.gen.js'
 
-export type TypedArray =
-  | Float64Array | Float32Array | BigInt64Array | Int32Array | Int16Array | Uint16Array | Int8Array | Uint8Array
+export type TypedArray = Float64Array | Float32Array | BigInt64Array | Int32Array | Int16Array | Uint16Array | Int8Array | Uint8Array
 
 export type FloatDType = 'f64' | 'f32'
 

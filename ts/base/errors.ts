@@ -45,9 +45,27 @@ export class NativeError extends TersorError {}
 export class InternalError extends TersorError {}
 
 const classes: Readonly<Record<string, typeof TersorError>> = {
-  ModelFormatError, LimitError, UnsupportedError, PathSecurityError, ShapeError, DTypeError, OptionError, RecipeError,
-  DataError, NumericError, MemoryBudgetError, IoError, CheckpointError, DisposedError, BufferError, BusyError, AbortError,
-  IsaError, DeviceError, NativeError, InternalError,
+  ModelFormatError,
+  LimitError,
+  UnsupportedError,
+  PathSecurityError,
+  ShapeError,
+  DTypeError,
+  OptionError,
+  RecipeError,
+  DataError,
+  NumericError,
+  MemoryBudgetError,
+  IoError,
+  CheckpointError,
+  DisposedError,
+  BufferError,
+  BusyError,
+  AbortError,
+  IsaError,
+  DeviceError,
+  NativeError,
+  InternalError,
 }
 
 /** Makes the error of the class that belongs to `code`. */

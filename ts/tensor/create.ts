@@ -34,8 +34,14 @@ function fill(a: TypedArray, value: number): TypedArray {
 }
 
 const dtypeOfArray = new Map<unknown, DType>([
-  [Float64Array, 'f64'], [Float32Array, 'f32'], [BigInt64Array, 'i64'], [Int32Array, 'i32'], [Int16Array, 'i16'],
-  [Uint16Array, 'u16'], [Int8Array, 'i8'], [Uint8Array, 'u8'],
+  [Float64Array, 'f64'],
+  [Float32Array, 'f32'],
+  [BigInt64Array, 'i64'],
+  [Int32Array, 'i32'],
+  [Int16Array, 'i16'],
+  [Uint16Array, 'u16'],
+  [Int8Array, 'i8'],
+  [Uint8Array, 'u8'],
 ])
 
 function shapeOf(value: NestedNumbers): number[] {
@@ -49,7 +55,8 @@ function shapeOf(value: NestedNumbers): number[] {
 
 function flatten(value: NestedNumbers, shape: Shape, axis: number, out: number[]): void {
   if (typeof value === 'number') {
-    if (axis !== shape.length) throw new ShapeError('ERR_SHAPE', `tensor: ragged list: a number at depth ${axis}, expected shape [${shape}]`)
+    if (axis !== shape.length)
+      throw new ShapeError('ERR_SHAPE', `tensor: ragged list: a number at depth ${axis}, expected shape [${shape}]`)
     out.push(value)
     return
   }
@@ -70,10 +77,12 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: 
     const own = dtypeOfArray.get(data.constructor)
     if (!own) throw new DTypeError('ERR_DTYPE', `tensor: unsupported array class ${(data as object).constructor.name}`)
     const type = dtype ?? own
-    if (dtypeInfo[type].array !== data.constructor) throw new DTypeError('ERR_DTYPE', `tensor: ${type} needs ${dtypeInfo[type].array.name}, got ${data.constructor.name}`)
+    if (dtypeInfo[type].array !== data.constructor)
+      throw new DTypeError('ERR_DTYPE', `tensor: ${type} needs ${dtypeInfo[type].array.name}, got ${data.constructor.name}`)
     const dims = shape ?? [data.length]
     checkShape('tensor', dims)
-    if (sizeOf(dims) !== data.length) throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the array has ${data.length}`)
+    if (sizeOf(dims) !== data.length)
+      throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the array has ${data.length}`)
     const t = zeros(dims, type)
     t.write(data)
     return t
@@ -82,7 +91,8 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: 
   const flat: number[] = []
   flatten(data, inferred, 0, flat)
   const dims = shape ?? inferred
-  if (sizeOf(dims) !== flat.length) throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the list has ${flat.length}`)
+  if (sizeOf(dims) !== flat.length)
+    throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the list has ${flat.length}`)
   const t = zeros(dims, dtype ?? 'f32')
   const array = new dtypeInfo[t.dtype].array(flat.length)
   for (let i = 0; i < flat.length; i++) array[i] = array instanceof BigInt64Array ? BigInt(flat[i]!) : flat[i]!

@@ -73,7 +73,10 @@ export function withScope<T>(own: Scope, fn: () => T): T {
   try {
     const result = fn()
     if (result instanceof Promise)
-      throw new OptionError('ERR_OPTION', 'scope: the function must be synchronous, it returned a promise; dispose tensors by hand across an await')
+      throw new OptionError(
+        'ERR_OPTION',
+        'scope: the function must be synchronous, it returned a promise; dispose tensors by hand across an await',
+      )
     kept = collectDisposables(result)
     return result
   } finally {

@@ -127,7 +127,8 @@ export class Tensor {
 
   /** The same elements in another shape, sharing memory. Needs a contiguous tensor. */
   reshapeView(shape: Shape): Tensor {
-    if (sizeOf(shape) !== this.size) throw new ShapeError('ERR_SHAPE', `reshape: ${this} has ${this.size} elements, [${shape}] needs ${sizeOf(shape)}`)
+    if (sizeOf(shape) !== this.size)
+      throw new ShapeError('ERR_SHAPE', `reshape: ${this} has ${this.size} elements, [${shape}] needs ${sizeOf(shape)}`)
     if (!this.contiguous) throw new ShapeError('ERR_SHAPE', `reshape: ${this} is a strided view; copy it first`)
     return this.view(shape, stridesOf(shape))
   }
