@@ -83,6 +83,10 @@ export async function evaluateModel(
   data: Dataset,
   options: RunOptions & { readonly probe?: Probe; readonly latencyRuns?: number } = {},
 ): Promise<Evaluation> {
+  // Known before anything is computed.
+  const probe = model.info.task === 'embedding' ? (options.probe ?? probeOf(model)) : undefined
+  if (model.info.task === 'embedding' && !probe)
+    throw new OptionError('ERR_OPTION', `${model.info.name}: an encoder is evaluated through a probe; fit one with --probe SPEC`)
   const out = await outputs(model, data, options)
   const bad = out.values.findIndex((v) => !Number.isFinite(v))
   if (bad >= 0)
@@ -91,15 +95,8 @@ export async function evaluateModel(
       `${model.info.name}: output of example ${Math.floor(bad / out.width)} is ${String(out.values[bad])}`,
       { details: { index: Math.floor(bad / out.width) } },
     )
-  let scores = out.values
-  let classes = out.width
-  if (model.info.task === 'embedding') {
-    const probe = options.probe ?? probeOf(model)
-    if (!probe)
-      throw new OptionError('ERR_OPTION', `${model.info.name}: an encoder is evaluated through a probe; fit one with --probe SPEC`)
-    scores = probeScores(probe, out)
-    classes = probe.classes.length
-  }
+  const scores = probe ? probeScores(probe, out) : out.values
+  const classes = probe ? probe.classes.length : out.width
   const predictions = argmaxRows(scores, classes)
   const accuracy = shareEqual(predictions, data.labels)
   return {

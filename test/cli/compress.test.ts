@@ -1,0 +1,164 @@
+/** `tersor compress` from start to end: presets, recipe files, reports. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { compress, parseRecipe, presets, type CompressReport } from '../../ts/compress/index.js'
+import { loadData } from '../../ts/data/index.js'
+import { loadModel } from '../../ts/models/file.js'
+import type { Variant } from '../../ts/report/index.js'
+import { bitsOf } from '../compress/toys.js'
+import { filesIn } from '../formats/lib.js'
+import { json, succeeds, tempDir, tersor, writeFlowers, writeImages } from './lib.js'
+
+const dir = tempDir()
+const at = (name: string): string => path.join(dir, name)
+const images = writeImages(at('images'), { train: 160, test: 80 })
+const held = `${images},split=test`
+const lenet = at('lenet5.safetensors')
+
+interface Compressed {
+  readonly file: string
+  readonly bytesBefore: number
+  readonly bytes: number
+  readonly variants: readonly Variant[]
+  readonly report: CompressReport
+}
+
+beforeAll(async () => {
+  const training = ['--epochs', '3', '--batch', '16', '--lr', '0.03', '--snapshots', '0,1,2,3']
+  await succeeds(['train', 'lenet5', '--data', images, '--out', lenet, ...training])
+})
+
+describe.concurrent('presets', () => {
+  const expected: Readonly<Record<string, { ratio: number; kinds: RegExp }>> = {
+    'int8-static': { ratio: 3, kinds: /^int8 per channel, u8 input$/ },
+    'int8-weights': { ratio: 3, kinds: /^int8 per channel$/ },
+    'int4-group': { ratio: 4.5, kinds: /^int4 g\d+/ },
+    'prune50-int8': { ratio: 4, kinds: /sparse/ },
+    'prune-lr-rewind-int8': { ratio: 8, kinds: /sparse/ },
+    'prune-weight-rewind-int8': { ratio: 8, kinds: /sparse/ },
+    'prune-finetune-int8': { ratio: 8, kinds: /sparse/ },
+  }
+  it('all are tried here', () => expect(Object.keys(presets)).toEqual(Object.keys(expected)))
+
+  it.each(Object.keys(expected))('%s: smaller file, same answers, the same bits as in a program', async (name) => {
+    const out = at(`${name}.safetensors`)
+    const result = await json<Compressed>(['compress', lenet, '--recipe', name, '--data', images, '--validation', held, '--out', out])
+    expect(result.file).toBe(out)
+    expect(result.bytes).toBe(fs.statSync(out).size)
+    expect(result.bytesBefore).toBe(fs.statSync(lenet).size)
+    expect(result.bytesBefore / result.bytes).toBeGreaterThan(expected[name]!.ratio)
+    const [before, after] = result.variants
+    expect(before).toMatchObject({ name: 'before', ratio: 1, n: 80 })
+    expect(after!.value).toBeGreaterThan(0.9)
+    expect(after!.agreement).toBeGreaterThan(0.9)
+    expect(after!.ratio).toBe(result.bytesBefore / result.bytes)
+    const fc1 = result.report.layers.find((l) => l.path === 'fc1.weight')!
+    expect(fc1.after.description).toMatch(expected[name]!.kinds)
+    expect(filesIn(dir)).not.toContain(`${name}.safetensors.checkpoint`)
+    if (presets[name]!.needs === 'training') return // minutes of the same in this process would prove nothing new
+    const model = loadModel(lenet)
+    const own = await compress(model, presets[name]!.recipe, { data: await loadData(images, { classes: model.info.classes! }) })
+    const loaded = loadModel(out)
+    expect(bitsOf(loaded) === bitsOf(own.model)).toBe(true)
+    for (const m of [loaded, own.model, model]) m.dispose()
+  })
+})
+
+describe.concurrent('recipe files', () => {
+  it.each(Object.keys(presets))('--print-recipe of %s is its recipe, and a file of it does the same', async (name) => {
+    const { stdout, stderr } = await succeeds(['compress', lenet, '--recipe', name, '--print-recipe'])
+    expect(stderr).toBe('')
+    expect(parseRecipe(stdout)).toEqual(presets[name]!.recipe)
+    if (name !== 'int4-group') return
+    const file = at('my-recipe.json')
+    fs.writeFileSync(file, stdout)
+    expect((await succeeds(['compress', lenet, '--recipe', file, '--print-recipe'])).stdout).toBe(stdout)
+    await Promise.all([
+      succeeds(['compress', lenet, '--recipe', file, '--out', at('by-file')]),
+      succeeds(['compress', lenet, '--recipe', name, '--out', at('by-name')]),
+    ])
+    expect(fs.readFileSync(at('by-file')).equals(fs.readFileSync(at('by-name')))).toBe(true)
+  })
+
+  it('targets, seeds and several passes', async () => {
+    const file = at('own.json')
+    const stages = [
+      [{ pass: 'prune/magnitude', options: { sparsity: 0.75 }, targets: ['fc*.weight'], ignore: ['fc3.*'] }],
+      [
+        { pass: 'quantize/rtn', options: { bits: 6 }, targets: ['@kernel'] },
+        { pass: 'sparsify/csr', targets: ['@matrix'] },
+      ],
+    ]
+    fs.writeFileSync(file, JSON.stringify({ recipe: 1, seed: 9, name: 'mine', stages }))
+    const result = await json<Compressed>(['compress', lenet, '--recipe', file, '--out', at('own.safetensors')])
+    expect(result.report.seed).toBe(9)
+    expect(result.variants).toEqual([])
+    expect(Object.fromEntries(result.report.layers.map((l) => [l.path, l.after.kind]))).toMatchObject({
+      'conv1.weight': 'quantized',
+      'conv2.weight': 'quantized',
+      'fc1.weight': 'sparse',
+      'fc2.weight': 'sparse',
+      'fc3.weight': 'dense',
+      'fc1.bias': 'dense',
+    })
+  })
+})
+
+describe.concurrent('--report', () => {
+  it('writes a page about this model, this recipe, these data', async () => {
+    const page = at('report.html')
+    const args = [
+      'compress',
+      lenet,
+      '--recipe',
+      'int8-static',
+      '--data',
+      images,
+      '--validation',
+      held,
+      '--out',
+      at('reported'),
+      '--report',
+      page,
+    ]
+    const { stdout } = await succeeds(args)
+    expect(stdout).toMatch(/^accuracy [\d.]+ % -> [\d.]+ % \(n = 80\), agreement [\d.]+ %$/m)
+    expect(stdout).toContain(`report: ${page}`)
+    const html = fs.readFileSync(page, 'utf8')
+    for (const part of [
+      'Compression of lenet5',
+      'conv1.<wbr>weight',
+      'int8 per channel, u8 input',
+      'quantize/static-int8',
+      '95 % intervals',
+      '<svg',
+    ])
+      expect(html).toContain(part)
+    expect(html).not.toMatch(/<script|NaN|undefined/)
+  })
+
+  it('without held-out data: sizes and layers only', async () => {
+    const page = at('sizes.html')
+    await succeeds(['compress', lenet, '--recipe', 'int8-weights', '--out', at('sized'), '--report', page])
+    const html = fs.readFileSync(page, 'utf8')
+    expect(html).toContain('fc1.<wbr>weight')
+    expect(html).not.toContain('95 % interval')
+  })
+})
+
+it.concurrent('what is missing is said before the work, and nothing is written', async () => {
+  const flowers = writeFlowers(at('flowers.csv'), 30)
+  const tries: readonly (readonly [string[], number, RegExp])[] = [
+    [['--recipe', 'int8-static'], 2, /quantize\/static-int8: needs data for calibration/],
+    [['--recipe', 'prune-finetune-int8'], 2, /prune\/magnitude: needs data to train on/],
+    [['--recipe', 'int8-weights', '--validation', flowers], 1, /ERR_DATA/],
+    [['--recipe', 'int8-weights', '--snapshots', at('nothing')], 2, /there are no snapshots beside/],
+  ]
+  const runs = await Promise.all(tries.map(([args], i) => tersor(['compress', lenet, ...args, '--out', at(`missing-${i}`)])))
+  tries.forEach(([, code, message], i) => {
+    expect(runs[i]!.code, runs[i]!.stderr).toBe(code)
+    expect(runs[i]!.stderr).toMatch(message)
+  })
+  expect(filesIn(dir).filter((name) => name.startsWith('missing'))).toEqual([])
+})
