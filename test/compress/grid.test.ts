@@ -1,7 +1,7 @@
 /** Laws of scales and zero points. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { codeRange, gridOf, gridsOf, groupCount } from '../../ts/compress/quantize/grid.js'
+import { codeRange, gridOf, gridsOf, groupCount, type Grid, type RunLayout } from '../../ts/compress/quantize/grid.js'
 import { halfScales } from '../../ts/compress/quantize/half.js'
 
 const roundEven = (x: number): number => {
@@ -10,6 +10,9 @@ const roundEven = (x: number): number => {
 }
 const quantizeOne = (x: number, { scale, zero }: { scale: number; zero: number }, { qmin, qmax }: { qmin: number; qmax: number }): number =>
   (Math.min(qmax, Math.max(qmin, roundEven(x / scale) + zero)) - zero) * scale
+
+const found = (values: Float32Array, at: RunLayout, symmetric: boolean, b: number, mode: 'max' | 'mse'): Promise<Grid[]> =>
+  gridsOf(values, at, { symmetric, codes: codeRange(b, symmetric, mode), mode }, async () => {})
 
 const bits = fc.integer({ min: 2, max: 8 })
 const value = fc.oneof(fc.float({ min: -1000, max: 1000, noNaN: true }), fc.constantFrom(0, 1e-45, -1e-45, 1e38, -3e38, 3e38, 1e-30))
@@ -53,44 +56,59 @@ describe('grids (A7.1, N02)', () => {
     expect(quantizeOne(-3, gridOf(-3, -3, false, codes), codes)).toBeCloseTo(-3, 6)
   })
 
-  it('more bits never give a larger error, smaller groups neither', () => {
-    fc.assert(
-      fc.property(fc.array(fc.float({ min: -1, max: 1, noNaN: true }), { minLength: 64, maxLength: 64 }), fc.boolean(), (v, symmetric) => {
-        const values = Float32Array.from(v)
-        const worst = (b: number, groups: number): number => {
-          const grids = gridsOf(values, { rows: 1, cols: 64, layout: 'group', groups }, symmetric, codeRange(b, symmetric, 'max'), 'max')
-          return Math.max(...grids.map((g) => g.scale))
-        }
-        for (let b = 2; b < 8; b++) expect(worst(b + 1, 1)).toBeLessThanOrEqual(worst(b, 1))
-        expect(worst(4, 8)).toBeLessThanOrEqual(worst(4, 1))
-      }),
+  it('more bits never give a larger error, smaller groups neither', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.float({ min: -1, max: 1, noNaN: true }), { minLength: 64, maxLength: 64 }),
+        fc.boolean(),
+        async (v, symmetric) => {
+          const values = Float32Array.from(v)
+          const worst = async (b: number, groups: number): Promise<number> => {
+            const grids = await found(values, { rows: 1, cols: 64, layout: 'group', groups }, symmetric, b, 'max')
+            return Math.max(...grids.map((g) => g.scale))
+          }
+          for (let b = 2; b < 8; b++) expect(await worst(b + 1, 1)).toBeLessThanOrEqual(await worst(b, 1))
+          expect(await worst(4, 8)).toBeLessThanOrEqual(await worst(4, 1))
+        },
+      ),
       { numRuns: 100, seed: 1 },
     )
   })
 
-  it("'mse' never has a larger squared error than 'max'", () => {
-    const squared = (values: Float32Array, mode: 'max' | 'mse', symmetric: boolean, b: number): number => {
+  it("'mse' never has a larger squared error than 'max'", async () => {
+    const squared = async (values: Float32Array, mode: 'max' | 'mse', symmetric: boolean, b: number): Promise<number> => {
       const codes = codeRange(b, symmetric, mode)
-      const [grid] = gridsOf(values, { rows: 1, cols: values.length, layout: 'channel', groups: 1 }, symmetric, codes, mode)
+      const [grid] = await found(values, { rows: 1, cols: values.length, layout: 'channel', groups: 1 }, symmetric, b, mode)
       return values.reduce((sum, x) => sum + (x - quantizeOne(x, grid!, codes)) ** 2, 0)
     }
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(fc.float({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 50 }),
         bits,
         fc.boolean(),
-        (v, b, symmetric) => {
+        async (v, b, symmetric) => {
           const values = Float32Array.from(v)
-          const max = squared(values, 'max', symmetric, b)
-          expect(squared(values, 'mse', symmetric, b)).toBeLessThanOrEqual(max * (1 + 1e-5) + 1e-9)
+          const max = await squared(values, 'max', symmetric, b)
+          expect(await squared(values, 'mse', symmetric, b)).toBeLessThanOrEqual(max * (1 + 1e-5) + 1e-9)
         },
       ),
       { numRuns: 300, seed: 1 },
     )
     // An outlier among many small values: clipping it pays.
     const outlier = Float32Array.from({ length: 200 }, (_, i) => (i === 0 ? 8 : Math.sin(i)))
-    expect(squared(outlier, 'mse', true, 4)).toBeLessThan(0.9 * squared(outlier, 'max', true, 4))
+    expect(await squared(outlier, 'mse', true, 4)).toBeLessThan(0.9 * (await squared(outlier, 'max', true, 4)))
   })
+})
+
+it('a long search lets other work run, and finds the same', async () => {
+  const values = Float32Array.from({ length: 200_000 }, (_, i) => Math.sin(i * i))
+  let turns = 0
+  const rules = { symmetric: true, codes: codeRange(4, true, 'mse'), mode: 'mse' } as const
+  const breathe = async (): Promise<void> => void turns++
+  const [whole] = await gridsOf(values, { rows: 1, cols: values.length, layout: 'tensor', groups: 1 }, rules, breathe)
+  expect(turns).toBeGreaterThan(30)
+  const [part] = await gridsOf(values, { rows: 1, cols: values.length, layout: 'channel', groups: 1 }, rules, breathe)
+  expect(part).toEqual(whole)
 })
 
 describe('groups', () => {
@@ -104,16 +122,16 @@ describe('groups', () => {
     expect(groupCount(cols, size)).toBe(groups)
   })
 
-  it('no group is empty or larger than asked for', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 2, max: 64 }), (cols, size) => {
+  it('no group is empty or larger than asked for', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 2, max: 64 }), async (cols, size) => {
         const groups = groupCount(cols, size)
         const run = Math.ceil(cols / groups)
         expect(run).toBeLessThanOrEqual(size)
         expect((groups - 1) * run).toBeLessThan(cols)
-        expect(
-          gridsOf(new Float32Array(3 * cols).fill(1), { rows: 3, cols, layout: 'group', groups }, true, codeRange(4, true, 'max'), 'max'),
-        ).toHaveLength(3 * groups)
+        expect(await found(new Float32Array(3 * cols).fill(1), { rows: 3, cols, layout: 'group', groups }, true, 4, 'max')).toHaveLength(
+          3 * groups,
+        )
       }),
       { seed: 1 },
     )

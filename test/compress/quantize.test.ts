@@ -7,6 +7,7 @@ import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
 import { build, DenseWeight, embedding, freshValues, Model, type QuantizedWeight, type Weight } from '../../ts/nn/index.js'
+import { cast } from '../../ts/ops/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -87,6 +88,20 @@ describe('quantize/rtn', () => {
     const ids = tensor(new Int32Array([5, 99]), [2])
     const [a, b] = [model, small].map((m) => scope(() => m.forward(ids).read()) as Float32Array)
     a!.forEach((x, i) => expect(b![i]).toBeCloseTo(x, 3))
+  })
+
+  it('weights stored as halves are values, not bit patterns: pruned and rounded like their f32 copies', async () => {
+    const half = cast(weightAt(net, 'fc2.weight').dense(), 'f16')
+    const stored = net.withWeights(new Map([['fc2.weight', new DenseWeight(half)]]))
+    const plain = net.withWeights(new Map([['fc2.weight', new DenseWeight(cast(half, 'f32'))]]))
+    for (const made of [[[quantize.rtn({ bits: 4 })]], [[prune.magnitude({ sparsity: 0.7 })], [quantize.rtn()]]]) {
+      const [a, b] = await Promise.all([stored, plain].map((m) => compress(m, recipe(made))))
+      expect(dense(weightAt(a!.model, 'fc2.weight'))).toEqual(dense(weightAt(b!.model, 'fc2.weight')))
+      expect(a!.report.layers.find((l) => l.path === 'fc2.weight')!.error).toBeCloseTo(
+        b!.report.layers.find((l) => l.path === 'fc2.weight')!.error,
+        6,
+      )
+    }
   })
 
   it('warns below 4 bits without groups', async () => {

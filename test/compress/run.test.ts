@@ -198,9 +198,12 @@ describe('what a pass must not do', () => {
 
   it('a conversion that fails halfway frees what it made', async () => {
     const spec = passOf((m, context) =>
-      convertWeights(m, context, 'test', ({ path, weight }) => {
-        if (path === 'fc3.weight') throw new RangeError('halfway')
-        return new DenseWeight(tensor(weight.dense().read(), weight.shape))
+      convertWeights(m, context, {
+        task: 'test',
+        convert: ({ path, weight }) => {
+          if (path === 'fc3.weight') throw new RangeError('halfway')
+          return new DenseWeight(tensor(weight.dense().read(), weight.shape))
+        },
       }),
     )
     const before = memory().tensors

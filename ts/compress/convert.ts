@@ -6,21 +6,24 @@ import type { PassContext } from './pass.js'
 /** A new weight, or the reason why it stays as it is. */
 export type Conversion = Weight | { readonly left: string }
 
-/**
- * The model with `convert` applied to each target. Runs in a scope: temporaries are freed, also when an error or the caller's signal ends
- * it halfway.
- */
-export async function convertWeights<O>(
-  model: Model,
-  context: PassContext<O>,
-  task: string,
-  convert: (target: PlacedWeight) => Conversion,
-): Promise<Model> {
+export interface Converter<P> {
+  /** For events: the name of the pass. */
+  readonly task: string
+  /** Long work without tensors; awaits `context.breathe()` every few milliseconds. */
+  readonly prepare?: (target: PlacedWeight) => Promise<P>
+  /** Makes the weight. Runs in a scope: temporaries are freed. */
+  readonly convert: (target: PlacedWeight, prepared: P) => Conversion
+}
+
+/** The model with each target converted. What was made is freed when an error or the caller's signal ends it halfway. */
+export async function convertWeights<O, P = undefined>(model: Model, context: PassContext<O>, converter: Converter<P>): Promise<Model> {
+  const { task, prepare, convert } = converter
   const changed = new Map<string, Weight>()
   try {
     for (const [done, target] of context.targets.entries()) {
       await context.breathe()
-      const result = scope(() => convert(target))
+      const prepared = prepare ? await prepare(target) : (undefined as P)
+      const result = scope(() => convert(target, prepared))
       if ('left' in result) context.note(`left alone: ${result.left}`, target.path)
       else changed.set(target.path, result)
       context.progress(task, done + 1, context.targets.length)

@@ -13,6 +13,7 @@ import { packState, unpackState, type TrainState } from '../train/state.js'
 import type { TrainControl } from '../train/contract.js'
 import { runTraining } from '../train/training.js'
 import { checkFinite } from '../train/working-copy.js'
+import { valuesOf } from '../values.js'
 import { cubicOf, cubicSparsity, densities } from './amount.js'
 import type { MagnitudeOptions } from './magnitude.js'
 import { countBits, selectMasks, type BaseOf, type Candidate } from './select.js'
@@ -219,7 +220,7 @@ function prunable(w: Weight): Leaf | undefined {
 }
 
 function candidate(path: string, { value, mask }: Leaf): Candidate {
-  const scores = Float32Array.from(value.read() as Float32Array, Math.abs)
+  const scores = valuesOf(value).map(Math.abs)
   return { path, scores, mask: mask ? (mask.read() as Uint8Array) : null }
 }
 

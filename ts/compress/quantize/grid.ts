@@ -77,15 +77,17 @@ export function gridOf(min: number, max: number, symmetric: boolean, codes: Code
 /** Shares of the range that are tried: down to about a third. Moving both ends on their own costs 6x and gained nothing on real weights. */
 const SHARES = Array.from({ length: 32 }, (_, i) => 1 - 0.02 * (i + 1))
 
-/** The grid with the smallest squared error, starting from that of the whole range. */
-function searchGrid(
+/** Values between two places where other work may run. */
+const PIECE = 32768
+
+/** The grid with the smallest squared error, starting from that of the whole range. Yields now and then when the run is long. */
+function* searchGrid(
   values: Float32Array,
   from: number,
   to: number,
   { min, max }: { readonly min: number; readonly max: number },
-  symmetric: boolean,
-  codes: CodeRange,
-): Grid {
+  { symmetric, codes }: GridRules,
+): Generator<void, Grid> {
   let best = gridOf(min, max, symmetric, codes)
   let least = squaredError(values, from, to, best, codes)
   const consider = (grid: Grid): boolean => {
@@ -96,7 +98,10 @@ function searchGrid(
     return true
   }
   if (least === 0) return best
-  for (const share of SHARES) consider(gridOf(min * share, max * share, symmetric, codes))
+  for (const share of SHARES) {
+    consider(gridOf(min * share, max * share, symmetric, codes))
+    if (to - from > PIECE) yield
+  }
   for (let i = 0; i < 4; i++) if (!consider({ scale: legal(leastSquares(values, from, to, best, codes)), zero: best.zero })) break
   return best
 }
@@ -114,22 +119,52 @@ export function groupCount(cols: number, size: number): number {
   return Math.max(1, Math.ceil(cols / size))
 }
 
-/** One grid per run, in row-major order of [rows, groups]. */
-export function gridsOf(values: Float32Array, at: RunLayout, symmetric: boolean, codes: CodeRange, mode: 'max' | 'mse'): Grid[] {
+export interface GridRules {
+  readonly symmetric: boolean
+  readonly codes: CodeRange
+  readonly mode: 'max' | 'mse'
+}
+
+/** One grid per run, in row-major order of [rows, groups]. Lets other work run in between. */
+export async function gridsOf(values: Float32Array, at: RunLayout, rules: GridRules, breathe: () => Promise<void>): Promise<Grid[]> {
+  const work = allGrids(values, at, rules)
+  for (;;) {
+    const { done, value } = work.next()
+    if (done) return value
+    await breathe()
+  }
+}
+
+function* allGrids(values: Float32Array, at: RunLayout, rules: GridRules): Generator<void, Grid[]> {
   const rows = at.layout === 'tensor' ? 1 : at.rows
   const width = at.layout === 'tensor' ? values.length : at.cols
   const run = at.layout === 'group' ? Math.ceil(width / at.groups) : width
   const out: Grid[] = []
+  let since = 0
   for (let r = 0; r < rows; r++)
     for (let from = r * width; from < (r + 1) * width; from += run) {
       const to = Math.min(from + run, (r + 1) * width)
-      let min = 0
-      let max = 0
-      for (let i = from; i < to; i++) {
-        if (values[i]! < min) min = values[i]!
-        if (values[i]! > max) max = values[i]!
-      }
-      out.push(mode === 'max' ? gridOf(min, max, symmetric, codes) : searchGrid(values, from, to, { min, max }, symmetric, codes))
+      const range = rangeOf(values, from, to)
+      out.push(
+        rules.mode === 'max'
+          ? gridOf(range.min, range.max, rules.symmetric, rules.codes)
+          : yield* searchGrid(values, from, to, range, rules),
+      )
+      since += to - from
+      if (since < PIECE) continue
+      since = 0
+      yield
     }
   return out
+}
+
+/** Range of values[from .. to), widened to contain 0. */
+function rangeOf(values: Float32Array, from: number, to: number): { min: number; max: number } {
+  let min = 0
+  let max = 0
+  for (let i = from; i < to; i++) {
+    if (values[i]! < min) min = values[i]!
+    if (values[i]! > max) max = values[i]!
+  }
+  return { min, max }
 }

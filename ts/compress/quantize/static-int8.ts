@@ -4,16 +4,15 @@
  * padding and pruned weights cost no error. A layer that no calibration example reaches is left as it is and reported.
  */
 import { z } from 'zod'
-import { sizeOf } from '../../base/shape.js'
-import { QuantizedWeight, type InputQuantization, type PlacedWeight, type Weight } from '../../nn/index.js'
-import { quantizeRows } from '../../ops/index.js'
-import { tensor } from '../../tensor/index.js'
+import { QuantizedWeight, type InputQuantization, type PlacedWeight } from '../../nn/index.js'
+import { convertWeights } from '../convert.js'
 import { distribution, leastErrorRange, percentileRange } from '../observe/histogram.js'
 import { valueRange, type ValueRange } from '../observe/ranges.js'
-import { convertWeights } from '../convert.js'
 import { definePass, type PassContext } from '../pass.js'
-import { checkFinite } from '../train/working-copy.js'
-import { codeRange, gridOf, gridsOf } from './grid.js'
+import { encode, findGrids, scalesOf } from './encode.js'
+import { gridOf } from './grid.js'
+
+const NAME = 'quantize/static-int8'
 
 const options = z.strictObject({
   bits: z.literal(8).default(8),
@@ -30,7 +29,7 @@ type StaticOptions = z.output<typeof options>
 const LEVELS = { qmin: 0, qmax: 255 }
 
 export const staticInt8 = definePass({
-  name: 'quantize/static-int8',
+  name: NAME,
   version: 1,
   summary: 'int8 weights and calibrated 8-bit inputs: layers compute on integers',
   options,
@@ -40,14 +39,26 @@ export const staticInt8 = definePass({
     samples: o.samples,
     requests: targets.filter(fits).map(({ layer }) => ({ path: layer, statistic: o.calibration === 'minmax' ? valueRange : distribution })),
   }),
-  apply: (model, context) =>
-    convertWeights(model, context, 'quantize/static-int8', (target) => {
-      const { path, weight, layer } = target
-      if (!fits(target)) return { left: `${weight.description} with role ${target.role} does not multiply integers` }
-      const seen = inputRange(context, layer)
-      if (!seen) return { left: 'no calibration example reached this layer' }
-      return quantize(path, weight, inputOf(seen), context.options)
-    }),
+  apply: (model, context) => {
+    const { range } = context.options
+    const weights = { bits: 8, symmetric: true, layout: 'channel', groupSize: 0, range } as const
+    return convertWeights(model, context, {
+      task: NAME,
+      prepare: async (target) => (fits(target) ? findGrids(NAME, target.path, target.weight, weights, context.breathe) : undefined),
+      convert: ({ weight, layer, role }, found) => {
+        if (!found) return { left: `${weight.description} with role ${role} does not multiply integers` }
+        const seen = inputRange(context, layer)
+        if (!seen) return { left: 'no calibration example reached this layer' }
+        return new QuantizedWeight({
+          shape: weight.shape,
+          bits: 8,
+          layout: 'channel',
+          input: inputOf(seen),
+          ...encode(found, scalesOf(found), true),
+        })
+      },
+    })
+  },
 })
 
 /** Floating weights of layers that multiply. */
@@ -65,20 +76,4 @@ function inputRange({ options: o, statistic }: PassContext<StaticOptions>, layer
 function inputOf({ min, max }: ValueRange): InputQuantization {
   const { scale, zero } = gridOf(min, max, false, LEVELS)
   return { scale, zero }
-}
-
-function quantize(path: string, weight: Weight, input: InputQuantization, o: StaticOptions): QuantizedWeight {
-  const dense = weight.dense()
-  checkFinite('quantize/static-int8', 'weight', path, dense)
-  const values = Float32Array.from(dense.read() as Float32Array)
-  const rows = weight.shape[0]!
-  const cols = sizeOf(weight.shape.slice(1))
-  const codes = codeRange(8, true, o.range)
-  const grids = gridsOf(values, { rows, cols, layout: 'channel', groups: 1 }, true, codes, o.range)
-  const scale = tensor(
-    Float32Array.from(grids, (g) => g.scale),
-    [rows, 1],
-  )
-  const q = quantizeRows(tensor(values, [rows, cols]), scale, null, codes.qmin, codes.qmax)
-  return new QuantizedWeight({ shape: weight.shape, q, scale, bits: 8, layout: 'channel', input })
 }

@@ -9,7 +9,8 @@ import { scope } from '../../tensor/index.js'
 import type { Observer, Statistic } from '../observe/statistic.js'
 import type { StatisticRequest } from '../pass.js'
 
-const BATCH = 32
+/** Texts are long and their batches cost much: small ones keep the event loop alive. */
+const BATCH = { numbers: 32, text: 8 }
 
 const keyOf = (path: string, statistic: Statistic<unknown>): string => `${path}\n${statistic.key}`
 
@@ -74,7 +75,7 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
   }
   const seen = new Set<string>()
   const part = data.size <= sweep.samples ? data : subset(data, shuffle(data.size, sweep.seed).subarray(0, sweep.samples))
-  const batches = evaluationBatches(model, part, BATCH)
+  const batches = evaluationBatches(model, part, BATCH[part.input])
   let done = 0
   for (const indices of batches) {
     scope(() => {

@@ -5,6 +5,7 @@ import type { Model, PlacedWeight, Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { LayerOutcome, WeightFacts } from '../outcome.js'
 import { checkFinite } from '../train/working-copy.js'
+import { denseValues } from '../values.js'
 
 export function factsOf(w: Weight): WeightFacts {
   const size = sizeOf(w.shape)
@@ -13,18 +14,16 @@ export function factsOf(w: Weight): WeightFacts {
 
 /** ||after - before|| / ||before|| in doubles; 0 when both are zero, infinity when only `before` is. */
 export function relativeError(before: Weight, after: Weight): number {
-  return scope(() => {
-    const a = before.dense().read() as Float32Array
-    const b = after.dense().read() as Float32Array
-    let difference = 0
-    let norm = 0
-    for (let i = 0; i < a.length; i++) {
-      const d = b[i]! - a[i]!
-      difference += d * d
-      norm += a[i]! * a[i]!
-    }
-    return difference === 0 ? 0 : Math.sqrt(difference / norm)
-  })
+  const a = denseValues(before)
+  const b = denseValues(after)
+  let difference = 0
+  let norm = 0
+  for (let i = 0; i < a.length; i++) {
+    const d = b[i]! - a[i]!
+    difference += d * d
+    norm += a[i]! * a[i]!
+  }
+  return difference === 0 ? 0 : Math.sqrt(difference / norm)
 }
 
 export function layerOutcome(before: PlacedWeight, after: PlacedWeight): LayerOutcome {

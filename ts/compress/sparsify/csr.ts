@@ -27,13 +27,16 @@ export const csr = definePass({
   options,
   roles: ['matrix', 'kernel', 'table'],
   apply: (model, context) =>
-    convertWeights(model, context, 'sparsify/csr', ({ weight }) => {
-      if (weight.kind === 'sparse' || weight.shape.length < 2) return { left: `${weight.description} has no smaller form` }
-      const [best, ...rest] = alternatives(weight).sort((a, b) => a.bytes() - b.bytes())
-      for (const w of rest) w.dispose()
-      if (best!.bytes() < weight.bytes() * (1 - context.options.saving)) return best!
-      const reason = { left: `${weight.bytes()} bytes as ${weight.description}, ${best!.bytes()} stored sparsely` }
-      best!.dispose()
-      return reason
+    convertWeights(model, context, {
+      task: 'sparsify/csr',
+      convert: ({ weight }) => {
+        if (weight.kind === 'sparse' || weight.shape.length < 2) return { left: `${weight.description} has no smaller form` }
+        const [best, ...rest] = alternatives(weight).sort((a, b) => a.bytes() - b.bytes())
+        for (const w of rest) w.dispose()
+        if (best!.bytes() < weight.bytes() * (1 - context.options.saving)) return best!
+        const reason = { left: `${weight.bytes()} bytes as ${weight.description}, ${best!.bytes()} stored sparsely` }
+        best!.dispose()
+        return reason
+      },
     }),
 })

@@ -1,0 +1,59 @@
+/** From the values of a weight to codes, scales and zero points. */
+import { sizeOf } from '../../base/shape.js'
+import type { QuantizedLayout, Weight } from '../../nn/index.js'
+import { quantizeRows } from '../../ops/index.js'
+import { scope, tensor, type Tensor } from '../../tensor/index.js'
+import { checkFinite } from '../train/working-copy.js'
+import { denseValues } from '../values.js'
+import { codeRange, gridsOf, groupCount, type CodeRange, type Grid } from './grid.js'
+
+export interface EncodeOptions {
+  readonly bits: number
+  readonly symmetric: boolean
+  readonly layout: QuantizedLayout
+  readonly groupSize: number
+  readonly range: 'max' | 'mse'
+}
+
+/** A weight's values with the grids that were found for them. */
+export interface Encoding {
+  readonly values: Float32Array
+  readonly rows: number
+  readonly cols: number
+  readonly grids: readonly Grid[]
+  /** Shape of scales and zero points. */
+  readonly shape: readonly [number, number]
+  readonly codes: CodeRange
+}
+
+/** The long part: no tensors stay. ERR_NUMERIC names the first value that is not finite. */
+export async function findGrids(where: string, path: string, w: Weight, o: EncodeOptions, breathe: () => Promise<void>): Promise<Encoding> {
+  scope(() => checkFinite(where, 'weight', path, w.dense()))
+  const values = denseValues(w)
+  const rows = w.shape[0]!
+  const cols = sizeOf(w.shape.slice(1))
+  const groups = o.layout === 'group' ? groupCount(cols, o.groupSize) : 1
+  const codes = codeRange(o.bits, o.symmetric, o.range)
+  const grids = await gridsOf(values, { rows, cols, layout: o.layout, groups }, { symmetric: o.symmetric, codes, mode: o.range }, breathe)
+  return { values, rows, cols, grids, shape: [o.layout === 'tensor' ? 1 : rows, groups], codes }
+}
+
+/** The codes at these scales (those of the grids, or rounded ones). Call inside a scope. */
+export function encode(
+  { values, rows, cols, grids, shape, codes }: Encoding,
+  scales: Float32Array,
+  symmetric: boolean,
+): { q: Tensor; scale: Tensor; zero: Tensor | null } {
+  const scale = tensor(scales, shape)
+  const zero = symmetric
+    ? null
+    : tensor(
+        Float32Array.from(grids, (g) => g.zero),
+        shape,
+      )
+  return { q: quantizeRows(tensor(values, [rows, cols]), scale, zero, codes.qmin, codes.qmax), scale, zero }
+}
+
+export function scalesOf({ grids }: Encoding): Float32Array {
+  return Float32Array.from(grids, (g) => g.scale)
+}
