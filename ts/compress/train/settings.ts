@@ -16,7 +16,8 @@ export const trainSettingsSchema = z.strictObject({
     .max(2 ** 24)
     .default(64),
   optimizer: optimizerSchema.default({ kind: 'sgd', momentum: 0.9, nesterov: false, weightDecay: 0 }),
-  schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.05, end: 0, warmup: 0 }),
+  /** The short warm-up keeps momentum from blowing up fresh weights. */
+  schedule: scheduleSchema.default({ kind: 'cosine', lr: 0.05, end: 0, warmup: 0.05 }),
   /** Order of the data and dropout. */
   seed: z.int().nonnegative().max(MAX_SEED).default(0),
   /** Share of the target that is spread over all classes. */
