@@ -34,8 +34,13 @@ export interface TrainCliOptions {
   readonly json?: boolean
 }
 
+// Share of the training over which the rate rises: full rates on fresh weights can end in dead units.
+const WARMUP = 0.05
+
 function schedule(o: TrainCliOptions): Schedule {
-  return o.schedule === 'step' ? { kind: 'step', lr: o.lr, every: 1 / 3, factor: 0.1 } : { kind: o.schedule, lr: o.lr }
+  return o.schedule === 'step'
+    ? { kind: 'step', lr: o.lr, every: 1 / 3, factor: 0.1, warmup: WARMUP }
+    : { kind: o.schedule, lr: o.lr, warmup: WARMUP }
 }
 
 export function trainSettingsOf(o: TrainCliOptions): TrainSettingsInput {
