@@ -161,7 +161,7 @@ describe('recipes', () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
     const began = performance.now()
     rejected({ recipe: 1, stages: [], ['x'.repeat(1e6)]: 1 })
-    expect(performance.now() - began).toBeLessThan(3000)
+    expect(performance.now() - began).toBeLessThan(500)
   })
 })
 
