@@ -9,9 +9,10 @@ import { execFileSync } from 'node:child_process'
 import { basename, join } from 'node:path'
 import { filesBelow, root, runAsCheck } from './problems.js'
 
-type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512' | 'avx512vnni' | 'amx'
+type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512' | 'avx512vnni' | 'avx512bf16' | 'amx'
 const VEX_ONLY = /%[xyz]mm(1[6-9]|2\d|3[01])\b|%zmm|%k[0-7]\b|\{%k/
 const VNNI = /^(\{vex\} )?vpdp/
+const BF16 = /^vdpbf16|^vcvtne/
 
 /** For each ISA the first thing in an instruction that it does not have, in words; undefined when all is well. */
 const excess: Record<Isa, (text: string) => string | undefined> = {
@@ -19,13 +20,15 @@ const excess: Record<Isa, (text: string) => string | undefined> = {
   avx2: (text) => (VEX_ONLY.test(text) ? 'an AVX-512 register' : VNNI.test(text) ? 'a VNNI instruction' : tiles(text)),
   avxvnni: (text) =>
     VEX_ONLY.test(text) ? 'an AVX-512 register' : VNNI.test(text) && !text.startsWith('{vex}') ? 'an EVEX VNNI instruction' : tiles(text),
-  avx512: (text) => (VNNI.test(text) ? 'a VNNI instruction' : tiles(text)),
-  avx512vnni: (text) => (text.startsWith('{vex}') ? 'an AVX-VNNI instruction' : tiles(text)),
+  avx512: (text) => (VNNI.test(text) ? 'a VNNI instruction' : bf16(text)),
+  avx512vnni: (text) => (text.startsWith('{vex}') ? 'an AVX-VNNI instruction' : bf16(text)),
+  avx512bf16: (text) => (text.startsWith('{vex}') ? 'an AVX-VNNI instruction' : tiles(text)),
   amx: () => undefined,
 }
 const tiles = (text: string): string | undefined => (/%tmm|^tile|^tdp|tilecfg/.test(text) ? 'an AMX instruction' : undefined)
+const bf16 = (text: string): string | undefined => (BF16.test(text) ? 'a bfloat16 instruction' : tiles(text))
 
-const ISA_NAME = /(?:^|[_:<\s])(avxvnni|avx512vnni|avx512|avx2|amx)(?![a-zA-Z\d])/
+const ISA_NAME = /(?:^|[_:<\s])(avxvnni|avx512vnni|avx512bf16|avx512|avx2|amx)(?![a-zA-Z\d])/
 /** The ISA in a demangled function name, its parameter list left out, or in a file name. */
 const isaIn = (name: string): Isa | undefined => {
   const [plain = ''] = name.replaceAll('(anonymous namespace)::', '').split('(')

@@ -11,6 +11,13 @@
 #include <cpuid.h>
 #endif
 #endif
+#if !defined(TERSOR_X64) && defined(__linux__)
+#include <sys/auxv.h>
+#elif !defined(TERSOR_X64) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif !defined(TERSOR_X64) && defined(_WIN32)
+#include <windows.h>
+#endif
 #if defined(__linux__) && defined(TERSOR_X64)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -61,6 +68,25 @@ bool amx_permission() {
   return false;
 #endif
 }
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#if defined(__linux__)
+bool arm_has_dotprod() { return getauxval(AT_HWCAP) & (1ul << 20); }
+bool arm_has_i8mm() { return getauxval(AT_HWCAP2) & (1ul << 13); }
+#elif defined(__APPLE__)
+bool arm_has(const char* name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool arm_has_dotprod() { return arm_has("hw.optional.arm.FEAT_DotProd"); }
+bool arm_has_i8mm() { return arm_has("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(_WIN32)
+bool arm_has_dotprod() { return IsProcessorFeaturePresent(43) != 0; }  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+bool arm_has_i8mm() { return false; }                                  // no flag in the oldest headers we build with
+#else
+bool arm_has_dotprod() { return false; }
+bool arm_has_i8mm() { return false; }
+#endif
 #endif
 
 uint32_t detect() {
@@ -81,10 +107,13 @@ uint32_t detect() {
   const unsigned all = f | dq | cd | bw | vl;
   if ((found & avx2) == avx2 && zmm && (r7[1] & all) == all) found |= avx512;
   if ((found & avx512) == avx512 && (r7[2] & (1u << 11))) found |= avx512vnni;
-  const unsigned amx_tile = 1u << 24, amx_int8_bit = 1u << 25;
-  if ((found & avx512vnni) == avx512vnni && tiles && (r7[3] & amx_tile) && (r7[3] & amx_int8_bit) && amx_permission()) found |= amx_int8;
+  if ((found & avx512vnni) == avx512vnni && (r71[0] & (1u << 5))) found |= avx512bf16;
+  const unsigned amx_bits = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tile, int8
+  if ((found & avx512bf16) == avx512bf16 && tiles && (r7[3] & amx_bits) == amx_bits && amx_permission()) found |= amx;
 #elif defined(__aarch64__) || defined(_M_ARM64)
   found |= neon;
+  if (arm_has_dotprod()) found |= neondot;
+  if ((found & neondot) == neondot && arm_has_i8mm()) found |= neoni8mm;
 #endif
   return found;
 }

@@ -13,8 +13,11 @@ constexpr uint32_t avx2 = 1u << 0;                       // AVX2 + FMA + F16C
 constexpr uint32_t avxvnni = avx2 | 1u << 1;             // 256-bit VNNI (VEX)
 constexpr uint32_t avx512 = avx2 | 1u << 2;              // F, BW, DQ, VL, CD
 constexpr uint32_t avx512vnni = avx512 | 1u << 3;
-constexpr uint32_t amx_int8 = avx512vnni | 1u << 4;      // tiles + int8, permission granted by the kernel
+constexpr uint32_t avx512bf16 = avx512vnni | 1u << 4;    // AVX512-BF16 (on processors that have VNNI too)
+constexpr uint32_t amx = avx512bf16 | 1u << 5;           // tiles, int8 and bf16, permission granted by the kernel
 constexpr uint32_t neon = 1u << 8;
+constexpr uint32_t neondot = neon | 1u << 9;             // dot products of four bytes (FEAT_DotProd)
+constexpr uint32_t neoni8mm = neondot | 1u << 10;        // 2x8 by 8x2 byte matrix products (FEAT_I8MM)
 
 uint32_t detected();            // what the hardware and the operating system allow
 uint32_t allowed();             // detected() reduced by the cap: what kernels may use

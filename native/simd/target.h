@@ -24,7 +24,15 @@
 #define TERSOR_TARGET_AVXVNNI "avx2,fma,f16c,avxvnni"
 #define TERSOR_TARGET_AVX512 "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd"
 #define TERSOR_TARGET_AVX512VNNI "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vnni"
-#define TERSOR_TARGET_AMX "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vnni,amx-tile,amx-int8"
+#define TERSOR_TARGET_AVX512BF16 "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vnni,avx512bf16"
+#define TERSOR_TARGET_AMX "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx512vnni,avx512bf16,amx-tile,amx-int8,amx-bf16"
+#if defined(__clang__)
+#define TERSOR_TARGET_NEONDOT "dotprod"
+#define TERSOR_TARGET_NEONI8MM "dotprod,i8mm"
+#else
+#define TERSOR_TARGET_NEONDOT "+dotprod"
+#define TERSOR_TARGET_NEONI8MM "+dotprod+i8mm"
+#endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define TERSOR_ARCH_X64 1

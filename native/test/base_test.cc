@@ -89,7 +89,7 @@ TERSOR_TEST(isa_levels_and_caps) {
   RowInfo rows[256];
   CHECK(all_rows(rows, 0) <= 256);
   // Under each cap exactly one row of each (family, variant) is chosen, and nothing beyond the cap is usable.
-  for (uint32_t cap : {isa::scalar, isa::avx2, isa::avxvnni, isa::avx512, isa::avx512vnni, isa::amx_int8, isa::neon}) {
+  for (uint32_t cap : {isa::scalar, isa::avx2, isa::avxvnni, isa::avx512, isa::avx512vnni, isa::avx512bf16, isa::amx, isa::neon, isa::neondot, isa::neoni8mm}) {
     isa::set_cap_for_test(cap);
     CHECK((isa::allowed() & ~cap) == 0);
     const int n = all_rows(rows, 256);
