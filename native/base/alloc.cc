@@ -54,7 +54,18 @@ int64_t budget() {
 std::atomic<int64_t> g_fail_after{0};
 #endif
 
+// Small blocks are aligned by hand: malloc's per-thread cache serves them in 20 ns, an aligned allocation costs 100. The byte before the
+// block tells how far it was moved.
+constexpr size_t kSmall = 768;
+
 void* raw_allocate(size_t bytes) {
+  if (bytes <= kSmall) {
+    unsigned char* raw = static_cast<unsigned char*>(malloc(bytes + kAlignment));
+    if (!raw) return nullptr;
+    const size_t shift = kAlignment - (reinterpret_cast<uintptr_t>(raw) & (kAlignment - 1));  // 1 .. 64
+    raw[shift - 1] = static_cast<unsigned char>(shift);
+    return raw + shift;
+  }
 #if defined(_WIN32)
   return _aligned_malloc(bytes, kAlignment);
 #else
@@ -63,7 +74,12 @@ void* raw_allocate(size_t bytes) {
 #endif
 }
 
-void raw_free(void* p) {
+void raw_free(void* p, size_t bytes) {
+  if (bytes <= kSmall) {
+    unsigned char* block = static_cast<unsigned char*>(p);
+    free(block - block[-1]);
+    return;
+  }
 #if defined(_WIN32)
   _aligned_free(p);
 #else
@@ -101,7 +117,7 @@ Status allocate(const char* where, int64_t bytes, void** out) {
 
 void deallocate(void* block, int64_t bytes) {
   if (!block) return;
-  raw_free(block);
+  raw_free(block, static_cast<size_t>(bytes) + kSlack);
   g_bytes.fetch_sub(bytes);
   g_blocks.fetch_sub(1);
 }

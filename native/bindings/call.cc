@@ -12,7 +12,7 @@ namespace tersor {
 namespace bindings {
 namespace {
 
-constexpr size_t kMaxArgs = 16;
+constexpr size_t kMaxArgs = 20;
 
 // In-place arguments may equal an input exactly (elementwise work stays right), but a partial overlap would give a silent wrong answer.
 Status check_aliasing(const char* op, const InputLister& l) {
@@ -22,6 +22,20 @@ Status check_aliasing(const char* op, const InputLister& l) {
         return fail(Code::option, "%s: an argument changed in place partly overlaps an input", op);
     for (int j = i + 1; j < l.changed_count; j++)
       if (may_overlap(*l.changed[i], *l.changed[j])) return fail(Code::option, "%s: two arguments changed in place overlap", op);
+  }
+  return {};
+}
+
+// Memory given for results must be its own: kernels assume that outputs overlap no input.
+Status check_given(const char* op, const InputLister& l, const TensorRef* given, int results) {
+  for (int r = 0; r < results; r++) {
+    if (!given[r].present()) continue;
+    for (int j = 0; j < l.input_count; j++)
+      if (may_overlap(given[r], *l.inputs[j])) return fail(Code::option, "%s: the given result overlaps an input", op);
+    for (int j = 0; j < l.changed_count; j++)
+      if (may_overlap(given[r], *l.changed[j])) return fail(Code::option, "%s: the given result overlaps an argument changed in place", op);
+    for (int j = r + 1; j < results; j++)
+      if (may_overlap(given[r], given[j])) return fail(Code::option, "%s: two given results overlap", op);
   }
   return {};
 }
@@ -57,6 +71,32 @@ struct AsyncJob : Job {
   }
 };
 
+// Whether an op has a list among its parameters.
+template <class Args> struct HasList;
+#define T(n)
+#define O(n)
+#define M(n)
+#define R(n)
+#define I(n)
+#define F(n)
+#define B(n)
+#define L(n) || true
+#define D(n)
+#define E(e, n)
+#define OP(name, fields) template <> struct HasList<name##_args> { static constexpr bool value = false fields; };
+#include "ops/ops.def"
+#undef OP
+#undef T
+#undef O
+#undef M
+#undef R
+#undef I
+#undef F
+#undef B
+#undef L
+#undef D
+#undef E
+
 template <class Args, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)> struct Runner {
   struct Async : AsyncCall {
     Args args{};
@@ -76,16 +116,25 @@ template <class Args, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)> st
   };
 
   static Status prepare(Env* env, const char* op, napi_value* argv, size_t argc, Args& args, ResultAllocator& results, bool async) {
-    ArgReader values(env, op, argv, argc, Pass::values), tensors(env, op, argv, argc, Pass::tensors);
-    TERSOR_TRY(args.visit(values));
+    if (HasList<Args>::value) {
+      ArgReader values(env, op, argv, argc, Pass::values);
+      TERSOR_TRY(args.visit(values));
+    }
+    ArgReader tensors(env, op, argv, argc, HasList<Args>::value ? Pass::tensors : Pass::both);
     TERSOR_TRY(args.visit(tensors));
     InputLister inputs;
     TERSOR_TRY(args.visit(inputs));
     if (async && inputs.changed_count) return fail(Code::unsupported, "%s changes its argument in place and cannot run asynchronously", op);
-    TERSOR_TRY(check_aliasing(op, inputs));
+    if (inputs.changed_count) TERSOR_TRY(check_aliasing(op, inputs));
+    if (tensors.any_given) {
+      if (async) return fail(Code::unsupported, "%s: an asynchronous call cannot write into given results", op);
+      TERSOR_TRY(check_given(op, inputs, tensors.given, tensors.results()));
+      results.given = tensors.given;
+    }
     TERSOR_TRY(infer(args));
     const Status s = args.visit(results);
     if (!s.ok()) results.undo();
+    results.given = nullptr;
     return s;
   }
 
@@ -96,12 +145,18 @@ template <class Args, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)> st
     if (!s.ok()) return env->fail(s);
     Context context;
     s = cpu(args, context);
+    if (s.ok()) s = results.check_sizes();
     if (!s.ok()) {
       results.undo();
       return env->fail(s);
     }
-    for (int i = 0; i < results.count; i++) env->put_result(i, env->insert(*results.done[i]), *results.done[i]);
-    env->account();
+    bool fresh = false;
+    for (int i = 0; i < results.count; i++) {
+      if (!results.mine[i]) continue;  // JavaScript has its handle
+      fresh = true;
+      env->put_result(i, env->insert(*results.done[i]), *results.done[i]);
+    }
+    if (fresh) env->account();
     return results.count;
   }
 

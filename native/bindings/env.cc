@@ -8,8 +8,8 @@ namespace tersor {
 namespace bindings {
 
 namespace {
-constexpr int kSlotBits = 26, kTagBits = 10;  // the other 16 of an exact double's 52 are the generation
-constexpr uint32_t kMaxSlots = uint32_t(1) << kSlotBits, kTags = uint32_t(1) << kTagBits;
+constexpr int kTagBits = 10;  // the other 16 of an exact double's 52 are the generation
+constexpr uint32_t kTags = uint32_t(1) << kTagBits;
 
 uint64_t next_tag() {
   static std::atomic<uint64_t> count{0};
@@ -17,12 +17,12 @@ uint64_t next_tag() {
 }
 
 double make_handle(uint32_t generation, uint64_t tag, uint32_t index) {
-  return static_cast<double>((static_cast<uint64_t>(generation) << kTagBits | tag) << kSlotBits | index);
+  return static_cast<double>((static_cast<uint64_t>(generation) << kTagBits | tag) << Env::kSlotBits | index);
 }
 }  // namespace
 
 Env::Env(napi_env env) : env_(env), tag_(next_tag()), slots_(1) {  // slot 0 stays unused: handle 0 is never valid
-  slots_[0] = Slot{TensorRef{}, 0, false};
+  slots_[0] = Slot{TensorRef{}, 0, false, 0};
   napi_value buffer = nullptr, array = nullptr;
   void* data = nullptr;
   const size_t count = static_cast<size_t>(kOutStride) * kMaxResults;
@@ -42,7 +42,7 @@ double Env::insert(const TensorRef& t) {
   if (free_.empty()) {
     if (slots_.size() >= kMaxSlots) throw std::bad_alloc();
     index = static_cast<uint32_t>(slots_.size());
-    slots_.push_back(Slot{TensorRef{}, 0, false});
+    slots_.push_back(Slot{TensorRef{}, 0, false, 0});
   } else {
     index = free_.back();
     free_.pop_back();
@@ -54,15 +54,8 @@ double Env::insert(const TensorRef& t) {
   live_++;
   Storage* storage = storage_of(t);
   if (storage->handles.fetch_add(1) == 0) bytes_ += storage->bytes;
-  return make_handle(s.generation, tag_, index);
-}
-
-const TensorRef* Env::lookup(double handle) const {
-  if (!(handle >= kMaxSlots) || !(handle < 4503599627370496.0)) return nullptr;
-  const uint32_t index = static_cast<uint32_t>(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
-  if (index >= slots_.size()) return nullptr;
-  const Slot& s = slots_[index];
-  return s.live && handle == make_handle(s.generation, tag_, index) ? &s.tensor : nullptr;
+  s.handle = make_handle(s.generation, tag_, index);
+  return s.handle;
 }
 
 bool Env::release(double handle) {

@@ -41,7 +41,13 @@ class Env {
 
   // Takes over one reference of t.owner.
   double insert(const TensorRef& t);
-  const TensorRef* lookup(double handle) const;
+  const TensorRef* lookup(double handle) const {
+    if (!(handle >= kMaxSlots) || !(handle < 4503599627370496.0)) return nullptr;
+    const size_t index = static_cast<size_t>(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
+    if (index >= slots_.size()) return nullptr;
+    const Slot& s = slots_[index];
+    return s.live && s.handle == handle ? &s.tensor : nullptr;
+  }
   bool release(double handle);
   int64_t live_handles() const { return live_; }
   int64_t live_bytes() const { return bytes_; }
@@ -49,6 +55,8 @@ class Env {
   // Results of a call, for JavaScript: [handle, dtype, rank, dims 0..7] per result.
   static constexpr int kOutStride = 3 + kMaxRank;
   static constexpr int kMaxResults = 4;
+  static constexpr int kSlotBits = 26;  // of a handle
+  static constexpr uint32_t kMaxSlots = uint32_t(1) << kSlotBits;
   double* out() { return out_; }
   void put_result(int index, double handle, const TensorRef& t);
 
@@ -73,6 +81,7 @@ class Env {
     TensorRef tensor;
     uint32_t generation;
     bool live;
+    double handle;  // while live
   };
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;

@@ -1,5 +1,6 @@
-// Reads the arguments of an op from JavaScript into its argument struct (a visitor of ops/args.h), in two passes: plain values, then
-// tensors. Reading a list may run JavaScript (a getter among its elements), which may dispose tensors; after the first pass none can.
+// Reads the arguments of an op from JavaScript into its argument struct (a visitor of ops/args.h). An op with a list takes two passes:
+// plain values, then tensors. Reading a list may run JavaScript (a getter among its elements), which may dispose tensors; after the first
+// pass none can.
 #pragma once
 #include "bindings/env.h"
 #include "ops/args.h"
@@ -7,7 +8,7 @@
 namespace tersor {
 namespace bindings {
 
-enum class Pass { values, tensors };
+enum class Pass { values, tensors, both };
 
 class ArgReader {
  public:
@@ -41,10 +42,21 @@ class ArgReader {
     if (!t.contiguous()) return fail(Code::shape, "%s: %s is changed in place and must be contiguous, got a strided view", op_, name);
     return {};
   }
-  Status result(const char*, TensorRef& t) {
+  // Results stand last in a row; a handle in their place is memory to compute into, null or nothing asks for new memory.
+  Status result(const char* name, TensorRef& t) {
     t = TensorRef{};
+    TensorRef& into = given[results_++];
+    TERSOR_TRY(optional(name, into));
+    if (pass_ == Pass::values || !into.present()) return {};
+    any_given = true;
+    if (storage_of(into)->readers.load() > 0) return fail(Code::busy, "%s: %s is being read by an asynchronous call", op_, name);
+    if (!into.contiguous()) return fail(Code::shape, "%s: %s is written to and must be contiguous, got a strided view", op_, name);
     return {};
   }
+  TensorRef given[Env::kMaxResults];  // as many as the op has results
+  bool any_given = false;
+  int results() const { return results_; }
+
   Status integer(const char* name, int64_t& out) {
     napi_value v = nullptr;
     TERSOR_TRY(next(name, &v));
@@ -103,6 +115,7 @@ class ArgReader {
   size_t argc_;
   Pass pass_;
   size_t at_ = 0;
+  int results_ = 0;
 };
 
 // Visitors over an argument struct whose fields are filled.
@@ -119,19 +132,42 @@ struct VisitorBase {
   template <class Enum> Status enumeration(const char*, Enum&) { return {}; }
 };
 
-// Allocates the results after infer; releases them again if a later one fails.
+// Gives the results their memory after infer: the caller's, where it fits, else new. undo() releases the new again.
 struct ResultAllocator : VisitorBase {
   const char* op;
   TensorRef* done[Env::kMaxResults];
+  bool mine[Env::kMaxResults];
+  int64_t first[Env::kMaxResults];  // dimension 0 of a given result
   int count = 0;
+  const TensorRef* given = nullptr;  // kMaxResults, or null
   explicit ResultAllocator(const char* op_name) : op(op_name) {}
-  Status result(const char*, TensorRef& t) {
-    TERSOR_TRY(allocate_tensor(op, t));
+  Status result(const char* name, TensorRef& t) {
+    const TensorRef* into = given && given[count].present() ? &given[count] : nullptr;
+    if (into) {
+      bool same = into->dtype == t.dtype && into->rank == t.rank;
+      for (int i = 0; same && i < t.rank; i++) same = into->shape[i] == t.shape[i];
+      if (!same) return fail(Code::shape, "%s: the result %s is %s, the given one is %s", op, name, TERSOR_TEXT(t), TERSOR_TEXT(*into));
+      t.data = into->data;
+      t.owner = into->owner;
+    } else {
+      TERSOR_TRY(allocate_tensor(op, t));
+    }
+    mine[count] = !into;
+    first[count] = t.rank ? t.shape[0] : 0;
     done[count++] = &t;
     return {};
   }
+  // After the computation: a body may shrink a rank-1 result whose size depends on the data; given memory cannot shrink.
+  Status check_sizes() const {
+    for (int i = 0; i < count; i++)
+      if (!mine[i] && done[i]->rank && done[i]->shape[0] != first[i])
+        return fail(Code::unsupported, "%s: the size of result %d depends on the data (%lld here), so it cannot be given", op, i,
+                    static_cast<long long>(done[i]->shape[0]));
+    return {};
+  }
   void undo() {
-    for (int i = 0; i < count; i++) storage_of(*done[i])->release();
+    for (int i = 0; i < count; i++)
+      if (mine[i]) storage_of(*done[i])->release();
     count = 0;
   }
 };

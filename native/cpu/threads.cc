@@ -73,6 +73,7 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       while (static_cast<int>(started_) < wanted && start_worker()) started_++;
       for (int i = 0; i < wanted; i++) offers_.push_back(&region);
+      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
     }
     if (wanted == 1) ready_.notify_one();
     else ready_.notify_all();
@@ -82,6 +83,7 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       for (auto it = offers_.begin(); it != offers_.end();) it = *it == &region ? offers_.erase(it) : it + 1;
+      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
     }
     // Helpers that took an offer finish their chunk; spin briefly (chunks are short), then wait.
     for (int spin = 0; region.helpers.load(std::memory_order_acquire) != 0 && spin < 4000; spin++) pause();
@@ -135,23 +137,19 @@ class Pool {
       if (offers_.empty()) {
         // Spin before sleeping: the next region of a training step usually comes within microseconds.
         lock.unlock();
-        for (int spin = 0; spin < 2000 && !offered(); spin++) pause();
+        for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) == 0; spin++) pause();
         lock.lock();
         ready_.wait(lock, [&] { return !offers_.empty(); });
       }
       Region* region = offers_.front();
       offers_.pop_front();
+      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
       region->helpers.fetch_add(1);
       lock.unlock();
       region->work();
       lock.lock();
       if (region->helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_all();
     }
-  }
-
-  bool offered() {
-    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    return lock.owns_lock() && !offers_.empty();
   }
 
   void job_loop() {
@@ -171,6 +169,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable ready_, done_;
   std::deque<Region*> offers_;
+  std::atomic<int> offered_{0};  // size of offers_, for waiting without the lock
   int started_ = 0;
   std::atomic<int> limit_;
   std::mutex job_mutex_;
@@ -203,6 +202,11 @@ Pool& pool() {
 Status parallel_for_raw(int64_t n, int64_t grain, RangeBody body, void* context, const Cancel* cancel) {
   if (n <= 0) return {};
   if (grain < 1) grain = 1;
+  if (n <= grain) {
+    if (cancel && cancel->load(std::memory_order_relaxed)) return fail(Code::aborted, "cancelled");
+    body(context, 0, n);
+    return {};
+  }
   Region region;
   region.n = n;
   region.grain = grain;
@@ -210,7 +214,7 @@ Status parallel_for_raw(int64_t n, int64_t grain, RangeBody body, void* context,
   region.body = body;
   region.context = context;
   region.cancel = cancel;
-  if (t_inside || region.chunks == 1) {
+  if (t_inside) {
     region.work();
   } else {
     Pool& p = pool();

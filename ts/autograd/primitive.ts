@@ -5,7 +5,8 @@
 import type { OpName, OpTable } from '../native/ops.gen.js'
 import { opRows } from '../native/ops.gen.js'
 import { opIndex } from '../native/call.js'
-import { callOp, type Tensor } from '../tensor/index.js'
+import { OptionError } from '../base/errors.js'
+import { callOp, callOpInto, type Tensor } from '../tensor/index.js'
 import { tapeScopes } from '../tensor/scope.js'
 
 /** What a gradient rule sees of the call it belongs to. */
@@ -48,6 +49,8 @@ export class Tape {
 }
 
 const tapes: Tape[] = []
+/** Where the op that is being called writes (see Op.into). */
+let destination: readonly Tensor[] | undefined
 const watchers: ((node: TapeNode) => void)[] = []
 
 /** @internal */
@@ -101,7 +104,14 @@ type OpResult<N extends OpName> = OpTable<Tensor>[N]['result']
 type OpTensors<N extends OpName> = OpTable<Tensor>[N]['tensors']
 
 /** Function of an op: rules that call their own op need the annotation `const f: Op<'name'> = defineOp('name', ...)`. */
-export type Op<N extends OpName> = (...args: OpArgs<N>) => OpResult<N>
+export interface Op<N extends OpName> {
+  (...args: OpArgs<N>): OpResult<N>
+  /**
+   * Computes into `out` and returns it: no allocation. `out` must have the result's dtype and shape exactly, be contiguous and overlap no
+   * input (ERR_SHAPE, ERR_OPTION); after an error its content is undefined. Not differentiable: ERR_OPTION when a tape tracks an input or out.
+   */
+  readonly into: (out: OpResult<N>, ...args: OpArgs<N>) => OpResult<N>
+}
 
 /** Tensors for the laws: random values away from kinks, in the dtype that the law asks for. */
 export interface Sampler {
@@ -144,11 +154,38 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
   const run = definePrimitive<OpArgs<N>, OpTensors<N>>({
     name,
     inputs: inputs as { [K in OpTensors<N>]: number },
-    forward: (...args) => callOp(name, args),
+    forward: (...args) => {
+      if (!destination) return callOp(name, args)
+      callOpInto(name, args, destination)
+      return destination
+    },
     grad: definition.grad,
     ...(definition.flops ? { flops: definition.flops } : {}),
   })
-  const call = row.results === 1 ? (...args: OpArgs<N>) => run(...args)[0] : run
+  const single = row.results === 1
+  const into = (out: OpResult<N>, ...args: OpArgs<N>): OpResult<N> => {
+    const outs = (single ? [out] : out) as readonly Tensor[]
+    if (tapes.length === 0 && watchers.length === 0) {
+      callOpInto(name, args, outs)
+      return out
+    }
+    if (tapes.length > 0) {
+      const involved = [...outs, ...Object.values<number>(inputs).map((i) => args[i] as Tensor)]
+      if (tapes.some((tape) => involved.some((t) => tape.tracked.has(t))))
+        throw new OptionError(
+          'ERR_OPTION',
+          `${name}.into: a gradient needs its tensors as they were; what is overwritten cannot be differentiated`,
+        )
+    }
+    destination = outs
+    try {
+      run(...args)
+    } finally {
+      destination = undefined
+    }
+    return out
+  }
+  const call = Object.assign(single ? (...args: OpArgs<N>) => run(...args)[0] : run, { into })
   definedOps.set(name, { ...definition, call } as unknown as DefinedOp)
   return call as unknown as Op<N>
 }

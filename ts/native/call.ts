@@ -41,10 +41,14 @@ export interface HasHandle {
   readonly handle: number
 }
 
-/** Arguments in the form that the addon reads: handles, numbers, indices of enumerations and dtypes. */
-export function encodeArgs(op: OpName, args: readonly unknown[]): unknown[] {
+/**
+ * Arguments in the form that the addon reads: handles, numbers, indices of enumerations and dtypes; then the handles of `into`, memory for
+ * the results.
+ */
+export function encodeArgs(op: OpName, args: readonly unknown[], into?: readonly HasHandle[]): unknown[] {
   const { params } = opRows[opIndex[op]]!
-  const out = new Array<unknown>(params.length)
+  const out = new Array<unknown>(params.length + (into ? into.length : 0))
+  if (into) for (let i = 0; i < into.length; i++) out[params.length + i] = into[i]!.handle
   for (let i = 0; i < params.length; i++) {
     const [kind, name, enumName] = params[i]!
     const value = args[i]
@@ -74,6 +78,25 @@ export function encodeArgs(op: OpName, args: readonly unknown[]): unknown[] {
     }
   }
   return out
+}
+
+/** Calls an op with encoded arguments. Short lists are passed one by one: a spread costs as much as the rest of the call. */
+export function callNative(native: NativeAddon, op: OpName, a: readonly unknown[]): number {
+  const f = native.ops[opIndex[op]]!
+  switch (a.length) {
+    case 1:
+      return f(a[0])
+    case 2:
+      return f(a[0], a[1])
+    case 3:
+      return f(a[0], a[1], a[2])
+    case 4:
+      return f(a[0], a[1], a[2], a[3])
+    case 5:
+      return f(a[0], a[1], a[2], a[3], a[4])
+    default:
+      return f(...a)
+  }
 }
 
 function describe(value: unknown): string {

@@ -22,6 +22,8 @@ const product: Op<'matmul'> = defineOp('matmul', {
 export function matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
   return product(a, b, transposeA, transposeB)
 }
+/** Into memory that exists; see {@link Op.into}. */
+matmul.into = product.into
 
 /** @internal x [..., C] as a matrix [rows, C]. */
 export function rows(x: Tensor): Tensor {
@@ -46,3 +48,5 @@ const affine = defineOp('linear', {
 export function linear(x: Tensor, w: Tensor, bias: Tensor | null = null): Tensor {
   return affine(x, w, bias)
 }
+/** Into memory that exists; see {@link Op.into}. */
+linear.into = affine.into

@@ -42,7 +42,7 @@ export const tapeScopes = {
 }
 
 export function currentScope(): Scope | undefined {
-  return stack[stack.length - 1]
+  return stack.length > 0 ? stack[stack.length - 1] : undefined // an index of -1 would take the slow path of property lookup
 }
 
 /** Everything that looks like a tensor in a value: arrays, maps, sets and plain objects are searched. */

@@ -6,7 +6,7 @@ import { dtypeInfo, dtypes, type DType, type TypedArray } from '../base/dtype.js
 import type { ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, ShapeError, tersorError } from '../base/errors.js'
 import { sameShape, sizeOf, stridesOf, type Shape } from '../base/shape.js'
-import { addon, encodeArgs, nativeError, opIndex } from '../native/call.js'
+import { addon, callNative, encodeArgs, nativeError, opIndex } from '../native/call.js'
 import type { OpName } from '../native/ops.gen.js'
 import { currentScope } from './scope.js'
 
@@ -157,13 +157,22 @@ function wrap(out: ArrayLike<number>, count: number): Tensor[] {
 /** Runs one native op without the tape. Ops in ts/ops/ are what users call. */
 export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
   const native = addon()
-  const count = native.ops[opIndex[op]]!(...encodeArgs(op, args))
+  const count = callNative(native, op, encodeArgs(op, args))
   if (count < 0) throw nativeError(native)
   return wrap(native.out, count)
 }
 
 /**
- * The same off the main thread. Inputs may be disposed meanwhile: the call holds its own reference. Rejects with ERR_ABORTED when the
+ * Runs one native op into tensors that exist: nothing is allocated. `outs` stand for the results in order; each must have exactly the
+ * result's dtype and shape, be contiguous and overlap no input (ERR_SHAPE, ERR_OPTION). After an error their content is undefined.
+ */
+export function callOpInto(op: OpName, args: readonly unknown[], outs: readonly Tensor[]): void {
+  const native = addon()
+  if (callNative(native, op, encodeArgs(op, args, outs)) < 0) throw nativeError(native)
+}
+
+/**
+ * callOp off the main thread. Inputs may be disposed meanwhile: the call holds its own reference. Rejects with ERR_ABORTED when the
  * signal fires first.
  */
 export async function callOpAsync(op: OpName, args: readonly unknown[], signal?: AbortSignal): Promise<Tensor[]> {
