@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
 import { glob, globs, MAX_PATTERN } from '../../ts/base/glob.js'
+import { cpuClock } from '../cpu-time.js'
 
 describe('glob', () => {
   it.each([
@@ -52,9 +53,9 @@ describe('glob', () => {
 
   it('takes time linear in the path for patterns that make backtracking explode', () => {
     const hostile = glob('a*'.repeat(100) + 'b')
-    const began = performance.now()
+    const ms = cpuClock()
     expect(hostile('a'.repeat(20_000))).toBe(false)
-    expect(performance.now() - began).toBeLessThan(2000)
+    expect(ms()).toBeLessThan(2000)
   })
 
   it('refuses empty and overlong patterns', () => {

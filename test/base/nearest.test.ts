@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { editDistance, nearest, suggestion } from '../../ts/base/nearest.js'
+import { cpuClock } from '../cpu-time.js'
 
 describe('nearest name', () => {
   it('counts insertions, deletions, replacements and exchanges of neighbours', () => {
@@ -30,8 +31,8 @@ describe('nearest name', () => {
 
   it('stays fast on hostile names', () => {
     const known = Array.from({ length: 1000 }, (_, i) => `layer${i}.weight`)
-    const began = performance.now()
+    const ms = cpuClock()
     nearest('x'.repeat(1_000_000), known)
-    expect(performance.now() - began).toBeLessThan(1000)
+    expect(ms()).toBeLessThan(1000)
   })
 })

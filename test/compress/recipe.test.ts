@@ -5,6 +5,7 @@ import { definePass, parseRecipe, passDefinitions, presets, prune, quantize, rec
 import { knownKeys } from '../../ts/compress/schema-keys.js'
 import { selectTargets } from '../../ts/compress/targets.js'
 import { mlp } from './toys.js'
+import { cpuClock } from '../cpu-time.js'
 
 const one = (pass: unknown): unknown => ({ recipe: 1, stages: [[pass]] })
 const withOptions = (pass: string, options: unknown): unknown => one({ pass, options })
@@ -159,9 +160,9 @@ describe('recipes', () => {
       'at most 1000',
     )
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
-    const began = performance.now()
+    const ms = cpuClock()
     rejected({ recipe: 1, stages: [], ['x'.repeat(1e6)]: 1 })
-    expect(performance.now() - began).toBeLessThan(500)
+    expect(ms()).toBeLessThan(500)
   })
 })
 
@@ -198,10 +199,10 @@ describe('targets', () => {
       info: model.info,
       extras: {},
     })
-    const began = performance.now()
+    const ms = cpuClock()
     expect(() => selectTargets(many, { targets: ['(a+)+$'] }, ['matrix'])).toThrow(expect.objectContaining({ code: 'ERR_RECIPE' }))
     expect(selectTargets(many, { ignore: ['*a*a*a*a*a*a*a*b'] }, ['matrix'])).toHaveLength(10_000)
-    expect(performance.now() - began).toBeLessThan(5000)
+    expect(ms()).toBeLessThan(5000)
   })
 })
 
