@@ -19,68 +19,77 @@ struct Band {
 };
 
 // Both buffers have kSlackBytes behind them.
-template <class A> void gather_taps(const ConvShape& s, const Band& band, const A* image, int64_t first, int64_t count, int64_t depth, int64_t r0, A* out) {
+void gather_taps(const ConvShape& s, const Band& band, const uint8_t* image, int64_t first, int64_t count, int64_t depth, int64_t r0, uint8_t* out) {
   const int64_t k = s.in * s.kh * s.kw;
   int64_t oy = r0 + first / s.out_w, ox = first % s.out_w;
   for (int64_t p = 0; p < count; p++, out += depth) {
-    const A* corner = image + (oy * s.sh - band.y0) * band.pitch + ox * s.sw;
-    A* to = out;
+    const uint8_t* corner = image + (oy * s.sh - band.y0) * band.pitch + ox * s.sw;
+    uint8_t* to = out;
     for (int64_t c = 0; c < s.in; c++)
       for (int64_t ky = 0; ky < s.kh; ky++, to += s.kw) {
-        const A* from = corner + (c * band.rows + ky) * band.pitch;
-        if (s.kw <= 8) memcpy(to, from, 8 * sizeof(A));  // one move; what is too much is overwritten next, or lies in the slack
-        else memcpy(to, from, static_cast<size_t>(s.kw) * sizeof(A));
+        const uint8_t* from = corner + (c * band.rows + ky) * band.pitch;
+        if (s.kw <= 8) memcpy(to, from, 8);  // one move; what is too much is overwritten next, or lies in the slack
+        else memcpy(to, from, static_cast<size_t>(s.kw));
       }
     for (int64_t i = k; i < depth; i++) out[i] = 0;
     if (++ox == s.out_w) ox = 0, oy++;
   }
 }
 
-template <class A> Status run(qconv2d_args& a, const ConvShape& s, Context& ctx) {
+Status run(qconv2d_args& a, const ConvShape& s, Context& ctx) {
   const int64_t k = s.in * s.kh * s.kw;
   Contiguous x, bias;
   TERSOR_TRY(x.open(kOp, a.x, ctx.cancel));
   if (a.bias.present()) TERSOR_TRY(bias.open(kOp, a.bias, ctx.cancel));
   Scratch scales;
   TERSOR_TRY(qgemm_scales(kOp, a.w_scale, s.out, a.x_scale, &scales));
-  const QgemmRow& row = qgemm_row();
-  const int64_t depth = row.depth(k);
-  const QgemmOutput o{scales.as<float>(), a.bias.present() ? bias.as<float>() : nullptr, a.act};
+  const QgemmWidth& width = *qgemm_row(kBlockPixels).width;
+  const int64_t depth = qgemm_layout().depth(k);
   const int32_t zero = static_cast<int32_t>(a.x_zero);
+  QgemmFinish f;
+  f.x_zero = &zero;
+  f.column = qgemm_blob_sums(a.packed.data);
+  f.to = QgemmTo::f32;
+  f.y_row = s.out;
+  f.scale = scales.as<float>();
+  f.bias = a.bias.present() ? bias.as<float>() : nullptr;
+  f.act = static_cast<QgemmAct>(a.act);
   const float x_scale = static_cast<float>(a.x_scale);
 
   const int64_t pitch = (s.out_w - 1) * s.sw + s.kw;  // columns of the padded image that any tap reads
-  const int64_t band = conv_band_rows(s.out_h, (s.kh - 1) / s.sh + 1, s.in * s.sh * pitch * static_cast<int64_t>(sizeof(A)), int64_t(1) << 18, s.out * k * s.out_w / 4);
+  const int64_t band = conv_band_rows(s.out_h, (s.kh - 1) / s.sh + 1, s.in * s.sh * pitch, int64_t(1) << 18, s.out * k * s.out_w / 4);
   const int64_t bands = (s.out_h + band - 1) / band;
   const int64_t most_rows = (band - 1) * s.sh + s.kh;
-  const int64_t image_bytes = (s.in * most_rows * pitch * static_cast<int64_t>(sizeof(A)) + kSlackBytes + 63) / 64 * 64;
-  const int64_t block_bytes = (kBlockPixels * depth * static_cast<int64_t>(sizeof(A)) + kSlackBytes + 63) / 64 * 64;
+  const int64_t image_bytes = (s.in * most_rows * pitch + kSlackBytes + 63) / 64 * 64;
+  const int64_t block_bytes = (kBlockPixels * depth + kSlackBytes + 63) / 64 * 64;
   ScratchSlots slots;
   TERSOR_TRY(slots.reserve(kOp, image_bytes + block_bytes + kBlockPixels * s.out * 4, s.batch * bands));
   return parallel_for(s.batch * bands, grain_for(band * s.out_w * s.out * k / 32), ctx.cancel, [&](int64_t begin, int64_t end) {
     const ScratchSlots::Lease slot(slots);
-    A* const image = slot.template as<A>();
-    A* const block = reinterpret_cast<A*>(slot.template as<char>() + image_bytes);
-    float* const tile = reinterpret_cast<float*>(slot.template as<char>() + image_bytes + block_bytes);
+    uint8_t* const image = slot.as<uint8_t>();
+    uint8_t* const block = image + image_bytes;
+    float* const tile = reinterpret_cast<float*>(image + image_bytes + block_bytes);
+    QgemmFinish here = f;
+    here.y = tile;
     for (int64_t task = begin; task < end; task++) {
       const int64_t b = task / bands, r0 = task % bands * band;
       const int64_t rows = s.out_h - r0 < band ? s.out_h - r0 : band;
       const Band at{r0 * s.sh, (rows - 1) * s.sh + s.kh, pitch};
-      A* to = image;
+      uint8_t* to = image;
       for (int64_t c = 0; c < s.in; c++)
         for (int64_t r = 0; r < at.rows; r++, to += pitch) {
           const int64_t y = at.y0 + r - s.ph;
           const int64_t first = s.pw < pitch ? s.pw : pitch, room = pitch - first, live = y < 0 || y >= s.height ? 0 : s.width < room ? s.width : room;
-          for (int64_t j = 0; j < first; j++) to[j] = static_cast<A>(zero);
-          if (live > 0) row.quantize({x.as<float>() + ((b * s.in + c) * s.height + y) * s.width, live, x_scale, zero, to + first});
-          for (int64_t j = first + live; j < pitch; j++) to[j] = static_cast<A>(zero);
+          for (int64_t j = 0; j < first; j++) to[j] = static_cast<uint8_t>(zero);
+          if (live > 0) width.quantize({x.as<float>() + ((b * s.in + c) * s.height + y) * s.width, live, x_scale, zero, to + first});
+          for (int64_t j = first + live; j < pitch; j++) to[j] = static_cast<uint8_t>(zero);
         }
       const int64_t pixels = rows * s.out_w, plane = s.out_h * s.out_w;
       float* const y = a.y.as<float>() + b * s.out * plane + r0 * s.out_w;
       for (int64_t p = 0; p < pixels; p += kBlockPixels) {
         const int64_t count = pixels - p < kBlockPixels ? pixels - p : kBlockPixels;
         gather_taps(s, at, image, p, count, depth, r0, block);
-        qgemm_rows_f32(row, block, count, a.packed.data, s.out, k, zero, o, 0, s.out, tile, s.out);
+        qgemm_part({block, depth, false}, 0, count, a.packed.data, 0, s.out, k, here);
         for (int64_t c = 0; c < s.out; c++)
           for (int64_t i = 0; i < count; i++) y[c * plane + p + i] = tile[i * s.out + c];
       }
@@ -96,7 +105,7 @@ Status qconv2d_infer(qconv2d_args& a) {
   TERSOR_TRY(conv_list4(kOp, "weight_shape", a.weight_shape));
   ConvShape s;
   TERSOR_TRY(conv_shape(kOp, a.x.shape, a.weight_shape.v, a.stride, a.padding, &s));
-  const int64_t limit = kQgemmMaxDepth + 1;  // kept small enough that the product below cannot overflow
+  const int64_t limit = kQgemmSafeK + 1;  // kept small enough that the product below cannot overflow
   if (s.in > limit || s.kh > limit || s.kw > limit || s.in * s.kh > limit) TERSOR_TRY(qgemm_check_depth(kOp, limit));
   TERSOR_TRY(qgemm_check_inputs(kOp, a.packed, a.w_scale, a.bias, s.out, s.in * s.kh * s.kw, a.x_scale, a.x_zero));
   const int64_t shape[4] = {s.batch, s.out, s.out_h, s.out_w};
@@ -109,7 +118,7 @@ Status qconv2d_cpu(qconv2d_args& a, Context& ctx) {
   TERSOR_TRY(conv_shape(kOp, a.x.shape, a.weight_shape.v, a.stride, a.padding, &s));
   TERSOR_TRY(qgemm_check_blob(kOp, a.packed, s.out, s.in * s.kh * s.kw));
   if (a.y.size() == 0) return {};
-  return qgemm_row().a_bytes == 1 ? run<uint8_t>(a, s, ctx) : run<uint16_t>(a, s, ctx);
+  return run(a, s, ctx);
 }
 
 }  // namespace tersor

@@ -1,7 +1,5 @@
 // qgemm_pack(w i8 [N,K]) -> packed u8 [bytes]: a weight in the layout of the kernel row of this process (opaque; do not store it).
 // qgemm_s32(x u8 [M,K], w i8 [N,K], x_zero) -> y i32 [M,N] = sum_k (x - x_zero) * w, exact. Packs on every call: for tests and one-off use.
-#include <cstring>
-
 #include "ops/qgemm_run.h"
 
 namespace tersor {
@@ -10,7 +8,7 @@ Status qgemm_pack_infer(qgemm_pack_args& a) {
   TERSOR_TRY(expect_dtype("qgemm_pack", "w", a.w, DType::i8));
   TERSOR_TRY(expect_rank("qgemm_pack", "w", a.w, 2));
   TERSOR_TRY(qgemm_check_depth("qgemm_pack", a.w.shape[1]));
-  const int64_t bytes = qgemm_blob_bytes(qgemm_row(), a.w.shape[0], a.w.shape[1]);
+  const int64_t bytes = qgemm_blob_bytes(qgemm_layout(), a.w.shape[0], a.w.shape[1]);
   set_shape(a.packed, DType::u8, &bytes, 1);
   return {};
 }
@@ -40,39 +38,19 @@ Status qgemm_s32_cpu(qgemm_s32_args& a, Context& ctx) {
   constexpr const char* op = "qgemm_s32";
   const int64_t m = a.x.shape[0], n = a.w.shape[0], k = a.x.shape[1];
   if (m == 0 || n == 0) return {};
-  const QgemmRow& row = qgemm_row();
-  const int64_t depth = row.depth(k);
+  const QgemmLayout& layout = qgemm_layout();
   Contiguous x, w;
   TERSOR_TRY(x.open(op, a.x, ctx.cancel));
   TERSOR_TRY(w.open(op, a.w, ctx.cancel));
-  Scratch blob, rows;
-  TERSOR_TRY(blob.reserve(op, qgemm_blob_bytes(row, n, k)));
+  Scratch blob;
+  TERSOR_TRY(blob.reserve(op, qgemm_blob_bytes(layout, n, k)));
   TERSOR_TRY(qgemm_pack_parallel(op, w.as<int8_t>(), k, n, k, blob.as<void>(), ctx.cancel));
-  TERSOR_TRY(rows.reserve(op, m * depth * row.a_bytes));
-  TERSOR_TRY(parallel_for(m, grain_for(k), ctx.cancel, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const uint8_t* from = x.as<uint8_t>() + i * k;
-      char* to = rows.as<char>() + i * depth * row.a_bytes;
-      memset(to, 0, static_cast<size_t>(depth * row.a_bytes));
-      if (row.a_bytes == 1) memcpy(to, from, static_cast<size_t>(k));
-      else
-        for (int64_t j = 0; j < k; j++) reinterpret_cast<uint16_t*>(to)[j] = from[j];
-    }
-  }));
-  // Tasks of about 2^22 products: columns in whole panels times all rows.
-  int64_t panels = (int64_t(1) << 22) / (m * (depth > 0 ? depth : 1) * row.nr);
-  if (panels < 1) panels = 1;
-  return parallel_for(row.panels(n), panels, ctx.cancel, [&](int64_t begin, int64_t end) {
-    QgemmBlock q;
-    const int64_t n0 = begin * row.nr, n1 = end * row.nr < n ? end * row.nr : n;
-    q.m = m, q.n = n1 - n0, q.k = k;
-    q.a = rows.as<void>(), q.a_row = depth;
-    q.b = qgemm_blob_panels(row, blob.as<void>(), n) + begin * row.panel_bytes(k);
-    q.column_sum = qgemm_blob_sums(blob.as<void>()) + n0;
-    q.x_zero = static_cast<int32_t>(a.x_zero);
-    q.c = a.y.as<int32_t>() + n0, q.c_row = n;
-    row.block(q);
-  });
+  const int32_t zero = static_cast<int32_t>(a.x_zero);
+  QgemmFinish f;
+  f.x_zero = &zero;
+  f.column = qgemm_blob_sums(blob.as<void>());
+  f.y = a.y.data, f.y_row = n;
+  return qgemm_parallel({x.data(), k, false}, m, blob.as<void>(), n, k, f, ctx.cancel);  // every block has slack behind it for the padding of k
 }
 
 }  // namespace tersor

@@ -3,16 +3,16 @@
 namespace tersor {
 
 Status qgemm_check_depth(const char* op, int64_t k) {
-  if (k <= kQgemmMaxDepth) return {};
-  return fail(Code::limit, "%s: K must be <= %lld (32-bit sums stay exact), got %lld", op, static_cast<long long>(kQgemmMaxDepth), static_cast<long long>(k));
+  if (k <= kQgemmSafeK) return {};
+  return fail(Code::limit, "%s: K must be <= %lld (32-bit sums stay exact), got %lld", op, static_cast<long long>(kQgemmSafeK), static_cast<long long>(k));
 }
 
 Status qgemm_pack_parallel(const char* op, const int8_t* w, int64_t w_row, int64_t n, int64_t k, void* blob, const Cancel* cancel) {
   (void)op;
-  const QgemmRow& row = qgemm_row();
-  qgemm_blob_header(row, n, k, blob);
-  return parallel_for(row.panels(n), grain_for(row.panel_bytes(k)), cancel,
-                      [&](int64_t begin, int64_t end) { qgemm_pack_blob(row, w, w_row, n, k, begin, end, blob); });
+  const QgemmLayout& layout = qgemm_layout();
+  qgemm_blob_header(layout, n, k, blob);
+  return parallel_for(layout.panels(n), grain_for(layout.panel_bytes(k)), cancel,
+                      [&](int64_t begin, int64_t end) { qgemm_pack_blob(layout, w, w_row, n, k, begin, end, blob); });
 }
 
 Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorRef& w_scale, const TensorRef& bias, int64_t n, int64_t k, double x_scale,
@@ -20,7 +20,7 @@ Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorR
   TERSOR_TRY(qgemm_check_depth(op, k));
   TERSOR_TRY(expect_dtype(op, "packed", packed, DType::u8));
   TERSOR_TRY(expect_rank(op, "packed", packed, 1));
-  const int64_t bytes = qgemm_blob_bytes(qgemm_row(), n, k);
+  const int64_t bytes = qgemm_blob_bytes(qgemm_layout(), n, k);
   if (packed.shape[0] != bytes)
     return fail(Code::shape, "%s: packed must come from qgemm_pack of a [%lld,%lld] weight in this process (%lld bytes), got %s", op,
                 static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(bytes), TERSOR_TEXT(packed));
@@ -40,9 +40,9 @@ Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorR
 }
 
 Status qgemm_check_blob(const char* op, const TensorRef& packed, int64_t n, int64_t k) {
-  if (packed.contiguous() && qgemm_blob_fits(qgemm_row(), packed.data, packed.shape[0], n, k)) return {};
+  if (packed.contiguous() && qgemm_blob_fits(qgemm_layout(), packed.data, packed.shape[0], n, k)) return {};
   return fail(Code::option, "%s: packed was not made by qgemm_pack for a [%lld,%lld] weight and the kernel row %s", op, static_cast<long long>(n),
-              static_cast<long long>(k), qgemm_row().function);
+              static_cast<long long>(k), qgemm_row(int64_t(1) << 20).function);
 }
 
 Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double x_scale, Scratch* out) {
@@ -59,19 +59,26 @@ static_assert(static_cast<int>(QgemmAct::none) == static_cast<int>(activation::n
                   static_cast<int>(QgemmAct::sigmoid) == static_cast<int>(activation::sigmoid),
               "the kernels' activations are those of ops/enums.def");
 
-void qgemm_rows_f32(const QgemmRow& row, const void* a, int64_t m, const void* blob, int64_t n, int64_t k, int32_t x_zero, const QgemmOutput& o, int64_t n0,
-                    int64_t n1, float* y, int64_t y_row) {
+void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, const QgemmFinish& f) {
+  const QgemmLayout& layout = qgemm_layout();
   QgemmBlock q;
-  q.m = m, q.n = n1 - n0, q.k = k;
-  q.a = a, q.a_row = row.depth(k);
-  q.b = qgemm_blob_panels(row, blob, n) + n0 / row.nr * row.panel_bytes(k);
-  q.column_sum = qgemm_blob_sums(blob) + n0;
-  q.x_zero = x_zero;
-  q.f = y, q.c_row = y_row;
-  q.scale = o.scale + n0;
-  q.bias = o.bias ? o.bias + n0 : nullptr;
-  q.act = static_cast<QgemmAct>(o.act);
-  row.block(q);
+  q.m = m1 - m0, q.n = n1 - n0, q.k = k;
+  q.a = codes.a, q.a_row = codes.a_row, q.a_signed = codes.a_signed;
+  q.panel_bytes = layout.panel_bytes(k);
+  q.b = qgemm_blob_panels(blob) + n0 / layout.nr * q.panel_bytes;
+  q.out = &f;
+  q.row0 = m0, q.col0 = n0;
+  qgemm_row(q.m).block(q);
+}
+
+Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, const QgemmFinish& f, const Cancel* cancel) {
+  const QgemmLayout& layout = qgemm_layout();
+  // Tasks of about 2^21 products: columns in whole panels times all rows.
+  int64_t panels = (int64_t(1) << 21) / (m * (k > 0 ? k : 1) * layout.nr);
+  if (panels < 1) panels = 1;
+  return parallel_for(layout.panels(n), panels, cancel, [&](int64_t begin, int64_t end) {
+    qgemm_part(codes, 0, m, blob, begin * layout.nr, end * layout.nr < n ? end * layout.nr : n, k, f);
+  });
 }
 
 }  // namespace tersor

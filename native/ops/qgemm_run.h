@@ -6,12 +6,14 @@
 
 namespace tersor {
 
-// Epilogue of a quantized product: float result = act(acc * scale + bias).
-struct QgemmOutput {
-  const float* scale;  // [n], x_scale * w_scale
-  const float* bias;   // [n] or null
-  activation act;
+// A, as the rows read it: u8 codes, a_row bytes apart, readable up to the layout's depth behind each row's start.
+struct QgemmCodes {
+  const void* a;
+  int64_t a_row;
+  bool a_signed;
 };
+
+constexpr int64_t kQgemmSafeK = 65793;  // 255 * 128 * 65793 < 2^31 <= 255 * 128 * 65794
 
 // ERR_LIMIT when k is too deep for exact 32-bit sums.
 Status qgemm_check_depth(const char* op, int64_t k);
@@ -23,8 +25,9 @@ Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorR
 Status qgemm_check_blob(const char* op, const TensorRef& packed, int64_t n, int64_t k);
 // scale[i] = float(x_scale) * w_scale[i or 0]
 Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double x_scale, Scratch* out);
-// Rows of already quantized A (row.a_bytes elements, row.depth(k) apart) times columns [n0, n1) of the blob; n0 is a multiple of nr.
-void qgemm_rows_f32(const QgemmRow& row, const void* a, int64_t m, const void* blob, int64_t n, int64_t k, int32_t x_zero, const QgemmOutput& o, int64_t n0,
-                    int64_t n1, float* y, int64_t y_row);
+// Rows [m0, m1) times columns [n0, n1) of the blob; n0 is a multiple of the layout's nr. `codes` is that of row m0.
+void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, const QgemmFinish& f);
+// All rows and columns, on several threads.
+Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, const QgemmFinish& f, const Cancel* cancel);
 
 }  // namespace tersor

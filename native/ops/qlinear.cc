@@ -33,37 +33,40 @@ Status qlinear_cpu(qlinear_args& a, Context& ctx) {
   if (a.bias.present()) TERSOR_TRY(bias.open(kOp, a.bias, ctx.cancel));
   Scratch scales;
   TERSOR_TRY(qgemm_scales(kOp, a.w_scale, n, a.x_scale, &scales));
-  const QgemmRow& row = qgemm_row();
-  const int64_t depth = row.depth(k), row_bytes = depth * row.a_bytes;
-  const QgemmOutput o{scales.as<float>(), a.bias.present() ? bias.as<float>() : nullptr, a.act};
+  const QgemmLayout& layout = qgemm_layout();
+  const QgemmWidth& width = *qgemm_row(m).width;
+  const int64_t depth = layout.depth(k);
   const int32_t zero = static_cast<int32_t>(a.x_zero);
-  const auto quantize = [&](int64_t first, int64_t count, char* to) {
-    for (int64_t i = 0; i < count; i++, to += row_bytes) {
-      row.quantize({x.as<float>() + (first + i) * k, k, static_cast<float>(a.x_scale), zero, to});
-      memset(to + k * row.a_bytes, 0, static_cast<size_t>((depth - k) * row.a_bytes));
+  QgemmFinish f;
+  f.x_zero = &zero;
+  f.column = qgemm_blob_sums(a.packed.data);
+  f.to = QgemmTo::f32;
+  f.y = a.y.data, f.y_row = n;
+  f.scale = scales.as<float>();
+  f.bias = a.bias.present() ? bias.as<float>() : nullptr;
+  f.act = static_cast<QgemmAct>(a.act);
+  const auto quantize = [&](int64_t first, int64_t count, uint8_t* to) {
+    for (int64_t i = 0; i < count; i++, to += depth) {
+      width.quantize({x.as<float>() + (first + i) * k, k, static_cast<float>(a.x_scale), zero, to});
+      memset(to + k, 0, static_cast<size_t>(depth - k));
     }
   };
   if (m >= 4 * kBlockRows) {  // enough rows to share out: each task quantizes its own and multiplies them with the whole weight
     ScratchSlots slots;
-    TERSOR_TRY(slots.reserve(kOp, kBlockRows * row_bytes, (m + kBlockRows - 1) / kBlockRows));
+    TERSOR_TRY(slots.reserve(kOp, kBlockRows * depth, (m + kBlockRows - 1) / kBlockRows));
     return parallel_for(m, kBlockRows, ctx.cancel, [&](int64_t begin, int64_t end) {
       const ScratchSlots::Lease slot(slots);
       for (int64_t i = begin; i < end; i += kBlockRows) {
         const int64_t rows = end - i < kBlockRows ? end - i : kBlockRows;
-        quantize(i, rows, slot.as<char>());
-        qgemm_rows_f32(row, slot.as<char>(), rows, a.packed.data, n, k, zero, o, 0, n, a.y.as<float>() + i * n, n);
+        quantize(i, rows, slot.as<uint8_t>());
+        qgemm_part({slot.as<uint8_t>(), depth, false}, i, i + rows, a.packed.data, 0, n, k, f);
       }
     });
   }
   Scratch quantized;
-  TERSOR_TRY(quantized.reserve(kOp, m * row_bytes));
-  TERSOR_TRY(parallel_for(m, grain_for(k), ctx.cancel, [&](int64_t begin, int64_t end) { quantize(begin, end - begin, quantized.as<char>() + begin * row_bytes); }));
-  int64_t panels = (int64_t(1) << 21) / (m * (depth > 0 ? depth : 1) * row.nr);
-  if (panels < 1) panels = 1;
-  return parallel_for(row.panels(n), panels, ctx.cancel, [&](int64_t begin, int64_t end) {
-    const int64_t n0 = begin * row.nr, n1 = end * row.nr < n ? end * row.nr : n;
-    qgemm_rows_f32(row, quantized.as<char>(), m, a.packed.data, n, k, zero, o, n0, n1, a.y.as<float>() + n0, n);
-  });
+  TERSOR_TRY(quantized.reserve(kOp, m * depth));
+  TERSOR_TRY(parallel_for(m, grain_for(k), ctx.cancel, [&](int64_t begin, int64_t end) { quantize(begin, end - begin, quantized.as<uint8_t>() + begin * depth); }));
+  return qgemm_parallel({quantized.as<uint8_t>(), depth, false}, m, a.packed.data, n, k, f, ctx.cancel);
 }
 
 }  // namespace tersor

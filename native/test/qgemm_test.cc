@@ -39,58 +39,166 @@ struct Problem {
   }
 };
 
-// Runs one row on the problem; A and outputs end (or begin) at unreadable pages, and so does the packed blob.
-void check_row(const QgemmRow& row, const Problem& p, int zero, QgemmAct act, Side side) {
-  const int64_t depth = row.depth(p.k), bytes = qgemm_blob_bytes(row, p.n, p.k);
-  GuardedBuffer blob(static_cast<size_t>(bytes), side), a(static_cast<size_t>(p.m * depth * row.a_bytes), side), c(static_cast<size_t>(p.m * p.n) * 4, side),
-      f(static_cast<size_t>(p.m * p.n) * 4, side), scale(static_cast<size_t>(p.n) * 4, side), bias(static_cast<size_t>(p.n) * 4, side);
-  qgemm_blob_header(row, p.n, p.k, blob.as<void>());
-  qgemm_pack_blob(row, p.w.data(), p.k, p.n, p.k, 0, row.panels(p.n), blob.as<void>());
-  CHECK(qgemm_blob_fits(row, blob.as<void>(), bytes, p.n, p.k) && !qgemm_blob_fits(row, blob.as<void>(), bytes, p.n + 1, p.k));
-  for (int64_t i = 0; i < p.m; i++)
-    for (int64_t j = 0; j < depth; j++) {
-      const uint8_t v = j < p.k ? p.x[static_cast<size_t>(i * p.k + j)] : 255;  // padding of A must not matter
-      if (row.a_bytes == 1) a.as<uint8_t>()[i * depth + j] = v;
-      else a.as<uint16_t>()[i * depth + j] = v;
+// v = saturating left shift, high multiply, rounding right shift, written from gemmlowp's definitions (fixedpoint/fixedpoint.h).
+int32_t multiply_fixed(int32_t x, int32_t multiplier, int32_t exponent) {
+  const int left = exponent > 0 ? exponent : 0, right = exponent > 0 ? 0 : -exponent;
+  int64_t wide = int64_t(x) * (int64_t(1) << left);
+  wide = wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide;
+  const int64_t ab = wide * multiplier, nudge = ab >= 0 ? int64_t(1) << 30 : 1 - (int64_t(1) << 30);
+  const int32_t high = static_cast<int32_t>((ab + nudge) / (int64_t(1) << 31));
+  const int64_t mask = (int64_t(1) << right) - 1, remainder = high & mask, threshold = (mask >> 1) + (high < 0 ? 1 : 0);
+  return static_cast<int32_t>((high >> right) + (remainder > threshold ? 1 : 0));
+}
+
+double act_of(QgemmAct act, double v) {
+  switch (act) {
+    case QgemmAct::relu: return v > 0 ? v : 0;
+    case QgemmAct::gelu: return 0.5 * v * (1 + std::erf(v * 0.70710678118654752));
+    case QgemmAct::tanh: return std::tanh(v);
+    case QgemmAct::sigmoid: return 1 / (1 + std::exp(-v));
+    default: return v;
+  }
+}
+
+// A packed weight and the buffers of a product, all of which end (or begin) at unreadable pages.
+struct RowCase {
+  const QgemmRow& row;
+  const Problem& p;
+  Side side;
+  int64_t stride;
+  GuardedBuffer blob, a;
+  std::vector<int32_t> zeros, row_sums, w_zeros, columns;
+  std::vector<float> x_scales;
+  RowCase(const QgemmRow& r, const Problem& problem, Side s)
+      : row(r),
+        p(problem),
+        side(s),
+        stride(problem.k + 3),  // rows at odd addresses
+        blob(static_cast<size_t>(qgemm_blob_bytes(r.layout, p.n, p.k)), s),
+        a(static_cast<size_t>(p.m == 0 ? 0 : (p.m - 1) * stride + r.layout.depth(p.k)), s) {
+    qgemm_blob_header(row.layout, p.n, p.k, blob.as<void>());
+    qgemm_pack_blob(row.layout, p.w.data(), p.k, p.n, p.k, 0, row.layout.panels(p.n), blob.as<void>());
+    memset(a.as<void>(), 0xa5, static_cast<size_t>(p.m == 0 ? 0 : (p.m - 1) * stride + row.layout.depth(p.k)));  // padding must not matter
+    for (int64_t i = 0; i < p.m; i++) {
+      int32_t sum = 0;
+      for (int64_t k = 0; k < p.k; k++) a.as<uint8_t>()[i * stride + k] = p.x[static_cast<size_t>(i * p.k + k)], sum += p.x[static_cast<size_t>(i * p.k + k)];
+      zeros.push_back(random_in(0, 255)), row_sums.push_back(sum), x_scales.push_back(static_cast<float>(random_in(1, 1000)) * 0.001f);
     }
-  for (int64_t j = 0; j < p.n; j++) scale.as<float>()[j] = static_cast<float>(j + 1) * 1e-5f, bias.as<float>()[j] = static_cast<float>(j % 5) - 2.0f;
-  QgemmBlock q;
-  q.m = p.m, q.n = p.n, q.k = p.k;
-  q.a = a.as<void>(), q.a_row = depth;
-  q.b = qgemm_blob_panels(row, blob.as<void>(), p.n), q.column_sum = qgemm_blob_sums(blob.as<void>());
-  q.x_zero = zero;
-  q.c = c.as<int32_t>(), q.c_row = p.n;
-  row.block(q);
-  q.c = nullptr, q.f = f.as<float>(), q.scale = scale.as<float>(), q.bias = bias.as<float>(), q.act = act;
-  row.block(q);
+    for (int64_t j = 0; j < p.n; j++) {
+      int64_t sum = 0;
+      for (int64_t k = 0; k < p.k; k++) sum += p.w[static_cast<size_t>(j * p.k + k)];
+      CHECK(qgemm_blob_sums(blob.as<void>())[j] == sum);
+      w_zeros.push_back(random_in(-128, 127));
+      columns.push_back(static_cast<int32_t>(sum - p.k * w_zeros.back()));
+    }
+  }
+  void run(const QgemmFinish& f) const {
+    QgemmBlock q;
+    q.m = p.m, q.n = p.n, q.k = p.k;
+    q.a = a.as<void>(), q.a_row = stride;
+    q.b = qgemm_blob_panels(blob.as<void>()), q.panel_bytes = row.layout.panel_bytes(p.k);
+    q.out = &f;
+    row.block(q);
+  }
+  int64_t exact(int64_t i, int64_t j, bool with_w_zero) const {
+    int64_t s = 0;
+    for (int64_t k = 0; k < p.k; k++)
+      s += (p.x[static_cast<size_t>(i * p.k + k)] - zeros[static_cast<size_t>(i)]) *
+           (p.w[static_cast<size_t>(j * p.k + k)] - (with_w_zero ? w_zeros[static_cast<size_t>(j)] : 0));
+    return s;
+  }
+};
+
+// One zero point per row and, in every second case, one per column of the weight: s32, f32 with activation and residual, bytes, fixed point.
+void check_row(const QgemmRow& row, const Problem& p, QgemmAct act, Side side) {
+  RowCase c(row, p, side);
+  const bool with_w_zero = p.n % 2 == 1;
+  const size_t cells = static_cast<size_t>(p.m * p.n), n = static_cast<size_t>(p.n);
+  GuardedBuffer ints(cells * 4, side), floats(cells * 4, side), bytes(cells, side), residual(cells * 4, side), scale(n * 4, side), bias(n * 4, side),
+      added(n * 4, side), multiplier(n * 4, side), exponent(n * 4, side);
+  for (size_t j = 0; j < n; j++) {
+    scale.as<float>()[j] = static_cast<float>(j + 1) * 1e-5f, bias.as<float>()[j] = static_cast<float>(j % 5) - 2.0f;
+    added.as<int32_t>()[j] = random_in(-1000, 1000), multiplier.as<int32_t>()[j] = random_in(0, 9) ? random_in(1 << 30, INT32_MAX) : random_in(0, 1000);
+    exponent.as<int32_t>()[j] = random_in(0, 4) ? random_in(-16, -4) : random_in(-31, 30);
+  }
+  for (size_t i = 0; i < cells; i++) residual.as<float>()[i] = static_cast<float>(random_in(-100, 100)) * 0.01f;
+
+  QgemmFinish f;
+  f.x_zero = c.zeros.data(), f.x_zero_step = 1, f.column = with_w_zero ? c.columns.data() : qgemm_blob_sums(c.blob.as<void>());
+  if (with_w_zero) f.row_sum = c.row_sums.data(), f.w_zero = c.w_zeros.data();
+  f.y = ints.as<void>(), f.y_row = p.n;
+  c.run(f);
+  f.to = QgemmTo::f32, f.y = floats.as<void>();
+  f.x_scale = c.x_scales.data(), f.x_scale_step = 1, f.scale = scale.as<float>(), f.bias = bias.as<float>(), f.act = act;
+  f.residual = residual.as<float>(), f.residual_row = p.n;
+  c.run(f);
+  f.to = QgemmTo::u8, f.y = bytes.as<void>(), f.y_inverse = 60.0f, f.y_zero = 90, f.lo = 0, f.hi = 255;
+  c.run(f);
   for (int64_t i = 0; i < p.m; i++)
     for (int64_t j = 0; j < p.n; j++) {
-      const int64_t want = p.sum(i, j, zero);
-      CHECK_MSG(c.as<int32_t>()[i * p.n + j] == want, "%s %lldx%lldx%lld zero %d: got %d, want %lld", row.function, (long long)p.m, (long long)p.n, (long long)p.k,
-                zero, c.as<int32_t>()[i * p.n + j], (long long)want);
-      float y = static_cast<float>(static_cast<int32_t>(want)) * scale.as<float>()[j];
+      const int64_t want = c.exact(i, j, with_w_zero);
+      const size_t at = static_cast<size_t>(i * p.n + j);
+      CHECK_MSG(ints.as<int32_t>()[at] == want, "%s %lldx%lldx%lld: got %d, want %lld", row.function, (long long)p.m, (long long)p.n, (long long)p.k,
+                ints.as<int32_t>()[at], (long long)want);
+      float y = static_cast<float>(static_cast<int32_t>(want)) * (c.x_scales[static_cast<size_t>(i)] * scale.as<float>()[j]);
       y = y + bias.as<float>()[j];
-      const float got = f.as<float>()[i * p.n + j];
-      if (act == QgemmAct::none) CHECK(got == y);
-      if (act == QgemmAct::relu) CHECK(got == (y > 0 ? y : 0));
-      const double d = static_cast<double>(y);
-      if (act == QgemmAct::gelu) CHECK(std::fabs(static_cast<double>(got) - 0.5 * d * (1 + std::erf(d * 0.70710678118654752))) <= 5e-7 * std::fabs(d) + 1e-12);
-      if (act == QgemmAct::tanh) CHECK(std::fabs(static_cast<double>(got) - std::tanh(d)) <= 5e-7);
-      if (act == QgemmAct::sigmoid) CHECK(std::fabs(static_cast<double>(got) - 1 / (1 + std::exp(-d))) <= 5e-7);
+      const double d = act_of(act, static_cast<double>(y));
+      const float got = floats.as<float>()[at], r = residual.as<float>()[at];
+      if (act == QgemmAct::none || act == QgemmAct::relu) CHECK(got == static_cast<float>(d) + r);
+      else CHECK(std::fabs(static_cast<double>(got) - (d + static_cast<double>(r))) <= 6e-7 * (std::fabs(d) + 1));
+      const float q = std::nearbyint(got * 60.0f) + 90.0f;
+      CHECK(bytes.as<uint8_t>()[at] == (q < 0 ? 0 : q > 255 ? 255 : static_cast<int>(q)));
+    }
+  f.to = QgemmTo::s8, f.y_zero = -3, f.lo = -100, f.hi = 120;
+  c.run(f);
+  for (size_t i = 0; i < cells; i++) {
+    const float q = std::nearbyint(floats.as<float>()[i] * 60.0f) - 3.0f;
+    CHECK(bytes.as<int8_t>()[i] == (q < -100 ? -100 : q > 120 ? 120 : static_cast<int>(q)));
+  }
+  f.to = QgemmTo::fixed_s8, f.lo = -128, f.hi = 127, f.y_zero = 5;
+  f.add = added.as<int32_t>(), f.multiplier = multiplier.as<int32_t>(), f.exponent = exponent.as<int32_t>();
+  c.run(f);
+  for (int64_t i = 0; i < p.m; i++)
+    for (int64_t j = 0; j < p.n; j++) {
+      const int32_t v = static_cast<int32_t>(c.exact(i, j, with_w_zero)) + added.as<int32_t>()[j];
+      const int64_t q = int64_t(multiply_fixed(v, multiplier.as<int32_t>()[j], exponent.as<int32_t>()[j])) + 5;
+      CHECK_MSG(bytes.as<int8_t>()[i * p.n + j] == (q < -128 ? -128 : q > 127 ? 127 : q), "%s: %d * %d * 2^%d", row.function, v, multiplier.as<int32_t>()[j],
+                exponent.as<int32_t>()[j]);
     }
 }
 
+// Sums only, for depths at which the definition in 64 bits is slow to compute by hand.
+void check_sums(const QgemmRow& row, const Problem& p, int zero) {
+  RowCase c(row, p, Side::end);
+  std::vector<int32_t> y(static_cast<size_t>(p.m * p.n));
+  const int32_t x_zero = zero;
+  QgemmFinish f;
+  f.x_zero = &x_zero, f.column = qgemm_blob_sums(c.blob.as<void>()), f.y = y.data(), f.y_row = p.n;
+  c.run(f);
+  for (int64_t i = 0; i < p.m * p.n; i++) {
+    const int64_t want = p.sum(i / p.n, i % p.n, zero);
+    CHECK(want >= INT32_MIN && want <= INT32_MAX);
+    CHECK_MSG(y[static_cast<size_t>(i)] == want, "%s K %lld zero %d: got %d, want %lld", row.function, (long long)p.k, zero, y[static_cast<size_t>(i)], (long long)want);
+  }
+}
+
+// A packed weight at a 64-byte boundary, where the allocator would put it.
 struct Packed {
   qgemm_pack_args args{};
-  Result memory;
+  std::vector<unsigned char> memory;
   explicit Packed(const TensorRef& w) {
     args.w = w;
     CHECK_OK(qgemm_pack_infer(args));
-    memory.attach(args.packed);
+    const size_t bytes = static_cast<size_t>(args.packed.bytes());
+    memory.assign(bytes + 128, 0xCD);
+    unsigned char* const at = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+    args.packed.data = at;
     Context ctx;
     CHECK_OK(qgemm_pack_cpu(args, ctx));
-    CHECK(memory.intact(args.packed.bytes()));
+    for (unsigned char* p = memory.data(); p < memory.data() + memory.size(); p++) CHECK((p >= at && p < at + bytes) || *p == 0xCD);
   }
+  Packed(const Packed&) = delete;
+  Packed& operator=(const Packed&) = delete;
 };
 
 int quantized(float x, float scale, int zero) {
@@ -120,36 +228,71 @@ Status product(const Problem& p, int64_t zero, std::vector<int32_t>* out) {
 
 TERSOR_TEST(qgemm_rows_are_exact_and_stay_inside) {
   each_row([](const QgemmRow& row) {
-    const int wide = 2 * row.nr + 1, tall = 2 * row.mr + 1;
-    for (int n = 0; n <= wide; n++) {
-      const Problem p(random_in(0, tall), n, random_in(0, 40));
-      check_row(row, p, random_in(0, 255), static_cast<QgemmAct>(n % 5), n % 2 ? Side::end : Side::begin);
+    const int wide = 2 * 8 * row.layout.nr + 1, tall = 2 * row.mr + 1;
+    for (int n = 0; n <= wide; n += n < 40 ? 1 : 13) {
+      const Problem p(random_in(0, 4), n, random_in(0, 40));
+      check_row(row, p, static_cast<QgemmAct>(n % 5), n % 3 ? Side::end : Side::begin);
     }
-    for (int m = 0; m <= tall; m++) check_row(row, Problem(m, random_in(1, wide), random_in(1, 70)), 128, QgemmAct::none, m % 2 ? Side::end : Side::begin);
-    for (int k = 0; k <= 67; k++) check_row(row, Problem(3, row.nr + 5, k), k % 256, QgemmAct::relu, k % 2 ? Side::end : Side::begin);
+    for (int m = 0; m <= tall; m++) check_row(row, Problem(m, random_in(1, wide), random_in(1, 70)), QgemmAct::none, m % 2 ? Side::end : Side::begin);
+    for (int k = 0; k <= 67; k++) check_row(row, Problem(3, row.layout.nr + 5, k), QgemmAct::relu, k % 2 ? Side::end : Side::begin);
   });
 }
 
 TERSOR_TEST(qgemm_rows_do_not_saturate) {
   each_row([](const QgemmRow& row) {
     for (const int64_t k : {2, 4, 64, 259, 4096}) {
-      Problem p(row.mr + 1, row.nr + 3, k);
+      Problem p(row.mr + 1, row.np * row.layout.nr + 3, k);
       p.extreme();
-      check_row(row, p, 0, QgemmAct::none, Side::end);
-      check_row(row, p, 255, QgemmAct::none, Side::end);
+      check_sums(row, p, 0);
+      check_sums(row, p, 255);
     }
-    Problem deepest(1, 2, kQgemmMaxDepth);
-    deepest.extreme();
-    for (size_t i = 0; i < deepest.w.size(); i++) deepest.w[i] = -128;
-    check_row(row, deepest, 0, QgemmAct::none, Side::end);
-    check_row(row, deepest, 255, QgemmAct::none, Side::end);
   });
+}
+
+// The plain sums pass 2^31 long before the result does: they wrap, and what is left after the zero point is exact.
+TERSOR_TEST(qgemm_rows_are_exact_as_long_as_the_result_fits) {
+  each_row([](const QgemmRow& row) {
+    for (const int64_t k : {65793, 65794, 131071}) {
+      Problem p(1, 2, k);
+      for (auto& v : p.x) v = 0;
+      for (size_t i = 0; i < p.w.size(); i++) p.w[i] = -128;
+      check_sums(row, p, 128);  // 128 * 128 * K, just below 2^31 at the last K
+      for (auto& v : p.x) v = 255;
+      check_sums(row, p, 128);
+      if (k <= 65793) check_sums(row, p, 0);
+    }
+    Problem deep(2, 17, 200000);  // random signs: far from the limit of the result, far beyond that of the sums
+    check_sums(row, deep, 128);
+  });
+}
+
+TERSOR_TEST(qgemm_blob_headers_are_checked) {
+  const QgemmLayout& layout = qgemm_layout();
+  const Problem p(0, 21, 70);
+  const int64_t bytes = qgemm_blob_bytes(layout, 21, 70);
+  GuardedBuffer buffer(static_cast<size_t>(bytes) + 64, Side::begin);
+  char* const blob = buffer.as<char>();
+  qgemm_blob_header(layout, 21, 70, blob);
+  qgemm_pack_blob(layout, p.w.data(), 70, 21, 70, 0, layout.panels(21), blob);
+  CHECK(qgemm_blob_fits(layout, blob, bytes, 21, 70));
+  CHECK(!qgemm_blob_fits(layout, blob, bytes - 64, 21, 70));
+  CHECK(!qgemm_blob_fits(layout, blob, bytes, 20, 70));
+  CHECK(!qgemm_blob_fits(layout, blob, bytes, 21, 69));
+  memmove(blob + 8, blob, static_cast<size_t>(bytes));
+  CHECK(!qgemm_blob_fits(layout, blob + 8, bytes, 21, 70));  // misaligned
+  memmove(blob, blob + 8, static_cast<size_t>(bytes));
+  CHECK(qgemm_blob_fits(layout, blob, bytes, 21, 70));
+  for (size_t i = 0; i < sizeof(QgemmHeader); i++) {  // any changed byte of the header
+    blob[i] ^= 0x40;
+    CHECK(!qgemm_blob_fits(layout, blob, bytes, 21, 70));
+    blob[i] ^= 0x40;
+  }
 }
 
 TERSOR_TEST(qgemm_rows_quantize_alike) {
   each_row([](const QgemmRow& row) {
     for (int n = 0; n <= 40; n++) {
-      GuardedBuffer x(static_cast<size_t>(n) * 4, n % 2 ? Side::end : Side::begin), q(static_cast<size_t>(n * row.a_bytes), n % 2 ? Side::end : Side::begin);
+      GuardedBuffer x(static_cast<size_t>(n) * 4, n % 2 ? Side::end : Side::begin), q(static_cast<size_t>(n), n % 2 ? Side::end : Side::begin);
       const int zero = random_in(0, 255);
       const float scale = n % 3 ? 0.037f : 1.0f;
       const float special[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 1e-45f, -0.0f};
@@ -157,12 +300,44 @@ TERSOR_TEST(qgemm_rows_quantize_alike) {
         const int pick = random_in(0, 30);
         x.as<float>()[i] = pick < 12 ? special[pick] : static_cast<float>(random_in(-600, 600)) * scale * 0.5f;
       }
-      row.quantize({x.as<float>(), n, scale, zero, q.as<void>()});
+      row.width->quantize({x.as<float>(), n, scale, zero, q.as<uint8_t>()});
       for (int i = 0; i < n; i++) {
-        const int got = row.a_bytes == 1 ? q.as<uint8_t>()[i] : q.as<uint16_t>()[i];
+        const int got = q.as<uint8_t>()[i];
         CHECK_MSG(got == quantized(x.as<float>()[i], scale, zero), "%s: %g / %g + %d gave %d", row.function, (double)x.as<float>()[i], (double)scale, zero, got);
       }
     }
+  });
+}
+
+TERSOR_TEST(qgemm_rows_quantize_dynamically_alike) {
+  each_row([](const QgemmRow& row) {
+    for (int n = 0; n <= 70; n++)
+      for (const bool symmetric : {false, true}) {
+        const Side side = n % 2 ? Side::end : Side::begin;
+        GuardedBuffer x(static_cast<size_t>(n) * 4, side), q(static_cast<size_t>(n), side);
+        const float size[] = {0.0f, 1e-42f, 1e-30f, 1.0f, 3e30f};
+        float lo = 0, hi = 0;
+        for (int i = 0; i < n; i++) {
+          x.as<float>()[i] = static_cast<float>(random_in(n % 4 == 0 ? 0 : -600, 500)) * size[n % 5];
+          lo = std::fmin(lo, x.as<float>()[i]), hi = std::fmax(hi, x.as<float>()[i]);
+        }
+        float scale = symmetric ? std::fmax(-lo, hi) / 127.0f : hi / 255.0f - lo / 255.0f;
+        scale = std::fmax(scale, 1.17549435e-38f);
+        const int zero = symmetric ? 128 : static_cast<int>(std::nearbyint(-lo / scale));
+        QgemmDynamic d{x.as<float>(), n, symmetric, q.as<uint8_t>(), -1, -1};
+        row.width->dynamic(d);
+        CHECK(d.scale == scale && d.zero == zero);
+        for (int i = 0; i < n; i++) {
+          const float v = std::nearbyint(x.as<float>()[i] * (1.0f / scale)) + static_cast<float>(zero), least = symmetric ? 1.0f : 0.0f;
+          CHECK(static_cast<float>(q.as<uint8_t>()[i]) == (v < least ? least : v > 255 ? 255 : v));
+        }
+        for (const float bad : {NAN, INFINITY, -INFINITY}) {
+          if (n == 0) break;
+          x.as<float>()[random_in(0, n - 1)] = bad;
+          row.width->dynamic(d);
+          CHECK(d.scale != d.scale && d.zero >= 0 && d.zero <= 255);
+        }
+      }
   });
 }
 
@@ -175,7 +350,7 @@ TERSOR_TEST(qgemm_s32_is_exact) {
       for (int64_t i = 0; i < p.m * p.n; i++) CHECK(y[static_cast<size_t>(i)] == p.sum(i / p.n, i % p.n, zero));
     }
   }
-  Problem p(1, 1, kQgemmMaxDepth + 1);
+  Problem p(1, 1, int64_t(65793) + 1);
   CHECK(product(p, 0, &y).code == Code::limit);
   p = Problem(2, 2, 3);
   CHECK(product(p, -1, &y).code == Code::option);
@@ -249,9 +424,10 @@ TERSOR_TEST(qlinear_rejects_what_does_not_fit) {
   CHECK(code([](qlinear_args& a) { a.packed.dtype = DType::i8; }) == Code::dtype);
   CHECK(code([](qlinear_args& a) { a.w_scale.shape[0] = 5; }) == Code::shape);
   // A damaged header is found before anything is computed.
-  std::vector<unsigned char> damaged(packed.memory.bytes);
-  damaged[1] ^= 1;
-  CHECK(code([&](qlinear_args& a) { a.packed.data = damaged.data(); }) == Code::option);
+  static_cast<unsigned char*>(packed.args.packed.data)[1] ^= 1;
+  CHECK(code([](qlinear_args&) {}) == Code::option);
+  static_cast<unsigned char*>(packed.args.packed.data)[1] ^= 1;
+  CHECK(code([](qlinear_args& a) { a.packed.data = static_cast<char*>(a.packed.data) + 1; }) == Code::option);
   qgemm_pack_args p{};
   p.w = x.ref;
   CHECK(qgemm_pack_infer(p).code == Code::dtype);

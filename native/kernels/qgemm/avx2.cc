@@ -1,48 +1,70 @@
-// u8 x s8 -> s32 through 16-bit pairs, 256 bits: 12 sums, 2 vectors of B, 1 broadcast of A. vpmaddubsw would saturate (255 * 127 * 2 > 32767),
-// so both sides are widened: A when it is quantized, B when it is loaded.
+// u8 x s8 -> s32 through 16-bit pairs, 256 bits. vpmaddubsw would saturate (255 * 127 * 2 > 32767), so both sides are widened: even and odd k.
 #include "simd/target.h"
 
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx2.h"
 
-#include "kernels/qgemm/epilogue.h"
-#include "kernels/qgemm/int_vectors.h"
+#include "kernels/qgemm/qgemm.h"
 
 #define TERSOR_QGEMM_BEGIN TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX2)
 #define TERSOR_QGEMM_END TERSOR_TARGET_END
-#define TERSOR_QGEMM_NV 2
-#define TERSOR_QGEMM_HEIGHTS(X) X(6) X(4) X(3) X(2) X(1)
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-using IV = __m256i;
-constexpr int kGroup = 2;
-TERSOR_VEC_INLINE IV dot(IV acc, IV a, IV b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
-TERSOR_VEC_INLINE IV bload(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-TERSOR_VEC_INLINE void qstore_part(void* p, IV v, int64_t n) {
-  const __m128i w = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  if (n == 8) {
-    _mm_storeu_si128(static_cast<__m128i*>(p), w);
-  } else {
-    alignas(16) uint16_t lanes[8];
-    _mm_store_si128(reinterpret_cast<__m128i*>(lanes), w);
-    for (int64_t i = 0; i < n; i++) static_cast<uint16_t*>(p)[i] = lanes[i];
-  }
+#if defined(__GNUC__)
+typedef int32_t Sum __attribute__((vector_size(32)));
+#else
+using Sum = __m256i;
+#endif
+constexpr int kVectors = 2;
+TERSOR_VEC_INLINE Sum broadcast(const void* p) {
+  int32_t x;
+  memcpy(&x, p, 4);
+  return (Sum)_mm256_set1_epi32(x);
 }
-TERSOR_QGEMM_INT256
+TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+// Even and odd values of k as 16-bit lanes.
+TERSOR_VEC_INLINE __m256i even_u(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
+TERSOR_VEC_INLINE __m256i odd_u(__m256i a) { return _mm256_srli_epi16(a, 8); }
+TERSOR_VEC_INLINE __m256i even_s(__m256i b) { return _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8); }
+TERSOR_VEC_INLINE __m256i odd_s(__m256i b) { return _mm256_srai_epi16(b, 8); }
+TERSOR_VEC_INLINE Sum dot(Sum acc, Sum a, Sum b) {
+  const __m256i x = (__m256i)a, y = (__m256i)b;
+  const __m256i even = _mm256_add_epi32((__m256i)acc, _mm256_madd_epi16(even_u(x), even_s(y)));
+  return (Sum)_mm256_add_epi32(even, _mm256_madd_epi16(odd_u(x), odd_s(y)));
+}
+TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm256_set1_epi32(x); }
+TERSOR_VEC_INLINE Sum add(Sum a, Sum b) { return (Sum)_mm256_add_epi32((__m256i)a, (__m256i)b); }
+TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)s); }
+TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx2; }
 
 }  // namespace
 }  // namespace tersor
 TERSOR_QGEMM_END
 
-#include "kernels/qgemm/generic.h"
+#include "kernels/qgemm/tile.h"
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
-void qgemm_u8s8s32_6x16_avx2(const QgemmBlock& q) { qblock(q); }
-void qgemm_u8s8s32_6x16_avx2_quantize(const QgemmQuantize& q) { qquantize(q); }
+namespace {
+
+// m rows in tiles of 4, and a shorter one.
+void rows(const QgemmBlock& q, int64_t i, int64_t m) {
+  const int64_t full = m / 4 * 4, end = i + m;
+  if (full > 0) band<4, 1>(q, i, i + full);
+  switch (m - full) {
+    case 1: return band<1, 4>(q, i + full, end);
+    case 2: return band<2, 2>(q, i + full, end);
+    case 3: return band<3, 1>(q, i + full, end);
+    default: return;
+  }
+}
+
+}  // namespace
+
+void qgemm_u8s8s32_4x16_avx2(const QgemmBlock& q) { rows(q, 0, q.m); }
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif

@@ -4,37 +4,78 @@
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx512.h"
 
-#include "kernels/qgemm/epilogue.h"
-#include "kernels/qgemm/int_vectors.h"
+#include "kernels/qgemm/qgemm.h"
 
 #define TERSOR_QGEMM_BEGIN TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
 #define TERSOR_QGEMM_END TERSOR_TARGET_END
-#define TERSOR_QGEMM_NV 2
-#define TERSOR_QGEMM_HEIGHTS(X) X(12) X(8) X(4) X(2) X(1)
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-using IV = __m512i;
-constexpr int kGroup = 2;
-TERSOR_VEC_INLINE IV dot(IV acc, IV a, IV b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
-TERSOR_VEC_INLINE IV bload(const int8_t* p) { return _mm512_maskz_cvtepi8_epi16(~0u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-TERSOR_VEC_INLINE void qstore_part(void* p, IV v, int64_t n) {
-  _mm256_mask_storeu_epi16(p, simd::first_lanes(n), _mm512_maskz_cvtepi32_epi16(0xffff, v));
+#if defined(__GNUC__)
+typedef int32_t Sum __attribute__((vector_size(64)));
+#else
+using Sum = __m512i;
+#endif
+constexpr int kVectors = 1;
+TERSOR_VEC_INLINE Sum broadcast(const void* p) {
+  int32_t x;
+  memcpy(&x, p, 4);
+  return (Sum)_mm512_set1_epi32(x);
 }
-TERSOR_QGEMM_INT512
+TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm512_loadu_si512(p); }
+// Even and odd values of k as 16-bit lanes.
+TERSOR_VEC_INLINE __m512i even_u(__m512i a) { return _mm512_and_si512(a, _mm512_set1_epi16(255)); }
+TERSOR_VEC_INLINE __m512i odd_u(__m512i a) { return _mm512_srli_epi16(a, 8); }
+TERSOR_VEC_INLINE __m512i even_s(__m512i b) { return _mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8); }
+TERSOR_VEC_INLINE __m512i odd_s(__m512i b) { return _mm512_srai_epi16(b, 8); }
+TERSOR_VEC_INLINE Sum dot(Sum acc, Sum a, Sum b) {
+  const __m512i x = (__m512i)a, y = (__m512i)b;
+  const __m512i even = _mm512_add_epi32((__m512i)acc, _mm512_madd_epi16(even_u(x), even_s(y)));
+  return (Sum)_mm512_add_epi32(even, _mm512_madd_epi16(odd_u(x), odd_s(y)));
+}
+TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm512_set1_epi32(x); }
+TERSOR_VEC_INLINE Sum add(Sum a, Sum b) { return (Sum)_mm512_add_epi32((__m512i)a, (__m512i)b); }
+TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm512_storeu_si512(p, (__m512i)s); }
+TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx512; }
 
 }  // namespace
 }  // namespace tersor
 TERSOR_QGEMM_END
 
-#include "kernels/qgemm/generic.h"
+#include "kernels/qgemm/tile.h"
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
-void qgemm_u8s8s32_12x32_avx512(const QgemmBlock& q) { qblock(q); }
-void qgemm_u8s8s32_12x32_avx512_quantize(const QgemmQuantize& q) { qquantize(q); }
+namespace {
+
+// m rows in at most two kinds of tiles.
+void rows(const QgemmBlock& q, int64_t i, int64_t m) {
+  switch (m) {
+    case 0: return;
+    case 1: return band<1, 8>(q, i, i + 1);
+    case 2: return band<2, 8>(q, i, i + 2);
+    case 3: return band<3, 8>(q, i, i + 3);
+    case 4: return band<4, 6>(q, i, i + 4);
+    case 5: return band<5, 4>(q, i, i + 5);
+    case 6: return band<6, 4>(q, i, i + 6);
+    case 7: return band<7, 3>(q, i, i + 7);
+    case 8: return band<8, 3>(q, i, i + 8);
+    case 9: rows(q, i, 5); return rows(q, i + 5, 4);
+    case 10: return band<5, 4>(q, i, i + 10);
+    case 11: rows(q, i, 6); return rows(q, i + 6, 5);
+    default: break;
+  }
+  const int64_t full = m / 12 * 12;
+  band<12, 2>(q, i, i + full);
+  rows(q, i + full, m - full);
+}
+
+
+}  // namespace
+
+void qgemm_u8s8s32_12x32_avx512(const QgemmBlock& q) { rows(q, 0, q.m); }
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif

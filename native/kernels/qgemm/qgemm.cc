@@ -1,62 +1,69 @@
-// Scalar reference of the family, the choice of the row, and the packed format.
+// Scalar reference of the family, the choice of rows, and the packed format.
 #include "kernels/qgemm/qgemm.h"
 
-#include <cmath>
 #include <cstring>
-
-#include "simd/vec_scalar.h"
-
-#include "kernels/qgemm/epilogue.h"
 
 namespace tersor {
 namespace {
 
+constexpr QgemmLayout kPanels16{16, 4, 64, false};
+#define kTakesU8 true, false
+#define kTakesS8 false, true
+#define kTakesBoth true, true
+
 const QgemmRow kRows[] = {
-#define TERSOR_QGEMM(needs, name, mr, nr, kr, k_pad, a_bytes, tolerance) {needs, #name, mr, nr, kr, k_pad, a_bytes, name, name##_quantize},
+#define TERSOR_QGEMM(needs, variant, name, mr, np, min_m, takes, layout, width, tolerance) \
+  {needs, #variant, #name, mr, np, min_m, takes, layout, &qgemm_width_##width, name},
 #include "kernels/qgemm/kernels.inc"
 #undef TERSOR_QGEMM
 };
 constexpr int kRowCount = static_cast<int>(sizeof kRows / sizeof *kRows);
 
-int64_t sums_bytes(const QgemmRow& row, int64_t n) { return (row.panels(n) * row.nr * 4 + 63) / 64 * 64; }
+int64_t round64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// Usable rows that read the layout of the best one, best first.
+struct Chosen {
+  const QgemmRow* rows[kRowCount];
+  int count = 0;
+  Chosen() {
+    const uint32_t allowed = isa::allowed();
+    for (const QgemmRow& row : kRows)
+      if ((row.needs & ~allowed) == 0 && (count == 0 || row.layout == rows[0]->layout)) rows[count++] = &row;
+  }
+};
+
+const Chosen& chosen() {
+  static const Chosen c;
+  return c;
+}
 
 }  // namespace
 
-void qgemm_u8s8s32_1x1_scalar(const QgemmBlock& q) {
-  for (int64_t n = 0; n < q.n; n++) {
-    const int8_t* b = q.b + n * q.k;
-    for (int64_t m = 0; m < q.m; m++) {
-      const uint8_t* a = static_cast<const uint8_t*>(q.a) + m * q.a_row;
-      int32_t acc = 0;
-      for (int64_t k = 0; k < q.k; k++) acc += int32_t(a[k]) * int32_t(b[k]);
-      const int32_t v = static_cast<int32_t>(acc - int64_t(q.x_zero) * q.column_sum[n]);
-      if (q.c) {
-        q.c[m * q.c_row + n] = v;
-        continue;
+void qgemm_u8s8s32_1x16_scalar(const QgemmBlock& q) {
+  const int64_t kr = kPanels16.kr, nr = kPanels16.nr;
+  for (int64_t j = 0; j < q.n; j += nr)
+    for (int64_t i = 0; i < q.m; i++) {
+      const uint8_t* a = static_cast<const uint8_t*>(q.a) + i * q.a_row;
+      const int8_t* panel = q.b + j / nr * q.panel_bytes;
+      uint32_t sums[16] = {};
+      for (int64_t k = 0; k < q.k; k++) {
+        const int32_t x = q.a_signed ? static_cast<int8_t>(a[k]) : a[k];
+        for (int64_t c = 0; c < nr; c++) sums[c] += static_cast<uint32_t>(x * panel[k / kr * nr * kr + c * kr + k % kr]);
       }
-      float y = static_cast<float>(v) * q.scale[n];
-      if (q.bias) y = y + q.bias[n];
-      q.f[m * q.c_row + n] = y;
+      int32_t tile[16];
+      memcpy(tile, sums, sizeof tile);
+      qgemm_width_scalar.finish(*q.out, tile, 16, q.row0 + i, 1, q.col0 + j, q.n - j < nr ? q.n - j : nr);
     }
-  }
-  if (q.f) activate(q.act, q.f, q.m, q.n, q.c_row);
 }
 
-void qgemm_u8s8s32_1x1_scalar_quantize(const QgemmQuantize& q) {
-  uint8_t* out = static_cast<uint8_t*>(q.out);
-  const float lo = static_cast<float>(-q.zero), hi = static_cast<float>(255 - q.zero);
-  for (int64_t i = 0; i < q.n; i++) {
-    const float v = q.x[i] / q.scale;
-    const float clamped = v != v ? 0.0f : v < lo ? lo : v > hi ? hi : v;
-    const float r = simd::round_even(simd::F32(clamped)).v;
-    out[i] = static_cast<uint8_t>(static_cast<int32_t>(r) + q.zero);
-  }
+const QgemmRow& qgemm_row(int64_t m) {
+  const Chosen& c = chosen();
+  for (int i = 0; i < c.count; i++)
+    if (m >= c.rows[i]->min_m) return *c.rows[i];
+  return *c.rows[c.count - 1];
 }
 
-const QgemmRow& qgemm_row() {
-  static const QgemmRow& row = select_row(kRows);
-  return row;
-}
+const QgemmLayout& qgemm_layout() { return chosen().rows[0]->layout; }
 
 int qgemm_all_rows(const QgemmRow** out) {
   *out = kRows;
@@ -64,41 +71,58 @@ int qgemm_all_rows(const QgemmRow** out) {
 }
 
 int qgemm_rows(RowInfo* out, int capacity) {
-  for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"qgemm", "u8s8s32", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &qgemm_row()};
+  const Chosen& c = chosen();
+  for (int i = 0; i < kRowCount && i < capacity; i++) {
+    bool first = false;
+    for (int r = c.count - 1; r >= 0; r--)
+      if (!strcmp(c.rows[r]->variant, kRows[i].variant)) first = c.rows[r] == &kRows[i];
+    out[i] = {"qgemm", kRows[i].variant, kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, first};
+  }
   return kRowCount;
 }
 
-int64_t qgemm_blob_bytes(const QgemmRow& row, int64_t n, int64_t k) {
-  return static_cast<int64_t>(sizeof(QgemmHeader)) + sums_bytes(row, n) + (row.panels(n) * row.panel_bytes(k) + 63) / 64 * 64;
+int64_t qgemm_blob_bytes(const QgemmLayout& layout, int64_t n, int64_t k) {
+  return static_cast<int64_t>(sizeof(QgemmHeader)) + round64(layout.panels(n) * layout.nr * 4) + round64(layout.panels(n) * layout.panel_bytes(k));
 }
 
-void qgemm_blob_header(const QgemmRow& row, int64_t n, int64_t k, void* blob) {
+namespace {
+QgemmHeader header_of(const QgemmLayout& layout, int64_t n, int64_t k) {
   QgemmHeader h{};
   h.magic = kQgemmMagic;
-  h.nr = row.nr, h.kr = row.kr, h.k_pad = row.k_pad;
+  h.nr = static_cast<int16_t>(layout.nr), h.kr = static_cast<int16_t>(layout.kr), h.k_pad = layout.k_pad;
+  h.flags = layout.clipped ? kQgemmClipped : 0;
   h.n = n, h.k = k;
-  memset(blob, 0, sizeof h + static_cast<size_t>(sums_bytes(row, n)));
+  h.sums_at = static_cast<int64_t>(sizeof h);
+  h.panels_at = h.sums_at + round64(layout.panels(n) * layout.nr * 4);
+  h.bytes = qgemm_blob_bytes(layout, n, k);
+  return h;
+}
+}  // namespace
+
+void qgemm_blob_header(const QgemmLayout& layout, int64_t n, int64_t k, void* blob) {
+  const QgemmHeader h = header_of(layout, n, k);
+  memset(blob, 0, static_cast<size_t>(h.panels_at));
   memcpy(blob, &h, sizeof h);
-  const int64_t used = static_cast<int64_t>(sizeof h) + sums_bytes(row, n) + row.panels(n) * row.panel_bytes(k);
-  memset(static_cast<char*>(blob) + used, 0, static_cast<size_t>(qgemm_blob_bytes(row, n, k) - used));
+  const int64_t used = h.panels_at + layout.panels(n) * layout.panel_bytes(k);
+  memset(static_cast<char*>(blob) + used, 0, static_cast<size_t>(h.bytes - used));
 }
 
-void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob) {
-  int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader));
-  int8_t* panels = reinterpret_cast<int8_t*>(static_cast<char*>(blob) + sizeof(QgemmHeader) + sums_bytes(row, n));
-  const int64_t bytes = row.panel_bytes(k), kr = row.kr, group = static_cast<int64_t>(row.nr) * kr;
+void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob) {
+  const QgemmHeader h = header_of(layout, n, k);
+  int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(blob) + h.sums_at);
+  int8_t* panels = reinterpret_cast<int8_t*>(static_cast<char*>(blob) + h.panels_at);
+  const int64_t bytes = layout.panel_bytes(k), kr = layout.kr, group = static_cast<int64_t>(layout.nr) * kr;
   constexpr int64_t kStep = 64;  // a multiple of every kr
   for (int64_t p = begin; p < end; p++) {
     int8_t* panel = panels + p * bytes;
     memset(panel, 0, static_cast<size_t>(bytes));
-    const int64_t live = n - p * row.nr < row.nr ? n - p * row.nr : row.nr;
-    int32_t* sum = sums + p * row.nr;
+    const int64_t live = n - p * layout.nr < layout.nr ? n - p * layout.nr : layout.nr;
+    int32_t* sum = sums + p * layout.nr;
     for (int64_t j = 0; j < live; j++) sum[j] = 0;
     for (int64_t k0 = 0; k0 < k; k0 += kStep) {  // a stretch of every column at a time: the panel's lines stay in cache
       const int64_t k1 = k0 + kStep < k ? k0 + kStep : k;
       for (int64_t j = 0; j < live; j++) {
-        const int8_t* from = w + (p * row.nr + j) * w_row;
+        const int8_t* from = w + (p * layout.nr + j) * w_row;
         int8_t* to = panel + k0 / kr * group + j * kr;
         int32_t s = 0;
         for (int64_t i = k0; i < k1; i++) s += from[i];
@@ -106,8 +130,6 @@ void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_
         int64_t i = k0;
         if (kr == 4)
           for (; i + 4 <= k1; i += 4, to += group) memcpy(to, from + i, 4);
-        else if (kr == 2)
-          for (; i + 2 <= k1; i += 2, to += group) memcpy(to, from + i, 2);
         for (int64_t l = 0; i < k1; i++) {
           to[l] = from[i];
           if (++l == kr) l = 0, to += group;
@@ -117,17 +139,23 @@ void qgemm_pack_blob(const QgemmRow& row, const int8_t* w, int64_t w_row, int64_
   }
 }
 
-bool qgemm_blob_fits(const QgemmRow& row, const void* blob, int64_t bytes, int64_t n, int64_t k) {
-  if (bytes != qgemm_blob_bytes(row, n, k)) return false;
+bool qgemm_blob_fits(const QgemmLayout& layout, const void* blob, int64_t bytes, int64_t n, int64_t k) {
+  if (bytes != qgemm_blob_bytes(layout, n, k) || reinterpret_cast<uintptr_t>(blob) % 64 != 0) return false;
+  QgemmHeader h, want = header_of(layout, n, k);
+  memcpy(&h, blob, sizeof h);
+  want.flags |= h.flags & kQgemmWide & (layout.clipped ? ~0u : 0u);
+  return memcmp(&h, &want, sizeof h) == 0;
+}
+
+namespace {
+QgemmHeader read_header(const void* blob) {
   QgemmHeader h;
   memcpy(&h, blob, sizeof h);
-  return h.magic == kQgemmMagic && h.nr == row.nr && h.kr == row.kr && h.k_pad == row.k_pad && h.n == n && h.k == k;
+  return h;
 }
+}  // namespace
 
-const int32_t* qgemm_blob_sums(const void* blob) { return reinterpret_cast<const int32_t*>(static_cast<const char*>(blob) + sizeof(QgemmHeader)); }
-
-const int8_t* qgemm_blob_panels(const QgemmRow& row, const void* blob, int64_t n) {
-  return reinterpret_cast<const int8_t*>(static_cast<const char*>(blob) + sizeof(QgemmHeader) + sums_bytes(row, n));
-}
+const int32_t* qgemm_blob_sums(const void* blob) { return reinterpret_cast<const int32_t*>(static_cast<const char*>(blob) + read_header(blob).sums_at); }
+const int8_t* qgemm_blob_panels(const void* blob) { return static_cast<const int8_t*>(blob) + read_header(blob).panels_at; }
 
 }  // namespace tersor

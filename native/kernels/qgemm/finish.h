@@ -1,0 +1,182 @@
+// Body of a vector width: what becomes of a tile of sums (QgemmFinish) and quantizing rows, over the vector in scope. The including file defines
+// before, in its region and an anonymous namespace of tersor: high_mul(a, b) = (a * b + 2^30) >> 31, shift_left(a, counts), shift_right(a, counts)
+// (arithmetic; counts per lane, 0 to 31), min_int, max_int, load_ints(p, n), store_ints(p, v, n), store_bytes(p, v, n) (the low 8 bits): n of kLanes.
+#include "kernels/qgemm/qgemm.h"
+#include "simd/math.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+namespace {
+
+struct ActNone {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return x; }
+};
+struct ActRelu {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::max(simd::F32(0.0f), x); }
+};
+struct ActGelu {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::gelu(x); }
+};
+struct ActTanh {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::tanh(x); }
+};
+struct ActSigmoid {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::sigmoid(x); }
+};
+
+// The integer part of the first n lanes of column j on, for one row after the other.
+struct IntegerPart {
+  simd::I32 column, w_zero, add;
+  TERSOR_VEC_INLINE IntegerPart(const QgemmFinish& f, int64_t j, int64_t n)
+      : column(f.column ? load_ints(f.column + j, n) : simd::I32(0)),
+        w_zero(f.w_zero ? load_ints(f.w_zero + j, n) : simd::I32(0)),
+        add(f.add ? load_ints(f.add + j, n) : simd::I32(0)) {}
+  TERSOR_VEC_INLINE simd::I32 of(const QgemmFinish& f, simd::I32 sum, int64_t row) const {
+    simd::I32 v = sum + add;
+    if (f.column) v = v - simd::mul_low(simd::I32(f.x_zero[row * f.x_zero_step]), column);
+    if (f.w_zero) v = v - simd::mul_low(simd::I32(f.row_sum[row]), w_zero);
+    return v;
+  }
+};
+
+// Column by column of vectors, so that what belongs to the columns stays in registers.
+template <class Act> void finish_float(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  const bool narrow = f.to != QgemmTo::f32;
+  const simd::F32 lo(static_cast<float>(f.lo - f.y_zero)), hi(static_cast<float>(f.hi - f.y_zero)), inverse(f.y_inverse);
+  for (int64_t c = 0; c < n; c += kLanes) {
+    const int64_t live = n - c < kLanes ? n - c : kLanes;
+    const IntegerPart part(f, j + c, live);
+    const simd::F32 scale = simd::load_part(f.scale + j + c, live);
+    const simd::F32 bias = f.bias ? simd::load_part(f.bias + j + c, live) : simd::F32(-0.0f);  // x + -0 = x for every x
+    for (int64_t r = 0; r < m; r++) {
+      const int64_t row = i + r;
+      const simd::I32 v = part.of(f, simd::load(sums + r * sums_row + c), row);
+      const simd::F32 s = f.x_scale ? simd::F32(f.x_scale[row * f.x_scale_step]) * scale : scale;
+      simd::F32 y = Act::of(simd::to_float(v) * s + bias);
+      if (f.residual) y = y + simd::load_part(f.residual + row * f.residual_row + j + c, live);
+      const int64_t at = row * f.y_row + j + c;
+      if (!narrow) {
+        if (live == kLanes) simd::store(static_cast<float*>(f.y) + at, y);
+        else simd::store_part(static_cast<float*>(f.y) + at, y, live);
+        continue;
+      }
+      y = y * inverse;
+      y = simd::select(simd::is_nan(y), simd::F32(0.0f), y);
+      y = simd::round_even(simd::max(lo, simd::min(hi, y)));
+      store_bytes(static_cast<uint8_t*>(f.y) + at, simd::to_int(y) + simd::I32(f.y_zero), live);
+    }
+  }
+}
+
+void finish_s32(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  for (int64_t c = 0; c < n; c += kLanes) {
+    const int64_t live = n - c < kLanes ? n - c : kLanes;
+    const IntegerPart part(f, j + c, live);
+    for (int64_t r = 0; r < m; r++) {
+      int32_t* const to = static_cast<int32_t*>(f.y) + (i + r) * f.y_row + j + c;
+      const simd::I32 v = part.of(f, simd::load(sums + r * sums_row + c), i + r);
+      if (live == kLanes) simd::store(to, v);
+      else store_ints(to, v, live);
+    }
+  }
+}
+
+void finish_fixed(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  using simd::I32;
+  const I32 zero(0), one(1), lo(f.lo - f.y_zero), hi(f.hi - f.y_zero), offset(f.y_zero);
+  for (int64_t c = 0; c < n; c += kLanes) {
+    const int64_t live = n - c < kLanes ? n - c : kLanes;
+    const IntegerPart part(f, j + c, live);
+    const I32 multiplier = load_ints(f.multiplier + j + c, live), e = load_ints(f.exponent + j + c, live);
+    const I32 right = max_int(zero - e, zero), left = max_int(e, zero);
+    const I32 mask = shift_left(one, right) - one, half = simd::shift_right_logical(mask, 1);
+    for (int64_t r = 0; r < m; r++) {
+      I32 v = part.of(f, simd::load(sums + r * sums_row + c), i + r);
+      const I32 shifted = shift_left(v, left);
+      v = simd::select(shift_right(shifted, left) == v, shifted, (v >> 31) ^ I32(INT32_MAX));
+      v = high_mul(v, multiplier);
+      const I32 up = simd::shift_right_logical(half - (v >> 31) - (v & mask), 31);  // 1 where the remainder exceeds half + (v < 0)
+      v = max_int(lo, min_int(hi, shift_right(v, right) + up)) + offset;
+      store_bytes(static_cast<uint8_t*>(f.y) + (i + r) * f.y_row + j + c, v, live);
+    }
+  }
+}
+
+void finish_tile(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  if (f.to == QgemmTo::s32) return finish_s32(f, sums, sums_row, i, m, j, n);
+  if (f.to == QgemmTo::fixed_s8 || f.to == QgemmTo::fixed_u8) return finish_fixed(f, sums, sums_row, i, m, j, n);
+  switch (f.act) {
+    case QgemmAct::relu: return finish_float<ActRelu>(f, sums, sums_row, i, m, j, n);
+    case QgemmAct::gelu: return finish_float<ActGelu>(f, sums, sums_row, i, m, j, n);
+    case QgemmAct::tanh: return finish_float<ActTanh>(f, sums, sums_row, i, m, j, n);
+    case QgemmAct::sigmoid: return finish_float<ActSigmoid>(f, sums, sums_row, i, m, j, n);
+    default: return finish_float<ActNone>(f, sums, sums_row, i, m, j, n);
+  }
+}
+
+TERSOR_VEC_INLINE simd::F32 some(const float* p, int64_t n) { return n == kLanes ? simd::load(p) : simd::load_part(p, n); }
+
+void quantize(const QgemmQuantize& q) {
+  const simd::F32 scale(q.scale), lo(static_cast<float>(-q.zero)), hi(static_cast<float>(255 - q.zero)), none(0.0f);
+  for (int64_t i = 0; i < q.n; i += kLanes) {
+    const int64_t live = q.n - i < kLanes ? q.n - i : kLanes;
+    simd::F32 v = some(q.x + i, live) / scale;
+    v = simd::select(simd::is_nan(v), none, v);
+    v = simd::round_even(simd::max(lo, simd::min(hi, v)));
+    store_bytes(q.out + i, simd::to_int(v) + simd::I32(q.zero), live);
+  }
+}
+
+TERSOR_VEC_INLINE void widen(simd::F32& lo, simd::F32& hi, simd::F32 x) {
+  lo = simd::min(lo, x);
+  hi = simd::max(hi, x);
+}
+
+void dynamic(QgemmDynamic& d) {
+  using simd::F32;
+  const float* const x = d.x;
+  F32 lo0(0.0f), hi0(0.0f), lo1(0.0f), hi1(0.0f), bad(0.0f);
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= d.n; i += 2 * kLanes) {
+    const F32 a = simd::load(x + i), b = simd::load(x + i + kLanes);
+    widen(lo0, hi0, a);
+    widen(lo1, hi1, b);
+    bad = bad + (a - a) + (b - b);  // NaN from the first value on that is not finite
+  }
+  for (; i < d.n; i += kLanes) {
+    const F32 a = some(x + i, d.n - i < kLanes ? d.n - i : kLanes);
+    widen(lo0, hi0, a);
+    bad = bad + (a - a);
+  }
+  float lo = simd::min_lanes(simd::min(lo0, lo1)), hi = simd::max_lanes(simd::max(hi0, hi1));
+  const bool finite = simd::sum_lanes(bad) == 0;
+  if (!finite) lo = hi = 0;
+  constexpr float smallest = 1.17549435e-38f;
+  float scale;
+  int32_t zero = 128;
+  if (d.symmetric) {
+    scale = (-lo > hi ? -lo : hi) / 127.0f;
+  } else {
+    scale = hi / 255.0f - lo / 255.0f;
+  }
+  if (!(scale >= smallest)) scale = smallest;
+  if (!d.symmetric) {
+    const float z = -lo / scale;
+    zero = static_cast<int32_t>(((z < 255.0f ? z : 255.0f) + 12582912.0f) - 12582912.0f);  // rounds half to even
+  }
+  const F32 inverse(1.0f / scale), bottom(d.symmetric ? -127.0f : static_cast<float>(-zero)), top(d.symmetric ? 127.0f : static_cast<float>(255 - zero)), none(0.0f);
+  const simd::I32 offset(zero);
+  for (i = 0; i < d.n; i += kLanes) {
+    const int64_t live = d.n - i < kLanes ? d.n - i : kLanes;
+    F32 v = some(x + i, live) * inverse;
+    v = simd::select(simd::is_nan(v), none, v);
+    v = simd::round_even(simd::max(bottom, simd::min(top, v)));
+    store_bytes(d.out + i, simd::to_int(v) + offset, live);
+  }
+  d.scale = finite ? scale : NAN;
+  d.zero = zero;
+}
+
+}  // namespace
+}  // namespace tersor
+TERSOR_VEC_END
