@@ -2,28 +2,13 @@
 // scale belongs to i8 values (and is required for them). The structure is checked as far as memory safety needs: indptr always; column
 // indices are clamped by the kernel for up to 3 rows of x, and checked (ERR_MODEL_FORMAT) for more, where that costs little. Order and
 // uniqueness of columns is csr_to_dense's business: load paths call it (or check alike) once.
-#include "kernels/spmm/spmm.h"
 #include "ops/csr_shape.h"
-#include "ops/slots.h"
+#include "ops/spmm_run.h"
 
 namespace tersor {
 namespace {
 
 constexpr const char* kOp = "csr_linear";
-constexpr int64_t kGatherRows = 3;
-constexpr int64_t kTileRows = 32;  // rows of W whose results are transposed together
-
-// panel[c * 64 + i] = x[i * k + c] for c in [c0, c1), i < width; the lanes up to a multiple of 16 are zero.
-void transpose_in(const float* x, int64_t k, int64_t c0, int64_t c1, int width, float* panel) {
-  const int lanes = (width + 15) / 16 * 16;
-  for (int64_t c = c0; c < c1; c += 16) {  // 16 columns at a time: each line of x is read once
-    const int64_t stop = c + 16 < c1 ? c + 16 : c1;
-    for (int i = 0; i < width; i++)
-      for (int64_t j = c; j < stop; j++) panel[j * kSpmmLanes + i] = x[i * k + j];
-    for (int i = width; i < lanes; i++)
-      for (int64_t j = c; j < stop; j++) panel[j * kSpmmLanes + i] = 0.0f;
-  }
-}
 
 SpmmArgs from_row(const SpmmArgs& all, int64_t first, int64_t rows) {
   SpmmArgs s = all;
@@ -32,19 +17,6 @@ SpmmArgs from_row(const SpmmArgs& all, int64_t first, int64_t rows) {
   if (s.scale) s.scale += first * s.scale_step;
   if (s.bias) s.bias += first;
   return s;
-}
-
-// Rows [r0, r1) of W for the `width` rows of x in the panel; y points at y[first row of x][0], n = row length of y.
-void panel_rows(const SpmmRow& row, const SpmmArgs& all, const float* panel, int width, int64_t r0, int64_t r1, float* y, int64_t n) {
-  float tile[kTileRows * kSpmmLanes];
-  for (int64_t r = r0; r < r1; r += kTileRows) {
-    const int64_t rows = r1 - r < kTileRows ? r1 - r : kTileRows;
-    SpmmArgs s = from_row(all, r, rows);
-    s.x = panel, s.y = tile, s.width = width;
-    row.panel(s);
-    for (int i = 0; i < width; i++)
-      for (int64_t j = 0; j < rows; j++) y[i * n + r + j] = tile[j * kSpmmLanes + i];
-  }
 }
 
 }  // namespace
@@ -90,56 +62,34 @@ Status csr_linear_cpu(csr_linear_args& a, Context& ctx) {
   if (a.bias.present()) TERSOR_TRY(bias.open(kOp, a.bias, ctx.cancel));
 
   const SpmmRow& row = spmm_row();
-  SpmmArgs s;
-  s.cols = k;
-  s.indptr = indptr.as<int32_t>(), s.columns = columns.data(), s.values = values.data();
-  s.wide = a.columns.dtype == DType::i32, s.quantized = a.values.dtype == DType::i8;
-  s.scale = a.scale.present() ? scale.as<float>() : nullptr;
-  s.scale_step = a.scale.present() && a.scale.shape[0] != 1 ? 1 : 0;
-  s.bias = a.bias.present() ? bias.as<float>() : nullptr;
-  const int64_t per_row = nnz / n + 4;
+  SpmmMatrix w;
+  w.rows = n, w.cols = k, w.indptr = indptr.as<int32_t>(), w.columns = columns.data(), w.values = values.data();
+  w.wide = a.columns.dtype == DType::i32, w.quantized = a.values.dtype == DType::i8;
+  w.scale = a.scale.present() ? scale.as<float>() : nullptr;
+  w.scale_step = a.scale.present() && a.scale.shape[0] != 1 ? 1 : 0;
+  w.bias = a.bias.present() ? bias.as<float>() : nullptr;
   float* const y = a.y.as<float>();
 
-  if (m <= kGatherRows) {
-    return parallel_for(n, grain_for(per_row * m), ctx.cancel, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < m; i++) {
-        SpmmArgs part = from_row(s, begin, end - begin);
-        part.x = x.as<float>() + i * k;
-        part.y = y + i * n + begin;
-        row.gather(part);
-      }
+  if (m <= kSpmmFewRows) {
+    SpmmArgs s;
+    s.cols = k, s.indptr = w.indptr, s.columns = w.columns, s.values = w.values, s.wide = w.wide, s.quantized = w.quantized;
+    s.scale = w.scale, s.scale_step = w.scale_step, s.bias = w.bias;
+    SpmmTasks tasks;
+    TERSOR_TRY(tasks.cut(kOp, w.indptr, n, 4096, 1 << 14, 1));
+    return parallel_for(tasks.count, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; t++)
+        for (int64_t i = 0; i < m; i++) {
+          SpmmArgs part = from_row(s, tasks.first[t], tasks.first[t + 1] - tasks.first[t]);
+          part.x = x.as<float>() + i * k;
+          part.y = y + i * n + tasks.first[t];
+          row.gather(part);
+        }
     });
   }
-  const uint32_t most = row.max_column(s.columns, s.wide, nnz);
+  const uint32_t most = row.max_column(w.columns, w.wide, nnz);
   if (nnz > 0 && most >= static_cast<uint64_t>(k))
     return fail(Code::model_format, "%s: column index %lld is outside [0, %lld)", kOp, static_cast<long long>(static_cast<int32_t>(most)), static_cast<long long>(k));
-
-  const int64_t blocks = (m + kSpmmLanes - 1) / kSpmmLanes;
-  const auto width_of = [&](int64_t block) { return static_cast<int>(m - block * kSpmmLanes < kSpmmLanes ? m - block * kSpmmLanes : kSpmmLanes); };
-  const int64_t panel_bytes = k * kSpmmLanes * 4;
-  if (blocks >= 4) {  // each task takes a block of x through the whole of W
-    ScratchSlots slots;
-    TERSOR_TRY(slots.reserve(kOp, panel_bytes, blocks));
-    return parallel_for(blocks, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
-      const ScratchSlots::Lease slot(slots);
-      for (int64_t b = begin; b < end; b++) {
-        transpose_in(x.as<float>() + b * kSpmmLanes * k, k, 0, k, width_of(b), slot.as<float>());
-        panel_rows(row, s, slot.as<float>(), width_of(b), 0, n, y + b * kSpmmLanes * n, n);
-      }
-    });
-  }
-  Scratch panel;
-  TERSOR_TRY(panel.reserve(kOp, panel_bytes));
-  for (int64_t b = 0; b < blocks; b++) {
-    TERSOR_TRY(parallel_for(k, grain_for(kSpmmLanes), ctx.cancel, [&](int64_t begin, int64_t end) {
-      transpose_in(x.as<float>() + b * kSpmmLanes * k, k, begin, end, width_of(b), panel.as<float>());
-    }));
-    const int64_t rows = (grain_for(per_row * 4) + kTileRows - 1) / kTileRows * kTileRows;
-    TERSOR_TRY(parallel_for(n, rows, ctx.cancel, [&](int64_t begin, int64_t end) {
-      panel_rows(row, s, panel.as<float>(), width_of(b), begin, end, y + b * kSpmmLanes * n, n);
-    }));
-  }
-  return {};
+  return spmm_many(kOp, w, x.as<float>(), m, y, ctx.cancel);
 }
 
 }  // namespace tersor

@@ -1,5 +1,7 @@
 // CSR x dense: every row usable here against double sums, with unreadable pages around all operands; then the ops csr_from_dense,
 // csr_to_dense and csr_linear, damaged structures included.
+#include <algorithm>
+
 #include "cpu/threads.h"
 #include "kernels/spmm/spmm.h"
 #include "test/op_tensor.h"
@@ -47,39 +49,73 @@ struct Matrix {
   }
 };
 
-void check_row(const SpmmRow& row, const Matrix& w, bool wide, bool quantized, int width, Side side) {
+void check_gather(const SpmmRow& row, const Matrix& w, bool wide, bool quantized, Side side) {
   std::vector<uint16_t> narrow(w.columns.begin(), w.columns.end());
   std::vector<int8_t> small(w.values.begin(), w.values.end());
   const Guarded columns(wide ? bytes_of(w.columns) : bytes_of(narrow), side), values(quantized ? bytes_of(small) : bytes_of(w.values), side),
       indptr(bytes_of(w.indptr), side);
-  const int lanes = width == 0 ? 1 : (width + 15) / 16 * 16;
-  const int64_t pitch = width == 0 ? 1 : kSpmmLanes, x_size = w.cols > 0 ? (w.cols - 1) * pitch + lanes : 0, y_size = w.rows > 0 ? (w.rows - 1) * pitch + lanes : 0;
-  GuardedBuffer x(static_cast<size_t>(x_size) * 4, side), y(static_cast<size_t>(y_size) * 4, side), scale(static_cast<size_t>(w.rows) * 4, side),
+  GuardedBuffer x(static_cast<size_t>(w.cols) * 4, side), y(static_cast<size_t>(w.rows) * 4, side), scale(static_cast<size_t>(w.rows) * 4, side),
       bias(static_cast<size_t>(w.rows) * 4, side);
-  for (int64_t i = 0; i < x_size; i++) x.as<float>()[i] = static_cast<float>(random_in(-1000, 1000)) * 1e-3f;
+  for (int64_t i = 0; i < w.cols; i++) x.as<float>()[i] = static_cast<float>(random_in(-1000, 1000)) * 1e-3f;
   for (int64_t i = 0; i < w.rows; i++) scale.as<float>()[i] = 0.5f + static_cast<float>(i % 3), bias.as<float>()[i] = static_cast<float>(i % 7);
   SpmmArgs s;
   s.rows = w.rows, s.cols = w.cols, s.indptr = indptr.as<int32_t>(), s.columns = columns.as<void>(), s.values = values.as<void>();
-  s.wide = wide, s.quantized = quantized, s.x = x.as<float>(), s.y = y.as<float>(), s.width = width;
+  s.wide = wide, s.quantized = quantized, s.x = x.as<float>(), s.y = y.as<float>();
   const bool scaled = random_in(0, 1), biased = random_in(0, 1);
   if (scaled) s.scale = scale.as<float>(), s.scale_step = 1;
   if (biased) s.bias = bias.as<float>();
-  width == 0 ? row.gather(s) : row.panel(s);
-  for (int64_t r = 0; r < w.rows; r++)
-    for (int i = 0; i < (width == 0 ? 1 : width); i++) {
-      double want = 0, size = 0;
-      for (int32_t e = w.indptr[static_cast<size_t>(r)]; e < w.indptr[static_cast<size_t>(r) + 1]; e++) {
-        const double t = static_cast<double>(w.values[static_cast<size_t>(e)]) * static_cast<double>(x.as<float>()[w.columns[static_cast<size_t>(e)] * pitch + i]);
-        want += t, size += std::fabs(t);
-      }
-      if (scaled) want *= static_cast<double>(scale.as<float>()[r]), size *= 3;
-      if (biased) want += static_cast<double>(bias.as<float>()[r]), size += 8;
-      const double got = static_cast<double>(y.as<float>()[r * pitch + i]);
-      CHECK_MSG(std::fabs(got - want) <= 200 * 6e-8 * size + 1e-30, "%s width %d row %lld: got %g, want %g", row.function, width, (long long)r, got, want);
+  row.gather(s);
+  for (int64_t r = 0; r < w.rows; r++) {
+    double want = 0, size = 0;
+    for (int32_t e = w.indptr[static_cast<size_t>(r)]; e < w.indptr[static_cast<size_t>(r) + 1]; e++) {
+      const double t = static_cast<double>(w.values[static_cast<size_t>(e)]) * static_cast<double>(x.as<float>()[w.columns[static_cast<size_t>(e)]]);
+      want += t, size += std::fabs(t);
     }
+    if (scaled) want *= static_cast<double>(scale.as<float>()[r]), size *= 3;
+    if (biased) want += static_cast<double>(bias.as<float>()[r]), size += 8;
+    const double got = static_cast<double>(y.as<float>()[r]);
+    CHECK_MSG(std::fabs(got - want) <= 200 * 6e-8 * size + 1e-30, "%s row %lld: got %g, want %g", row.function, (long long)r, got, want);
+  }
   uint32_t most = 0;
   for (const int32_t c : w.columns) most = static_cast<uint32_t>(c) > most ? static_cast<uint32_t>(c) : most;
   CHECK(row.max_column(columns.as<void>(), wide, static_cast<int64_t>(w.columns.size())) == most);
+}
+
+// A panel taken in passes of rising limits, against sums in double; operands between unreadable pages.
+void check_panel(const SpmmRow& row, SpmmShape shape, Matrix w, bool wide, int lanes, int64_t step, Side side) {
+  const int br = spmm_block_rows(shape), bc = spmm_block_cols(shape);
+  for (size_t r = 0; r + 1 < w.indptr.size(); r++) std::sort(w.columns.begin() + w.indptr[r], w.columns.begin() + w.indptr[r + 1]);
+  std::vector<uint16_t> narrow(w.columns.begin(), w.columns.end());
+  std::vector<float> area(w.columns.size() * static_cast<size_t>(br * bc));
+  for (float& v : area) v = static_cast<float>(random_in(-127, 127));
+  const Guarded columns(wide ? bytes_of(w.columns) : bytes_of(narrow), side), values(bytes_of(area), side);
+  const std::vector<int32_t> first(w.indptr.begin(), w.indptr.end() - 1), last(w.indptr.begin() + 1, w.indptr.end());
+  const Guarded cursor(bytes_of(first), side), end(bytes_of(last), side);
+  const int64_t pitch = lanes + (side == Side::end ? 0 : 3), in = w.cols * bc, out = w.rows * br;
+  GuardedBuffer x(static_cast<size_t>(in > 0 ? (in - 1) * pitch + lanes : 0) * 4, side), y(static_cast<size_t>(out > 0 ? (out - 1) * pitch + lanes : 0) * 4, side);
+  for (int64_t c = 0; c < in; c++)
+    for (int i = 0; i < lanes; i++) x.as<float>()[c * pitch + i] = static_cast<float>(random_in(-1000, 1000)) * 1e-3f;
+  SpmmPanel p;
+  p.shape = shape, p.rows = w.rows, p.end = end.as<int32_t>(), p.cursor = cursor.as<int32_t>(), p.columns = columns.as<void>(), p.wide = wide;
+  p.values = values.as<float>(), p.x = x.as<float>(), p.y = y.as<float>(), p.pitch = pitch, p.lanes = lanes;
+  for (int64_t c = 0; c == 0 || c < w.cols; c += step, p.accumulate = true) {
+    p.limit = c + step < w.cols ? c + step : w.cols;
+    row.panel(p);
+  }
+  CHECK(memcmp(cursor.as<void>(), last.data(), last.size() * 4) == 0);
+  for (int64_t r = 0; r < out; r++)
+    for (int i = 0; i < lanes; i++) {
+      double want = 0, size = 0;
+      for (int32_t e = w.indptr[static_cast<size_t>(r / br)]; e < w.indptr[static_cast<size_t>(r / br) + 1]; e++)
+        for (int j = 0; j < bc; j++) {
+          const double t = static_cast<double>(area[static_cast<size_t>((e * br + r % br) * bc + j)]) *
+                           static_cast<double>(x.as<float>()[(w.columns[static_cast<size_t>(e)] * bc + j) * pitch + i]);
+          want += t, size += std::fabs(t);
+        }
+      const double got = static_cast<double>(y.as<float>()[r * pitch + i]);
+      CHECK_MSG(std::fabs(got - want) <= 400 * 6e-8 * size + 1e-30, "%s shape %d lanes %d row %lld: got %g, want %g", row.function, static_cast<int>(shape), lanes,
+                (long long)r, got, want);
+    }
 }
 
 // W [n, k] with a share of zeros, as dense tensor and as CSR tensors made by the op.
@@ -147,20 +183,59 @@ template <class T> void check_ops(int64_t m, int64_t n, int64_t k, double densit
 
 }  // namespace
 
-TERSOR_TEST(spmm_rows_match_and_stay_inside) {
+TERSOR_TEST(spmm_gather_matches_and_stays_inside) {
   each_row([](const SpmmRow& row) {
-    for (int width = 0; width <= 64; width++)
-      for (int types = 0; types < 4; types++) {
-        const Matrix w(random_in(0, 9), random_in(1, 90), width == 0 ? 70 : 20);
-        check_row(row, w, types & 1, types & 2, width, (width + types) % 2 ? Side::end : Side::begin);
-      }
+    for (int types = 0; types < 4; types++)
+      for (int n = 0; n < 8; n++) check_gather(row, Matrix(random_in(0, 9), random_in(1, 90), 70), types & 1, types & 2, n % 2 ? Side::end : Side::begin);
     for (int entries = 0; entries <= 67; entries++)
       for (int types = 0; types < 4; types++) {
         Matrix w(1, 50, 0);
         for (int e = 0; e < entries; e++) w.columns.push_back(random_in(0, 49)), w.values.push_back(static_cast<float>(random_in(-127, 127)));
         w.indptr[1] = entries;
-        check_row(row, w, types & 1, types & 2, 0, types % 2 ? Side::end : Side::begin);
+        check_gather(row, w, types & 1, types & 2, types % 2 ? Side::end : Side::begin);
       }
+  });
+}
+
+TERSOR_TEST(spmm_panels_match_and_stay_inside) {
+  each_row([](const SpmmRow& row) {
+    for (const SpmmShape shape : {SpmmShape::entry, SpmmShape::row16, SpmmShape::square4, SpmmShape::column16})
+      for (int lanes = 16; lanes <= row.lanes[static_cast<int>(shape)]; lanes *= 2)
+        for (const int64_t step : {1, 7, 100})
+          for (int n = 0; n < 4; n++) {
+            const bool wide = shape == SpmmShape::entry && n % 2;
+            check_panel(row, shape, Matrix(random_in(0, 5), random_in(n == 0 ? 0 : 1, 40), 20), wide, lanes, step, n / 2 ? Side::end : Side::begin);
+          }
+  });
+}
+
+TERSOR_TEST(spmm_transpose_matches_and_stays_inside) {
+  each_row([](const SpmmRow& row) {
+    for (const int64_t rows : {0, 1, 3, 4, 7, 8, 15, 16, 17, 33})
+      for (const int64_t cols : {0, 1, 2, 5, 8, 11, 16, 19, 32})
+        for (int n = 0; n < 6; n++) {
+          const Side side = n % 2 ? Side::end : Side::begin;
+          const int64_t in_row = cols + n % 3, out_row = rows + n % 2;
+          GuardedBuffer in(static_cast<size_t>(rows > 0 && cols > 0 ? (rows - 1) * in_row + cols : 0) * 4, side),
+              out(static_cast<size_t>(rows > 0 && cols > 0 ? (cols - 1) * out_row + rows : 0) * 4, side), scale(static_cast<size_t>(rows) * 4, side),
+              bias(static_cast<size_t>(rows) * 4, side);
+          SpmmTranspose t;
+          t.in = in.as<float>(), t.in_row = in_row, t.rows = rows, t.cols = cols, t.out = out.as<float>(), t.out_row = out_row;
+          if (n >= 2) t.scale = scale.as<float>(), t.scale_step = n == 2 ? 0 : 1;
+          if (n >= 4) t.bias = bias.as<float>();
+          for (int64_t r = 0; r < rows; r++) {
+            scale.as<float>()[r] = 0.5f + static_cast<float>(r), bias.as<float>()[r] = static_cast<float>(r % 5);
+            for (int64_t c = 0; c < cols; c++) in.as<float>()[r * in_row + c] = static_cast<float>(random_in(-100, 100));
+          }
+          row.transpose(t);
+          bool same = true;
+          for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < cols; c++) {
+              const float v = in.as<float>()[r * in_row + c] * (n >= 2 ? scale.as<float>()[r * t.scale_step] : 1.0f) + (n >= 4 ? bias.as<float>()[r] : 0.0f);
+              same = same && out.as<float>()[c * out_row + r] == v;
+            }
+          CHECK_MSG(same, "%s %lld x %lld, variant %d", row.function, (long long)rows, (long long)cols, n);
+        }
   });
 }
 

@@ -1,4 +1,4 @@
-// CSR x dense with 256-bit vectors: hardware gathers for one row of x, 64 lanes of sums for panels.
+// CSR and blocks x dense with 256-bit vectors: hardware gathers for one row of x, up to 64 lanes of sums for panels.
 #include "simd/target.h"
 
 #if TERSOR_ARCH_X64
@@ -33,6 +33,14 @@ TERSOR_VEC_INLINE simd::F32 values_of(const int8_t* v, int64_t n) {
   return simd::F32(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(v)))));
 }
 
+TERSOR_VEC_INLINE simd::F32 quads(const float* p, int64_t step) {
+  return simd::F32(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1));
+}
+TERSOR_VEC_INLINE simd::F32 low(simd::F32 a, simd::F32 b) { return simd::F32(_mm256_unpacklo_ps(a.v, b.v)); }
+TERSOR_VEC_INLINE simd::F32 high(simd::F32 a, simd::F32 b) { return simd::F32(_mm256_unpackhi_ps(a.v, b.v)); }
+TERSOR_VEC_INLINE simd::F32 low2(simd::F32 a, simd::F32 b) { return simd::F32(_mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a.v), _mm256_castps_pd(b.v)))); }
+TERSOR_VEC_INLINE simd::F32 high2(simd::F32 a, simd::F32 b) { return simd::F32(_mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a.v), _mm256_castps_pd(b.v)))); }
+
 inline uint32_t max_u16(const uint16_t* c, int64_t n) {
   __m256i most = _mm256_setzero_si256();
   int64_t i = 0;
@@ -66,7 +74,8 @@ TERSOR_VEC_BEGIN
 namespace tersor {
 
 void spmm_csr_1x64_avx2(const SpmmArgs& s) { gather_types(s); }
-void spmm_csr_1x64_avx2_panel(const SpmmArgs& s) { panel(s); }
+void spmm_csr_1x64_avx2_panel(const SpmmPanel& s) { panel(s); }
+void spmm_csr_1x64_avx2_transpose(const SpmmTranspose& s) { transpose(s); }
 uint32_t spmm_csr_1x64_avx2_max(const void* columns, bool wide, int64_t n) {
   return wide ? max_i32(static_cast<const int32_t*>(columns), n) : max_u16(static_cast<const uint16_t*>(columns), n);
 }

@@ -1,4 +1,4 @@
-// CSR x dense with 512-bit vectors: hardware gathers for one row of x, 64 lanes of sums for panels.
+// CSR and blocks x dense with 512-bit vectors: hardware gathers for one row of x, up to 128 lanes of sums for panels.
 #include "simd/target.h"
 
 #if TERSOR_ARCH_X64
@@ -22,6 +22,16 @@ TERSOR_VEC_INLINE simd::F32 values_of(const float* v, int64_t n) { return simd::
 TERSOR_VEC_INLINE simd::F32 values_of(const int8_t* v, int64_t n) {
   return simd::F32(_mm512_cvtepi32_ps(_mm512_maskz_cvtepi8_epi32(0xffff, _mm_maskz_loadu_epi8(simd::first_lanes(n), v))));
 }
+
+TERSOR_VEC_INLINE simd::F32 quads(const float* p, int64_t step) {
+  const __m256 lo = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+  const __m256 hi = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 2 * step)), _mm_loadu_ps(p + 3 * step), 1);
+  return simd::F32(_mm512_insertf32x8(_mm512_castps256_ps512(lo), hi, 1));
+}
+TERSOR_VEC_INLINE simd::F32 low(simd::F32 a, simd::F32 b) { return simd::F32(_mm512_unpacklo_ps(a.v, b.v)); }
+TERSOR_VEC_INLINE simd::F32 high(simd::F32 a, simd::F32 b) { return simd::F32(_mm512_unpackhi_ps(a.v, b.v)); }
+TERSOR_VEC_INLINE simd::F32 low2(simd::F32 a, simd::F32 b) { return simd::F32(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a.v), _mm512_castps_pd(b.v)))); }
+TERSOR_VEC_INLINE simd::F32 high2(simd::F32 a, simd::F32 b) { return simd::F32(_mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a.v), _mm512_castps_pd(b.v)))); }
 
 inline uint32_t max_u16(const uint16_t* c, int64_t n) {
   __m512i most = _mm512_setzero_si512();
@@ -49,7 +59,8 @@ TERSOR_VEC_BEGIN
 namespace tersor {
 
 void spmm_csr_1x64_avx512(const SpmmArgs& s) { gather_types(s); }
-void spmm_csr_1x64_avx512_panel(const SpmmArgs& s) { panel(s); }
+void spmm_csr_1x64_avx512_panel(const SpmmPanel& s) { panel(s); }
+void spmm_csr_1x64_avx512_transpose(const SpmmTranspose& s) { transpose(s); }
 uint32_t spmm_csr_1x64_avx512_max(const void* columns, bool wide, int64_t n) {
   return wide ? max_i32(static_cast<const int32_t*>(columns), n) : max_u16(static_cast<const uint16_t*>(columns), n);
 }

@@ -5,15 +5,16 @@ namespace tersor {
 namespace {
 
 const SpmmRow kRows[] = {
-#define TERSOR_SPMM(needs, name, tolerance) {needs, #name, name, name##_panel, name##_max},
+#define TERSOR_SPMM(needs, name, l0, l1, l2, l3, bytes, tolerance) \
+  {needs, #name, {l0, l1, l2, l3}, bytes, name, name##_panel, name##_transpose, name##_max},
 #include "kernels/spmm/kernels.inc"
 #undef TERSOR_SPMM
 };
 constexpr int kRowCount = static_cast<int>(sizeof kRows / sizeof *kRows);
 
-float finish(const SpmmArgs& s, int64_t r, float sum) {
-  const float y = s.scale ? sum * s.scale[r * s.scale_step] : sum;
-  return s.bias ? y + s.bias[r] : y;
+float finish(const float* scale, int64_t step, const float* bias, int64_t r, float sum) {
+  const float y = scale ? sum * scale[r * step] : sum;
+  return bias ? y + bias[r] : y;
 }
 
 template <class V, class C> void gather_rows(const SpmmArgs& s) {
@@ -26,22 +27,27 @@ template <class V, class C> void gather_rows(const SpmmArgs& s) {
       const uint32_t c = static_cast<uint32_t>(columns[e]);
       sum[(e - s.indptr[r]) & 3] += static_cast<float>(values[e]) * s.x[c < last ? c : last];
     }
-    s.y[r] = finish(s, r, (sum[0] + sum[2]) + (sum[1] + sum[3]));
+    s.y[r] = finish(s.scale, s.scale_step, s.bias, r, (sum[0] + sum[2]) + (sum[1] + sum[3]));
   }
 }
 
-template <class V, class C> void panel_rows(const SpmmArgs& s) {
-  const V* values = static_cast<const V*>(s.values);
+template <class C> void panel_rows(const SpmmPanel& s) {
   const C* columns = static_cast<const C*>(s.columns);
-  const int lanes = (s.width + 15) / 16 * 16;
+  const int br = spmm_block_rows(s.shape), bc = spmm_block_cols(s.shape);
   for (int64_t r = 0; r < s.rows; r++) {
-    float sum[kSpmmLanes] = {0};
-    for (int64_t e = s.indptr[r]; e < s.indptr[r + 1]; e++) {
-      const float v = static_cast<float>(values[e]);
-      const float* x = s.x + static_cast<int64_t>(columns[e]) * kSpmmLanes;
-      for (int i = 0; i < lanes; i++) sum[i] += v * x[i];
-    }
-    for (int i = 0; i < lanes; i++) s.y[r * kSpmmLanes + i] = finish(s, r, sum[i]);
+    int32_t e = s.cursor[r];
+    float* y = s.y + r * br * s.pitch;
+    if (!s.accumulate)
+      for (int i = 0; i < br; i++)
+        for (int l = 0; l < s.lanes; l++) y[i * s.pitch + l] = 0.0f;
+    for (; e < s.end[r] && static_cast<int64_t>(columns[e]) < s.limit; e++)
+      for (int i = 0; i < br; i++)
+        for (int j = 0; j < bc; j++) {
+          const float w = s.values[(static_cast<int64_t>(e) * br + i) * bc + j];
+          const float* x = s.x + (static_cast<int64_t>(columns[e]) * bc + j) * s.pitch;
+          for (int l = 0; l < s.lanes; l++) y[i * s.pitch + l] += w * x[l];
+        }
+    s.cursor[r] = e;
   }
 }
 
@@ -52,9 +58,14 @@ void spmm_csr_1x1_scalar(const SpmmArgs& s) {
   else s.wide ? gather_rows<float, int32_t>(s) : gather_rows<float, uint16_t>(s);
 }
 
-void spmm_csr_1x1_scalar_panel(const SpmmArgs& s) {
-  if (s.quantized) s.wide ? panel_rows<int8_t, int32_t>(s) : panel_rows<int8_t, uint16_t>(s);
-  else s.wide ? panel_rows<float, int32_t>(s) : panel_rows<float, uint16_t>(s);
+void spmm_csr_1x1_scalar_panel(const SpmmPanel& s) { s.wide ? panel_rows<int32_t>(s) : panel_rows<uint16_t>(s); }
+
+void spmm_csr_1x1_scalar_transpose(const SpmmTranspose& s) {
+  for (int64_t c = 0; c < s.cols; c += 16) {  // 16 columns at a time: each line of `in` is read once
+    const int64_t stop = c + 16 < s.cols ? c + 16 : s.cols;
+    for (int64_t r = 0; r < s.rows; r++)
+      for (int64_t j = c; j < stop; j++) s.out[j * s.out_row + r] = finish(s.scale, s.scale_step, s.bias, r, s.in[r * s.in_row + j]);
+  }
 }
 
 uint32_t spmm_csr_1x1_scalar_max(const void* columns, bool wide, int64_t n) {
