@@ -83,6 +83,9 @@ export interface OpTable<T> {
   qgemm_s32: { args: [x: T, w: T, xZero: number]; result: T; tensors: 'x' | 'w' }
   qlinear: { args: [x: T, packed: T, wScale: T, bias: T | null, out: number, xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
   qconv2d: { args: [x: T, packed: T, wScale: T, bias: T | null, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
+  wgemm_pack: { args: [q: T, scale: T, zero: T | null, bits: number]; result: T; tensors: 'q' | 'scale' | 'zero' }
+  wgemm_unpack: { args: [packed: T, out: number, cols: number]; result: T; tensors: 'packed' }
+  wgemm: { args: [x: T, packed: T, bias: T | null, residual: T | null, out: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'bias' | 'residual' }
   csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
   csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
@@ -175,6 +178,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'qgemm_s32', params: [['T', 'x'], ['T', 'w'], ['I', 'xZero']], results: 1, schema: 'qgemm_s32(T:x,T:w,I:x_zero,R:y)' },
   { name: 'qlinear', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['I', 'out'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qlinear(T:x,T:packed,T:w_scale,O:bias,I:out,F:x_scale,I:x_zero,E:activation:act,R:y)' },
   { name: 'qconv2d', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qconv2d(T:x,T:packed,T:w_scale,O:bias,L:weight_shape,L:stride,L:padding,F:x_scale,I:x_zero,E:activation:act,R:y)' },
+  { name: 'wgemm_pack', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero'], ['I', 'bits']], results: 1, schema: 'wgemm_pack(T:q,T:scale,O:zero,I:bits,R:packed)' },
+  { name: 'wgemm_unpack', params: [['T', 'packed'], ['I', 'out'], ['I', 'cols']], results: 1, schema: 'wgemm_unpack(T:packed,I:out,I:cols,R:w)' },
+  { name: 'wgemm', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['O', 'residual'], ['I', 'out'], ['E', 'act', 'activation']], results: 1, schema: 'wgemm(T:x,T:packed,O:bias,O:residual,I:out,E:activation:act,R:y)' },
   { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
   { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
   { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,R:y)' },
@@ -183,4 +189,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'cdc135cb95793ae7'
+export const schemaHash = 'bf02dbaeb787e88c'
