@@ -7,10 +7,14 @@ import {
   kernelRows,
   maskApply,
   maskCount,
+  linear,
   matmul,
   matmulInt8,
+  matmulGroups,
   matmulInt8Exact,
   memory,
+  ones,
+  packGroups,
   packWeights,
   quantize,
   scope,
@@ -19,8 +23,11 @@ import {
   topKMask,
   zeros,
   type QuantizeOptions,
+  type QuantizedRows,
   type Tensor,
 } from '../../ts/kernels/index.js'
+import { sum, valueAndGrad } from '../../ts/autograd/index.js'
+import { add, gelu, relu, sigmoid, tanh } from '../../ts/ops/index.js'
 import { numbers } from '../laws/cases.js'
 import { rng, sampler } from '../laws/sampler.js'
 import { code } from '../tensor/code.js'
@@ -102,6 +109,65 @@ describe('int8 products', () => {
     const x = tensor(new Uint8Array(k).fill(255), [1, k])
     const w = tensor(new Int8Array(k).fill(-128), [1, k])
     expect(matmulInt8Exact(x, w).item()).toBe(-255 * 128 * k)
+  })
+})
+
+describe('products with groups of codes', () => {
+  const weight = (bits: number, mode: 'symmetric' | 'affine', groups = 4): QuantizedRows =>
+    quantize(sampler(7, 'f32').normal(13, 64), { bits, mode, groups })
+
+  run('equal products with the values that the codes stand for', () => {
+    const s = sampler(8, 'f32')
+    for (const bits of [2, 3, 4, 8])
+      for (const mode of ['symmetric', 'affine'] as const) {
+        const q = weight(bits, mode)
+        const w = packGroups(q, bits)
+        expect([w.rows, w.cols]).toEqual([13, 64])
+        expect(w.unpack().toArray()).toEqual(dequantize(q).toArray())
+        const [x, bias, residual] = [s.normal(2, 3, 64), s.normal(13), s.normal(2, 3, 13)]
+        const want = add(relu(linear(x, dequantize(q), bias)), residual)
+        const got = matmulGroups(x, w, { bias, activation: 'relu', residual })
+        expect(got.shape).toEqual([2, 3, 13])
+        const [a, b] = [numbers(got), numbers(want)]
+        a.forEach((v, i) => expect(Math.abs(v - b[i]!)).toBeLessThan(2e-5))
+        numbers(matmulGroups(x, w)).forEach((v, i) => expect(Math.abs(v - numbers(linear(x, dequantize(q)))[i]!)).toBeLessThan(2e-5))
+        w.dispose()
+        expect(() => matmulGroups(x, w)).toThrowError(code('ERR_DISPOSED'))
+      }
+  })
+
+  run('have the gradients of those products, through every activation', () => {
+    const s = sampler(9, 'f32')
+    const q = weight(4, 'affine')
+    const [x, bias, residual] = [s.normal(3, 64), s.normal(13), s.normal(3, 13)]
+    const w = packGroups(q, 4)
+    const dense = dequantize(q)
+    const plain = { none: (t: Tensor) => t, relu, gelu, tanh, sigmoid }
+    for (const [activation, f] of Object.entries(plain) as [keyof typeof plain, (t: Tensor) => Tensor][]) {
+      const got = valueAndGrad(() => sum(matmulGroups(x, w, { bias, activation, residual }), [], false), [x, bias, residual]).grads
+      const want = valueAndGrad(() => sum(add(f(linear(x, dense, bias)), residual), [], false), [x, bias, residual]).grads
+      got.forEach((g, k) => numbers(g).forEach((v, i) => expect(Math.abs(v - numbers(want[k]!)[i]!), activation).toBeLessThan(1e-4)))
+    }
+  })
+
+  run('refuse what does not fit', () => {
+    const q = weight(4, 'affine')
+    for (const bits of [0, 1, 5, 6, 7, 16, -4, 2 ** 32 + 4]) expect(() => packGroups(q, bits)).toThrowError(code('ERR_OPTION'))
+    for (const bits of [NaN, 3.5]) expect(() => packGroups(q, bits)).toThrowError()
+    expect(() => packGroups(q, 3)).toThrowError(code('ERR_OPTION'))
+    for (const bad of [NaN, 0, Infinity]) {
+      const scale = Float32Array.from(numbers(q.scale))
+      scale[5] = bad
+      expect(() => packGroups({ ...q, scale: tensor(scale, q.scale.shape) }, 4)).toThrowError(code('ERR_NUMERIC'))
+    }
+    expect(() => packGroups({ ...q, zero: null, scale: ones([13, 3]) }, 4)).toThrowError(code('ERR_SHAPE'))
+    const w = packGroups(q, 4)
+    expect(() => matmulGroups(zeros([2, 63]), w)).toThrowError(code('ERR_SHAPE'))
+    expect(() => matmulGroups(tensor(1), w)).toThrowError(code('ERR_SHAPE'))
+    expect(() => matmulGroups(zeros([2, 64]), w, { bias: zeros([12]) })).toThrowError(code('ERR_SHAPE'))
+    expect(() => matmulGroups(zeros([2, 64]), w, { residual: zeros([13]) })).toThrowError(code('ERR_SHAPE'))
+    expect(() => matmulGroups(zeros([2, 64], 'i8'), w)).toThrowError(code('ERR_DTYPE'))
+    expect(() => matmulGroups(zeros([2, 64]), w, { activation: 'swish' as never })).toThrowError()
   })
 })
 

@@ -22,6 +22,8 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['dequantize_rows', 'scales are f32'],
   ['qlinear', 'activations are f32'],
   ['qconv2d', 'activations are f32'],
+  ['wgemm_pack', 'scales are f32'],
+  ['wgemm', 'activations are f32'],
   ['csr_linear', 'values are f32 or i8'],
   ['csr_to_dense', 'values are f32 or i8'],
 ])

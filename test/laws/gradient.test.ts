@@ -48,6 +48,8 @@ describe('the table of ops', () => {
       'qgemm_s32',
       'qlinear',
       'qconv2d',
+      'wgemm_pack',
+      'wgemm_unpack',
       'csr_from_dense',
       'csr_to_dense',
       'sparse_encode',

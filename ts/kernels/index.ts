@@ -7,6 +7,7 @@
  * w.matmul(tensor([[3, 4]])).toArray()   // [[8, 3]]
  */
 export { PackedWeights, matmulInt8, matmulInt8Exact, packWeights, type Int8Options } from './int8.js'
+export { PackedGroups, matmulGroups, packGroups, type GroupsOptions } from './groups.js'
 export { CsrMatrix, type CsrParts } from './csr-matrix.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
 export {

@@ -1,5 +1,6 @@
 /** Smooth element-wise functions. Each rule is built of differentiable ops, so every derivative that exists can be taken. */
 import { add, defineOp, type Op } from '../autograd/index.js'
+import type { Tensor } from '../tensor/index.js'
 import { div, mul, neg, scaleShift, sub } from './arithmetic.js'
 
 export const exp = defineOp('exp', {
@@ -51,14 +52,15 @@ export const erf = defineOp('erf', {
   samples: (s) => [[s.normal(2, 3)]],
 })
 
+/** @internal Derivative of gelu. */
+export function geluSlope(x: Tensor): Tensor {
+  const cumulative = scaleShift(erf(scaleShift(x, Math.SQRT1_2)), 0.5, 0.5)
+  const density = scaleShift(exp(scaleShift(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
+  return add(cumulative, mul(x, density))
+}
+
 /** x P(N <= x) with the exact normal distribution: x (1 + erf(x / sqrt 2)) / 2 (Hendrycks, Gimpel 2016, not the tanh approximation). */
 export const gelu = defineOp('gelu', {
-  grad: ({ args: [x] }, dy) => ({
-    x: () => {
-      const cumulative = scaleShift(erf(scaleShift(x, Math.SQRT1_2)), 0.5, 0.5)
-      const density = scaleShift(exp(scaleShift(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
-      return mul(dy, add(cumulative, mul(x, density)))
-    },
-  }),
+  grad: ({ args: [x] }, dy) => ({ x: () => mul(dy, geluSlope(x)) }),
   samples: (s) => [[s.normal(2, 3)]],
 })

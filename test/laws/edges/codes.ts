@@ -1,6 +1,6 @@
 /** Optimizer steps, masks, integer codes, sparse matrices. */
 import { callOp, tensor } from '../../../ts/tensor/index.js'
-import { f, i32, i8, u8, u16, pack, type Edge } from './edge.js'
+import { f, i32, i8, u8, u16, pack, pack4, type Edge } from './edge.js'
 
 export const codes = {
   sgd_step: [
@@ -121,6 +121,39 @@ export const codes = {
     [() => [f(0, 1, 3, 3), pack(2, 4), f(2), null, [2, 1, 2, 2], [1, 1], [0, 0], 0.1, 0, 'none'], [[[0, 2, 2, 2]]]],
     [() => [f(1, 1, 1, 1), pack(1, 1), f(1), null, [1, 1, 1, 1], [1, 1], [0, 0], 1, 0, 'none'], [[[1, 1, 1, 1], [1]]]],
     [() => [f(1, 1, 0, 3), pack(1, 1), f(1), null, [1, 1, 1, 1], [1, 1], [0, 0], 1, 0, 'none'], 'ERR_SHAPE'],
+  ],
+  wgemm_pack: [
+    [() => [i8([1], [1, 1]), f(1, 1), null, 4], [[pack4(1, 1).shape]]],
+    [() => [i8([], [0, 3]), f(0, 3), null, 2], [[pack4(0, 3).shape]]],
+    [() => [i8([], [2, 0]), f(2, 1), f(2, 1), 8], [[callOp('wgemm_pack', [i8([], [2, 0]), f(2, 1), f(2, 1), 8])[0]!.shape]]],
+    [() => [i8([1]), f(1, 1), null, 4], 'ERR_SHAPE'],
+    [() => [i8([1], [1, 1]), f(1, 1), null, 5], 'ERR_OPTION'],
+    [() => [i8([8], [1, 1]), f(1, 1), null, 4], 'ERR_OPTION'],
+    [() => [i8([1], [1, 1]), tensor([[0]]), null, 4], 'ERR_NUMERIC'],
+    [() => [i8([1, 1, 1], [1, 3]), f(1, 2), null, 4], 'ERR_SHAPE'],
+  ],
+  wgemm_unpack: [
+    [() => [pack4(0, 3), 0, 3], [[[0, 3]]]],
+    [() => [pack4(2, 0), 2, 0], [[[2, 0]]]],
+    [() => [pack4(1, 1), 1, 1], [[[1, 1], [1]]]],
+    [() => [pack4(1, 1), 1, 2], 'ERR_OPTION'],
+    [() => [u8([]), 1, 1], 'ERR_SHAPE'],
+  ],
+  wgemm: [
+    [() => [f(0, 3), pack4(2, 3), null, null, 2, 'none'], [[[0, 2]]]],
+    [
+      () => [f(2, 0), pack4(2, 0), f(2), null, 2, 'none'],
+      [
+        [
+          [2, 2],
+          [1, 2, 1, 2],
+        ],
+      ],
+    ],
+    [() => [f(1, 3), pack4(0, 3), f(0), null, 0, 'none'], [[[1, 0]]]],
+    [() => [tensor([2]), pack4(1, 1), tensor([1]), tensor([4]), 1, 'none'], [[[1], [7]]]],
+    [() => [tensor([2]), pack4(1, 1), null, null, 2, 'none'], 'ERR_OPTION'],
+    [() => [tensor([2]), pack4(1, 1), tensor([1]), tensor([4]), 2, 'none'], 'ERR_SHAPE'],
   ],
   csr_from_dense: [
     [() => [f(0, 3)], [[[0]], [[1], [0]], [[0]]]],

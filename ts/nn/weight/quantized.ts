@@ -4,8 +4,8 @@
  *
  * In memory q is i8 [rows, cols], scale f32 [rows, groups], [rows, 1] or [1, 1], zero f32 of the same shape or absent (symmetric). With `input` (the
  * calibrated range of the layer's input; symmetric, per tensor or per channel only) linear and conv2d run on 8-bit integers end to end; the layout
- * that the kernel wants is made on first use and kept. Without, the values are expanded for each call and freed after it. A lookup expands
- * only the rows that it needs.
+ * that the kernel wants is made on first use and kept. Without, linear runs on the codes themselves (in the kernel's layout, made on first use and kept) where
+ * the groups divide the columns; else, and for conv2d, the values are expanded for each call and freed after it. A lookup expands only the rows that it needs.
  *
  * In a file: `q` packed to `bits` bits each, or `code` (coding "sparse": entropy coded, smaller where many codes are 0); `scale` as f32, or as f16
  * where every scale is exactly a half; `zero` packed like q where it fits, else f32.
@@ -15,7 +15,7 @@ import type { RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, NumericError, OptionError, ShapeError } from '../../base/errors.js'
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
-import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, reshape } from '../../ops/index.js'
+import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, reshape, wgemm, wgemmPack } from '../../ops/index.js'
 import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
@@ -59,6 +59,7 @@ export class QuantizedWeight implements Weight {
   readonly scaleDtype: 'f32' | 'f16'
   readonly coding: 'packed' | 'sparse'
   #packed: Tensor | undefined
+  #onCodes: boolean | undefined
   #codeBytes: number | undefined
 
   /** Takes over the tensors. */
@@ -130,9 +131,21 @@ export class QuantizedWeight implements Weight {
           : qconv2d(x, this.#packed!, scale, use.bias, this.shape, use.stride, use.padding, input.scale, input.zero, 'none'),
       )
     }
+    if (use.op === 'linear' && this.#runsOnCodes()) {
+      this.#packed ??= keep(wgemmPack(this.q, this.scale, this.zero, this.bits < 5 ? this.bits : 8))
+      return wgemm(x, this.#packed, use.bias, null, this.shape[0]!, 'none')
+    }
     const flat = dequantizeRows(this.q, this.scale, this.zero)
     const values = reshape(flat, this.shape)
     return withTemporary([flat, values], () => applyDense(values, x, use))
+  }
+
+  /** What the kernel for codes takes: equal groups, and factors of a sane size (files may hold others). */
+  #runsOnCodes(): boolean {
+    return (this.#onCodes ??=
+      this.shape[1]! % this.scale.shape[1]! === 0 &&
+      (this.scale.read() as Float32Array).every((s) => Math.abs(s) >= 2 ** -126 && Math.abs(s) <= 2 ** 64) &&
+      (!this.zero || (this.zero.read() as Float32Array).every((z) => Math.abs(z) <= 2 ** 20)))
   }
 
   #lookup(ids: Tensor): Tensor {
