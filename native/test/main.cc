@@ -55,15 +55,15 @@ GuardedBuffer::~GuardedBuffer() { munmap(map_, map_bytes_); }
 
 int main(int argc, char** argv) {
   using namespace tersor::test;
-  const char* filter = "";
+  std::vector<const char*> filters;
   uint64_t seed = 20260101;
   bool list = false;
   for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--filter") && i + 1 < argc) filter = argv[++i];
+    if (!strcmp(argv[i], "--filter") && i + 1 < argc) filters.push_back(argv[++i]);
     else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], nullptr, 10);
     else if (!strcmp(argv[i], "--list")) list = true;
     else {
-      fprintf(stderr, "usage: tersor_test [--filter TEXT] [--list] [--seed N]\n");
+      fprintf(stderr, "usage: tersor_test [--filter TEXT]... [--list] [--seed N]\n");
       return 2;
     }
   }
@@ -74,7 +74,9 @@ int main(int argc, char** argv) {
   }
   int passed = 0, failed = 0, skipped = 0;
   for (const Case& c : cases()) {
-    if (!strstr(c.name, filter)) continue;
+    bool wanted = filters.empty();
+    for (const char* text : filters) wanted = wanted || strstr(c.name, text);
+    if (!wanted) continue;
     if (list) {
       printf("%s\n", c.name);
       continue;

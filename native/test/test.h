@@ -1,5 +1,5 @@
 // A small native test runner (no Node): tests register themselves, main.cc runs them.
-//   tersor_test [--filter TEXT] [--list] [--seed N]        TERSOR_ISA caps the kernels as in the product
+//   tersor_test [--filter TEXT]... [--list] [--seed N]     any of the texts; TERSOR_ISA caps the kernels as in the product
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -5,6 +5,7 @@
 // out does not overlap the inputs. All rows of the table below give identical bits (lanes never mix).
 #pragma once
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 

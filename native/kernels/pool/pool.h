@@ -6,6 +6,7 @@
 // x, y and index do not overlap. The vector rows compute max for kernel = stride = 2 x 2; they equal the scalar reference exactly.
 #pragma once
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 

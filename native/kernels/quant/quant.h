@@ -10,6 +10,7 @@
 // the default one (to nearest even). All rows give identical results, but for the sign of a zero in range_f32.
 #pragma once
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 

@@ -9,6 +9,7 @@
 // lo, hi, t are ordinary numbers or infinities, not NaN. mask has (n + 7) / 8 bytes; nothing outside is touched; no alignment is assumed.
 #pragma once
 #include "kernels/row.h"
+#include "simd/target.h"
 
 namespace tersor {
 
