@@ -4,6 +4,7 @@
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan                   native runner under ASan + UBSan, in build-asan
+ *   node tools/test.cjs arm [filters...]       native runner cross-built for Arm in build-arm, its kernel tests under qemu
  * The addon is built first where it is missing or stale.
  */
 const cp = require('node:child_process')
@@ -11,6 +12,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { root, quietly, binOf } = require('./lib.cjs')
+const { armTools, armRuns } = require('./test-arm.cjs')
 
 const COUNTS = /^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/gm
 
@@ -22,8 +24,8 @@ function countsOf(output, status) {
   return counts
 }
 
-function runProgram(what, program, env = {}) {
-  const result = cp.spawnSync(program, [], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, ...env } })
+function runProgram(what, program, env = {}, args = []) {
+  const result = cp.spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, ...env } })
   if (result.error) throw result.error
   process.stdout.write(`${result.stdout.replace(COUNTS, '').trimEnd()}\n${result.stderr}`)
   if (result.signal) console.error(`${what}: died of ${result.signal}`)
@@ -36,6 +38,17 @@ function runNative() {
   return runProgram('native runner', program)
 }
 
+function add(total, counts) {
+  for (const key of Object.keys(total)) total[key] += counts[key]
+}
+
+/** Whether a program takes the cap; says why not where it does not. */
+function capHolds(cap, program, args, env) {
+  const asked = cp.spawnSync(program, [...args, '--list'], { encoding: 'utf8', env: { ...process.env, ...env } })
+  if (asked.status === 2) console.log(`skip TERSOR_ISA=${cap}: ${asked.stderr.trim()}`)
+  return asked.status !== 2
+}
+
 /** The native runner once under each TERSOR_ISA cap of isa.def; a cap that this processor lacks is a counted skip. */
 function runCaps() {
   const table = fs.readFileSync(path.join(root, 'native', 'cpu', 'isa.def'), 'utf8')
@@ -43,14 +56,8 @@ function runCaps() {
   for (const [, cap] of table.matchAll(/^TERSOR_ISA_LEVEL\((\w+)/gm)) {
     const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
     const env = { TERSOR_ISA: cap }
-    const absent = cp.spawnSync(program, ['--list'], { encoding: 'utf8', env: { ...process.env, ...env } })
-    if (absent.status === 2) {
-      console.log(`skip TERSOR_ISA=${cap}: ${absent.stderr.trim()}`)
-      total.skipped++
-      continue
-    }
-    const counts = runProgram(`native runner (TERSOR_ISA=${cap})`, program, env)
-    for (const key of Object.keys(total)) total[key] += counts[key]
+    if (!capHolds(cap, program, [], env)) total.skipped++
+    else add(total, runProgram(`native runner (TERSOR_ISA=${cap})`, program, env))
   }
   return total
 }
@@ -65,6 +72,24 @@ function runAsan() {
     ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:allocator_may_return_null=1',
     UBSAN_OPTIONS: 'print_stacktrace=1',
   })
+}
+
+/** The native runner cross-built for Arm, under qemu's user mode: kernel tests with and without dot products, and under each cap. */
+function runArm(filters) {
+  const tools = armTools()
+  if (tools.skip) {
+    console.log(`skip arm: ${tools.skip}`)
+    return { passed: 0, failed: 0, skipped: 1 }
+  }
+  quietly('cmake', 'cmake', ['-S', '.', '-B', tools.folder, ...tools.cmake])
+  quietly('cross build', 'cmake', ['--build', tools.folder, '--parallel', String(os.availableParallelism()), '--target', 'tersor_test'])
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  for (const { what, args, cap } of armRuns(tools, filters)) {
+    const env = cap ? { TERSOR_ISA: cap } : {}
+    if (cap && !capHolds(cap, tools.qemu, args, env)) total.skipped++
+    else add(total, runProgram(`native runner (${what})`, tools.qemu, env, args))
+  }
+  return total
 }
 
 function runVitest(project, args) {
@@ -107,6 +132,7 @@ const RUNNERS = {
   native: runNative,
   caps: runCaps,
   asan: runAsan,
+  arm: runArm,
   unit: (args) => runVitest('unit', args),
   packaging: (args) => runVitest('packaging', args),
 }
@@ -115,10 +141,7 @@ function main(args) {
   const named = args[0] in RUNNERS
   const names = named ? [args[0]] : args.length ? ['unit'] : ['native', 'unit']
   const total = { passed: 0, failed: 0, skipped: 0 }
-  for (const name of names) {
-    const counts = RUNNERS[name](named ? args.slice(1) : args)
-    for (const key of Object.keys(total)) total[key] += counts[key]
-  }
+  for (const name of names) add(total, RUNNERS[name](named ? args.slice(1) : args))
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
   process.exitCode = total.failed ? 1 : 0
 }
