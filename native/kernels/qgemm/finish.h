@@ -2,27 +2,11 @@
 // before, in its region and an anonymous namespace of tersor: high_mul(a, b) = (a * b + 2^30) >> 31, shift_left(a, counts), shift_right(a, counts)
 // (arithmetic; counts per lane, 0 to 31), min_int, max_int, load_ints(p, n), store_ints(p, v, n), store_bytes(p, v, n) (the low 8 bits): n of kLanes.
 #include "kernels/qgemm/qgemm.h"
-#include "simd/math.h"
+#include "simd/activation.h"
 
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
-
-struct ActNone {
-  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return x; }
-};
-struct ActRelu {
-  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::max(simd::F32(0.0f), x); }
-};
-struct ActGelu {
-  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::gelu(x); }
-};
-struct ActTanh {
-  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::tanh(x); }
-};
-struct ActSigmoid {
-  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::sigmoid(x); }
-};
 
 // The integer part of the first n lanes of column j on, for one row after the other.
 struct IntegerPart {

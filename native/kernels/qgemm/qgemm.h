@@ -17,11 +17,12 @@
 #include <cstdint>
 
 #include "kernels/row.h"
+#include "simd/act.h"
 #include "simd/target.h"
 
 namespace tersor {
 
-enum class QgemmAct : int32_t { none, relu, gelu, tanh, sigmoid };
+using QgemmAct = Act;
 enum class QgemmTo : int32_t { s32, f32, s8, u8, fixed_s8, fixed_u8 };
 
 // What becomes of sums; row i and column j are those of the whole product. Steps are 0 (one value for all rows) or 1.

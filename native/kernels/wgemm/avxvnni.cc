@@ -4,7 +4,7 @@
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx2.h"
 
-#include "kernels/qgemm/epilogue.h"
+#include "simd/activation.h"
 #include "kernels/wgemm/int_vectors.h"
 #include "kernels/wgemm/wgemm.h"
 

@@ -288,7 +288,7 @@ inline void finish_tile(const WgemmFinish& f) {
         const int64_t live = f.n - j < kLanes ? f.n - j : kLanes;
         simd::store_part(y + j, simd::load_part(y + j, live) + simd::load_part(f.bias + j, live), live);
       }
-    activate(static_cast<QgemmAct>(f.act), y, 1, f.n, f.y_row);
+    activate(f.act, y, 1, f.n, f.y_row);
     if (!f.residual) continue;
     const float* add = f.residual + i * f.y_row;
     for (int64_t j = 0; j < f.n; j += kLanes) {

@@ -5,7 +5,7 @@
 
 #include "simd/vec_scalar.h"
 
-#include "kernels/qgemm/epilogue.h"
+#include "simd/activation.h"
 
 namespace tersor {
 namespace {
@@ -96,7 +96,7 @@ void wgemm_scalar_finish(const WgemmFinish& f) {
   for (int64_t i = 0; i < f.m; i++) {
     float* y = f.y + i * f.y_row;
     for (int64_t j = 0; f.bias && j < f.n; j++) y[j] = y[j] + f.bias[j];
-    activate(static_cast<QgemmAct>(f.act), y, 1, f.n, f.y_row);
+    activate(f.act, y, 1, f.n, f.y_row);
     for (int64_t j = 0; f.residual && j < f.n; j++) y[j] = y[j] + f.residual[i * f.y_row + j];
   }
 }

@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include "kernels/row.h"
+#include "simd/act.h"
 #include "simd/target.h"
 
 namespace tersor {
@@ -28,7 +29,7 @@ constexpr int kWgemmBlockSteps = 4;    // steps that share a power of two
 constexpr int kWgemmPlanes = 3;        // bytes of X
 constexpr int kWgemmQuadBytes = 16;    // prepared x: 4 values of k, low bytes, middle bytes, high bytes, 4 bytes unused
 
-enum class WgemmAct : int32_t { none, relu, gelu, tanh, sigmoid };
+using WgemmAct = Act;
 
 struct WgemmShape {
   int64_t n = 0, k = 0, groups = 1;
