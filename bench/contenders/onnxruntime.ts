@@ -1,0 +1,85 @@
+/** ONNX Runtime through onnxruntime-node: what a user of Node gets. Results are written into memory that is used again. */
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { bytes, floats, signedBytes, sumAbs } from '../lib/data.js'
+import type { Job } from '../lib/protocol.js'
+import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
+import { onnxModel, type Constant, type Node, type OnnxType } from './onnx-model.js'
+
+const rivals = process.env.TERSOR_BENCH_RIVALS ?? join(import.meta.dirname, '..', 'rivals')
+const require = createRequire(join(rivals, 'package.json'))
+const ort = require('onnxruntime-node')
+const { version } = require('onnxruntime-node/package.json') as { version: string }
+
+interface Variant {
+  readonly input: OnnxType
+  readonly output: OnnxType
+  readonly nodes: readonly Node[]
+  readonly constants: (k: number, n: number) => readonly Constant[]
+}
+
+const int8Weights = (k: number, n: number): Constant => ({ name: 'B', type: 'i8', dims: [k, n], data: signedBytes(k * n, 22) })
+const integerProduct = (input: 'u8' | 'i8'): Variant => ({
+  input,
+  output: 'i32',
+  nodes: [{ op: 'MatMulInteger', inputs: ['A', 'B', 'zero'], outputs: ['Y'] }],
+  constants: (k, n) => [int8Weights(k, n), { name: 'zero', type: input, dims: [], data: new Uint8Array(1) }],
+})
+
+const variants: Readonly<Record<string, Variant>> = {
+  'gemm.f32': {
+    input: 'f32',
+    output: 'f32',
+    nodes: [{ op: 'MatMul', inputs: ['A', 'B'], outputs: ['Y'] }],
+    constants: (k, n) => [{ name: 'B', type: 'f32', dims: [k, n], data: floats(k * n, 22) }],
+  },
+  'gemm.u8s8': integerProduct('u8'),
+  'gemm.s8s8': integerProduct('i8'),
+  // What its quantize_dynamic writes, which it fuses into one kernel.
+  'gemm.int8.dynamic': {
+    input: 'f32',
+    output: 'f32',
+    nodes: [
+      { op: 'DynamicQuantizeLinear', inputs: ['A'], outputs: ['q', 'scale', 'zero'] },
+      { op: 'MatMulInteger', inputs: ['q', 'B', 'zero', 'wZero'], outputs: ['integers'] },
+      { op: 'Cast', inputs: ['integers'], outputs: ['reals'], integers: { to: 1 } },
+      { op: 'Mul', inputs: ['scale', 'wScale'], outputs: ['factor'] },
+      { op: 'Mul', inputs: ['reals', 'factor'], outputs: ['Y'] },
+    ],
+    constants: (k, n) => [
+      int8Weights(k, n),
+      { name: 'wScale', type: 'f32', dims: [n], data: new Float32Array(n).fill(0.01) },
+      { name: 'wZero', type: 'i8', dims: [n], data: new Int8Array(n) },
+    ],
+  },
+}
+
+const TYPES = { f32: 'float32', u8: 'uint8', i8: 'int8', i32: 'int32' } as const
+const inputOf = { f32: floats, u8: bytes, i8: signedBytes }
+
+async function prepare(job: Job): Promise<ServedCase> {
+  const variant = variants[job.kernel]
+  if (!variant) throw new Unsupported(`no ${job.kernel} in this driver of ONNX Runtime`)
+  const { m, k, n, copies = 1 } = job.params as Record<'m' | 'k' | 'n' | 'copies', number>
+  const model = onnxModel(
+    variant.nodes,
+    variant.constants(k, n),
+    { name: 'A', type: variant.input, dims: [m, k] },
+    { name: 'Y', type: variant.output, dims: [m, n] },
+  )
+  const options = { intraOpNumThreads: job.threads, interOpNumThreads: 1, logSeverityLevel: 3 }
+  const sessions = await Promise.all(Array.from({ length: copies }, () => ort.InferenceSession.create(model, options)))
+  const feeds = { A: new ort.Tensor(TYPES[variant.input], inputOf[variant.input as 'f32'](m * k, 11), [m, k]) }
+  const memory = variant.output === 'f32' ? new Float32Array(m * n) : new Int32Array(m * n)
+  const fetches = { Y: new ort.Tensor(TYPES[variant.output], memory, [m, n]) }
+  await sessions[0].run(feeds, fetches)
+  return {
+    calls: sessions.map((session) => () => session.run(feeds, fetches) as unknown),
+    ...(job.kernel === 'gemm.int8.dynamic' ? {} : { check: sumAbs(memory) }),
+    release: async () => {
+      for (const session of sessions) await session.release()
+    },
+  }
+}
+
+await serve({ name: 'onnxruntime-node', version, isa: 'uncapped' }, prepare)

@@ -1,0 +1,134 @@
+/** From samples to figures: rates, the fraction of the limit, ratios to each rival; and the files that they are kept in. */
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { machine, ratio, summarize, type Entry, type Machine, type Summary } from '../../ts/bench/index.js'
+import { root } from './contenders.js'
+import { limitName, type Item } from './run.js'
+
+export interface Figure {
+  readonly contender: string
+  /** Nanoseconds per call. */
+  readonly median: number
+  readonly q1: number
+  readonly q3: number
+  /** Rounds that it was sampled in. */
+  readonly rounds: number
+  /** Its time over that of the first contender (Tersor), round by round; above 1 Tersor is faster. */
+  readonly ratio: number
+  readonly ratioQ1: number
+  readonly ratioQ3: number
+  /** Its result differs from the first contender's by more than 2 %: it computes something else. */
+  readonly differs?: boolean
+}
+
+export interface Measured {
+  readonly family: string
+  readonly case: string
+  readonly isa: string
+  readonly threads: number
+  readonly operations: number
+  readonly bytes: number
+  readonly figures: readonly Figure[]
+  /** Contenders that did not run, and why. */
+  readonly absent: readonly { readonly contender: string; readonly why: string }[]
+  /** The bound that holds: the slowest of the case's limits. `fraction`: the time at that rate over the first contender's. */
+  readonly limit?: { readonly name: string; readonly perSecond: number; readonly fraction: number }
+}
+
+export interface ResultFile {
+  readonly family: string
+  readonly isa: string
+  readonly date: string
+  readonly machine: Machine
+  readonly versions: Readonly<Record<string, string>>
+  readonly rounds: number
+  readonly cases: readonly Measured[]
+}
+
+const rounded = (x: number): number => (Number.isFinite(x) ? Number(x.toPrecision(4)) : 0)
+
+export function measured(item: Item, entries: readonly Entry[]): Measured {
+  const { family, case: c, isa, threads } = item
+  const isLimit = (e: Entry): boolean => e.contender.startsWith('limit: ')
+  const first = entries[0]
+  const figures: Figure[] = []
+  for (const e of entries.filter((one) => !isLimit(one) && one.absent === undefined)) {
+    const differs = first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
+    figures.push({
+      contender: e.contender,
+      median: rounded(e.ns.median),
+      q1: rounded(e.ns.q1),
+      q3: rounded(e.ns.q3),
+      rounds: e.ns.count,
+      ratio: rounded(e.ratio.median),
+      ratioQ1: rounded(e.ratio.q1),
+      ratioQ3: rounded(e.ratio.q3),
+      ...(differs ? { differs } : {}),
+    })
+  }
+  const absent = entries.flatMap((e) => (e.absent === undefined ? [] : [{ contender: e.contender, why: e.absent }]))
+  const limit = limitOf(item, entries)
+  return {
+    family: family.name,
+    case: c.name,
+    isa,
+    threads,
+    operations: c.operations,
+    bytes: c.bytes,
+    figures,
+    absent,
+    ...(limit ? { limit } : {}),
+  }
+}
+
+/** Each limit gives a least time for the case; the largest of these is the one that holds. */
+function limitOf(item: Item, entries: readonly Entry[]): Measured['limit'] {
+  const own = entries[0]
+  let best: { name: string; perSecond: number; fraction: Summary } | undefined
+  for (const limit of item.case.limits) {
+    const e = entries.find((one) => one.contender === limitName(limit))
+    if (!e || e.absent !== undefined || e.work === undefined || !own) continue
+    const { work } = e
+    const least = e.samples.map((ns) => (limit.amount * ns) / work)
+    const fraction = ratio(own.samples, least)
+    if (!best || fraction.median > best.fraction.median)
+      best = { name: limitName(limit), perSecond: (work / summarize(e.samples).median) * 1e9, fraction }
+  }
+  return best && { name: best.name, perSecond: rounded(best.perSecond), fraction: rounded(best.fraction.median) }
+}
+
+export const resultsFolder = join(root, 'bench', 'results')
+const fileName = (family: string, isa: string): string => join(resultsFolder, `${family}-${isa}.json`)
+
+/** Writes one file per family and cap. Cases of an older run that this one did not measure stay only when `merge`. */
+export async function writeResults(
+  all: readonly Measured[],
+  versions: Readonly<Record<string, string>>,
+  rounds: number,
+): Promise<string[]> {
+  mkdirSync(resultsFolder, { recursive: true })
+  const written: string[] = []
+  for (const key of new Set(all.map((m) => `${m.family}\n${m.isa}`))) {
+    const [family = '', isa = ''] = key.split('\n')
+    const cases = all.filter((m) => m.family === family && m.isa === isa)
+    const file: ResultFile = { family, isa, date: new Date().toISOString(), machine: machine(), versions, rounds, cases }
+    writeFileSync(fileName(family, isa), resultJson(file))
+    written.push(fileName(family, isa))
+  }
+  return written
+}
+
+/** One line per figure: readable, and small in a diff. */
+export function resultJson(file: ResultFile | readonly Measured[]): string {
+  const text = JSON.stringify(file, null, 1)
+  return `${text.replace(/\{\n\s+"contender"[^}]*\}/g, (one) => one.replace(/\n\s*/g, ' '))}\n`
+}
+
+export function readResults(): ResultFile[] {
+  if (!existsSync(resultsFolder)) return []
+  return readdirSync(resultsFolder)
+    .filter((name) => /^[a-z_]+-[a-z0-9]+\.json$/.test(name))
+    .sort()
+    .map((name) => JSON.parse(readFileSync(join(resultsFolder, name), 'utf8')) as ResultFile)
+    .filter((file) => Array.isArray(file.cases))
+}
