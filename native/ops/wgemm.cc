@@ -22,7 +22,7 @@ struct Problem {
 // bias, activation and residual of rows [m0, m1) and columns [n0, n1).
 void finish(const Problem& p, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   WgemmFinish f = p.finish;
-  if (!f.bias && !f.residual && f.act == WgemmAct::none) return;
+  if (!f.bias && !f.residual && f.act == Act::none) return;
   f.m = m1 - m0, f.n = n1 - n0;
   f.y += m0 * f.y_row + n0;
   if (f.bias) f.bias += n0;
@@ -152,9 +152,9 @@ Status wgemm_infer(wgemm_args& a) {
   return {};
 }
 
-static_assert(static_cast<int>(WgemmAct::none) == static_cast<int>(activation::none) && static_cast<int>(WgemmAct::relu) == static_cast<int>(activation::relu) &&
-                  static_cast<int>(WgemmAct::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(WgemmAct::tanh) == static_cast<int>(activation::tanh) &&
-                  static_cast<int>(WgemmAct::sigmoid) == static_cast<int>(activation::sigmoid),
+static_assert(static_cast<int>(Act::none) == static_cast<int>(activation::none) && static_cast<int>(Act::relu) == static_cast<int>(activation::relu) &&
+                  static_cast<int>(Act::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(Act::tanh) == static_cast<int>(activation::tanh) &&
+                  static_cast<int>(Act::sigmoid) == static_cast<int>(activation::sigmoid),
               "the kernels' activations are those of ops/enums.def");
 
 Status wgemm_cpu(wgemm_args& a, Context& ctx) {
@@ -170,7 +170,7 @@ Status wgemm_cpu(wgemm_args& a, Context& ctx) {
   p.finish.y = a.y.as<float>(), p.finish.y_row = a.out;
   p.finish.bias = a.bias.present() ? bias.as<float>() : nullptr;
   p.finish.residual = a.residual.present() ? residual.as<float>() : nullptr;
-  p.finish.act = static_cast<WgemmAct>(a.act);
+  p.finish.act = static_cast<Act>(a.act);
   return p.m >= (p.s.bits == 8 ? p.row.strip_from8 : p.row.strip_from) ? run_strips(p, ctx.cancel) : run_direct(p, ctx.cancel);
 }
 

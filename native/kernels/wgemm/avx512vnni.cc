@@ -4,7 +4,6 @@
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx512.h"
 
-#include "simd/activation.h"
 #include "kernels/wgemm/int_vectors.h"
 #include "kernels/wgemm/wgemm.h"
 
@@ -32,7 +31,6 @@ namespace tersor {
 bool wgemm_avx512vnni_prepare(const WgemmShape& s, const float* x, char* out) { return prepare_row(s, x, out); }
 void wgemm_avx512vnni_dot(const WgemmDot& d) { dot_all(d); }
 void wgemm_avx512vnni_unpack(const WgemmUnpack& u) { unpack_panel(u); }
-void wgemm_avx512vnni_finish(const WgemmFinish& f) { finish_tile(f); }
 }  // namespace tersor
 TERSOR_WGEMM_END
 #endif

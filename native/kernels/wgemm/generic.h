@@ -280,24 +280,6 @@ inline void unpack_panel(const WgemmUnpack& u) {
   }
 }
 
-inline void finish_tile(const WgemmFinish& f) {
-  for (int64_t i = 0; i < f.m; i++) {
-    float* y = f.y + i * f.y_row;
-    if (f.bias)
-      for (int64_t j = 0; j < f.n; j += kLanes) {
-        const int64_t live = f.n - j < kLanes ? f.n - j : kLanes;
-        simd::store_part(y + j, simd::load_part(y + j, live) + simd::load_part(f.bias + j, live), live);
-      }
-    activate(f.act, y, 1, f.n, f.y_row);
-    if (!f.residual) continue;
-    const float* add = f.residual + i * f.y_row;
-    for (int64_t j = 0; j < f.n; j += kLanes) {
-      const int64_t live = f.n - j < kLanes ? f.n - j : kLanes;
-      simd::store_part(y + j, simd::load_part(y + j, live) + simd::load_part(add + j, live), live);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace tersor
 TERSOR_WGEMM_END

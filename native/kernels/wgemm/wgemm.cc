@@ -3,16 +3,12 @@
 
 #include <cstring>
 
-#include "simd/vec_scalar.h"
-
-#include "simd/activation.h"
-
 namespace tersor {
 namespace {
 
 const WgemmRow kRows[] = {
-#define TERSOR_WGEMM(needs, name, nr, tall, strip_from, strip_from8, tolerance) \
-  {needs, #name, nr, tall, strip_from, strip_from8, name##_prepare, name##_dot, name##_unpack, name##_finish},
+#define TERSOR_WGEMM(needs, name, nr, tall, strip_from, strip_from8, width, tolerance) \
+  {needs, #name, nr, tall, strip_from, strip_from8, name##_prepare, name##_dot, name##_unpack, wgemm_finish_##width},
 #include "kernels/wgemm/kernels.inc"
 #undef TERSOR_WGEMM
 };
@@ -89,15 +85,6 @@ void wgemm_scalar_unpack(const WgemmUnpack& u) {
     const char* group = u.panel + g * kRows[kRowCount - 1].group_bytes(s);
     for (int j = 0; j < kScalarLanes; j++) u.out[p * u.out_row + j] = value_at(group, s, k, j);
     if (++k == s.group()) k = 0, g++;
-  }
-}
-
-void wgemm_scalar_finish(const WgemmFinish& f) {
-  for (int64_t i = 0; i < f.m; i++) {
-    float* y = f.y + i * f.y_row;
-    for (int64_t j = 0; f.bias && j < f.n; j++) y[j] = y[j] + f.bias[j];
-    activate(f.act, y, 1, f.n, f.y_row);
-    for (int64_t j = 0; f.residual && j < f.n; j++) y[j] = y[j] + f.residual[i * f.y_row + j];
   }
 }
 

@@ -29,8 +29,6 @@ constexpr int kWgemmBlockSteps = 4;    // steps that share a power of two
 constexpr int kWgemmPlanes = 3;        // bytes of X
 constexpr int kWgemmQuadBytes = 16;    // prepared x: 4 values of k, low bytes, middle bytes, high bytes, 4 bytes unused
 
-using WgemmAct = Act;
-
 struct WgemmShape {
   int64_t n = 0, k = 0, groups = 1;
   int bits = 8;
@@ -76,7 +74,7 @@ struct WgemmFinish {
   int64_t y_row = 0;
   const float* bias = nullptr;
   const float* residual = nullptr;
-  WgemmAct act = WgemmAct::none;
+  Act act = Act::none;
 };
 
 struct WgemmRow {
@@ -94,13 +92,16 @@ struct WgemmRow {
   int64_t panel_bytes(const WgemmShape& s) const { return group_bytes(s) * s.groups; }
 };
 
-#define TERSOR_WGEMM(needs, name, nr, tall, strip_from, strip_from8, tolerance) \
+#define TERSOR_WGEMM(needs, name, nr, tall, strip_from, strip_from8, width, tolerance) \
   bool name##_prepare(const WgemmShape&, const float*, char*);                  \
   void name##_dot(const WgemmDot&);                                             \
-  void name##_unpack(const WgemmUnpack&);                                       \
-  void name##_finish(const WgemmFinish&);
+  void name##_unpack(const WgemmUnpack&);
 #include "kernels/wgemm/kernels.inc"
 #undef TERSOR_WGEMM
+
+void wgemm_finish_avx512(const WgemmFinish&);
+void wgemm_finish_avx2(const WgemmFinish&);
+void wgemm_finish_scalar(const WgemmFinish&);
 
 const WgemmRow& wgemm_row();
 int wgemm_all_rows(const WgemmRow** out);
