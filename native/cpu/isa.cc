@@ -170,6 +170,21 @@ const char* level_name(int i) { return kLevels[i].name; }
 bool level_detected(int i) { return (kLevels[i].features & ~state().found) == 0; }
 bool level_allowed(int i) { return (kLevels[i].features & ~state().allow) == 0; }
 
+bool slow_bf16_dot() {
+#if defined(TERSOR_X64)
+  static const bool slow = [] {
+    unsigned r0[4], r1[4];
+    cpuid(0, 0, r0);
+    cpuid(1, 0, r1);
+    const unsigned model = (r1[0] >> 4 & 0xf) | (r1[0] >> 12 & 0xf0);
+    return r0[1] == 0x756e6547u && model != 0x55;  // "Genu"ineIntel, and not Cooper Lake
+  }();
+  return slow;
+#else
+  return false;
+#endif
+}
+
 const char* feature_name(uint32_t features) {
   for (int i = 0; i < kLevelCount; i++)
     if ((features & ~kLevels[i].features) == 0) return kLevels[i].name;

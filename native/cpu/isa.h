@@ -27,6 +27,9 @@ bool level_detected(int index); // by row of isa.def
 bool level_allowed(int index);
 const char* level_name(int index);
 int level_count();
+// True where a 512-bit vdpbf16ps takes longer than the two multiply-adds it stands for: Intel's cores with AMX (0.46 a cycle measured, against
+// 1.9 multiply-adds); AMD's and the first one with the extension are as fast or faster.
+bool slow_bf16_dot();
 const char* feature_name(uint32_t features);  // name of the weakest level that has all these bits
 
 #if defined(TERSOR_TESTING)

@@ -49,6 +49,8 @@ export interface OpTable<T> {
   count_nonzero: { args: [x: T]; result: T; tensors: 'x' }
   matmul: { args: [a: T, b: T, transposeA: boolean, transposeB: boolean]; result: T; tensors: 'a' | 'b' }
   linear: { args: [x: T, w: T, bias: T | null]; result: T; tensors: 'x' | 'w' | 'bias' }
+  bf16_pack: { args: [w: T]; result: T; tensors: 'w' }
+  linear_bf16: { args: [x: T, packed: T, bias: T | null, out: number, act: Activation, dtype: DType]; result: T; tensors: 'x' | 'packed' | 'bias' }
   conv2d: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'dy' | 'w' }
   conv2d_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'dy' }
@@ -144,6 +146,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'count_nonzero', params: [['T', 'x']], results: 1, schema: 'count_nonzero(T:x,R:count)' },
   { name: 'matmul', params: [['T', 'a'], ['T', 'b'], ['B', 'transposeA'], ['B', 'transposeB']], results: 1, schema: 'matmul(T:a,T:b,B:transpose_a,B:transpose_b,R:y)' },
   { name: 'linear', params: [['T', 'x'], ['T', 'w'], ['O', 'bias']], results: 1, schema: 'linear(T:x,T:w,O:bias,R:y)' },
+  { name: 'bf16_pack', params: [['T', 'w']], results: 1, schema: 'bf16_pack(T:w,R:packed)' },
+  { name: 'linear_bf16', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['I', 'out'], ['E', 'act', 'activation'], ['D', 'dtype']], results: 1, schema: 'linear_bf16(T:x,T:packed,O:bias,I:out,E:activation:act,D:dtype,R:y)' },
   { name: 'conv2d', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d(T:x,T:w,O:bias,L:stride,L:padding,R:y)' },
   { name: 'conv2d_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,R:dx)' },
   { name: 'conv2d_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,R:dw)' },
@@ -189,4 +193,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'bf02dbaeb787e88c'
+export const schemaHash = '006499071e3b449a'
