@@ -12,11 +12,6 @@ constexpr const char* kOp = "linear_bf16";
 constexpr int64_t kRows = 256;               // rows of a task: A's share stays in L2 while the panels pass by
 constexpr int64_t kPassBytes = 16ll << 20;   // converted rows that exist at a time
 
-static_assert(static_cast<int>(Bf16Act::none) == static_cast<int>(activation::none) && static_cast<int>(Bf16Act::relu) == static_cast<int>(activation::relu) &&
-                  static_cast<int>(Bf16Act::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(Bf16Act::tanh) == static_cast<int>(activation::tanh) &&
-                  static_cast<int>(Bf16Act::sigmoid) == static_cast<int>(activation::sigmoid),
-              "the kernels' activations are those of ops/enums.def");
-
 Status expect_f32_or_bf16(const char* op, const char* name, const TensorRef& t) {
   if (t.dtype == DType::f32 || t.dtype == DType::bf16) return {};
   return fail(Code::dtype, "%s: %s must be f32 or bf16, got %s", op, name, TERSOR_TEXT(t));
@@ -104,7 +99,7 @@ Status linear_bf16_cpu(linear_bf16_args& a, Context& ctx) {
         q.a = to + i * row_bytes;
         q.b = bf16_blob_panels(a.packed.data) + p * panel;
         q.bias = a.bias.present() ? bias.as<float>() + j : nullptr;
-        q.act = static_cast<Bf16Act>(a.act);
+        q.act = static_cast<Act>(a.act);
         if (a.dtype == DType::f32) q.c = a.y.as<float>() + (m0 + i) * n + j;
         else q.h = a.y.as<uint16_t>() + (m0 + i) * n + j;
         q.y_row = n;

@@ -29,12 +29,12 @@ template <class F> void each_row(F fn) {
 
 double rounded(float x) { return static_cast<double>(f32_from_bf16(bf16_from_f32(x))); }
 
-double activated(Bf16Act act, double y) {
+double activated(Act act, double y) {
   switch (act) {
-    case Bf16Act::relu: return y > 0 ? y : 0;
-    case Bf16Act::gelu: return 0.5 * y * (1 + std::erf(y * 0.70710678118654752));
-    case Bf16Act::tanh: return std::tanh(y);
-    case Bf16Act::sigmoid: return 1 / (1 + std::exp(-y));
+    case Act::relu: return y > 0 ? y : 0;
+    case Act::gelu: return 0.5 * y * (1 + std::erf(y * 0.70710678118654752));
+    case Act::tanh: return std::tanh(y);
+    case Act::sigmoid: return 1 / (1 + std::exp(-y));
     default: return y;
   }
 }
@@ -73,7 +73,7 @@ struct Blob : GuardedBuffer {
   }
 };
 
-void check_row(const GemmBf16Row& row, const Problem& p, bool use_bias, Bf16Act act, bool halves, Side side) {
+void check_row(const GemmBf16Row& row, const Problem& p, bool use_bias, Act act, bool halves, Side side) {
   const Blob blob(p, side);
   const Values x(p.x, p.x_bf16, side);
   CHECK(bf16_blob_fits(blob.as<void>(), bf16_blob_bytes(p.n, p.k), p.n, p.k) && !bf16_blob_fits(blob.as<void>(), bf16_blob_bytes(p.n, p.k), p.n + 1, p.k));
@@ -108,7 +108,7 @@ void check_row(const GemmBf16Row& row, const Problem& p, bool use_bias, Bf16Act 
       }
       const double b = use_bias ? static_cast<double>(bias.as<float>()[j]) : 0, want = activated(act, sum + b);
       double bound = static_cast<double>(p.k + 8) * 6e-8 * size + 2e-7 * (std::fabs(sum + b) + std::fabs(want)) + 1e-30;
-      if (act != Bf16Act::none) bound = 1.2 * bound + 1e-6;
+      if (act != Act::none) bound = 1.2 * bound + 1e-6;
       const float got = halves ? f32_from_bf16(y.as<uint16_t>()[i * y_row + j]) : y.as<float>()[i * y_row + j];
       if (halves) bound += 0.00391 * std::fabs(want);
       CHECK_MSG(std::fabs(static_cast<double>(got) - want) <= bound, "%s %lldx%lldx%lld at %lld,%lld: got %g, want %g, bound %g", row.function, (long long)p.m,
@@ -130,7 +130,7 @@ TERSOR_TEST(gemm_bf16_rows_equal_the_definition_and_stay_inside) {
       Problem p(m, n, k);
       turn++;
       p.x_bf16 = turn % 3 == 0, p.w_bf16 = turn % 5 == 0, p.w_transposed = turn % 7 == 0;
-      check_row(row, p, turn % 2, static_cast<Bf16Act>(turn % 4 ? 0 : turn / 4 % 5), turn % 6 == 0, turn % 2 ? Side::end : Side::begin);
+      check_row(row, p, turn % 2, static_cast<Act>(turn % 4 ? 0 : turn / 4 % 5), turn % 6 == 0, turn % 2 ? Side::end : Side::begin);
     };
     for (int64_t m = 0; m <= 67; m++) check(m, random_int(1, 70), random_int(1, 70));
     for (int64_t n = 0; n <= 100; n++) check(random_int(0, 40), n, random_int(0, 40));
@@ -145,7 +145,7 @@ TERSOR_TEST(gemm_bf16_rows_equal_the_definition_and_stay_inside) {
 TERSOR_TEST(gemm_bf16_tiles_are_fed_by_one_load_per_product) {
   Problem p(64, 64, 256);
   const int64_t loads = tiles.loads, products = tiles.products, configurations = tiles.configurations;
-  check_row(kEmulated, p, false, Bf16Act::none, false, Side::end);
+  check_row(kEmulated, p, false, Act::none, false, Side::end);
   CHECK(tiles.products - products == 4 * 4 * 8);
   CHECK(tiles.loads - loads == tiles.products - products);
   CHECK(tiles.configurations - configurations == 1);

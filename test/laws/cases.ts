@@ -24,6 +24,8 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['qconv2d', 'activations are f32'],
   ['wgemm_pack', 'scales are f32'],
   ['wgemm', 'activations are f32'],
+  ['bf16_pack', 'weights are f32 or bf16'],
+  ['linear_bf16', 'activations are f32 or bf16'],
   ['csr_linear', 'values are f32 or i8'],
   ['csr_to_dense', 'values are f32 or i8'],
 ])

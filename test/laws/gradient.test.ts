@@ -29,6 +29,8 @@ describe('the table of ops', () => {
       'argmax',
       'count_nonfinite',
       'count_nonzero',
+      'bf16_pack',
+      'linear_bf16',
       'layer_norm_grad',
       'random_uniform',
       'random_normal',

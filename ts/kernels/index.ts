@@ -8,6 +8,7 @@
  */
 export { PackedWeights, matmulInt8, matmulInt8Exact, packWeights, type Int8Options } from './int8.js'
 export { PackedGroups, matmulGroups, packGroups, type GroupsOptions } from './groups.js'
+export { PackedBf16, matmulBf16, packBf16, type Bf16Options } from './bf16.js'
 export { CsrMatrix, type CsrParts } from './csr-matrix.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
 export {

@@ -2,7 +2,7 @@
 // Not guarded: each ISA file includes it once, after simd/vec_<isa>.h.
 #include "base/float16.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
-#include "simd/math.h"
+#include "simd/activation.h"
 
 TERSOR_VEC_BEGIN
 namespace tersor {
@@ -42,15 +42,7 @@ inline void round_to_bf16(const float* x, int64_t n, float* out) {
   if (i < n) simd::store_part(out + i, simd::as_float(bf16_bits(simd::load_part(x + i, n - i)) << 16), n - i);
 }
 
-template <Bf16Act ACT> TERSOR_VEC_INLINE simd::F32 bf16_act(simd::F32 x) {
-  if (ACT == Bf16Act::relu) return simd::max(simd::F32(0.0f), x);
-  if (ACT == Bf16Act::gelu) return simd::gelu(x);
-  if (ACT == Bf16Act::tanh) return simd::tanh(x);
-  if (ACT == Bf16Act::sigmoid) return simd::sigmoid(x);
-  return x;
-}
-
-template <Bf16Act ACT> void finish_rows(const Bf16Finish& f) {
+template <class F> void finish_rows(const Bf16Finish& f) {
   constexpr int64_t kL = simd::F32::lanes;
   for (int64_t i = 0; i < f.m; i++) {
     const float* s = f.s + i * f.s_row;
@@ -58,7 +50,7 @@ template <Bf16Act ACT> void finish_rows(const Bf16Finish& f) {
       const int64_t left = f.n - j, live = left < kL ? left : kL;
       simd::F32 v = simd::load_part(s + j, live);
       if (f.bias) v = v + simd::load_part(f.bias + j, live);
-      v = bf16_act<ACT>(v);
+      v = F::of(v);
       if (f.c) simd::store_part(f.c + i * f.y_row + j, v, live);
       else store_halves(f.h + i * f.y_row + j, bf16_bits(v), live);
     }
@@ -67,11 +59,11 @@ template <Bf16Act ACT> void finish_rows(const Bf16Finish& f) {
 
 inline void finish_block(const Bf16Finish& f) {
   switch (f.act) {
-    case Bf16Act::relu: return finish_rows<Bf16Act::relu>(f);
-    case Bf16Act::gelu: return finish_rows<Bf16Act::gelu>(f);
-    case Bf16Act::tanh: return finish_rows<Bf16Act::tanh>(f);
-    case Bf16Act::sigmoid: return finish_rows<Bf16Act::sigmoid>(f);
-    default: return finish_rows<Bf16Act::none>(f);
+    case Act::relu: return finish_rows<ActRelu>(f);
+    case Act::gelu: return finish_rows<ActGelu>(f);
+    case Act::tanh: return finish_rows<ActTanh>(f);
+    case Act::sigmoid: return finish_rows<ActSigmoid>(f);
+    default: return finish_rows<ActNone>(f);
   }
 }
 

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernels/row.h"
+#include "simd/act.h"
 #include "simd/target.h"
 
 // Into L2 in good time; never a fault.
@@ -41,8 +42,6 @@ inline int64_t bf16_a_row(int64_t k, int strip, int k_pad, int a_bytes) {
 }
 }  // namespace
 
-enum class Bf16Act : int32_t { none, relu, gelu, tanh, sigmoid };
-
 // x: m rows, x_row elements apart, contiguous along k: f32 (bf16 = false) or bf16.
 struct Bf16Pack {
   int64_t m = 0, k = 0;
@@ -57,7 +56,7 @@ struct Bf16Block {
   const void* a = nullptr;      // from row.pack
   const uint16_t* b = nullptr;  // first of the panels that hold columns [0, n)
   const float* bias = nullptr;  // [n] or null
-  Bf16Act act = Bf16Act::none;
+  Act act = Act::none;
   float* c = nullptr;           // f32 result, or null:
   uint16_t* h = nullptr;        // bf16 result
   int64_t y_row = 0;            // elements between rows of c or h
@@ -70,7 +69,7 @@ struct Bf16Finish {
   int64_t s_row;
   int64_t m, n;
   const float* bias;
-  Bf16Act act;
+  Act act;
   float* c;
   uint16_t* h;
   int64_t y_row;

@@ -72,7 +72,7 @@ template <int MR, int NV> void tile(const Bf16Block& q, int64_t a_row, int64_t i
     for (int r = 0; r < kPointers; r++) p[r] += 2;
   }
   const int64_t left = q.n - j, n = left < kWidth ? left : kWidth;
-  if (q.c && !q.bias && q.act == Bf16Act::none && n == kWidth) {
+  if (q.c && !q.bias && q.act == Act::none && n == kWidth) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; r++)
 #pragma GCC unroll 16

@@ -23,7 +23,7 @@ struct TileTarget {
   int64_t stride;  // bytes
 
   void aim(const Bf16Block& q, int64_t i, int64_t j, int64_t columns) {
-    direct = q.c && !q.bias && q.act == Bf16Act::none && q.n - j >= columns;
+    direct = q.c && !q.bias && q.act == Act::none && q.n - j >= columns;
     at = direct ? q.c + i * q.y_row + j : aside;
     stride = (direct ? q.y_row : columns) * 4;
   }

@@ -1,6 +1,6 @@
 /** Products, convolutions, pooling, normalisation, look-ups, random numbers. */
 import { tensor } from '../../../ts/tensor/index.js'
-import { f, i32, type Edge } from './edge.js'
+import { f, i32, packHalf, type Edge } from './edge.js'
 
 const soft = (one: number): Edge[] => [
   [() => [f(0, 3)], [[[0, 3]]]],
@@ -57,6 +57,36 @@ export const networks = {
     [() => [f(2, 3), f(0, 3), null], [[[2, 0]]]],
     [() => [f(1), f(1, 1), f(1)], [[[1], [2]]]],
     [() => [tensor(1), f(1, 1), null], 'ERR_SHAPE'],
+  ],
+  bf16_pack: [
+    [() => [f(0, 3)], [[[64]]]],
+    [() => [f(2, 0)], [[[64]]]],
+    [() => [f(1, 1)], [[packHalf(1, 1).shape]]],
+    [() => [f(33, 33)], [[[64 + 2 * 64 * 64]]]],
+    [() => [f(3)], 'ERR_SHAPE'],
+    [() => [i32([1], [1, 1])], 'ERR_DTYPE'],
+  ],
+  linear_bf16: [
+    [() => [f(0, 3), packHalf(2, 3), f(2), 2, 'none', 'f32'], [[[0, 2]]]],
+    [
+      () => [f(2, 0), packHalf(3, 0), f(3), 3, 'none', 'bf16'],
+      [
+        [
+          [2, 3],
+          // The bits of 1, 2 and 3.
+          [0x3f80, 0x4000, 0x4040, 0x3f80, 0x4000, 0x4040],
+        ],
+      ],
+    ],
+    [() => [f(2, 3), packHalf(0, 3), null, 0, 'none', 'f32'], [[[2, 0]]]],
+    [() => [f(1), packHalf(1, 1), f(1), 1, 'none', 'f32'], [[[1], [2]]]],
+    [() => [tensor(1), packHalf(1, 1), null, 1, 'none', 'f32'], 'ERR_SHAPE'],
+    [() => [f(1, 2), packHalf(1, 33), null, 1, 'none', 'f32'], 'ERR_SHAPE'],
+    [() => [f(1, 2), packHalf(1, 1), null, 1, 'none', 'f32'], 'ERR_OPTION'],
+    [() => [f(1, 1), packHalf(1, 1), null, -1, 'none', 'f32'], 'ERR_OPTION'],
+    [() => [f(1, 1), packHalf(1, 1), f(2), 1, 'none', 'f32'], 'ERR_SHAPE'],
+    [() => [f(1, 1), packHalf(1, 1), null, 1, 'none', 'f64'], 'ERR_DTYPE'],
+    [() => [i32([1], [1, 1]), packHalf(1, 1), null, 1, 'none', 'f32'], 'ERR_DTYPE'],
   ],
   conv2d: [
     [() => [f(0, 1, 3, 3), f(2, 1, 2, 2), null, [1, 1], [0, 0]], [[[0, 2, 2, 2]]]],
