@@ -73,11 +73,22 @@ void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blo
 
 Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, const QgemmFinish& f, const Cancel* cancel) {
   const QgemmLayout& layout = qgemm_layout();
-  // Tasks of about 2^21 products: columns in whole panels times all rows.
-  int64_t panels = (int64_t(1) << 21) / (m * (k > 0 ? k : 1) * layout.nr);
-  if (panels < 1) panels = 1;
-  return parallel_for(layout.panels(n), panels, cancel, [&](int64_t begin, int64_t end) {
-    qgemm_part(codes, 0, m, blob, begin * layout.nr, end * layout.nr < n ? end * layout.nr : n, k, f);
+  // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more.
+  constexpr int64_t kPanelBytes = 384 << 10, kRows = 384, kStreams = 8;
+  const int64_t panels = layout.panels(n), panel_bytes = layout.panel_bytes(k) > 0 ? layout.panel_bytes(k) : 1;
+  const int64_t row_block = m < kRows + kRows / 2 ? m : kRows, row_blocks = (m + row_block - 1) / row_block;
+  int64_t width = kPanelBytes / panel_bytes / kStreams * kStreams;
+  const int64_t share = (panels * row_blocks + 7) / 8, least = (int64_t(1) << 21) / (panel_bytes * row_block);
+  const int64_t fair = ((share > least ? share : least) + kStreams - 1) / kStreams * kStreams;
+  if (width > fair) width = fair;
+  if (width < kStreams) width = kStreams;
+  const int64_t column_blocks = (panels + width - 1) / width;
+  return parallel_for(column_blocks * row_blocks, 1, cancel, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t m0 = task % row_blocks * row_block, n0 = task / row_blocks * width * layout.nr;
+      const int64_t m1 = m0 + row_block < m ? m0 + row_block : m, n1 = n0 + width * layout.nr < n ? n0 + width * layout.nr : n;
+      qgemm_part({static_cast<const char*>(codes.a) + m0 * codes.a_row, codes.a_row, codes.a_signed}, m0, m1, blob, n0, n1, k, f);
+    }
   });
 }
 

@@ -50,28 +50,16 @@ TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-// m rows in at most two kinds of tiles.
+// Shorter tiles for what 12 rows leave.
 void rows(const QgemmBlock& q, int64_t i, int64_t m) {
-  switch (m) {
-    case 0: return;
-    case 1: return band<1, 8>(q, i, i + 1);
-    case 2: return band<2, 8>(q, i, i + 2);
-    case 3: return band<3, 8>(q, i, i + 3);
-    case 4: return band<4, 6>(q, i, i + 4);
-    case 5: return band<5, 4>(q, i, i + 5);
-    case 6: return band<6, 4>(q, i, i + 6);
-    case 7: return band<7, 3>(q, i, i + 7);
-    case 8: return band<8, 3>(q, i, i + 8);
-    case 9: rows(q, i, 5); return rows(q, i + 5, 4);
-    case 10: return band<5, 4>(q, i, i + 10);
-    case 11: rows(q, i, 6); return rows(q, i + 6, 5);
-    default: break;
-  }
   const int64_t full = m / 12 * 12;
   band<12, 2>(q, i, i + full);
-  rows(q, i + full, m - full);
+  i += full, m -= full;
+  if (m >= 6) band<6, 4>(q, i, i + 6), i += 6, m -= 6;
+  if (m >= 3) band<3, 4>(q, i, i + 3), i += 3, m -= 3;
+  if (m == 2) band<2, 4>(q, i, i + 2);
+  if (m == 1) band<1, 8>(q, i, i + 1);
 }
-
 
 }  // namespace
 

@@ -42,31 +42,36 @@ TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-// m rows in at most two kinds of tiles.
-void rows(const QgemmBlock& q, int64_t i, int64_t m) {
+// At most 11 rows: few rows take many panels, which is as many streams of weights.
+void few(const QgemmBlock& q, int64_t i, int64_t m) {
   switch (m) {
     case 0: return;
     case 1: return band<1, 8>(q, i, i + 1);
     case 2: return band<2, 8>(q, i, i + 2);
     case 3: return band<3, 8>(q, i, i + 3);
-    case 4: return band<4, 6>(q, i, i + 4);
+    case 4: return band<4, 4>(q, i, i + 4);
     case 5: return band<5, 4>(q, i, i + 5);
     case 6: return band<6, 4>(q, i, i + 6);
-    case 7: return band<7, 3>(q, i, i + 7);
-    case 8: return band<8, 3>(q, i, i + 8);
-    case 9: rows(q, i, 5); return rows(q, i + 5, 4);
+    case 7: return band<7, 2>(q, i, i + 7);
+    case 8: return band<8, 2>(q, i, i + 8);
     case 10: return band<5, 4>(q, i, i + 10);
-    case 11: rows(q, i, 6); return rows(q, i + 6, 5);
-    default: break;
+    default: few(q, i, 5); return few(q, i + 5, m - 5);
   }
-  const int64_t full = m / 12 * 12;
-  band<12, 2>(q, i, i + full);
-  rows(q, i + full, m - full);
 }
 
 }  // namespace
 
-void qgemm_u8s8s32_12x32_avx512vnni(const QgemmBlock& q) { rows(q, 0, q.m); }
+void qgemm_u8s8s32_1x128_avx512vnni(const QgemmBlock& q) { band<1, 8>(q, 0, q.m); }
+void qgemm_u8s8s32_6x64_avx512vnni(const QgemmBlock& q) {
+  const int64_t full = q.m < 12 ? 0 : (q.m - 6) / 6 * 6;
+  band<6, 4>(q, 0, full);
+  few(q, full, q.m - full);
+}
+void qgemm_u8s8s32_12x32_avx512vnni(const QgemmBlock& q) {
+  const int64_t full = q.m / 12 * 12;
+  band<12, 2>(q, 0, full);
+  few(q, full, q.m - full);
+}
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif

@@ -47,7 +47,7 @@ void rows(const QgemmBlock& q, int64_t i, int64_t m) {
   if (full > 0) band<6, 1>(q, i, i + full);
   switch (m - full) {
     case 1: return band<1, 4>(q, i + full, end);
-    case 2: return band<2, 3>(q, i + full, end);
+    case 2: return band<2, 2>(q, i + full, end);
     case 3: return band<3, 2>(q, i + full, end);
     case 4: return band<4, 1>(q, i + full, end);
     case 5: return band<5, 1>(q, i + full, end);
@@ -57,6 +57,7 @@ void rows(const QgemmBlock& q, int64_t i, int64_t m) {
 
 }  // namespace
 
+void qgemm_u8s8s32_1x64_avxvnni(const QgemmBlock& q) { band<1, 4>(q, 0, q.m); }
 void qgemm_u8s8s32_6x16_avxvnni(const QgemmBlock& q) { rows(q, 0, q.m); }
 }  // namespace tersor
 TERSOR_QGEMM_END

@@ -65,6 +65,13 @@ const QgemmRow& qgemm_row(int64_t m) {
 
 const QgemmLayout& qgemm_layout() { return chosen().rows[0]->layout; }
 
+bool qgemm_takes(bool a_signed) {
+  const Chosen& c = chosen();
+  for (int i = 0; i < c.count && c.rows[i]->needs != 0; i++)
+    if (!(a_signed ? c.rows[i]->takes_s8 : c.rows[i]->takes_u8)) return false;
+  return true;
+}
+
 int qgemm_all_rows(const QgemmRow** out) {
   *out = kRows;
   return kRowCount;

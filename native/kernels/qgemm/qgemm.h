@@ -133,6 +133,7 @@ struct QgemmRow {
 // The row for m rows of A. All rows that it returns in one process read one layout.
 const QgemmRow& qgemm_row(int64_t m);
 const QgemmLayout& qgemm_layout();
+bool qgemm_takes(bool a_signed);  // every row that qgemm_row can return takes this type of A
 int qgemm_all_rows(const QgemmRow** out);
 int qgemm_rows(RowInfo* out, int capacity);
 
