@@ -89,7 +89,7 @@ Status run(qconv2d_args& a, const ConvShape& s, Context& ctx) {
       for (int64_t p = 0; p < pixels; p += kBlockPixels) {
         const int64_t count = pixels - p < kBlockPixels ? pixels - p : kBlockPixels;
         gather_taps(s, at, image, p, count, depth, r0, block);
-        qgemm_part({block, depth, false}, 0, count, a.packed.data, 0, s.out, k, here);
+        qgemm_part({block, depth, false}, 0, count, a.packed.data, 0, s.out, k, {0, k}, here);
         for (int64_t c = 0; c < s.out; c++)
           for (int64_t i = 0; i < count; i++) y[c * plane + p + i] = tile[i * s.out + c];
       }
@@ -105,9 +105,20 @@ Status qconv2d_infer(qconv2d_args& a) {
   TERSOR_TRY(conv_list4(kOp, "weight_shape", a.weight_shape));
   ConvShape s;
   TERSOR_TRY(conv_shape(kOp, a.x.shape, a.weight_shape.v, a.stride, a.padding, &s));
-  const int64_t limit = kQgemmSafeK + 1;  // kept small enough that the product below cannot overflow
-  if (s.in > limit || s.kh > limit || s.kw > limit || s.in * s.kh > limit) TERSOR_TRY(qgemm_check_depth(kOp, limit));
-  TERSOR_TRY(qgemm_check_inputs(kOp, a.packed, a.w_scale, a.bias, s.out, s.in * s.kh * s.kw, a.x_scale, a.x_zero));
+  constexpr int64_t kDeepest = 65793;  // 255 * 128 * 65793 < 2^31: 32-bit sums stay exact
+  // Factors first, so that the product cannot overflow.
+  if (s.in > kDeepest || s.kh > kDeepest || s.kw > kDeepest || s.in * s.kh > kDeepest || s.in * s.kh * s.kw > kDeepest)
+    return fail(Code::limit, "%s: C * kh * kw must be <= %lld (32-bit sums stay exact), got %lld * %lld * %lld", kOp, static_cast<long long>(kDeepest),
+                static_cast<long long>(s.in), static_cast<long long>(s.kh), static_cast<long long>(s.kw));
+  const int64_t k = s.in * s.kh * s.kw, bytes = qgemm_blob_bytes(qgemm_layout(), s.out, k);
+  TERSOR_TRY(expect_dtype(kOp, "packed", a.packed, DType::u8));
+  TERSOR_TRY(expect_rank(kOp, "packed", a.packed, 1));
+  if (a.packed.shape[0] != bytes)
+    return fail(Code::shape, "%s: packed must come from qgemm_pack of a [%lld,%lld] weight in this process (%lld bytes), got %s", kOp,
+                static_cast<long long>(s.out), static_cast<long long>(k), static_cast<long long>(bytes), TERSOR_TEXT(a.packed));
+  TERSOR_TRY(qgemm_check_scales(kOp, a.w_scale, a.bias, s.out));
+  TERSOR_TRY(qgemm_check_scale(kOp, "x_scale", a.x_scale));
+  if (a.x_zero < 0 || a.x_zero > 255) return fail(Code::option, "%s: x_zero must be in [0, 255], got %lld", kOp, static_cast<long long>(a.x_zero));
   const int64_t shape[4] = {s.batch, s.out, s.out_h, s.out_w};
   set_shape(a.y, DType::f32, shape, 4);
   return {};

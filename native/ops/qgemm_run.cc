@@ -3,8 +3,8 @@
 namespace tersor {
 
 Status qgemm_check_depth(const char* op, int64_t k) {
-  if (k <= kQgemmSafeK) return {};
-  return fail(Code::limit, "%s: K must be <= %lld (32-bit sums stay exact), got %lld", op, static_cast<long long>(kQgemmSafeK), static_cast<long long>(k));
+  if (k <= kQgemmMaxK) return {};
+  return fail(Code::limit, "%s: K must be <= %lld (column sums fit in 32 bits), got %lld", op, static_cast<long long>(kQgemmMaxK), static_cast<long long>(k));
 }
 
 Status qgemm_pack_parallel(const char* op, const int8_t* w, int64_t w_row, int64_t n, int64_t k, void* blob, const Cancel* cancel) {
@@ -15,28 +15,19 @@ Status qgemm_pack_parallel(const char* op, const int8_t* w, int64_t w_row, int64
                       [&](int64_t begin, int64_t end) { qgemm_pack_blob(layout, w, w_row, n, k, begin, end, blob); });
 }
 
-Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorRef& w_scale, const TensorRef& bias, int64_t n, int64_t k, double x_scale,
-                          int64_t x_zero) {
-  TERSOR_TRY(qgemm_check_depth(op, k));
-  TERSOR_TRY(expect_dtype(op, "packed", packed, DType::u8));
-  TERSOR_TRY(expect_rank(op, "packed", packed, 1));
-  const int64_t bytes = qgemm_blob_bytes(qgemm_layout(), n, k);
-  if (packed.shape[0] != bytes)
-    return fail(Code::shape, "%s: packed must come from qgemm_pack of a [%lld,%lld] weight in this process (%lld bytes), got %s", op,
-                static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(bytes), TERSOR_TEXT(packed));
+Status qgemm_check_scales(const char* op, const TensorRef& w_scale, const TensorRef& bias, int64_t n) {
   TERSOR_TRY(expect_dtype(op, "w_scale", w_scale, DType::f32));
   TERSOR_TRY(expect_rank(op, "w_scale", w_scale, 1));
   if (w_scale.shape[0] != n && w_scale.shape[0] != 1)
     return fail(Code::shape, "%s: w_scale must have 1 or %lld entries, got %s", op, static_cast<long long>(n), TERSOR_TEXT(w_scale));
-  if (bias.present()) {
-    TERSOR_TRY(expect_dtype(op, "bias", bias, DType::f32));
-    TERSOR_TRY(expect_shape(op, "bias", bias, &n, 1));
-  }
-  // The scale is used as f32: it must be positive and finite there.
-  if (!(x_scale >= 1.17549435e-38 && x_scale <= 3.40282346e38))
-    return fail(Code::option, "%s: x_scale must be a positive normal f32, got %g", op, x_scale);
-  if (x_zero < 0 || x_zero > 255) return fail(Code::option, "%s: x_zero must be in [0, 255], got %lld", op, static_cast<long long>(x_zero));
-  return {};
+  if (!bias.present()) return {};
+  TERSOR_TRY(expect_dtype(op, "bias", bias, DType::f32));
+  return expect_shape(op, "bias", bias, &n, 1);
+}
+
+Status qgemm_check_scale(const char* op, const char* name, double scale) {
+  if (scale >= 1.17549435e-38 && scale <= 3.40282346e38) return {};
+  return fail(Code::option, "%s: %s must be a positive normal f32, got %g", op, name, scale);
 }
 
 Status qgemm_check_blob(const char* op, const TensorRef& packed, int64_t n, int64_t k) {
@@ -50,7 +41,11 @@ Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double 
   float* scale = out->as<float>();
   const float* w = w_scale.as<float>();
   const int64_t step = w_scale.shape[0] == 1 ? 0 : w_scale.stride[0];
-  for (int64_t i = 0; i < n; i++) scale[i] = static_cast<float>(x_scale) * w[i * step];
+  for (int64_t i = 0; i < n; i++) {
+    const float s = w[i * step];
+    if (!(s - s == 0)) return fail(Code::option, "%s: w_scale must be finite, got %g at [%lld]", op, static_cast<double>(s), static_cast<long long>(i));
+    scale[i] = static_cast<float>(x_scale) * s;
+  }
   return {};
 }
 
@@ -59,19 +54,19 @@ static_assert(static_cast<int>(QgemmAct::none) == static_cast<int>(activation::n
                   static_cast<int>(QgemmAct::sigmoid) == static_cast<int>(activation::sigmoid),
               "the kernels' activations are those of ops/enums.def");
 
-void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, const QgemmFinish& f) {
+void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, QgemmDepth depth, const QgemmFinish& f) {
   const QgemmLayout& layout = qgemm_layout();
   QgemmBlock q;
-  q.m = m1 - m0, q.n = n1 - n0, q.k = k;
-  q.a = codes.a, q.a_row = codes.a_row, q.a_signed = codes.a_signed;
+  q.m = m1 - m0, q.n = n1 - n0, q.k = depth.count;
+  q.a = static_cast<const char*>(codes.a) + depth.first, q.a_row = codes.a_row, q.a_signed = codes.a_signed;
   q.panel_bytes = layout.panel_bytes(k);
-  q.b = qgemm_blob_panels(blob) + n0 / layout.nr * q.panel_bytes;
+  q.b = qgemm_blob_panels(blob) + n0 / layout.nr * q.panel_bytes + depth.first * layout.nr;
   q.out = &f;
   q.row0 = m0, q.col0 = n0;
   qgemm_row(q.m).block(q);
 }
 
-Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, const QgemmFinish& f, const Cancel* cancel) {
+Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f, const Cancel* cancel) {
   const QgemmLayout& layout = qgemm_layout();
   // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more.
   constexpr int64_t kPanelBytes = 384 << 10, kRows = 384, kStreams = 8;
@@ -87,7 +82,7 @@ Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int6
     for (int64_t task = begin; task < end; task++) {
       const int64_t m0 = task % row_blocks * row_block, n0 = task / row_blocks * width * layout.nr;
       const int64_t m1 = m0 + row_block < m ? m0 + row_block : m, n1 = n0 + width * layout.nr < n ? n0 + width * layout.nr : n;
-      qgemm_part({static_cast<const char*>(codes.a) + m0 * codes.a_row, codes.a_row, codes.a_signed}, m0, m1, blob, n0, n1, k, f);
+      qgemm_part({static_cast<const char*>(codes.a) + m0 * codes.a_row, codes.a_row, codes.a_signed}, m0, m1, blob, n0, n1, k, depth, f);
     }
   });
 }

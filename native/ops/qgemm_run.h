@@ -13,21 +13,26 @@ struct QgemmCodes {
   bool a_signed;
 };
 
-constexpr int64_t kQgemmSafeK = 65793;  // 255 * 128 * 65793 < 2^31 <= 255 * 128 * 65794
-
-// ERR_LIMIT when k is too deep for exact 32-bit sums.
+// ERR_LIMIT when k is too deep for the column sums of a packed weight.
 Status qgemm_check_depth(const char* op, int64_t k);
 // Packs w[n,k] (rows w_row apart) into blob, header included.
 Status qgemm_pack_parallel(const char* op, const int8_t* w, int64_t w_row, int64_t n, int64_t k, void* blob, const Cancel* cancel);
-// packed, w_scale, bias, x_scale, x_zero of qlinear and qconv2d; touches no data.
-Status qgemm_check_inputs(const char* op, const TensorRef& packed, const TensorRef& w_scale, const TensorRef& bias, int64_t n, int64_t k, double x_scale,
-                          int64_t x_zero);
+// w_scale f32 [1] or [n], bias f32 [n] or absent; touches no data.
+Status qgemm_check_scales(const char* op, const TensorRef& w_scale, const TensorRef& bias, int64_t n);
+// A scale as f32: positive, normal and finite.
+Status qgemm_check_scale(const char* op, const char* name, double scale);
 Status qgemm_check_blob(const char* op, const TensorRef& packed, int64_t n, int64_t k);
 // scale[i] = float(x_scale) * w_scale[i or 0]
 Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double x_scale, Scratch* out);
-// Rows [m0, m1) times columns [n0, n1) of the blob; n0 is a multiple of the layout's nr. `codes` is that of row m0.
-void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, const QgemmFinish& f);
+// The values of k that a product covers: all, or a chunk that starts at a multiple of the layout's k_pad.
+struct QgemmDepth {
+  int64_t first, count;
+};
+
+// Rows [m0, m1) times columns [n0, n1) of the blob of a weight [., k]; n0 is a multiple of the layout's nr. `codes` is that of row m0.
+void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, QgemmDepth depth, const QgemmFinish& f);
 // All rows and columns, on several threads.
-Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, const QgemmFinish& f, const Cancel* cancel);
+Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f,
+                      const Cancel* cancel);
 
 }  // namespace tersor

@@ -82,8 +82,11 @@ export interface OpTable<T> {
   unpack_bits: { args: [packed: T, bits: number, size: number]; result: T; tensors: 'packed' }
   histogram: { args: [x: T, lo: number, hi: number, bins: number]; result: T; tensors: 'x' }
   qgemm_pack: { args: [w: T]; result: T; tensors: 'w' }
-  qgemm_s32: { args: [x: T, w: T, xZero: number]; result: T; tensors: 'x' | 'w' }
+  qgemm_s32: { args: [x: T, packed: T, xZeros: T | null, wZeros: T | null, out: number, xZero: number]; result: T; tensors: 'x' | 'packed' | 'xZeros' | 'wZeros' }
   qlinear: { args: [x: T, packed: T, wScale: T, bias: T | null, out: number, xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
+  qlinear_dynamic: { args: [x: T, packed: T, wScale: T, bias: T | null, residual: T | null, out: number, symmetric: boolean, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' | 'residual' }
+  qmatmul: { args: [x: T, packed: T, wScale: T, bias: T | null, residual: T | null, xScales: T | null, xZeros: T | null, wZeros: T | null, out: number, xScale: number, xZero: number, act: Activation, dtype: DType, yScale: number, yZero: number]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' | 'residual' | 'xScales' | 'xZeros' | 'wZeros' }
+  qmatmul_fixed: { args: [x: T, packed: T, bias: T | null, multiplier: T, exponent: T, wZeros: T | null, out: number, xZero: number, dtype: DType, yZero: number, lo: number, hi: number]; result: T; tensors: 'x' | 'packed' | 'bias' | 'multiplier' | 'exponent' | 'wZeros' }
   qconv2d: { args: [x: T, packed: T, wScale: T, bias: T | null, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], xScale: number, xZero: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'wScale' | 'bias' }
   wgemm_pack: { args: [q: T, scale: T, zero: T | null, bits: number]; result: T; tensors: 'q' | 'scale' | 'zero' }
   wgemm_unpack: { args: [packed: T, out: number, cols: number]; result: T; tensors: 'packed' }
@@ -179,8 +182,11 @@ export const opRows: readonly OpRow[] = [
   { name: 'unpack_bits', params: [['T', 'packed'], ['I', 'bits'], ['I', 'size']], results: 1, schema: 'unpack_bits(T:packed,I:bits,I:size,R:q)' },
   { name: 'histogram', params: [['T', 'x'], ['F', 'lo'], ['F', 'hi'], ['I', 'bins']], results: 1, schema: 'histogram(T:x,F:lo,F:hi,I:bins,R:counts)' },
   { name: 'qgemm_pack', params: [['T', 'w']], results: 1, schema: 'qgemm_pack(T:w,R:packed)' },
-  { name: 'qgemm_s32', params: [['T', 'x'], ['T', 'w'], ['I', 'xZero']], results: 1, schema: 'qgemm_s32(T:x,T:w,I:x_zero,R:y)' },
+  { name: 'qgemm_s32', params: [['T', 'x'], ['T', 'packed'], ['O', 'xZeros'], ['O', 'wZeros'], ['I', 'out'], ['I', 'xZero']], results: 1, schema: 'qgemm_s32(T:x,T:packed,O:x_zeros,O:w_zeros,I:out,I:x_zero,R:y)' },
   { name: 'qlinear', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['I', 'out'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qlinear(T:x,T:packed,T:w_scale,O:bias,I:out,F:x_scale,I:x_zero,E:activation:act,R:y)' },
+  { name: 'qlinear_dynamic', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['O', 'residual'], ['I', 'out'], ['B', 'symmetric'], ['E', 'act', 'activation']], results: 1, schema: 'qlinear_dynamic(T:x,T:packed,T:w_scale,O:bias,O:residual,I:out,B:symmetric,E:activation:act,R:y)' },
+  { name: 'qmatmul', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['O', 'residual'], ['O', 'xScales'], ['O', 'xZeros'], ['O', 'wZeros'], ['I', 'out'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation'], ['D', 'dtype'], ['F', 'yScale'], ['I', 'yZero']], results: 1, schema: 'qmatmul(T:x,T:packed,T:w_scale,O:bias,O:residual,O:x_scales,O:x_zeros,O:w_zeros,I:out,F:x_scale,I:x_zero,E:activation:act,D:dtype,F:y_scale,I:y_zero,R:y)' },
+  { name: 'qmatmul_fixed', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['T', 'multiplier'], ['T', 'exponent'], ['O', 'wZeros'], ['I', 'out'], ['I', 'xZero'], ['D', 'dtype'], ['I', 'yZero'], ['I', 'lo'], ['I', 'hi']], results: 1, schema: 'qmatmul_fixed(T:x,T:packed,O:bias,T:multiplier,T:exponent,O:w_zeros,I:out,I:x_zero,D:dtype,I:y_zero,I:lo,I:hi,R:y)' },
   { name: 'qconv2d', params: [['T', 'x'], ['T', 'packed'], ['T', 'wScale'], ['O', 'bias'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['F', 'xScale'], ['I', 'xZero'], ['E', 'act', 'activation']], results: 1, schema: 'qconv2d(T:x,T:packed,T:w_scale,O:bias,L:weight_shape,L:stride,L:padding,F:x_scale,I:x_zero,E:activation:act,R:y)' },
   { name: 'wgemm_pack', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero'], ['I', 'bits']], results: 1, schema: 'wgemm_pack(T:q,T:scale,O:zero,I:bits,R:packed)' },
   { name: 'wgemm_unpack', params: [['T', 'packed'], ['I', 'out'], ['I', 'cols']], results: 1, schema: 'wgemm_unpack(T:packed,I:out,I:cols,R:w)' },
@@ -193,4 +199,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '006499071e3b449a'
+export const schemaHash = '72818a0510a5804f'

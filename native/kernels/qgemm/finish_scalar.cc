@@ -23,5 +23,43 @@ TERSOR_VEC_END
 #include "kernels/qgemm/finish.h"
 
 namespace tersor {
+namespace {
+float act_of(QgemmAct act, float x) {
+  switch (act) {
+    case QgemmAct::relu: return ActRelu::of(simd::F32(x)).v;
+    case QgemmAct::gelu: return ActGelu::of(simd::F32(x)).v;
+    case QgemmAct::tanh: return ActTanh::of(simd::F32(x)).v;
+    case QgemmAct::sigmoid: return ActSigmoid::of(simd::F32(x)).v;
+    default: return x;
+  }
+}
+}  // namespace
+
+void qgemm_finish_wide(const QgemmFinish& f, const int64_t* totals, int64_t i, int64_t m, int64_t n) {
+  for (int64_t r = i; r < i + m; r++)
+    for (int64_t j = 0; j < n; j++) {
+      int64_t v = totals[(r - i) * n + j];
+      if (f.column) v -= int64_t(f.x_zero[r * f.x_zero_step]) * f.column[j];
+      if (f.w_zero) v -= int64_t(f.row_sum[r]) * f.w_zero[j];
+      const int64_t at = r * f.y_row + j;
+      if (f.to == QgemmTo::s32) {
+        static_cast<int64_t*>(f.y)[at] = v;
+        continue;
+      }
+      const float s = f.x_scale ? f.x_scale[r * f.x_scale_step] * f.scale[j] : f.scale[j];
+      float y = static_cast<float>(v) * s;
+      y = act_of(f.act, f.bias ? y + f.bias[j] : y);
+      if (f.residual) y = y + f.residual[r * f.residual_row + j];
+      if (f.to == QgemmTo::f32) {
+        static_cast<float*>(f.y)[at] = y;
+        continue;
+      }
+      y = y * f.y_inverse;
+      const float lo = static_cast<float>(f.lo - f.y_zero), hi = static_cast<float>(f.hi - f.y_zero), whole = simd::round_even(simd::F32(y)).v;
+      const float q = y != y ? 0 : whole < lo ? lo : whole > hi ? hi : whole;
+      static_cast<uint8_t*>(f.y)[at] = static_cast<uint8_t>(static_cast<int32_t>(q) + f.y_zero);
+    }
+}
+
 const QgemmWidth qgemm_width_scalar = {finish_tile, quantize, dynamic};
 }  // namespace tersor

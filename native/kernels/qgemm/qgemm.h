@@ -126,6 +126,10 @@ struct QgemmRow {
   void (*block)(const QgemmBlock&);
 };
 
+// Totals in 64 bits of rows [i, i + m), all n columns: v without the wrapping, `add` unused; f32, s8 and u8 as above from float(v); s32 stores
+// int64_t. No fixed point.
+void qgemm_finish_wide(const QgemmFinish& f, const int64_t* totals, int64_t i, int64_t m, int64_t n);
+
 #define TERSOR_QGEMM(needs, variant, name, mr, np, min_m, takes, layout, width, tolerance) void name(const QgemmBlock&);
 #include "kernels/qgemm/kernels.inc"
 #undef TERSOR_QGEMM
@@ -151,7 +155,7 @@ static_assert(sizeof(QgemmHeader) == 64, "the column sums start on a cache line"
 constexpr uint32_t kQgemmMagic = 0x32475154;  // "TQG2"
 constexpr uint32_t kQgemmClipped = 1;         // flag: the layout's `clipped`
 constexpr uint32_t kQgemmWide = 2;            // flag: too many weights would have been cut off; panels hold the weight as it is, `extra` is unused
-constexpr int64_t kQgemmMaxK = (int64_t(1) << 24) - 1;  // column sums fit in 32 bits
+constexpr int64_t kQgemmMaxK = (int64_t(1) << 23) - 1;  // sums of a row of A and of a column of w - w_zero fit in 32 bits
 
 int64_t qgemm_blob_bytes(const QgemmLayout& layout, int64_t n, int64_t k);
 // Header, padding and zeroed sums; flags may be added by qgemm_pack_finish.
