@@ -12,6 +12,7 @@ import {
   matmulInt8,
   matmulGroups,
   matmulInt8Exact,
+  matmulInt8Fixed,
   memory,
   ones,
   packGroups,
@@ -93,7 +94,7 @@ describe('int8 products', () => {
     const wScale = tensor([1])
     expect(() => packWeights(zeros([2, 3]))).toThrowError(code('ERR_DTYPE'))
     expect(() => packWeights(zeros([3], 'i8'))).toThrowError(code('ERR_SHAPE'))
-    expect(() => packWeights(zeros([1, 65794], 'i8'))).toThrowError(code('ERR_LIMIT'))
+    expect(() => packWeights(zeros([1, 2 ** 23], 'i8'))).toThrowError(code('ERR_LIMIT'))
     expect(() => matmulInt8(zeros([2, 4]), packed, { xScale: 1, wScale })).toThrowError(code('ERR_SHAPE'))
     expect(() => matmulInt8(tensor(1), packed, { xScale: 1, wScale })).toThrowError(code('ERR_SHAPE'))
     for (const xScale of [0, -1, NaN, Infinity])
@@ -109,6 +110,81 @@ describe('int8 products', () => {
     const x = tensor(new Uint8Array(k).fill(255), [1, k])
     const w = tensor(new Int8Array(k).fill(-128), [1, k])
     expect(matmulInt8Exact(x, w).item()).toBe(-255 * 128 * k)
+    const deeper = 131072
+    const lowest = tensor(new Int8Array(deeper).fill(-128), [1, deeper])
+    const packed = packWeights(lowest)
+    expect(matmulInt8Exact(lowest, packed).dtype).toBe('i64')
+    expect([...matmulInt8Exact(lowest, packed).read()]).toEqual([2n ** 31n])
+    const column = tensor(new Int8Array(131071).fill(-128), [1, 131071])
+    expect(numbers(matmulInt8Exact(column, column))).toEqual([128 * 128 * 131071])
+    expect(matmulInt8(lowest, packed, { xScale: 1, wScale: tensor([1]) }).item()).toBe(2 ** 31)
+  })
+
+  run('of rows quantized by their own range stay close to f32', () => {
+    const s = sampler(4, 'f32')
+    for (const dynamic of ['symmetric', 'affine'] as const) {
+      const x = s.normal(3, 2, 64)
+      const w = s.normal(10, 64)
+      const { codes, scale } = quantize(w)
+      const packed = packWeights(codes)
+      const [bias, residual] = [s.normal(10), s.normal(3, 2, 10)]
+      const got = matmulInt8(x, packed, { dynamic, wScale: tensor(scale.read()), bias, residual, activation: 'relu' })
+      const want = add(relu(linear(x, w, bias)), residual)
+      expect(got.shape).toEqual([3, 2, 10])
+      const [a, b] = [numbers(got), numbers(want)]
+      a.forEach((v, i) => expect(Math.abs(v - b[i]!)).toBeLessThan(0.25))
+      packed.dispose()
+    }
+    const packed = packWeights(tensor(new Int8Array([1, 2]), [1, 2]))
+    expect(
+      matmulInt8(
+        tensor([
+          [1, Infinity],
+          [127, 0],
+        ]),
+        packed,
+        { wScale: tensor([1]) },
+      ).toArray(),
+    ).toEqual([[NaN], [127]])
+  })
+
+  run('of codes give f32 or codes again', () => {
+    const packed = packWeights(tensor(new Int8Array([1, 2, 3, -4]), [2, 2]))
+    const wScale = tensor([0.5, 0.25])
+    const x = tensor(new Int8Array([10, -20, 100, 50]), [2, 2])
+    expect(matmulInt8(x, packed, { xScale: 2, wScale }).toArray()).toEqual([
+      [-30, 55],
+      [200, 50],
+    ])
+    const output = { dtype: 'u8', scale: 2, zero: 5 } as const
+    expect(matmulInt8(x, packed, { xScale: 2, wScale, output }).toArray()).toEqual([
+      [0, 33],
+      [105, 30],
+    ])
+    const rows = { xScale: tensor([1, 2]), xZero: tensor(Int32Array.of(0, 50), [2]), wZero: tensor(Int32Array.of(1, 0), [2]) }
+    expect(matmulInt8(x, packed, { ...rows, wScale }).toArray()).toEqual([
+      [-10, 27.5],
+      [0, 75],
+    ])
+    const fixed = { multiplier: tensor(Int32Array.of(2 ** 30), [1]), exponent: tensor(Int32Array.of(-1), [1]), dtype: 'i8' } as const
+    expect(matmulInt8Fixed(x, packed, { ...fixed, bias: tensor(Int32Array.of(1, 0), [2]), yZero: 3 }).toArray()).toEqual([
+      [-4, 31],
+      [54, 28],
+    ])
+    for (const bad of [
+      {},
+      { xScale: 0 },
+      { xScale: 1, xZero: 128 },
+      { xScale: 1, dynamic: 'affine' },
+      { xScale: tensor([1, NaN]) },
+    ] as const)
+      expect(() => matmulInt8(x, packed, { ...bad, wScale })).toThrowError(code('ERR_OPTION'))
+    for (const bad of [{ xZero: 1 }, { output }, { xScale: tensor([1, 1]) }] as const)
+      expect(() => matmulInt8(zeros([2, 2]), packed, { ...bad, wScale })).toThrowError(code('ERR_OPTION'))
+    for (const scale of [0, -1, NaN, Infinity])
+      expect(() => matmulInt8(x, packed, { xScale: 1, wScale, output: { dtype: 'i8', scale } })).toThrowError(code('ERR_OPTION'))
+    expect(() => matmulInt8(x, packed, { xScale: 1, wScale: tensor([NaN, 1]) })).toThrowError(code('ERR_OPTION'))
+    expect(() => matmulInt8Fixed(x, packed, { ...fixed, dtype: 'u8', lo: -1 })).toThrowError(code('ERR_OPTION'))
   })
 })
 

@@ -21,6 +21,8 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['quantize_rows', 'codes come from f32 weights'],
   ['dequantize_rows', 'scales are f32'],
   ['qlinear', 'activations are f32'],
+  ['qlinear_dynamic', 'activations are f32'],
+  ['qmatmul', 'activations are f32 or codes'],
   ['qconv2d', 'activations are f32'],
   ['wgemm_pack', 'scales are f32'],
   ['wgemm', 'activations are f32'],

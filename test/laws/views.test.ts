@@ -41,7 +41,17 @@ const layouts: Readonly<Record<string, (t: Tensor) => Tensor>> = {
 const followMemory: ReadonlySet<OpName> = new Set(['sum', 'matmul', 'linear'])
 
 /** Weights that an op made for these: opaque, so no view of them is taken. */
-const packedFor: ReadonlySet<string> = new Set(['qlinear', 'qconv2d', 'wgemm', 'wgemm_unpack', 'linear_bf16'])
+const packedFor: ReadonlySet<string> = new Set([
+  'qlinear',
+  'qlinear_dynamic',
+  'qmatmul',
+  'qmatmul_fixed',
+  'qgemm_s32',
+  'qconv2d',
+  'wgemm',
+  'wgemm_unpack',
+  'linear_bf16',
+])
 const isOpaque = (c: OpCase, param: string): boolean => param === 'packed' && packedFor.has(c.name)
 
 const run = (c: OpCase, args: readonly unknown[]): readonly Tensor[] => results(c, args)

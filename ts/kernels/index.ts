@@ -6,7 +6,17 @@
  * const w = CsrMatrix.fromDense(tensor([[0, 2], [1, 0]]))
  * w.matmul(tensor([[3, 4]])).toArray()   // [[8, 3]]
  */
-export { PackedWeights, matmulInt8, matmulInt8Exact, packWeights, type Int8Options } from './int8.js'
+export {
+  PackedWeights,
+  matmulInt8,
+  matmulInt8Exact,
+  matmulInt8Fixed,
+  packWeights,
+  type CodeOutput,
+  type ExactOptions,
+  type Int8FixedOptions,
+  type Int8Options,
+} from './int8.js'
 export { PackedGroups, matmulGroups, packGroups, type GroupsOptions } from './groups.js'
 export { PackedBf16, matmulBf16, packBf16, type Bf16Options } from './bf16.js'
 export { CsrMatrix, type CsrParts } from './csr-matrix.js'

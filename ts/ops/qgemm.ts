@@ -21,8 +21,8 @@ export const qgemmS32 = defineOp('qgemm_s32', {
   grad: null,
   flops: ({ args: [x], results: [y] }) => 2 * y!.size * x.shape[x.rank - 1]!,
   samples: () => [
-    [pattern('u8', [2, 5], 0, 255), packed(3, 5), null, null, 3, 0],
     [pattern('i8', [2, 2, 9], -128, 127), packed(2, 9), pattern('i32', [4], -128, 127), pattern('i32', [2], -9, 9), 2, 0],
+    [pattern('u8', [2, 5], 0, 255), packed(3, 5), null, null, 3, 0],
   ],
 })
 
@@ -62,9 +62,25 @@ export const qmatmul = defineOp('qmatmul', {
     const codes = pattern('i8', [2, 5], -128, 127)
     const zeros = pattern('i32', [2], -128, 127)
     return [
-      [s.normal(2, 5), packed(3, 5), scale, s.normal(3), s.normal(2, 3), null, null, null, 3, 0.02, 128, 'gelu', 'f32', 1, 0],
       [codes, packed(3, 5), scale, null, null, rows, zeros, pattern('i32', [3], -9, 9), 3, 1, 0, 'relu', 'u8', 0.1, 20],
-      [pattern('u8', [4, 6], 0, 255), packed(2, 6), s.uniform([1], 0.01, 0.1), null, null, null, null, null, 2, 0.1, 3, 'none', 'i8', 0.3, -5],
+      [s.normal(2, 5), packed(3, 5), scale, s.normal(3), s.normal(2, 3), null, null, null, 3, 0.02, 128, 'gelu', 'f32', 1, 0],
+      [
+        pattern('u8', [4, 6], 0, 255),
+        packed(2, 6),
+        s.uniform([1], 0.01, 0.1),
+        null,
+        null,
+        null,
+        null,
+        null,
+        2,
+        0.1,
+        3,
+        'none',
+        'i8',
+        0.3,
+        -5,
+      ],
     ]
   },
 })
@@ -92,7 +108,20 @@ export const qmatmulFixed = defineOp('qmatmul_fixed', {
       -100,
       127,
     ],
-    [pattern('i8', [3, 4], -128, 127), packed(2, 4), null, pattern('i32', [1], 2 ** 30, 2 ** 30), pattern('i32', [1], -7, -7), null, 2, 0, 'u8', 90, 0, 255],
+    [
+      pattern('i8', [3, 4], -128, 127),
+      packed(2, 4),
+      null,
+      pattern('i32', [1], 2 ** 30, 2 ** 30),
+      pattern('i32', [1], -7, -7),
+      null,
+      2,
+      0,
+      'u8',
+      90,
+      0,
+      255,
+    ],
   ],
 })
 
