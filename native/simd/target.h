@@ -29,9 +29,9 @@
 #if defined(__clang__)
 #define TERSOR_TARGET_NEONDOT "dotprod"
 #define TERSOR_TARGET_NEONI8MM "dotprod,i8mm"
-#else
-#define TERSOR_TARGET_NEONDOT "+dotprod"
-#define TERSOR_TARGET_NEONI8MM "+dotprod+i8mm"
+#else  // g++ 12's arm_neon.h declares these intrinsics for Armv8.2 and inlines them nowhere else; both features came with it
+#define TERSOR_TARGET_NEONDOT "arch=armv8.2-a+dotprod"
+#define TERSOR_TARGET_NEONI8MM "arch=armv8.2-a+dotprod+i8mm"
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -24,3 +24,10 @@
 #else
 #define TERSOR_VEC_INLINE inline __attribute__((always_inline))
 #endif
+
+// No load moves across: g++ 12 would load all operands of an unrolled step up front and spill sums for them.
+#if defined(_MSC_VER)
+#define TERSOR_LOAD_HERE
+#else
+#define TERSOR_LOAD_HERE __asm__ volatile("" ::: "memory")
+#endif

@@ -39,14 +39,15 @@ TERSOR_VEC_INLINE F32 load(const float* p) { return F32(vld1q_f32(p)); }
 TERSOR_VEC_INLINE void store(float* p, F32 a) { vst1q_f32(p, a.v); }
 TERSOR_VEC_INLINE F32 load_part(const float* p, int64_t n) {
   if (n >= 4) return load(p);
-  float t[4] = {0, 0, 0, 0};
-  for (int64_t i = 0; i < n; i++) t[i] = p[i];
-  return load(t);
+  if (n == 3) return F32(vcombine_f32(vld1_f32(p), vld1_lane_f32(p + 2, vdup_n_f32(0), 0)));
+  if (n == 2) return F32(vcombine_f32(vld1_f32(p), vdup_n_f32(0)));
+  return n == 1 ? F32(vld1q_lane_f32(p, vdupq_n_f32(0), 0)) : F32(0.0f);
 }
 TERSOR_VEC_INLINE void store_part(float* p, F32 a, int64_t n) {
-  float t[4];
-  store(t, a);
-  for (int64_t i = 0; i < n && i < 4; i++) p[i] = t[i];
+  if (n >= 4) return store(p, a);
+  if (n >= 2) vst1_f32(p, vget_low_f32(a.v));
+  if (n == 3) vst1q_lane_f32(p + 2, a.v, 2);
+  if (n == 1) vst1q_lane_f32(p, a.v, 0);
 }
 TERSOR_VEC_INLINE F32 operator+(F32 a, F32 b) { return F32(vaddq_f32(a.v, b.v)); }
 TERSOR_VEC_INLINE F32 operator-(F32 a, F32 b) { return F32(vsubq_f32(a.v, b.v)); }

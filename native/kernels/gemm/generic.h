@@ -9,6 +9,7 @@ namespace {
 
 using V = simd::F32;
 constexpr int kLanes = V::lanes, kTileRows = TERSOR_GEMM_MR, kTileVectors = TERSOR_GEMM_NV;
+constexpr bool kManyRegisters = kTileRows * kTileVectors > 16;  // 32, not 16
 
 // Live lanes of a vector whose first element is `left` elements before the end.
 TERSOR_VEC_INLINE int live_lanes(int64_t left) { return left >= kLanes ? kLanes : left <= 0 ? 0 : static_cast<int>(left); }
@@ -73,7 +74,7 @@ template <int MR, bool OFFSET> void tile_rows(const GemmStrip<float>& s, int64_t
   constexpr int kWidth = kTileVectors * kLanes;
   int64_t j = 0;
   const float* b = s.b;
-  constexpr int kThin = MR > 2 ? 1 : kTileRows >= 14 || MR == 1 ? 8 : 4;  // vectors that fit the registers
+  constexpr int kThin = MR > 2 ? 1 : kManyRegisters || MR == 1 ? 8 : 4;  // vectors that fit the registers
   if (!OFFSET && MR <= 2 && s.b_panel == kWidth)  // few rows of plain B: wider tiles hide the latency of the multiply-add
     for (; j + kThin * kLanes <= s.n; j += kThin * kLanes, b += kThin * kLanes) tile<MR, kThin, false, false>(s, i0, j, b, kThin * kLanes);
   for (; j < s.n; j += kWidth, b += s.b_panel) {
@@ -157,7 +158,7 @@ template <int MR, int NR> TERSOR_VEC_INLINE void dot_tile(const GemmDot<float>& 
 }
 
 inline void dot(const GemmDot<float>& d) {
-  constexpr int kTall = kTileRows >= 14 ? 4 : 3, kWide = kTileRows >= 14 ? 6 : 4, kThin = 8, kThinTwo = kTileRows >= 14 ? 8 : 6;
+  constexpr int kTall = kManyRegisters ? 4 : 3, kWide = kManyRegisters ? 6 : 4, kThin = 8, kThinTwo = kManyRegisters ? 8 : 6;
   if (d.m == 1) {
     for (int64_t j = 0; j < d.n; j += kThin) dot_tile<1, kThin>(d, 0, j);
   } else if (d.m == 2) {
@@ -168,6 +169,7 @@ inline void dot(const GemmDot<float>& d) {
   }
 }
 
+#if TERSOR_ARCH_X64
 // 8x8 transposes; NR is a multiple of 8.
 template <int NR> inline void pack_transposed(const float* b, int64_t b_row, int64_t k, int n, float* out) {
   const int live = n / 8 * 8;
@@ -195,6 +197,7 @@ template <int NR> inline void pack_transposed(const float* b, int64_t b_row, int
     for (int j = n; j < NR; j++) out[q * NR + j] = 0.0f;
   }
 }
+#endif
 
 }  // namespace
 }  // namespace tersor

@@ -7,6 +7,9 @@ namespace tersor {
 namespace {
 
 constexpr QgemmLayout kPanels16{16, 4, 64, false};
+#if TERSOR_ARCH_ARM64
+constexpr QgemmLayout kPanels16x8{16, 8, 64, false};
+#endif
 #define kTakesU8 true, false
 #define kTakesS8 false, true
 #define kTakesBoth true, true

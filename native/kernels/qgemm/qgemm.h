@@ -112,6 +112,8 @@ struct QgemmWidth {
 extern const QgemmWidth qgemm_width_scalar;
 #if TERSOR_ARCH_X64
 extern const QgemmWidth qgemm_width_avx2, qgemm_width_avx512;
+#elif TERSOR_ARCH_ARM64
+extern const QgemmWidth qgemm_width_neon;
 #endif
 
 struct QgemmRow {
