@@ -179,7 +179,7 @@ inline void panel(const SpmmPanel& s) {
       if (kLanes == 16 && vectors == 4) block_rows<4, 4, 4, kLanes / 4>(s);
       else block_rows<4, 4, 4, kUnit>(s);
       return;
-    case SpmmShape::column16: return block_rows<16, 1, kLanes, 1>(s);
+    case SpmmShape::column16: return block_rows<16, 1, kLanes, kLanes == 4 ? 4 : 1>(s);  // 8 or 16 sums in flight
   }
 }
 
