@@ -42,7 +42,7 @@ export function checkout(base: string): string {
 }
 
 /** Slower for sure: by more than the tolerance, and in three rounds of four. */
-export const isSlower = (f: Figure, tolerance: number): boolean => f.ratio < 1 - tolerance && f.ratioQ3 < 1
+export const isSlower = (f: Figure, tolerance: number): boolean => f.ratio !== null && f.ratio < 1 - tolerance && f.ratioQ3! < 1
 
 /** The figures of the base, each with the one of the tree that it belongs to. */
 export function pairs(m: Measured): { readonly label: string; readonly base: Figure }[] {
@@ -85,7 +85,7 @@ async function main(): Promise<void> {
   line.clear()
   const tolerance = Number(options.tolerance)
   const rows = measured.flatMap(pairs)
-  const verdict = (f: Figure): string => (isSlower(f, tolerance) ? 'SLOWER' : f.ratio > 1 + tolerance && f.ratioQ1 > 1 ? 'faster' : '')
+  const verdict = (f: Figure): string => (isSlower(f, tolerance) ? 'SLOWER' : f.ratio! > 1 + tolerance && f.ratioQ1! > 1 ? 'faster' : '')
   const cells = rows.map(({ label, base: f }) => [label, `${digits(f.ratio)}x`, `${digits(f.ratioQ1)}-${digits(f.ratioQ3)}`, verdict(f)])
   process.stdout.write(`${table([['case', 'faster by', 'quartiles', ''], ...cells])}\n`)
   const slower = rows.filter(({ base: f }) => isSlower(f, tolerance)).length

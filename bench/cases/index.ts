@@ -1,8 +1,11 @@
 /** All families. */
 import type { Family } from './case.js'
+import { call } from './call.js'
 import { gemm } from './gemm.js'
 import { qgemm } from './qgemm.js'
+import { quant } from './quant.js'
 import { spmm } from './spmm.js'
 import { topk } from './topk.js'
+import { wgemm } from './wgemm.js'
 
-export const families: readonly Family[] = [gemm, qgemm, spmm, topk]
+export const families: readonly Family[] = [gemm, qgemm, wgemm, spmm, topk, quant, call]

@@ -18,6 +18,8 @@ export interface Node {
   readonly outputs: readonly string[]
   /** Integer attributes. */
   readonly integers?: Readonly<Record<string, number>>
+  /** Default: ONNX's own operators. */
+  readonly domain?: 'com.microsoft'
 }
 
 const joined = (parts: readonly Bytes[]): Bytes => Buffer.concat(parts)
@@ -38,9 +40,15 @@ function constant({ name, type, dims, data }: Constant): Bytes {
   const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   return joined([...dims.map((d) => integer(1, d)), integer(2, DTYPES[type]), text(8, name), block(9, raw)])
 }
-function node({ op, inputs, outputs, integers = {} }: Node): Bytes {
+function node({ op, inputs, outputs, integers = {}, domain = undefined }: Node): Bytes {
   const attributes = Object.entries(integers).map(([name, i]) => block(5, joined([text(1, name), integer(3, i), integer(20, 2)])))
-  return joined([...inputs.map((s) => text(1, s)), ...outputs.map((s) => text(2, s)), text(4, op), ...attributes])
+  return joined([
+    ...inputs.map((s) => text(1, s)),
+    ...outputs.map((s) => text(2, s)),
+    text(4, op),
+    ...attributes,
+    ...(domain ? [text(7, domain)] : []),
+  ])
 }
 
 export function onnxModel(nodes: readonly Node[], constants: readonly Constant[], input: Value, output: Value): Bytes {
@@ -51,5 +59,8 @@ export function onnxModel(nodes: readonly Node[], constants: readonly Constant[]
     block(11, value(input)),
     block(12, value(output)),
   ])
-  return joined([integer(1, 8), block(7, graph), block(8, joined([text(1, ''), integer(2, 17)]))])
+  const opsets = [['', 17] as const, ['com.microsoft', 1] as const].map(([domain, version]) =>
+    block(8, joined([text(1, domain), integer(2, version)])),
+  )
+  return joined([integer(1, 8), block(7, graph), ...opsets])
 }

@@ -67,18 +67,47 @@ const spmm: Make = (api, p) => {
   return { calls: [() => w.matmul(x).dispose()], check: sumAbs(y.read()) }
 }
 
-const topk: Make = (api, p) => {
-  const x = api.tensor(bellFloats(p.n!, 44), [p.n])
-  const size = api.scope(() => api.keep(api.abs(x)))
-  const count = Math.floor(p.n! * p.keep!)
-  const mask = api.topKMask(size, count)
-  return { calls: [() => api.topKMask(size, count).dispose()], check: Number(api.maskCount(mask, p.n).read()[0]) }
+const gemmGroups: Make = (api, p) => {
+  const { k, n, bits, group } = p
+  const x = activations(api, p)
+  const codes = api.quantize(api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k]), { bits, groups: k! / group! })
+  return {
+    calls: copies(p, () => {
+      const w = api.packGroups(codes, bits)
+      return () => api.matmulGroups(x, w).dispose()
+    }),
+  }
 }
+
+const topk: Make = (api, p) => {
+  const size = api.tensor(bellFloats(p.n!, 44).map(Math.abs), [p.n])
+  const { call, out } = into(api.topKMask, size, Math.floor(p.n! * p.keep!))
+  return { calls: [call], check: Number(api.maskCount(out, p.n).read()[0]) }
+}
+
+/** An op over a matrix [rows, cols]. */
+const overMatrix =
+  (make: (api: Api, x: any, p: Params) => (() => unknown)[]): Make =>
+  (api, p) => ({ calls: make(api, api.tensor(floats(p.rows! * p.cols!, 22), [p.rows, p.cols]), p) })
+
+const disposed = (list: readonly { dispose(): void }[]): void => list.forEach((t) => t.dispose())
+const rowScales = (api: Api, { rows }: Params): any => api.tensor(new Float32Array(rows!).fill(1 / 127), [rows, 1])
 
 export const kernels: Readonly<Record<string, Make>> = {
   'gemm.f32': gemmF32,
   'gemm.f32.linear': gemmF32Linear,
   'gemm.int8.static': gemmInt8Static,
+  'gemm.groups': gemmGroups,
   'spmm.f32': spmm,
   topk,
+  'quant.range': overMatrix((api, x) => [() => disposed(api.ops.rangeRows(x, 1))]),
+  'quant.quantize': overMatrix((api, x, p) => [into(api.ops.quantizeRows, x, rowScales(api, p), null, -127, 127).call]),
+  'quant.dequantize': overMatrix((api, x, p) => {
+    const scale = rowScales(api, p)
+    return [into(api.ops.dequantizeRows, api.ops.quantizeRows(x, scale, null, -127, 127), scale, null).call]
+  }),
+  'quant.histogram': overMatrix((api, x) => [into(api.histogram, x, -1, 1, 2048).call]),
+  'call.empty': (api) => ({ calls: [() => api.threads()] }),
+  'call.handle': (api) => ({ calls: [into(api.ops.softmax, api.tensor([1]), 0).call] }),
+  'call.tensors': (api) => ({ calls: [into(api.ops.linear, api.tensor([[1]]), api.tensor([[1]]), api.tensor([1])).call] }),
 }

@@ -4,23 +4,23 @@ import { families } from '../cases/index.js'
 import type { Figure, Measured } from './results.js'
 
 /** Rate in the family's unit, or '-' where the case counts neither operations nor bytes. */
-export function rate(m: Measured, ns: number): string {
+export function rate(m: Measured, ns: number | null): string {
   const unit = families.find((f) => f.name === m.family)?.unit ?? 'GOP/s'
   const amount = unit === 'GB/s' ? m.bytes : m.operations
   return amount && ns ? `${digits(amount / ns)} ${unit}` : '-'
 }
 
-const spread = (f: Figure): string => `±${digits(((f.q3 - f.q1) / 2 / f.median) * 100)} %`
+const spread = (f: Figure): string => `±${digits(((f.q3! - f.q1!) / 2 / f.median!) * 100)} %`
 
 /** Median, spread, rate and ratio of every contender; the fraction of the limit; who is absent and why. */
 export function showMeasured(m: Measured): string {
   const rows = [['', 'median', 'spread', 'rate', 'Tersor is faster by']]
   for (const [i, f] of m.figures.entries()) {
-    const times = i ? `${digits(f.ratio)}x (${digits(f.ratioQ1)}-${digits(f.ratioQ3)})` : ''
+    const times = i && f.ratio !== null ? `${digits(f.ratio)}x (${digits(f.ratioQ1)}-${digits(f.ratioQ3)})` : ''
     rows.push([`  ${f.contender}${f.differs ? ' (other result)' : ''}`, formatTime(f.median), spread(f), rate(m, f.median), times])
   }
   const { limit } = m
-  const bound = limit ? `  ${digits(limit.fraction * 100)} % of the ${limit.name} (${digits(limit.perSecond / 1e9)} G/s)\n` : ''
+  const bound = limit ? `  ${digits(limit.fraction! * 100)} % of the ${limit.name} (${digits(limit.perSecond! / 1e9)} G/s)\n` : ''
   const absent = m.absent.map(({ contender, why }) => `  ${contender}: ${why}\n`).join('')
   return `${m.family}: ${m.case} · ${m.isa} · ${m.threads} thread${m.threads > 1 ? 's' : ''}\n${table(rows)}\n${bound}${absent}`
 }

@@ -8,15 +8,15 @@ import { limitName, type Item } from './run.js'
 export interface Figure {
   readonly contender: string
   /** Nanoseconds per call. */
-  readonly median: number
-  readonly q1: number
-  readonly q3: number
+  readonly median: number | null
+  readonly q1: number | null
+  readonly q3: number | null
   /** Rounds that it was sampled in. */
   readonly rounds: number
   /** Its time over that of the first contender (Tersor), round by round; above 1 Tersor is faster. */
-  readonly ratio: number
-  readonly ratioQ1: number
-  readonly ratioQ3: number
+  readonly ratio: number | null
+  readonly ratioQ1: number | null
+  readonly ratioQ3: number | null
   /** Its result differs from the first contender's by more than 2 %: it computes something else. */
   readonly differs?: boolean
 }
@@ -32,7 +32,7 @@ export interface Measured {
   /** Contenders that did not run, and why. */
   readonly absent: readonly { readonly contender: string; readonly why: string }[]
   /** The bound that holds: the slowest of the case's limits. `fraction`: the time at that rate over the first contender's. */
-  readonly limit?: { readonly name: string; readonly perSecond: number; readonly fraction: number }
+  readonly limit?: { readonly name: string; readonly perSecond: number | null; readonly fraction: number | null }
 }
 
 export interface ResultFile {
@@ -45,15 +45,18 @@ export interface ResultFile {
   readonly cases: readonly Measured[]
 }
 
-const rounded = (x: number): number => (Number.isFinite(x) ? Number(x.toPrecision(4)) : 0)
+/** Four digits; null where there is no number (no first contender to compare with). */
+const rounded = (x: number): number | null => (Number.isFinite(x) ? Number(x.toPrecision(4)) : null)
 
 export function measured(item: Item, entries: readonly Entry[]): Measured {
   const { family, case: c, isa, threads } = item
   const isLimit = (e: Entry): boolean => e.contender.startsWith('limit: ')
   const first = entries[0]
   const figures: Figure[] = []
-  for (const e of entries.filter((one) => !isLimit(one) && one.absent === undefined)) {
-    const differs = first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
+  for (const [i, e] of entries.entries()) {
+    if (isLimit(e) || e.absent !== undefined) continue
+    // A part with sizes of its own computes something else by intent.
+    const differs = !c.parts[i]?.params && first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
     figures.push({
       contender: e.contender,
       median: rounded(e.ns.median),

@@ -76,7 +76,10 @@ describe('suite', () => {
     let closed = 0
     const slow: Contender<Sum> = {
       name: 'slow',
-      prepare: () => ({ sample: () => new Promise<number>((resolve) => setTimeout(() => resolve(250e6), 250)), close: () => void closed++ }),
+      prepare: () => ({
+        sample: () => new Promise<number>((resolve) => setTimeout(() => resolve(250e6), 250)),
+        close: () => void closed++,
+      }),
     }
     const { entries } = (
       await suite({ name: 's', cases: cases.slice(0, 1), contenders: [once, slow] }).run({ rounds: 9, ms: 0.5, budgetMs: 600 })

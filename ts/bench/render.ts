@@ -1,16 +1,16 @@
 /** Results as text: times with units, tables for a terminal and for Markdown. JSON is the result itself. */
 import type { BenchCase, Entry, SuiteResult } from './suite.js'
 
-/** 12345 -> '12.3 us'. */
-export function formatTime(ns: number): string {
-  if (!Number.isFinite(ns)) return '-'
+/** 12345 -> '12.3 us'; '-' for what is no number. */
+export function formatTime(ns: number | null): string {
+  if (ns === null || !Number.isFinite(ns)) return '-'
   const [unit, size] = ns < 1e3 ? ['ns', 1] : ns < 1e6 ? ['us', 1e3] : ns < 1e9 ? ['ms', 1e6] : ['s', 1e9]
   return `${digits(ns / size)} ${unit}`
 }
 
 /** Three significant digits, never an exponent. */
-export function digits(x: number): string {
-  if (!Number.isFinite(x)) return '-'
+export function digits(x: number | null): string {
+  if (x === null || !Number.isFinite(x)) return '-'
   return Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(2)
 }
 

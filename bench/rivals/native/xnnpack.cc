@@ -72,7 +72,7 @@ static bench::Prepared spmm(const bench::Case& c) {
   must(xnn_setup_convolution2d_nchw_f32(op, 1, 1, n, x->data, out->data, pool), "setup");
   bench::Prepared p;
   p.calls.push_back([=] {
-    (void)x;
+    (void)x, (void)out; // live as long as the call
     xnn_run_operator(o.get(), pool);
   });
   p.calls[0]();

@@ -33,6 +33,17 @@ def prepare(kernel, threads, p):
     if kernel == "gemm.f32":
         a, b = torch.from_numpy(floats((p["m"], p["k"]), 11)), torch.from_numpy(floats((p["k"], p["n"]), 22))
         return [lambda: a @ b], (a @ b).double().abs().sum().item()
+    if kernel.startswith("quant."):
+        x = torch.from_numpy(floats((p["rows"], p["cols"]), 22))
+        scale, zero = torch.full((p["rows"],), 1 / 127), torch.zeros(p["rows"], dtype=torch.long)
+        codes = torch.quantize_per_channel(x, scale, zero, 0, torch.qint8)
+        calls = {
+            "quant.range": lambda: torch.aminmax(x, dim=1),
+            "quant.quantize": lambda: torch.quantize_per_channel(x, scale, zero, 0, torch.qint8),
+            "quant.dequantize": lambda: codes.dequantize(),
+            "quant.histogram": lambda: torch.histc(x, 2048, -1, 1),
+        }
+        return [calls[kernel]], None
     raise Unsupported(f"no {kernel} in this driver of PyTorch")
 
 
