@@ -2,10 +2,11 @@
 import type { Family } from './case.js'
 import { call } from './call.js'
 import { gemm } from './gemm.js'
+import { gemmBf16 } from './gemm-bf16.js'
 import { qgemm } from './qgemm.js'
 import { quant } from './quant.js'
 import { spmm } from './spmm.js'
 import { topk } from './topk.js'
 import { wgemm } from './wgemm.js'
 
-export const families: readonly Family[] = [gemm, qgemm, wgemm, spmm, topk, quant, call]
+export const families: readonly Family[] = [gemm, gemmBf16, qgemm, wgemm, spmm, topk, quant, call]

@@ -26,7 +26,7 @@ const gemmF32: Make = (api, p) => {
   const x = activations(api, p)
   let check = 0
   const calls = copies(p, () => {
-    const { call, out } = into(api.matmul, x, api.tensor(floats(k! * n!, 22), [k, n]))
+    const { call, out } = into(api.matmul, x, api.tensor(floats(k! * n!, 22), [k, n]), false, false)
     check = sumAbs(out.read())
     return call
   })
@@ -40,7 +40,7 @@ const gemmF32Linear: Make = (api, p) => {
   const w = transposed(floats(k! * n!, 22), k!, n!)
   let check = 0
   const calls = copies(p, () => {
-    const { call, out } = into(api.linear, x, api.tensor(w, [n, k]))
+    const { call, out } = into(api.linear, x, api.tensor(w, [n, k]), null)
     check = sumAbs(out.read())
     return call
   })
@@ -65,6 +65,19 @@ const spmm: Make = (api, p) => {
   const x = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
   const y = w.matmul(x)
   return { calls: [() => w.matmul(x).dispose()], check: sumAbs(y.read()) }
+}
+
+const gemmBf16: Make = (api, p) => {
+  const { k, n } = p
+  const x = activations(api, p)
+  const w = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
+  let check = 0
+  const calls = copies(p, () => {
+    const packed = api.packBf16(w)
+    check = sumAbs(api.matmulBf16(x, packed).read())
+    return () => api.matmulBf16(x, packed).dispose()
+  })
+  return { calls, check }
 }
 
 const gemmGroups: Make = (api, p) => {
@@ -97,6 +110,7 @@ export const kernels: Readonly<Record<string, Make>> = {
   'gemm.f32': gemmF32,
   'gemm.f32.linear': gemmF32Linear,
   'gemm.int8.static': gemmInt8Static,
+  'gemm.bf16': gemmBf16,
   'gemm.groups': gemmGroups,
   'spmm.f32': spmm,
   topk,
@@ -108,6 +122,6 @@ export const kernels: Readonly<Record<string, Make>> = {
   }),
   'quant.histogram': overMatrix((api, x) => [into(api.histogram, x, -1, 1, 2048).call]),
   'call.empty': (api) => ({ calls: [() => api.threads()] }),
-  'call.handle': (api) => ({ calls: [into(api.ops.softmax, api.tensor([1]), 0).call] }),
+  'call.handle': (api) => ({ calls: [into(api.ops.argmax, api.tensor([[1]]), 0).call] }),
   'call.tensors': (api) => ({ calls: [into(api.ops.linear, api.tensor([[1]]), api.tensor([[1]]), api.tensor([1])).call] }),
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { join } from 'node:path'
 import { machine, ratio, summarize, type Entry, type Machine, type Summary } from '../../ts/bench/index.js'
 import { root } from './contenders.js'
+import { familyPlot } from './plot.js'
 import { limitName, type Item } from './run.js'
 
 export interface Figure {
@@ -101,9 +102,8 @@ function limitOf(item: Item, entries: readonly Entry[]): Measured['limit'] {
 }
 
 export const resultsFolder = join(root, 'bench', 'results')
-const fileName = (family: string, isa: string): string => join(resultsFolder, `${family}-${isa}.json`)
 
-/** Writes one file per family and cap. Cases of an older run that this one did not measure stay only when `merge`. */
+/** Writes one file per family and cap, and a plot beside it. */
 export async function writeResults(
   all: readonly Measured[],
   versions: Readonly<Record<string, string>>,
@@ -115,8 +115,10 @@ export async function writeResults(
     const [family = '', isa = ''] = key.split('\n')
     const cases = all.filter((m) => m.family === family && m.isa === isa)
     const file: ResultFile = { family, isa, date: new Date().toISOString(), machine: machine(), versions, rounds, cases }
-    writeFileSync(fileName(family, isa), resultJson(file))
-    written.push(fileName(family, isa))
+    const name = join(resultsFolder, `${family}-${isa}`)
+    writeFileSync(`${name}.json`, resultJson(file))
+    writeFileSync(`${name}.svg`, await familyPlot(file))
+    written.push(`${name}.json`, `${name}.svg`)
   }
   return written
 }
@@ -130,7 +132,7 @@ export function resultJson(file: ResultFile | readonly Measured[]): string {
 export function readResults(): ResultFile[] {
   if (!existsSync(resultsFolder)) return []
   return readdirSync(resultsFolder)
-    .filter((name) => /^[a-z_]+-[a-z0-9]+\.json$/.test(name))
+    .filter((name) => /^[a-z0-9_]+-[a-z0-9]+\.json$/.test(name))
     .sort()
     .map((name) => JSON.parse(readFileSync(join(resultsFolder, name), 'utf8')) as ResultFile)
     .filter((file) => Array.isArray(file.cases))
