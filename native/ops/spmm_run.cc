@@ -1,5 +1,6 @@
 #include "ops/spmm_run.h"
 
+#include <atomic>
 #include <cstring>
 
 #include "ops/slots.h"
@@ -82,7 +83,7 @@ struct Run {
     return tile_floats() * 4 + tasks.most_rows * 8 + (w.quantized ? tasks.most_entries * area() * 4 : 0) + (w.decode ? tasks.most_entries * 2 + 64 : 0) + 64;
   }
 
-  void task(int64_t t, int64_t m, char* scratch) const {
+  bool task(int64_t t, int64_t m, char* scratch) const {
     const int64_t r0 = tasks.first[t], rows = tasks.first[t + 1] - r0, base = w.indptr[r0], entries = w.indptr[r0 + rows] - base;
     const int br = spmm_block_rows(w.shape);
     float* tile = reinterpret_cast<float*>(scratch);
@@ -102,7 +103,7 @@ struct Run {
     p.columns = static_cast<const char*>(w.columns) + base * (w.wide ? 4 : 2);
     if (w.decode) {
       uint16_t* columns = reinterpret_cast<uint16_t*>(values + (w.quantized ? tasks.most_entries * area() : 0));
-      w.decode(w.context, r0, r0 + rows, columns);
+      if (!w.decode(w.context, r0, r0 + rows, columns)) return false;
       p.columns = columns;
     }
     const int64_t block_cols = padded_cols / spmm_block_cols(w.shape);
@@ -126,12 +127,13 @@ struct Run {
       row.transpose(out);
       i += p.lanes;
     }
+    return true;
   }
 };
 
 // Columns [c0, c1) of the panel of `width` rows of x; columns beyond x and lanes beyond the width are zero.
 void fill_panel(const SpmmRow& row, const float* x, int64_t cols, int64_t c0, int64_t c1, int64_t width, int lanes, float* panel) {
-  const int64_t stop = c1 < cols ? c1 : cols, from = width < lanes ? c0 : stop;
+  const int64_t stop = c1 < cols ? c1 : cols > c0 ? cols : c0, from = width < lanes ? c0 : stop;
   memset(panel + from * lanes, 0, static_cast<size_t>((c1 - from) * lanes) * 4);
   SpmmTranspose in;
   in.in = x + c0, in.in_row = cols, in.rows = width, in.cols = stop - c0, in.out = panel + c0 * lanes, in.out_row = lanes;
@@ -148,7 +150,7 @@ Status spmm_many(const char* op, const SpmmMatrix& w, const float* x, int64_t m,
   SpmmTasks tasks;
   TERSOR_TRY(tasks.cut(op, w.indptr, block_rows, share, kTaskValues / (br * bc), 16 / br));
 
-  const int64_t padded_cols = (w.cols + bc - 1) / bc * bc;
+  const int64_t padded_cols = w.padded_cols > 0 ? w.padded_cols : (w.cols + bc - 1) / bc * bc;
   for (int64_t i0 = 0; i0 < m; i0 += kSuperRows) {
     const int64_t rows = m - i0 < kSuperRows ? m - i0 : kSuperRows;
     const Cut cut = cut_panels(row, w, rows);
@@ -169,10 +171,13 @@ Status spmm_many(const char* op, const SpmmMatrix& w, const float* x, int64_t m,
     const Run run{row, w, cut, tasks, padded_cols, panels.as<float>(), y + i0 * w.rows};
     ScratchSlots slots;
     TERSOR_TRY(slots.reserve(op, run.scratch_bytes(), tasks.count));
+    std::atomic<bool> damaged{false};
     TERSOR_TRY(parallel_for(tasks.count, 1, cancel, [&](int64_t begin, int64_t end) {
       const ScratchSlots::Lease slot(slots);
-      for (int64_t t = begin; t < end; t++) run.task(t, rows, slot.as<char>());
+      for (int64_t t = begin; t < end; t++)
+        if (!run.task(t, rows, slot.as<char>())) damaged.store(true, std::memory_order_relaxed);
     }));
+    if (damaged.load()) return fail(Code::model_format, "%s: the index of a row does not stand for as many values as the row has", op);
   }
   return {};
 }

@@ -21,13 +21,15 @@ struct SpmmTasks {
 struct SpmmMatrix {
   SpmmShape shape = SpmmShape::entry;
   int64_t rows = 0, cols = 0;       // elements of W; the last blocks may reach beyond
+  int64_t padded_cols = 0;          // >= cols: every column index is below it (0: cols, rounded up to whole blocks)
   const int32_t* indptr = nullptr;  // per block row
   const void* columns = nullptr;
   bool wide = false;
   const void* values = nullptr;     // f32, or i8 if quantized
   bool quantized = false;
-  // Columns of block rows [begin, end) as uint16_t, for formats that hold them otherwise; null: `columns` has them.
-  void (*decode)(const void* context, int64_t begin, int64_t end, uint16_t* columns) = nullptr;
+  // Columns of block rows [begin, end) as uint16_t, for formats that hold them otherwise; null: `columns` has them. Writes exactly as many
+  // as indptr says; false: the index does not fit (ERR_MODEL_FORMAT).
+  bool (*decode)(const void* context, int64_t begin, int64_t end, uint16_t* columns) = nullptr;
   const void* context = nullptr;
   const float* scale = nullptr;  // [rows] or [1]
   int64_t scale_step = 0;

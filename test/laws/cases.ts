@@ -30,6 +30,12 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['linear_bf16', 'activations are f32 or bf16'],
   ['csr_linear', 'values are f32 or i8'],
   ['csr_to_dense', 'values are f32 or i8'],
+  ['bsr_linear', 'values are f32 or i8'],
+  ['bsr_to_dense', 'values are f32 or i8'],
+  ['bitmask_linear', 'values are f32 or i8'],
+  ['bitmask_to_dense', 'values are f32 or i8'],
+  ['nm_linear', 'values are f32 or i8'],
+  ['nm_to_dense', 'values are f32 or i8'],
 ])
 
 function seedOf(name: string): number {

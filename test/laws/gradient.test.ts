@@ -57,6 +57,12 @@ describe('the table of ops', () => {
       'wgemm_unpack',
       'csr_from_dense',
       'csr_to_dense',
+      'bsr_from_dense',
+      'bsr_to_dense',
+      'bitmask_from_dense',
+      'bitmask_to_dense',
+      'nm_from_dense',
+      'nm_to_dense',
       'sparse_encode',
       'sparse_decode',
     ])

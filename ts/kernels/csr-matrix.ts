@@ -1,8 +1,9 @@
 /** Sparse matrices in compressed rows. */
-import { DTypeError, ModelFormatError, ShapeError } from '../base/errors.js'
+import { DTypeError, ModelFormatError, OptionError, ShapeError } from '../base/errors.js'
 import type { Shape } from '../base/shape.js'
 import { cast, csrFromDense, csrLinear, csrToDense, mul, reshape } from '../ops/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
+import { storedForm, type SparseOptions } from './sparse-matrix.js'
 
 export interface CsrParts {
   /** f32 or i8 [nnz], row after row. */
@@ -13,6 +14,10 @@ export interface CsrParts {
   readonly columns: Tensor
   /** f32 [rows] or [1]; needed for i8 values. */
   readonly scale?: Tensor | null
+}
+
+export interface CsrOptions extends SparseOptions {
+  readonly index?: 'u16' | 'i32'
 }
 
 export class CsrMatrix {
@@ -40,8 +45,33 @@ export class CsrMatrix {
     })
   }
 
+  /**
+   * w f32 or i8 [rows, cols] as `values` (see SparseOptions) with `index` of 16 or 32 bits. Default: 16 bits where the columns fit; 'u16' for more than 65536 columns is
+   * ERR_OPTION.
+   *
+   * @example
+   * const w = CsrMatrix.from(tensor([[0, 2], [1, 0]]), { values: 'i8' })
+   * w.matmul(tensor([[3, 4]]))   // f32[1,2] = [[8, 3]]
+   */
+  static from(w: Tensor, { index, ...options }: CsrOptions = {}): CsrMatrix {
+    if (index !== undefined && index !== 'u16' && index !== 'i32')
+      throw new OptionError('ERR_OPTION', `CsrMatrix.from: index must be u16 or i32, got ${String(index)}`)
+    return scope(() => {
+      const form = storedForm('CsrMatrix.from', w, options)
+      const [values, indptr, columns] = csrFromDense(form.w)
+      if (index === 'u16' && columns.dtype !== 'u16')
+        throw new OptionError('ERR_OPTION', `CsrMatrix.from: index u16 reaches 65536 columns, got ${w}`)
+      const wide = index === 'i32' ? cast(columns, 'i32') : columns
+      return new CsrMatrix({ values, indptr, columns: wide, scale: form.scale }, w.shape[1]!, { trusted: true })
+    })
+  }
+
   get nnz(): number {
     return this.values.size
+  }
+  /** Share of the elements that are stored. */
+  get density(): number {
+    return this.nnz / Math.max(1, this.shape[0]! * this.shape[1]!)
   }
   /** Bytes of all arrays. */
   get bytes(): number {

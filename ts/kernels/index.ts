@@ -19,7 +19,19 @@ export {
 } from './int8.js'
 export { PackedGroups, matmulGroups, packGroups, type GroupsOptions } from './groups.js'
 export { PackedBf16, matmulBf16, packBf16, type Bf16Options } from './bf16.js'
-export { CsrMatrix, type CsrParts } from './csr-matrix.js'
+export { CsrMatrix, type CsrOptions, type CsrParts } from './csr-matrix.js'
+export {
+  BitmaskMatrix,
+  BlockMatrix,
+  NmMatrix,
+  type BitmaskParts,
+  type BlockParts,
+  type BlockSize,
+  type NmParts,
+  type QuantizedInput,
+  type SparseOptions,
+} from './sparse-matrix.js'
+export { measureBreakEven, type BreakEven, type BreakEvenOptions, type SparseFormat } from './break-even.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
 export {
   histogram,

@@ -94,6 +94,15 @@ export interface OpTable<T> {
   csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
   csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
+  bsr_from_dense: { args: [w: T, blockRows: number, blockCols: number]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
+  bsr_to_dense: { args: [values: T, indptr: T, columns: T, rows: number, cols: number, blockRows: number, blockCols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
+  bsr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null, rows: number, blockRows: number, blockCols: number, xScale: number, xZero: number]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
+  bitmask_from_dense: { args: [w: T]; result: [values: T, indptr: T, bits: T]; tensors: 'w' }
+  bitmask_to_dense: { args: [values: T, indptr: T, bits: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'bits' }
+  bitmask_linear: { args: [x: T, values: T, indptr: T, bits: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'bits' | 'scale' | 'bias' }
+  nm_from_dense: { args: [w: T]; result: [values: T, indices: T]; tensors: 'w' }
+  nm_to_dense: { args: [values: T, indices: T, cols: number]; result: T; tensors: 'values' | 'indices' }
+  nm_linear: { args: [x: T, values: T, indices: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indices' | 'scale' | 'bias' }
   sparse_encode: { args: [q: T]; result: T; tensors: 'q' }
   sparse_decode: { args: [code: T, shape: readonly number[]]; result: T; tensors: 'code' }
 }
@@ -194,9 +203,18 @@ export const opRows: readonly OpRow[] = [
   { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
   { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
   { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,R:y)' },
+  { name: 'bsr_from_dense', params: [['T', 'w'], ['I', 'blockRows'], ['I', 'blockCols']], results: 3, schema: 'bsr_from_dense(T:w,I:block_rows,I:block_cols,R:values,R:indptr,R:columns)' },
+  { name: 'bsr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'rows'], ['I', 'cols'], ['I', 'blockRows'], ['I', 'blockCols']], results: 1, schema: 'bsr_to_dense(T:values,T:indptr,T:columns,I:rows,I:cols,I:block_rows,I:block_cols,R:w)' },
+  { name: 'bsr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias'], ['I', 'rows'], ['I', 'blockRows'], ['I', 'blockCols'], ['F', 'xScale'], ['I', 'xZero']], results: 1, schema: 'bsr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,I:rows,I:block_rows,I:block_cols,F:x_scale,I:x_zero,R:y)' },
+  { name: 'bitmask_from_dense', params: [['T', 'w']], results: 3, schema: 'bitmask_from_dense(T:w,R:values,R:indptr,R:bits)' },
+  { name: 'bitmask_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'bits'], ['I', 'cols']], results: 1, schema: 'bitmask_to_dense(T:values,T:indptr,T:bits,I:cols,R:w)' },
+  { name: 'bitmask_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'bits'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'bitmask_linear(T:x,T:values,T:indptr,T:bits,O:scale,O:bias,R:y)' },
+  { name: 'nm_from_dense', params: [['T', 'w']], results: 2, schema: 'nm_from_dense(T:w,R:values,R:indices)' },
+  { name: 'nm_to_dense', params: [['T', 'values'], ['T', 'indices'], ['I', 'cols']], results: 1, schema: 'nm_to_dense(T:values,T:indices,I:cols,R:w)' },
+  { name: 'nm_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indices'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'nm_linear(T:x,T:values,T:indices,O:scale,O:bias,R:y)' },
   { name: 'sparse_encode', params: [['T', 'q']], results: 1, schema: 'sparse_encode(T:q,R:code)' },
   { name: 'sparse_decode', params: [['T', 'code'], ['L', 'shape']], results: 1, schema: 'sparse_decode(T:code,L:shape,R:q)' },
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '72818a0510a5804f'
+export const schemaHash = '26f84b3785f79f49'

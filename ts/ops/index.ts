@@ -19,6 +19,17 @@ export { bf16Pack, linearBf16 } from './bf16.js'
 export { wgemm, wgemmPack, wgemmUnpack } from './wgemm.js'
 export { qconv2d, qgemmPack, qgemmS32, qlinear, qlinearDynamic, qmatmul, qmatmulFixed } from './qgemm.js'
 export { csrFromDense, csrLinear, csrToDense, sparseDecode, sparseEncode } from './csr.js'
+export {
+  bitmaskFromDense,
+  bitmaskLinear,
+  bitmaskToDense,
+  bsrFromDense,
+  bsrLinear,
+  bsrToDense,
+  nmFromDense,
+  nmLinear,
+  nmToDense,
+} from './sparse-formats.js'
 export { multiHeadAttention, type AttentionOptions } from './composite/attention.js'
 export { batchNorm, batchNormInference, foldBatchNorm, type BatchNormResult, type RunningStatistics } from './composite/batch-norm.js'
 export { concat, stack } from './composite/concat.js'
