@@ -215,10 +215,7 @@ inline void prepare_block(const float* x, int64_t n, int64_t steps, int offset, 
   }
   int32_t total[kWgemmPlanes];
   for (int p = 0; p < kWgemmPlanes; p++) {
-    int32_t lanes[kLanes];
-    simd::store(lanes, sum[p]);
-    total[p] = 0;
-    for (int l = 0; l < kLanes; l++) total[p] += lanes[l];
+    total[p] = static_cast<int32_t>(simd::sum_lanes(to_float(sum[p])));  // at most 2^14, exact
     info->start[p] = -offset * total[p];
   }
   info->sum = static_cast<float>(int64_t(total[2]) * 65536 + int64_t(total[1]) * 256 + total[0]);
