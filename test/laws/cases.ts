@@ -25,6 +25,8 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['qmatmul', 'activations are f32 or codes'],
   ['qconv2d', 'activations are f32'],
   ['wgemm_pack', 'scales are f32'],
+  ['rows_dot', 'scales are f32'],
+  ['ternary_project', 'activations are f32'],
   ['wgemm', 'activations are f32'],
   ['bf16_pack', 'weights are f32 or bf16'],
   ['linear_bf16', 'activations are f32 or bf16'],

@@ -7,7 +7,7 @@ import { callOp, callOpInto, scope, tensor, Tensor, zeros } from '../../ts/tenso
 import { bits, cases, singleOnly } from './cases.js'
 
 /** Ops whose result shapes come from the data: given memory is refused. */
-const dataSized = new Set(['csr_from_dense', 'bsr_from_dense', 'bitmask_from_dense', 'sparse_encode'])
+const dataSized = new Set(['csr_from_dense', 'bsr_from_dense', 'bitmask_from_dense', 'mask_indices', 'sparse_encode'])
 
 /** A tensor like t, every byte 0x7b. */
 function dirty(t: Tensor): Tensor {

@@ -51,6 +51,8 @@ const packedFor: ReadonlySet<string> = new Set([
   'wgemm',
   'wgemm_unpack',
   'linear_bf16',
+  'ternary_unpack',
+  'ternary_project',
 ])
 const isOpaque = (c: OpCase, param: string): boolean => param === 'packed' && packedFor.has(c.name)
 

@@ -32,6 +32,7 @@ export {
   type SparseOptions,
 } from './sparse-matrix.js'
 export { measureBreakEven, type BreakEven, type BreakEvenOptions, type SparseFormat } from './break-even.js'
+export { TernaryProjection, maskToIndices, matmulRows, type RowsOptions, type TernaryOptions } from './rows.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
 export {
   histogram,

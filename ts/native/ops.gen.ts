@@ -91,6 +91,11 @@ export interface OpTable<T> {
   wgemm_pack: { args: [q: T, scale: T, zero: T | null, bits: number]; result: T; tensors: 'q' | 'scale' | 'zero' }
   wgemm_unpack: { args: [packed: T, out: number, cols: number]; result: T; tensors: 'packed' }
   wgemm: { args: [x: T, packed: T, bias: T | null, residual: T | null, out: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'bias' | 'residual' }
+  mask_indices: { args: [mask: T, size: number]; result: T; tensors: 'mask' }
+  rows_dot: { args: [x: T, w: T, scale: T | null, bias: T | null, index: T, offsets: T | null, base: T | null]; result: T; tensors: 'x' | 'w' | 'scale' | 'bias' | 'index' | 'offsets' | 'base' }
+  ternary_pack: { args: [out: number, cols: number, seed: number, stream: number]; result: T; tensors: never }
+  ternary_unpack: { args: [packed: T, out: number, cols: number]; result: T; tensors: 'packed' }
+  ternary_project: { args: [x: T, packed: T, out: number]; result: T; tensors: 'x' | 'packed' }
   csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
   csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
@@ -200,6 +205,11 @@ export const opRows: readonly OpRow[] = [
   { name: 'wgemm_pack', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero'], ['I', 'bits']], results: 1, schema: 'wgemm_pack(T:q,T:scale,O:zero,I:bits,R:packed)' },
   { name: 'wgemm_unpack', params: [['T', 'packed'], ['I', 'out'], ['I', 'cols']], results: 1, schema: 'wgemm_unpack(T:packed,I:out,I:cols,R:w)' },
   { name: 'wgemm', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['O', 'residual'], ['I', 'out'], ['E', 'act', 'activation']], results: 1, schema: 'wgemm(T:x,T:packed,O:bias,O:residual,I:out,E:activation:act,R:y)' },
+  { name: 'mask_indices', params: [['T', 'mask'], ['I', 'size']], results: 1, schema: 'mask_indices(T:mask,I:size,R:index)' },
+  { name: 'rows_dot', params: [['T', 'x'], ['T', 'w'], ['O', 'scale'], ['O', 'bias'], ['T', 'index'], ['O', 'offsets'], ['O', 'base']], results: 1, schema: 'rows_dot(T:x,T:w,O:scale,O:bias,T:index,O:offsets,O:base,R:y)' },
+  { name: 'ternary_pack', params: [['I', 'out'], ['I', 'cols'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'ternary_pack(I:out,I:cols,I:seed,I:stream,R:packed)' },
+  { name: 'ternary_unpack', params: [['T', 'packed'], ['I', 'out'], ['I', 'cols']], results: 1, schema: 'ternary_unpack(T:packed,I:out,I:cols,R:p)' },
+  { name: 'ternary_project', params: [['T', 'x'], ['T', 'packed'], ['I', 'out']], results: 1, schema: 'ternary_project(T:x,T:packed,I:out,R:y)' },
   { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
   { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
   { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,R:y)' },
@@ -217,4 +227,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '26f84b3785f79f49'
+export const schemaHash = '6a7385db28b9d6f8'

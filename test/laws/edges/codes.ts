@@ -1,6 +1,6 @@
 /** Optimizer steps, masks, integer codes, sparse matrices. */
 import { callOp, tensor } from '../../../ts/tensor/index.js'
-import { f, i32, i8, u8, u16, pack, pack4, type Edge } from './edge.js'
+import { f, i32, i8, u8, u16, pack, pack4, project, type Edge } from './edge.js'
 
 export const codes = {
   sgd_step: [
@@ -189,6 +189,57 @@ export const codes = {
     [() => [tensor([2]), pack4(1, 1), tensor([1]), tensor([4]), 1, 'none'], [[[1], [7]]]],
     [() => [tensor([2]), pack4(1, 1), null, null, 2, 'none'], 'ERR_OPTION'],
     [() => [tensor([2]), pack4(1, 1), tensor([1]), tensor([4]), 2, 'none'], 'ERR_SHAPE'],
+  ],
+  mask_indices: [
+    [() => [u8([]), 0], [[[0]]]],
+    [() => [u8([0b1010]), 4], [[[2], [1, 3]]]],
+    [() => [u8([255]), 1], [[[1], [0]]]],
+    [() => [u8([1]), 9], 'ERR_SHAPE'],
+    [() => [u8([1]), -1], 'ERR_SHAPE'],
+  ],
+  rows_dot: [
+    [() => [f(0, 3), f(2, 3), null, null, i32([0, 1]), null, null], [[[0, 2]]]],
+    [() => [f(1, 3), f(0, 3), null, null, i32([]), null, null], [[[1, 0]]]],
+    [() => [f(1, 0), f(2, 0), null, f(2), i32([1]), null, null], [[[1, 1], [2]]]],
+    [() => [f(1, 1), i8([3], [1, 1]), tensor([2]), f(1), i32([0]), i32([0, 1]), null], [[[1], [7]]]],
+    [
+      () => [f(1, 1), f(2, 1), null, null, i32([0]), null, tensor([[8, 9]])],
+      [
+        [
+          [1, 2],
+          [1, 9],
+        ],
+      ],
+    ],
+    [() => [f(1, 1), f(2, 1), null, null, i32([1, 0]), null, null], 'ERR_OPTION'],
+    [() => [f(1, 1), f(2, 1), null, null, i32([2]), null, null], 'ERR_OPTION'],
+    [() => [f(1, 1), f(2, 1), null, null, i32([0]), i32([0, 2]), null], 'ERR_OPTION'],
+  ],
+  ternary_pack: [
+    [() => [0, 3, 1, 0], [[project(0, 3).shape]]],
+    [() => [1, 1, 1, 0], [[project(1, 1).shape]]],
+    [() => [-1, 1, 1, 0], 'ERR_OPTION'],
+  ],
+  ternary_unpack: [
+    [() => [project(0, 3), 0, 3], [[[0, 3]]]],
+    [() => [project(1, 1), 1, 1], [[[1, 1]]]],
+    [() => [project(1, 1), 1, 2], 'ERR_OPTION'],
+    [() => [u8([]), 1, 1], 'ERR_SHAPE'],
+  ],
+  ternary_project: [
+    [() => [f(0, 3), project(2, 3), 2], [[[0, 2]]]],
+    [
+      () => [f(2, 0), project(1, 0), 1],
+      [
+        [
+          [2, 1],
+          [0, 0],
+        ],
+      ],
+    ],
+    [() => [f(1, 3), project(0, 3), 0], [[[1, 0]]]],
+    [() => [f(3), project(2, 3), 2], [[[2]]]],
+    [() => [f(3), project(2, 3), 20], 'ERR_SHAPE'],
   ],
   csr_from_dense: [
     [() => [f(0, 3)], [[[0]], [[1], [0]], [[0]]]],

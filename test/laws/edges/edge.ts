@@ -23,3 +23,4 @@ export const packHalf = (n: number, k: number): Tensor => callOp('bf16_pack', [t
 /** Weights of ones, 4 bits. */
 export const pack4 = (n: number, k: number): Tensor =>
   callOp('wgemm_pack', [i8(new Array<number>(n * k).fill(1), [n, k]), tensor([[1]]), null, 4])[0]!
+export const project = (out: number, cols: number): Tensor => callOp('ternary_pack', [out, cols, 1, 0])[0]!
