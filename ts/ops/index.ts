@@ -15,11 +15,8 @@ export { randomNormal, randomUniform, type RandomOptions } from './random.js'
 export { adamwStep, assign, sgdStep, type AdamWOptions, type SgdOptions } from './in-place.js'
 export { maskApply, maskCount, maskPack, maskUnpack, topkMask } from './mask.js'
 export { dequantizeRows, histogram, packBits, quantizeRows, rangeRows, unpackBits } from './quantize.js'
-<<<<<<< HEAD
 export { bf16Pack, linearBf16 } from './bf16.js'
-=======
 export { maskIndices, rowsDot, ternaryPack, ternaryProject, ternaryUnpack } from './rows.js'
->>>>>>> a891a0d (Selected rows and ternary projection from TypeScript)
 export { wgemm, wgemmPack, wgemmUnpack } from './wgemm.js'
 export { qconv2d, qgemmPack, qgemmS32, qlinear, qlinearDynamic, qmatmul, qmatmulFixed } from './qgemm.js'
 export { csrFromDense, csrLinear, csrToDense, sparseDecode, sparseEncode } from './csr.js'
