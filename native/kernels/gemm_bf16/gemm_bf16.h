@@ -20,13 +20,6 @@
 #include "simd/act.h"
 #include "simd/target.h"
 
-// Into L2 in good time; never a fault.
-#if defined(__GNUC__)
-#define TERSOR_PREFETCH_L2(p) __builtin_prefetch((p), 0, 2)
-#else
-#define TERSOR_PREFETCH_L2(p) _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1)
-#endif
-
 namespace tersor {
 
 constexpr int64_t kBf16Panel = 32;  // columns of a panel, and the padding of k in it

@@ -5,6 +5,7 @@
 // Without TERSOR_BF16_DOT, A is f32 and the two bf16 of each 32-bit lane of B are widened by a shift and by a mask.
 // A few registers are left free: g++ 12 spills sums when the tile takes them all (f32 AVX-512: 14 rows lose 12 % to 10 rows).
 // Not guarded: each ISA file includes it once.
+#include "simd/prefetch.h"
 
 TERSOR_BF16_BEGIN
 namespace tersor {
