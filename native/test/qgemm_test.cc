@@ -3,6 +3,7 @@
 #include "cpu/threads.h"
 #include "kernels/qgemm/qgemm.h"
 #include "test/op_tensor.h"
+#include "test/qgemm_tiles.h"
 
 using namespace tersor;
 using namespace tersor::test;
@@ -16,6 +17,8 @@ template <class F> void each_row(F fn) {
   const int n = qgemm_all_rows(&rows);
   for (int i = 0; i < n; i++)
     if ((rows[i].needs & ~isa::allowed()) == 0) fn(rows[i]);
+  fn(qgemm_tiles_row());
+  check_qgemm_tiles();
 }
 
 int random_in(int lo, int hi) { return std::uniform_int_distribution<int>(lo, hi)(rng()); }

@@ -188,9 +188,11 @@ template <TileDot KIND, class Out> void tile_strip(const TileProblem& p, int64_t
 template <TileDot KIND, class Out> void tile_product(const TileProblem& p, const Out& out) {
   if (p.m == 0 || p.n == 0) return;
   const int64_t whole = p.m / kPair * kPair, rest = p.m - whole;
-  if (whole > 0) tile_pairs<KIND>(p, 0, whole, kTileSide, out);
-  if (rest > kTileSide) tile_pairs<KIND>(p, whole, p.m, rest - kTileSide, out);
-  else if (rest > 0) tile_strip<KIND>(p, whole, rest, out);
+  for (int part = 0; part < 2; part++) {  // whole pairs, then a pair whose second strip is short
+    const int64_t begin = part ? whole : 0, end = part ? p.m : whole, second = part ? rest - kTileSide : kTileSide;
+    if (begin < end && second > 0) tile_pairs<KIND>(p, begin, end, second, out);
+  }
+  if (rest > 0 && rest <= kTileSide) tile_strip<KIND>(p, whole, rest, out);
   TERSOR_TILE_RELEASE();
 }
 
