@@ -1,10 +1,12 @@
 // The addon: one Env per JavaScript environment, freed by its cleanup hook.
 #include "bindings/env.h"
+#include "kernels/self_check.h"
 
 namespace tersor {
 namespace bindings {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  check_tile_rows();
   Env* state = new Env(env);
   register_tensor_functions(env, exports, state);
   register_info_functions(env, exports, state);

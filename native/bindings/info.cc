@@ -96,6 +96,7 @@ napi_value isa_info(napi_env env, napi_callback_info) {
     const Status s = isa::cap_status();
     set(env, r, "cap", make_string(env, isa::cap_text()));
     set(env, r, "error", make_string(env, s.ok() ? "" : s.message));
+    set(env, r, "withdrawn", make_string(env, isa::withdrawn()));
     napi_create_array(env, &levels);
     for (int i = 0; i < isa::level_count(); i++) {
       napi_value level = make_object(env);

@@ -123,12 +123,13 @@ struct State {
   uint32_t allow;
   char cap[32];
   Status status;
+  char withdrawn[128];
 };
 
 State make_state() {
   State s;
   s.found = s.allow = detect();
-  s.cap[0] = 0;
+  s.cap[0] = s.withdrawn[0] = 0;
   const char* text = getenv("TERSOR_ISA");
   if (!text || !*text) return s;
   snprintf(s.cap, sizeof s.cap, "%s", text);
@@ -169,6 +170,19 @@ int level_count() { return kLevelCount; }
 const char* level_name(int i) { return kLevels[i].name; }
 bool level_detected(int i) { return (kLevels[i].features & ~state().found) == 0; }
 bool level_allowed(int i) { return (kLevels[i].features & ~state().allow) == 0; }
+
+void withdraw(uint32_t features, const char* function) {
+  State& s = state();
+  s.found &= ~features;
+  snprintf(s.withdrawn, sizeof s.withdrawn, "%s gave wrong results when it was tried", function);
+  for (int i = 0; i < kLevelCount; i++)
+    if (s.cap[0] && strcmp(kLevels[i].name, s.cap) == 0 && (kLevels[i].features & ~s.found) != 0) {
+      s.status = fail(Code::isa, "TERSOR_ISA=%s: %s", s.cap, s.withdrawn);
+      s.allow = scalar;
+    }
+  s.allow &= s.found;
+}
+const char* withdrawn() { return state().withdrawn; }
 
 bool slow_bf16_dot() {
 #if defined(TERSOR_X64)

@@ -27,6 +27,11 @@ bool level_detected(int index); // by row of isa.def
 bool level_allowed(int index);
 const char* level_name(int index);
 int level_count();
+// Takes features back that the processor claims: `function`, a kernel row that needs them, gave wrong results when it was tried at start.
+// Afterwards they count as absent, and a cap that names a level with them is an error. Before any row is chosen.
+void withdraw(uint32_t features, const char* function);
+const char* withdrawn();  // what was withdrawn and why, or ""
+
 // True where a 512-bit vdpbf16ps takes longer than the two multiply-adds it stands for: Intel's cores with AMX (0.46 a cycle measured, against
 // 1.9 multiply-adds); AMD's and the first one with the extension are as fast or faster.
 bool slow_bf16_dot();

@@ -16,6 +16,8 @@ export interface NativeIsa {
   readonly cap: string
   /** Why the cap could not be honoured, or "". */
   readonly error: string
+  /** Which kernel failed its trial at start, so that its instructions are not used, or "". */
+  readonly withdrawn: string
   readonly levels: readonly { readonly name: string; readonly detected: boolean; readonly allowed: boolean }[]
 }
 

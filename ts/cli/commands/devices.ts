@@ -1,13 +1,14 @@
 /** `tersor devices`: what this machine can do and which kernels run on it. */
 import type { Command } from 'commander'
-import { isa, kernelRows, memory, type NativeRow } from '../../native/devices.js'
+import { isa, kernelRows, memory, type NativeIsa, type NativeRow } from '../../native/devices.js'
 import { formatBytes } from '../../report/format.js'
 import { machineFacts } from '../../report/machine.js'
 import { runCommand } from '../ui.js'
 
-function whyNot(row: NativeRow, cap: string): string {
+function whyNot(row: NativeRow, { cap, withdrawn }: NativeIsa): string {
   if (row.chosen) return 'runs'
   if (row.usable) return 'a better row is available'
+  if (withdrawn && row.needs === 'amx') return withdrawn
   return row.detected ? `capped by TERSOR_ISA=${cap}` : `this processor lacks ${row.needs}`
 }
 
@@ -46,9 +47,9 @@ export function registerDevices(program: Command): void {
         ui.table({
           head: ['family', 'variant', 'kernel', 'needs', ...(options.verbose ? ['state'] : [])],
           numeric: [false, false, false, false, false],
-          rows: shown.map((r) => [r.family, r.variant, r.function, r.needs, ...(options.verbose ? [whyNot(r, sets.cap)] : [])]),
+          rows: shown.map((r) => [r.family, r.variant, r.function, r.needs, ...(options.verbose ? [whyNot(r, sets)] : [])]),
         })
-        ui.result({ machine, isa: sets, memory: m, kernels: rows.map((r) => ({ ...r, state: whyNot(r, sets.cap) })) })
+        ui.result({ machine, isa: sets, memory: m, kernels: rows.map((r) => ({ ...r, state: whyNot(r, sets) })) })
         await Promise.resolve()
       }),
     )
