@@ -125,6 +125,7 @@ napi_value kernel_rows(napi_env env, napi_callback_info) {
       set(env, row, "detected", make_bool(env, (info[i].needs & ~isa::detected()) == 0));
       set(env, row, "usable", make_bool(env, info[i].usable));
       set(env, row, "chosen", make_bool(env, info[i].chosen));
+      set(env, row, "passedOver", make_string(env, info[i].passed_over ? info[i].passed_over : ""));
       napi_set_element(env, rows, static_cast<uint32_t>(i), row);
     }
     return rows;

@@ -14,7 +14,8 @@ struct RowInfo {
   const char* function;
   uint32_t needs;        // isa:: features
   bool usable;           // allowed on this machine under the cap
-  bool chosen;           // first usable row of its (family, variant)
+  bool chosen;           // first usable row of its (family, variant) that is not passed over
+  const char* passed_over = nullptr;  // why a row that may run is left out on this processor, or null
 };
 
 // First usable row of a best-first table; the last row needs nothing.

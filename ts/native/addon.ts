@@ -9,6 +9,8 @@ export interface NativeRow {
   readonly detected: boolean
   readonly usable: boolean
   readonly chosen: boolean
+  /** Why a usable row is left out on this processor although it stands before the chosen one, or "". */
+  readonly passedOver: string
 }
 
 export interface NativeIsa {

@@ -19,9 +19,13 @@ const GemmBf16Row kRows[] = {
 constexpr int kRowCount = static_cast<int>(sizeof kRows / sizeof *kRows);
 
 // Best first, but the AVX512-BF16 row only where its instruction keeps up with two multiply-adds.
+const char* passed_over(const GemmBf16Row& row) {
+  return row.needs == isa::avx512bf16 && isa::slow_bf16_dot() ? "multiply-adds are faster here than vdpbf16ps" : nullptr;
+}
+
 const GemmBf16Row& choose() {
   for (const GemmBf16Row& row : kRows)
-    if ((row.needs & ~isa::allowed()) == 0 && !(row.needs == isa::avx512bf16 && isa::slow_bf16_dot())) return row;
+    if ((row.needs & ~isa::allowed()) == 0 && !passed_over(row)) return row;
   return kRows[kRowCount - 1];
 }
 
@@ -72,7 +76,7 @@ int gemm_bf16_all_rows(const GemmBf16Row** out) {
 
 int gemm_bf16_rows(RowInfo* out, int capacity) {
   for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"gemm_bf16", "bf16", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &gemm_bf16_row()};
+    out[i] = {"gemm_bf16", "bf16", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &gemm_bf16_row(), passed_over(kRows[i])};
   return kRowCount;
 }
 

@@ -7,7 +7,7 @@ import { runCommand } from '../ui.js'
 
 function whyNot(row: NativeRow, { cap, withdrawn }: NativeIsa): string {
   if (row.chosen) return 'runs'
-  if (row.usable) return 'a better row is available'
+  if (row.usable) return row.passedOver || 'a better row is available'
   if (withdrawn && row.needs === 'amx') return withdrawn
   return row.detected ? `capped by TERSOR_ISA=${cap}` : `this processor lacks ${row.needs}`
 }
