@@ -5,7 +5,9 @@
 //     kFolds true:  Sum dot(...), added to 16-bit sums of pairs (exact for 8 calls and u <= 15), and Sum fold(Sum acc, Sum pairs, int factor), acc + factor * pairs
 //   I32 of_sum(Sum), Sum to_sum(I32), I32 quad_of(const char*) (4 bytes in all lanes), I32 digits_of(I32) (in each run of four lanes the low bytes, the middle
 //   bytes, the high bytes as the lanes 0, 1, 2), void fetch(const char*) (prefetch)
+//   constexpr bool kSignedCodes: dot takes signed bytes, so codes of 8 bits are given as they are (others, never above 15, are both),
 //   and TERSOR_WGEMM_TILES(X): X(rows, panels), tallest and widest first.
+//   TERSOR_WGEMM_BY_ELEMENT, if defined: instead of dot, template <int P> Sum dot_plane(Sum acc, I32 u, I32 x) multiplies with 32-bit lane P of each run of x.
 // Not guarded: each ISA file includes it once.
 
 TERSOR_WGEMM_BEGIN
@@ -20,6 +22,19 @@ constexpr int kAhead = 2048;  // bytes that are asked for in advance, per panel
 TERSOR_VEC_INLINE I32 line_at(const char* p) { return simd::load(reinterpret_cast<const int32_t*>(p)); }
 
 template <int MR, int NV> TERSOR_VEC_INLINE void quad(Sum (&acc)[MR][NV][kWgemmPlanes], const I32 (&u)[NV], const char* x, int64_t x_row) {
+#if defined(TERSOR_WGEMM_BY_ELEMENT)
+#pragma GCC unroll 8
+  for (int r = 0; r < MR; r++) {
+    TERSOR_LOAD_HERE;
+    const I32 d = line_at(x + r * x_row);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) {
+      acc[r][v][0] = dot_plane<0>(acc[r][v][0], u[v], d);
+      acc[r][v][1] = dot_plane<1>(acc[r][v][1], u[v], d);
+      acc[r][v][2] = dot_plane<2>(acc[r][v][2], u[v], d);
+    }
+  }
+#else
 #pragma GCC unroll 8
   for (int r = 0; r < MR; r++)
 #pragma GCC unroll 3
@@ -28,6 +43,7 @@ template <int MR, int NV> TERSOR_VEC_INLINE void quad(Sum (&acc)[MR][NV][kWgemmP
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) acc[r][v][p] = dot(acc[r][v][p], u[v], d);
     }
+#endif
 }
 
 // The codes of one step meet the bytes of x. HIGH: of 8-bit codes the upper half only, else (when sums are of pairs) the lower half.
@@ -57,7 +73,7 @@ TERSOR_VEC_INLINE void step(Sum (&acc)[MR][NV][kWgemmPlanes], const char* const 
     for (int f = 0; f < kFields; f++) {
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) {
-        if (BITS == 8) u[v] = !kFolds ? w[v] : HIGH ? shift_right_logical(w[v], 4) & mask : w[v] & mask;
+        if (BITS == 8) u[v] = kSignedCodes ? w[v] ^ I32(INT32_C(-0x7f7f7f80)) : !kFolds ? w[v] : HIGH ? shift_right_logical(w[v], 4) & mask : w[v] & mask;
         else u[v] = (f == 0 ? w[v] : shift_right_logical(w[v], f * BITS)) & mask;
       }
       quad<MR, NV>(acc, u, x, x_row);
@@ -243,7 +259,7 @@ inline bool prepare_row(const WgemmShape& s, const float* x, char* out) {
     for (int64_t k = 0; k < s.group(); k += block, info++) {
       const int64_t n = s.group() - k < block ? s.group() - k : block, now = steps < kWgemmBlockSteps ? steps : kWgemmBlockSteps;
       const float* from = x + g * s.group() + k;
-      prepare_block(from, fits ? n : 0, now, 1 << (s.bits - 1), fits ? largest(from, n, &nan) : 0.0f, out, info);
+      prepare_block(from, fits ? n : 0, now, kSignedCodes && s.bits == 8 ? 0 : 1 << (s.bits - 1), fits ? largest(from, n, &nan) : 0.0f, out, info);
       out += now * kStepBytes;
       steps -= now;
     }

@@ -7,6 +7,7 @@
 #endif
 
 #define TERSOR_WGEMM_COMMON(vector)                                          \
+  constexpr bool kSignedCodes = false;                                       \
   TERSOR_VEC_INLINE simd::I32 of_sum(Sum s) { return simd::I32((vector)s); } \
   TERSOR_VEC_INLINE Sum to_sum(simd::I32 v) { return (Sum)v.v; }             \
   TERSOR_VEC_INLINE simd::I32 quad_of(const char* p) {                       \

@@ -101,6 +101,7 @@ struct WgemmRow {
 
 void wgemm_finish_avx512(const WgemmFinish&);
 void wgemm_finish_avx2(const WgemmFinish&);
+void wgemm_finish_neon(const WgemmFinish&);
 void wgemm_finish_scalar(const WgemmFinish&);
 
 const WgemmRow& wgemm_row();
