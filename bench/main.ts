@@ -75,6 +75,7 @@ async function main(): Promise<void> {
     isas: isas.filter((isa) => here.includes(isa)),
     ...(options.case === undefined ? {} : { pattern: new RegExp(options.case) }),
     rare: options.rare ?? false,
+    ...(options.all && !options.isa ? { fullIsa: strongestIsa() } : {}),
   }
   if (options.list) return showList(selection)
   // What is measured is what stands in the working tree.

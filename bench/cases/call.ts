@@ -17,15 +17,13 @@ function product(m: number, k: number, n: number): Case[] {
     {
       ...common,
       name: `f32 ${m}x${k}x${n}`,
-      parts: [
-        { contender: 'tersor', kernel: 'gemm.f32.linear' },
-        ...parts('gemm.f32', 'onnxruntime', 'tfjs', ...(m <= 8 ? ['javascript'] : [])),
-      ],
+      parts: [{ contender: 'tersor', kernel: 'gemm.f32' }, ...parts('gemm.f32', 'onnxruntime', 'tfjs', ...(m <= 8 ? ['javascript'] : []))],
     },
     {
       ...common,
       name: `int8 ${m}x${k}x${n}`,
       parts: [
+        { contender: 'tersor', kernel: 'gemm.int8.dynamic', label: 'dynamic' },
         { contender: 'tersor', kernel: 'gemm.int8.static', label: 'static' },
         { contender: 'onnxruntime', kernel: 'gemm.u8s8', label: 'u8s8' },
         { contender: 'onnxruntime', kernel: 'gemm.int8.dynamic', label: 'dynamic' },

@@ -42,6 +42,8 @@ export interface Family {
   readonly title: string
   /** What rates are called in tables. */
   readonly unit: 'GOP/s' | 'GFLOP/s' | 'GB/s'
+  /** Weaker caps choose other algorithms here, not only narrower vectors: bench:all measures them too. */
+  readonly capsMatter?: boolean
   readonly cases: readonly Case[]
 }
 

@@ -23,8 +23,8 @@ function warm([m, k, n]: readonly [number, number, number]): Case {
     bytes,
     limits: [{ kernel: 'limit.f32', amount: 2 * m * k * n }, ...(m <= 16 ? [reads(4 * k * n)] : [])],
     parts: [
-      { contender: 'tersor', kernel: 'gemm.f32.linear' },
-      { contender: 'tersor', kernel: 'gemm.f32', label: 'matmul' },
+      { contender: 'tersor', kernel: 'gemm.f32' },
+      { contender: 'tersor', kernel: 'gemm.f32.matmul', label: 'matmul' },
       ...parts('gemm.f32', 'onednn', 'openblas', 'xnnpack', 'onnxruntime', 'torch'),
     ],
     rare: m === 2048,
@@ -39,7 +39,7 @@ function cold(k: number, n: number): Case {
     operations: 2 * k * n,
     bytes,
     limits: [reads(bytes, BEYOND_CACHES)],
-    parts: [{ contender: 'tersor', kernel: 'gemm.f32.linear' }, ...parts('gemm.f32', 'onednn', 'openblas')],
+    parts: [{ contender: 'tersor', kernel: 'gemm.f32' }, ...parts('gemm.f32', 'onednn', 'openblas')],
     ms: 30,
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Products with 8-bit weights (M x K x N). Tersor: f32 in, quantized on the way, exact integers, dequantized f32 out. Rivals: the bare integer
- * product with prepacked weights, and ONNX Runtime's dynamic path, which does what Tersor's does.
+ * Products with 8-bit weights (M x K x N). The bare integer product (s8s8, u8s8: weights packed once, 32-bit
+ * results), and whole layers: f32 in, quantized on the way (static: by a known step; dynamic: each row by its own range), f32 out.
  */
 import { BEYOND_CACHES, copiesBeyondCaches, reads, type Case, type Family, type Part } from './case.js'
 
@@ -17,7 +17,12 @@ const shapes: readonly (readonly [number, number, number])[] = [
   [16, 4096, 4096],
 ]
 
-const own: readonly Part[] = [{ contender: 'tersor', kernel: 'gemm.int8.static', label: 'static' }]
+const own: readonly Part[] = [
+  { contender: 'tersor', kernel: 'gemm.s8s8', label: 's8s8' },
+  { contender: 'tersor', kernel: 'gemm.u8s8', label: 'u8s8' },
+  { contender: 'tersor', kernel: 'gemm.int8.dynamic', label: 'dynamic' },
+  { contender: 'tersor', kernel: 'gemm.int8.static', label: 'static' },
+]
 const rivals: readonly Part[] = [
   { contender: 'onednn', kernel: 'gemm.u8s8', label: 'u8s8' },
   { contender: 'onednn', kernel: 'gemm.s8s8', label: 's8s8' },
@@ -47,12 +52,20 @@ function cold(m: number, k: number, n: number): Case {
     bytes: k * n,
     limits: [reads(k * n, BEYOND_CACHES), { kernel: 'limit.int8', amount: 2 * m * k * n }],
     parts: [
-      ...own,
+      own[0]!,
+      own[2]!,
       { contender: 'onednn', kernel: 'gemm.u8s8', label: 'u8s8' },
+      { contender: 'onednn', kernel: 'gemm.s8s8', label: 's8s8' },
       { contender: 'onnxruntime', kernel: 'gemm.u8s8', label: 'u8s8' },
     ],
     ms: 30,
   }
 }
 
-export const qgemm: Family = { name: 'qgemm', title: 'int8 GEMM', unit: 'GOP/s', cases: [...shapes.map(warm), cold(1, 4096, 4096)] }
+export const qgemm: Family = {
+  name: 'qgemm',
+  title: 'int8 GEMM',
+  unit: 'GOP/s',
+  capsMatter: true,
+  cases: [...shapes.map(warm), cold(1, 4096, 4096)],
+}

@@ -15,7 +15,7 @@ function one(bits: number, m: number, k: number, n: number, cold = false): Case 
     limits: [reads(bytes, cold ? BEYOND_CACHES : bytes), { kernel: 'limit.int8', amount: operations }],
     parts: [
       { contender: 'tersor', kernel: 'gemm.groups' },
-      { contender: 'tersor', kernel: 'gemm.int8.static', label: 'int8' },
+      { contender: 'tersor', kernel: 'gemm.int8.dynamic', label: 'int8' },
       ...(bits === 4 ? [{ contender: 'onnxruntime', kernel: 'gemm.groups', label: 'MatMulNBits' }] : []),
       { contender: 'onednn', kernel: 'gemm.u8s8', label: 'u8s8' },
       { contender: 'onednn', kernel: 'gemm.f32', label: 'f32' },

@@ -1,5 +1,5 @@
 /** What Tersor calls for each kernel name of the cases. Data is made once; a call is what a user's program would do again and again. */
-import { bellFloats, floats, signedBytes, sparseFloats, sumAbs, transposed } from '../lib/data.js'
+import { bellFloats, bytes, floats, signedBytes, sparseFloats, sumAbs, transposed } from '../lib/data.js'
 import type { ServedCase } from '../lib/serve.js'
 
 /** The package under test: of any revision, hence untyped. */
@@ -21,7 +21,8 @@ function into(op: any, ...args: unknown[]): { call: () => unknown; out: any } {
 
 const activations = (api: Api, { m, k }: Params): any => api.tensor(floats(m! * k!, 11), [m, k])
 
-const gemmF32: Make = (api, p) => {
+/** B as [K, N], as libraries of linear algebra take it. */
+const gemmF32Matmul: Make = (api, p) => {
   const { k, n } = p
   const x = activations(api, p)
   let check = 0
@@ -33,63 +34,71 @@ const gemmF32: Make = (api, p) => {
   return { calls, check }
 }
 
-/** The weights of a layer: [N, K]. */
-const gemmF32Linear: Make = (api, p) => {
-  const { k, n } = p
-  const x = activations(api, p)
-  const w = transposed(floats(k! * n!, 22), k!, n!)
+/** A product of x with weights [N, K] in some packed form. `make` packs them and prepares the call over one copy. */
+function layer(p: Params, make: () => { call: () => unknown; out: any }): ServedCase {
   let check = 0
   const calls = copies(p, () => {
-    const { call, out } = into(api.linear, x, api.tensor(w, [n, k]), null)
+    const { call, out } = make()
     check = sumAbs(out.read())
     return call
   })
   return { calls, check }
 }
+const weights = (p: Params): Float32Array => transposed(floats(p.k! * p.n!, 22), p.k!, p.n!)
+const codes = (api: Api, p: Params): any => api.tensor(transposed(signedBytes(p.k! * p.n!, 22), p.k!, p.n!), [p.n, p.k])
+const columnScales = (api: Api, { n }: Params): any => api.tensor(new Float32Array(n!).fill(0.01), [n])
 
-const gemmInt8Static: Make = (api, p) => {
-  const { k, n } = p
+const gemmF32: Make = (api, p) => {
   const x = activations(api, p)
-  const codes = api.tensor(transposed(signedBytes(k! * n!, 22), k!, n!), [n, k])
-  const wScale = api.tensor(new Float32Array(n!).fill(0.01), [n])
-  const calls = copies(p, () => {
-    const w = api.packWeights(codes)
-    return () => api.matmulInt8(x, w, { xScale: 1 / 127, wScale }).dispose()
-  })
-  return { calls }
+  const w = weights(p)
+  return layer(p, () => into(api.linear, x, api.tensor(w, [p.n, p.k]), null))
+}
+
+const gemmBf16: Make = (api, p) => {
+  const x = activations(api, p)
+  const w = api.tensor(weights(p), [p.n, p.k])
+  return layer(p, () => into(api.ops.linearBf16, x, api.packBf16(w).packed, null, p.n, 'none', 'f32'))
+}
+
+const gemmGroups: Make = (api, p) => {
+  const { k, n, bits, group } = p
+  const x = activations(api, p)
+  const q = api.quantize(api.tensor(weights(p), [n, k]), { bits, groups: k! / group! })
+  return { calls: layer(p, () => into(api.ops.wgemm, x, api.packGroups(q, bits).packed, null, null, n, 'none')).calls }
+}
+
+/** Integers in, exact 32-bit integers out: what rivals call s8s8s32 and u8s8s32. */
+const gemmIntegers =
+  (isSigned: boolean): Make =>
+  (api, p) => {
+    const { m, k, n } = p
+    const x = api.tensor(isSigned ? signedBytes(m! * k!, 11) : bytes(m! * k!, 11), [m, k])
+    const w = codes(api, p)
+    return layer(p, () => into(api.ops.qgemmS32, x, api.packWeights(w).packed, null, null, n, 0))
+  }
+
+/** f32 in, quantized by a step known beforehand, f32 out. */
+const gemmInt8Static: Make = (api, p) => {
+  const x = activations(api, p)
+  const w = codes(api, p)
+  const scale = columnScales(api, p)
+  return { calls: layer(p, () => into(api.ops.qlinear, x, api.packWeights(w).packed, scale, null, p.n, 1 / 127, 128, 'none')).calls }
+}
+
+/** f32 in, each row quantized by its own range, f32 out. */
+const gemmInt8Dynamic: Make = (api, p) => {
+  const x = activations(api, p)
+  const w = codes(api, p)
+  const scale = columnScales(api, p)
+  return { calls: layer(p, () => into(api.ops.qlinearDynamic, x, api.packWeights(w).packed, scale, null, null, p.n, true, 'none')).calls }
 }
 
 const spmm: Make = (api, p) => {
   const { m, k, n, sparsity } = p
   const w = api.CsrMatrix.fromDense(api.tensor(sparseFloats(m! * k!, 33, sparsity!), [m, k]))
   const x = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
-  const y = w.matmul(x)
-  return { calls: [() => w.matmul(x).dispose()], check: sumAbs(y.read()) }
-}
-
-const gemmBf16: Make = (api, p) => {
-  const { k, n } = p
-  const x = activations(api, p)
-  const w = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
-  let check = 0
-  const calls = copies(p, () => {
-    const packed = api.packBf16(w)
-    check = sumAbs(api.matmulBf16(x, packed).read())
-    return () => api.matmulBf16(x, packed).dispose()
-  })
-  return { calls, check }
-}
-
-const gemmGroups: Make = (api, p) => {
-  const { k, n, bits, group } = p
-  const x = activations(api, p)
-  const codes = api.quantize(api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k]), { bits, groups: k! / group! })
-  return {
-    calls: copies(p, () => {
-      const w = api.packGroups(codes, bits)
-      return () => api.matmulGroups(x, w).dispose()
-    }),
-  }
+  const { call, out } = into(api.ops.csrLinear, x, w.values, w.indptr, w.columns, null, null)
+  return { calls: [call], check: sumAbs(out.read()) }
 }
 
 const topk: Make = (api, p) => {
@@ -108,9 +117,12 @@ const rowScales = (api: Api, { rows }: Params): any => api.tensor(new Float32Arr
 
 export const kernels: Readonly<Record<string, Make>> = {
   'gemm.f32': gemmF32,
-  'gemm.f32.linear': gemmF32Linear,
-  'gemm.int8.static': gemmInt8Static,
+  'gemm.f32.matmul': gemmF32Matmul,
   'gemm.bf16': gemmBf16,
+  'gemm.s8s8': gemmIntegers(true),
+  'gemm.u8s8': gemmIntegers(false),
+  'gemm.int8.static': gemmInt8Static,
+  'gemm.int8.dynamic': gemmInt8Dynamic,
   'gemm.groups': gemmGroups,
   'spmm.f32': spmm,
   topk,

@@ -164,7 +164,9 @@ export class ContenderPool {
       return { title: kind.title, uncapped, child, hello }
     } catch (error) {
       child.close()
-      const why = (error instanceof Error ? error.message : String(error)).split('\n').pop()?.trim() ?? ''
+      // The line that says what is wrong, of what it wrote.
+      const lines = (error instanceof Error ? error.message : String(error)).trim().split('\n')
+      const why = (lines.findLast((line) => /error|cannot/i.test(line)) ?? lines.at(-1) ?? '').trim()
       return { title: kind.title, uncapped, absent: `${why}${kind.remedy ? `; to have it: ${kind.remedy}` : ''}` }
     }
   }

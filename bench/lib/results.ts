@@ -56,8 +56,9 @@ export function measured(item: Item, entries: readonly Entry[]): Measured {
   const figures: Figure[] = []
   for (const [i, e] of entries.entries()) {
     if (isLimit(e) || e.absent !== undefined) continue
-    // A part with sizes of its own computes something else by intent.
-    const differs = !c.parts[i]?.params && first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
+    // A part with another kernel or sizes of its own computes something else by intent.
+    const comparable = c.parts[i]?.kernel === c.parts[0]?.kernel && !c.parts[i]?.params
+    const differs = comparable && first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
     figures.push({
       contender: e.contender,
       median: rounded(e.ns.median),
@@ -91,7 +92,7 @@ function limitOf(item: Item, entries: readonly Entry[]): Measured['limit'] {
   let best: { name: string; perSecond: number; fraction: Summary } | undefined
   for (const limit of item.case.limits) {
     const e = entries.find((one) => one.contender === limitName(limit))
-    if (!e || e.absent !== undefined || e.work === undefined || !own) continue
+    if (!e || e.absent !== undefined || e.work === undefined || !own || own.absent !== undefined) continue
     const { work } = e
     const least = e.samples.map((ns) => (limit.amount * ns) / work)
     const fraction = ratio(own.samples, least)

@@ -13,6 +13,8 @@ export interface Selection {
   /** Regular expression over "family: case". */
   readonly pattern?: RegExp
   readonly rare: boolean
+  /** Under other caps than this one, only families that caps matter to. */
+  readonly fullIsa?: string
   /** The folder of another revision, measured beside Tersor in place of the rivals. */
   readonly base?: string
 }
@@ -29,7 +31,7 @@ export interface Item {
 export function itemsOf(selection: Selection): Item[] {
   const items: Item[] = []
   for (const isa of selection.isas)
-    for (const family of selection.families)
+    for (const family of selection.families.filter((f) => f.capsMatter || (selection.fullIsa ?? isa) === isa))
       for (const c of family.cases)
         for (const threads of selection.threads) {
           const name = `${family.name}: ${c.name}`
