@@ -5,7 +5,8 @@
 // - blocks: block row b has the entries indptr[b] .. indptr[b+1] - 1; block e lies at values + e * area, row-major, and covers the columns
 //   from index16[e] * block_cols. x is readable to the end of the last block column; rows of a block beyond `rows` are not stored.
 // - bitmask: bit c % 8 of byte bits[r * index_row + c / 8] says that W[r,c] is stored; the values of row r begin at values[indptr[r]], in
-//   order. A row with another number of bits than indptr[r+1] - indptr[r], or with bits from cols on, sets *damaged and is left out.
+//   order. A row with another number of bits than indptr[r+1] - indptr[r], or with bits from cols on, sets *damaged; its y means nothing.
+//   `rows` may be part of a matrix, but indptr[rows] is where the values end that may be read.
 //   x is readable (and zero) up to a multiple of 64.
 // - two_of_four: values[r * value_row + 2 g] and [.. + 1] belong to columns 4 g + i and 4 g + j, where i and j are the lower and upper two bits
 //   of nibble g % 2 of byte bits[r * index_row + g / 2]; value_row = 2 * ceil(cols / 4). x is readable (and zero) up to a multiple of 32.

@@ -27,8 +27,9 @@ TERSOR_VEC_INLINE void sum_fours(simd::F32 v, float* out) {
 TERSOR_VEC_INLINE simd::F32 stored(uint32_t mask, const float* v, const float*) {
   return simd::F32(_mm512_maskz_expandloadu_ps(static_cast<__mmask16>(mask), v));
 }
-TERSOR_VEC_INLINE simd::F32 stored(uint32_t mask, const int8_t* v, const int8_t*) {
-  return simd::F32(_mm512_maskz_expand_ps(static_cast<__mmask16>(mask), values_of(v, bit_count(mask)).v));
+TERSOR_VEC_INLINE simd::F32 stored(uint32_t mask, const int8_t* v, const int8_t* stop) {
+  const simd::F32 next = stop - v >= 16 ? sixteen_at(v, 0) : values_of(v, stop - v);
+  return simd::F32(_mm512_maskz_expand_ps(static_cast<__mmask16>(mask), next.v));
 }
 // x is read as 32 floats; lane i picks within group i / 2.
 TERSOR_VEC_INLINE simd::F32 picked(const uint8_t* bits, int64_t n, const float* x) {
