@@ -7,10 +7,22 @@ const path = require('node:path')
 const { root } = require('./lib.cjs')
 
 /** Tests of the kernel rows and of what stands on them; the ops above run the same C++ on every processor and are left to `npm test`. */
-const FILTERS = ['_rows', 'gemm_', 'isa_', 'math_special', 'math_gelu', 'linear_', 'qconv2d', 'spmm', 'gather_op', 'mask_ops', 'philox']
+const FILTERS = [
+  '_rows',
+  'gemm_',
+  'isa_',
+  'math_special',
+  'math_gelu',
+  'linear_adds',
+  'qlinear_equals',
+  'qconv2d',
+  'spmm',
+  'mask_ops',
+  'philox',
+]
 /** Where the choice of the row shows above the kernels: integer products. */
-const CAP_FILTERS = ['isa_', 'gemm', 'qlinear', 'qconv2d']
-const CAPS = ['scalar', 'neon', 'neondot', 'neoni8mm']
+const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv2d']
+const CAPS = ['neon', 'neondot', 'neoni8mm']
 
 const starts = (command) => cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
 
