@@ -7,19 +7,24 @@
 
 namespace tersor {
 
-// C[m0.., n0..] of one task; a pure function of the shape, so results do not depend on the threads.
+// C[m0.., n0..] of one task. On the packed path an element is one chain of sums over k, whatever the blocks are, so they may be fitted to
+// the threads; the blocks of the other paths are a pure function of the shape, so results do not depend on the threads either.
 struct GemmBlocks {
   int64_t rows, columns, row_blocks, column_blocks;
 };
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path) {
   const int64_t depth = g.k > 0 ? g.k : 1, nr = row.nr;
   GemmBlocks b;
   if (path == GemmPath::packed) {
-    // A task packs a block of B, kGemmDepth x 512 at most (it stays in L2), and takes up to 512 rows of A past it, which makes the
-    // packing a few percent of the work; at least 8 tasks where the width allows.
-    b.rows = (512 + row.mr - 1) / row.mr * row.mr;
-    const int64_t row_blocks = (g.m + b.rows - 1) / b.rows, share = (g.n * row_blocks / 8 + nr - 1) / nr * nr;
-    b.columns = share < 128 ? 128 / nr * nr : share > 512 ? 512 / nr * nr : share;
+    // A task packs a block of B, kGemmDepth x 512 at most (it stays in L2), and takes its rows of A past it. Packing B once per block of
+    // rows and reading A once per block of columns is what more tasks cost: few, large ones, evenly cut, two per thread.
+    const int64_t threads = thread_count(), wanted = threads > 1 ? 2 * threads : 1;
+    int64_t columns = ceil_div(g.n, 512), rows = 1;
+    if (columns < wanted) rows = ceil_div(wanted, columns) < ceil_div(g.m, 256) ? ceil_div(wanted, columns) : ceil_div(g.m, 256);
+    if (columns * rows < wanted) columns = ceil_div(wanted, rows) < ceil_div(g.n, 128) ? ceil_div(wanted, rows) : ceil_div(g.n, 128);
+    b.rows = ceil_div(ceil_div(g.m, rows), row.mr) * row.mr;
+    b.columns = ceil_div(ceil_div(g.n, columns), nr) * nr;
   } else if (path == GemmPath::dot && g.n > 1) {
     b.rows = g.m;
     b.columns = (int64_t(1) << 18) / (depth * g.m) / 8 * 8;
@@ -31,8 +36,8 @@ template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatri
     b.rows = (int64_t(1) << 21) / (depth * b.columns) / row.mr * row.mr;
     if (b.rows < row.mr) b.rows = row.mr;
   }
-  b.row_blocks = (g.m + b.rows - 1) / b.rows;
-  b.column_blocks = (g.n + b.columns - 1) / b.columns;
+  b.row_blocks = ceil_div(g.m, b.rows);
+  b.column_blocks = ceil_div(g.n, b.columns);
   return b;
 }
 
@@ -61,7 +66,13 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         h.k = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
         h.accumulate = k0 > 0;
         gemm_pack_b(row, h, 0, gemm_panels(row, h.n), slot.template as<T>());
-        gemm_block(row, h, GemmPath::packed, slot.template as<T>(), 0, h.m, 0, h.n);
+        GemmNext<T> next;
+        if (k0 + kGemmDepth < g.k) {
+          const int64_t depth = g.k - k0 - kGemmDepth < kGemmDepth ? g.k - k0 - kGemmDepth : kGemmDepth;
+          if (g.b_col == 1) next = {h.b + kGemmDepth * g.b_row, g.b_row, depth, h.n};
+          else if (g.b_row == 1) next = {h.b + kGemmDepth, g.b_col, h.n, depth};
+        }
+        gemm_block(row, h, GemmPath::packed, slot.template as<T>(), 0, h.m, 0, h.n, next);
         h.a += kGemmDepth * g.a_col, h.b += kGemmDepth * g.b_row;
       }
     }

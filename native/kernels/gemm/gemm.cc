@@ -115,16 +115,30 @@ template <class T> GemmPath gemm_path(const GemmRow<T>& row, const GemmMatrix<T>
   return GemmPath::packed;
 }
 
+namespace {
+template <int NR, class T> void pack_rows(const GemmMatrix<T>& g, int64_t begin, int64_t end, T* packed) {
+  for (int64_t k = 0; k < g.k; k++) {
+    const T* b = g.b + k * g.b_row;
+    for (int64_t p = begin; p < end; p++) memcpy(packed + (p * g.k + k) * NR, b + p * NR, sizeof(T) * NR);
+  }
+}
+}  // namespace
+
 template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& g, int64_t begin, int64_t end, T* packed) {
   const int nr = row.nr;
+  if (g.b_col == 1) {  // row by row over all whole panels: runs that the hardware prefetches
+    const int64_t whole = g.n / nr < end ? g.n / nr : end;
+    if (nr == 32) pack_rows<32>(g, begin, whole, packed);
+    else if (nr == 16) pack_rows<16>(g, begin, whole, packed);
+    else pack_rows<kScalarColumns>(g, begin, whole, packed);
+    begin = begin < whole ? whole : begin;
+  }
   for (int64_t p = begin; p < end; p++) {
     const int n = g.n - p * nr < nr ? static_cast<int>(g.n - p * nr) : nr;
     const T* b = g.b + p * nr * g.b_col;
     T* out = packed + p * g.k * nr;
     if (g.b_row == 1 && g.b_col != 1) {
       row.pack_transposed(b, g.b_col, g.k, n, out);
-    } else if (g.b_col == 1 && n == nr) {
-      for (int64_t k = 0; k < g.k; k++) memcpy(out + k * nr, b + k * g.b_row, sizeof(T) * static_cast<size_t>(nr));
     } else {
       for (int64_t k = 0; k < g.k; k++) {
         for (int j = 0; j < n; j++) out[k * nr + j] = b[k * g.b_row + j * g.b_col];
@@ -134,8 +148,40 @@ template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& 
   }
 }
 
+namespace {
+
+// Rows a power of two apart fall into the same L1 sets, columns of A touch a line per element: such a strip is copied side by side.
+template <class T> bool copy_pays(const GemmMatrix<T>& g, int64_t k) {
+  return k >= 64 && (g.a_col != 1 || g.a_row * static_cast<int64_t>(sizeof(T)) % 512 == 0);
+}
+
+template <class T> void copy_strip(GemmStrip<T>* s, T* rows) {
+  if (s->a_col == 1) {
+    constexpr int64_t pitch = kGemmDepth + 16;
+    for (int r = 0; r < s->m; r++) memcpy(rows + r * pitch, s->a + r * s->a_row, sizeof(T) * static_cast<size_t>(s->k));
+    s->a_row = pitch;
+  } else {
+    for (int64_t k = 0; k < s->k; k++)
+      for (int r = 0; r < s->m; r++) rows[k * kGemmMaxRows + r] = s->a[r * s->a_row + k * s->a_col];
+    s->a_row = 1, s->a_col = kGemmMaxRows;
+  }
+  s->a = rows;
+}
+
+// Share `part` of `parts` of rows x width elements.
+template <class T> void ahead_of(const T* base, int64_t pitch, int64_t rows, int64_t width, int64_t part, int64_t parts, GemmAhead* out) {
+  out->base = reinterpret_cast<const char*>(base);
+  out->pitch = pitch * static_cast<int64_t>(sizeof(T));
+  out->lines = (width * static_cast<int64_t>(sizeof(T)) + 63) / 64;
+  out->begin = rows * out->lines * part / parts;
+  out->end = rows * out->lines * (part + 1) / parts;
+}
+
+}  // namespace
+
 template <class T>
-void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                const GemmNext<T>& next) {
   if (path == GemmPath::dot) {
     GemmDot<T> d;
     d.m = m1 - m0, d.n = n1 - n0, d.k = g.k;
@@ -149,25 +195,22 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
   }
   // Columns per sweep so that depth x columns of B (512 KiB) stays in L2 while the strips of A pass by.
   const int64_t sweep = (int64_t(1) << 19) / (kGemmDepth * static_cast<int64_t>(sizeof(T))) / row.nr * row.nr;
-  const int64_t pitch = kGemmDepth + 16;
   T rows[kGemmMaxRows * (kGemmDepth + 16)];
-  // Rows a power of two apart fall into the same L1 sets: copy such a strip side by side when enough panels will read it.
-  const int64_t row_bytes = g.a_row * static_cast<int64_t>(sizeof(T));
-  const bool conflict = g.a_col == 1 && g.k >= 64 && row_bytes % 512 == 0;
   for (int64_t j = n0; j < n1; j += sweep) {
     const int64_t nj = n1 - j < sweep ? n1 - j : sweep;
     for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += kGemmDepth) {
       const int64_t nk = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
+      const bool copies = nj >= 2 * row.nr && copy_pays(g, nk);
+      const int64_t strips = (m1 - m0 + row.mr - 1) / row.mr;
       for (int64_t i = m0; i < m1; i += row.mr) {
         GemmStrip<T> s;
         s.m = m1 - i < row.mr ? static_cast<int>(m1 - i) : row.mr;
         s.n = nj, s.k = nk;
         s.accumulate = g.accumulate || k0 > 0;
         s.a = g.a + i * g.a_row + k0 * g.a_col, s.a_row = g.a_row, s.a_col = g.a_col;
-        if (conflict && nj >= 2 * row.nr) {
-          for (int r = 0; r < s.m; r++) memcpy(rows + r * pitch, s.a + r * s.a_row, sizeof(T) * static_cast<size_t>(nk));
-          s.a = rows, s.a_row = pitch;
-        }
+        if (g.a_col == 1 && i + row.mr < m1) ahead_of(s.a + row.mr * g.a_row, g.a_row, row.mr, nk, 0, 1, &s.ahead[0]);
+        if (next.b) ahead_of(next.b, next.pitch, next.rows, next.width, (i - m0) / row.mr, strips, &s.ahead[1]);
+        if (copies) copy_strip(&s, rows);
         if (path == GemmPath::packed) {
           s.b = packed + j * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
         } else {
@@ -184,7 +227,7 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
 #define TERSOR_INSTANTIATE(T)                                                                                   \
   template GemmPath gemm_path<T>(const GemmRow<T>&, const GemmMatrix<T>&);                                       \
   template void gemm_pack_b<T>(const GemmRow<T>&, const GemmMatrix<T>&, int64_t, int64_t, T*);                   \
-  template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t);
+  template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t, const GemmNext<T>&);
 TERSOR_INSTANTIATE(float)
 TERSOR_INSTANTIATE(double)
 #undef TERSOR_INSTANTIATE

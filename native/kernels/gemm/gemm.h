@@ -18,6 +18,13 @@ namespace tersor {
 constexpr int64_t kGemmDepth = 256;  // K block of the drivers: a packed panel of B and the rows of A that meet it stay in L1/L2
 constexpr int kGemmMaxRows = 16;     // upper bound of mr over all rows
 
+// Memory that will be wanted soon: cache lines [begin, end) of rows of `lines` lines each, `pitch` bytes apart. Only a hint, and one that
+// may name anything: no address is ever read.
+struct GemmAhead {
+  const char* base = nullptr;
+  int64_t pitch = 0, lines = 1, begin = 0, end = 0;
+};
+
 // m <= mr rows of C, any n. A(i,k) = a[i*a_row + k*a_col]. The columns of B come in panels of nr: element (k, j) is
 // b[(j / nr) * b_panel + base(k) + j % nr] with base(k) = offset ? offset[k] : k * b_row. For plain row-major B, b_panel = nr; for
 // panels packed by gemm_pack_b, b_panel = K * nr and b_row = nr. offset serves convolutions: row k of the implied matrix is a
@@ -35,6 +42,7 @@ template <class T> struct GemmStrip {
   int64_t c_row = 0;
   const T* bias_n = nullptr;
   const T* bias_m = nullptr;
+  GemmAhead ahead[2];
 };
 
 // Both operands contiguous along K, any m and n: C(i,j) = init + sum_g sum_k A_g(i,k) B_g(j,k),
@@ -97,8 +105,14 @@ template <class T> int64_t gemm_panels(const GemmRow<T>& row, int64_t n) { retur
 template <class T> int64_t gemm_packed_elements(const GemmRow<T>& row, int64_t k, int64_t n) { return gemm_panels(row, n) * k * row.nr; }
 // Packs panels [begin, end) of g.b into `packed` (all panels: gemm_packed_elements).
 template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& g, int64_t begin, int64_t end, T* packed);
+// The block of B that will be packed after this one: `rows` runs of `width` elements, brought to L2 while the strips are computed.
+template <class T> struct GemmNext {
+  const T* b = nullptr;  // null: none
+  int64_t pitch = 0, rows = 0, width = 0;
+};
 // Computes C[m0..m1, n0..n1]; n0 is a multiple of row.nr. `packed` is needed for GemmPath::packed only.
 template <class T>
-void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                const GemmNext<T>& next = {});
 
 }  // namespace tersor

@@ -40,6 +40,11 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
       for (int i = 0; i < MR; i++) acc[i][v] = s.bias_n || !s.bias_m ? init : V(s.bias_m[i0 + i]);
     }
   }
+  if (!EDGE && MR == kTileRows && s.accumulate) {  // the next tile of C comes from far while this one is computed
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++)
+      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + i * s.c_row + NV * kLanes + v, 0, 2);
+  }
   const int64_t row = s.a_row, col = s.a_col, step = s.b_row;
   const float* p[kPointers];
 #pragma GCC unroll 16
@@ -70,6 +75,19 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
     }
 }
 
+// Asks for the lines of g that belong to the tile at column j of n.
+TERSOR_VEC_INLINE void look_ahead(const GemmAhead& g, int64_t j, int64_t n, int64_t width) {
+  const int64_t total = g.end - g.begin;
+  int64_t at = g.begin + total * j / n;
+  const int64_t end = j + width >= n ? g.end : g.begin + total * (j + width) / n;
+  if (at >= end) return;
+  int64_t row = at / g.lines, line = at % g.lines;
+  for (; at < end; at++) {
+    __builtin_prefetch(g.base + row * g.pitch + line * 64, 0, 2);
+    if (++line == g.lines) line = 0, row++;
+  }
+}
+
 template <int MR, bool OFFSET> void tile_rows(const GemmStrip<float>& s, int64_t i0) {
   constexpr int kWidth = kTileVectors * kLanes;
   int64_t j = 0;
@@ -79,6 +97,10 @@ template <int MR, bool OFFSET> void tile_rows(const GemmStrip<float>& s, int64_t
     for (; j + kThin * kLanes <= s.n; j += kThin * kLanes, b += kThin * kLanes) tile<MR, kThin, false, false>(s, i0, j, b, kThin * kLanes);
   for (; j < s.n; j += kWidth, b += s.b_panel) {
     const int64_t n = s.n - j;
+    if (!OFFSET && MR == kTileRows) {
+      look_ahead(s.ahead[0], j, s.n, kWidth);
+      look_ahead(s.ahead[1], j, s.n, kWidth);
+    }
     if (n >= kWidth) tile<MR, kTileVectors, OFFSET, false>(s, i0, j, b, n);
     else if (n > kLanes) tile<MR, kTileVectors, OFFSET, true>(s, i0, j, b, n);
     else tile<MR, 1, OFFSET, true>(s, i0, j, b, n);
@@ -170,27 +192,36 @@ inline void dot(const GemmDot<float>& d) {
 }
 
 #if TERSOR_ARCH_X64
-// 8x8 transposes; NR is a multiple of 8.
+// out[p*NR .. + 7] = rows b .. b + 7 of column p, for 8 columns.
+template <int NR> TERSOR_VEC_INLINE void transpose8(const float* b, int64_t b_row, float* out) {
+  __m256 r[8], t[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(b + i * b_row);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44), r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44), r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    _mm256_storeu_ps(out + i * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * NR, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+  }
+}
+
+// 8x8 transposes; NR is a multiple of 8. Two at a time, so that a cache line of B is used up before rows a power of two apart push it out
+// of L1. The rows are too many streams for the hardware to foresee: the lines of the next panel are asked for, into L2 for the same reason.
 template <int NR> inline void pack_transposed(const float* b, int64_t b_row, int64_t k, int n, float* out) {
   const int live = n / 8 * 8;
   int64_t p = 0;
-  for (; p + 8 <= k; p += 8)
+  for (; p + 16 <= k; p += 16)
     for (int j = 0; j < live; j += 8) {
-      __m256 r[8], t[8];
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(b + (j + i) * b_row + p);
-#pragma GCC unroll 4
-      for (int i = 0; i < 8; i += 2) t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-#pragma GCC unroll 2
-      for (int i = 0; i < 8; i += 4) {
-        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44), r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44), r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + (p + i) * NR + j, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_storeu_ps(out + (p + i + 4) * NR + j, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-      }
+      const float* at = b + j * b_row + p;
+      for (int i = 0; i < 8; i++) __builtin_prefetch(at + (NR + i) * b_row, 0, 2);
+      transpose8<NR>(at, b_row, out + p * NR + j);
+      transpose8<NR>(at + 8, b_row, out + (p + 8) * NR + j);
     }
   for (int64_t q = 0; q < k; q++) {
     for (int j = q < p ? live : 0; j < n; j++) out[q * NR + j] = b[j * b_row + q];
