@@ -101,7 +101,7 @@ uint32_t detect() {
   const bool fma = r1[2] & (1u << 12), f16c = r1[2] & (1u << 29);
   cpuid(7, 0, r7);
   cpuid(7, 1, r71);
-  if (ymm && fma && f16c && (r7[1] & (1u << 5))) found |= avx2;
+  if (ymm && fma && f16c && (r7[1] & (1u << 5)) && (r7[1] & (1u << 8))) found |= avx2;
   if ((found & avx2) == avx2 && (r71[0] & (1u << 4))) found |= avxvnni;
   const unsigned f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31;
   const unsigned all = f | dq | cd | bw | vl;

@@ -9,7 +9,7 @@ namespace isa {
 
 // Feature bits; a level includes the bits of the levels below it.
 constexpr uint32_t scalar = 0;
-constexpr uint32_t avx2 = 1u << 0;                       // AVX2 + FMA + F16C
+constexpr uint32_t avx2 = 1u << 0;                       // AVX2 + FMA + F16C + BMI2
 constexpr uint32_t avxvnni = avx2 | 1u << 1;             // 256-bit VNNI (VEX)
 constexpr uint32_t avx512 = avx2 | 1u << 2;              // F, BW, DQ, VL, CD
 constexpr uint32_t avx512vnni = avx512 | 1u << 3;

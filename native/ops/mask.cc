@@ -50,6 +50,31 @@ Status mask_count_cpu(mask_count_args& a, Context& ctx) {
   return {};
 }
 
+Status mask_slice_infer(mask_slice_args& a) {
+  TERSOR_TRY(expect_dtype("mask_slice", "mask", a.mask, DType::u8));
+  TERSOR_TRY(expect_rank("mask_slice", "mask", a.mask, 1));
+  const int64_t bits = a.mask.shape[0] < int64_t(1) << 59 ? 8 * a.mask.shape[0] : int64_t(1) << 62;
+  if (a.start < 0 || a.size < 0 || a.start > bits || a.size > bits - a.start)
+    return fail(Code::option, "mask_slice: start and size must name bits of the mask, got start %lld, size %lld (mask: %s)",
+                static_cast<long long>(a.start), static_cast<long long>(a.size), TERSOR_TEXT(a.mask));
+  const int64_t bytes = a.size / 8 + (a.size % 8 != 0);
+  set_shape(a.part, DType::u8, &bytes, 1);
+  return {};
+}
+
+Status mask_slice_cpu(mask_slice_args& a, Context& ctx) {
+  Contiguous mask;
+  TERSOR_TRY(mask.open("mask_slice", a.mask, ctx.cancel));
+  const int64_t bytes = a.part.shape[0], left = a.mask.shape[0] - a.start / 8;
+  const uint8_t* in = mask.as<uint8_t>() + a.start / 8;
+  uint8_t* out = a.part.as<uint8_t>();
+  const int shift = static_cast<int>(a.start % 8);
+  if (bytes == 0) return {};
+  for (int64_t i = 0; i < bytes; i++) out[i] = static_cast<uint8_t>((in[i] | (i + 1 < left ? in[i + 1] << 8 : 0)) >> shift);
+  if (a.size % 8) out[bytes - 1] = static_cast<uint8_t>(out[bytes - 1] & ((1u << (a.size % 8)) - 1));
+  return {};
+}
+
 Status mask_unpack_infer(mask_unpack_args& a) {
   TERSOR_TRY(shape_from_list("mask_unpack", "shape", a.shape, DType::f32, a.y));
   return expect_mask("mask_unpack", a.mask, a.y.size());

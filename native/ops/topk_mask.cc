@@ -1,96 +1,25 @@
-// topk_mask(scores, k) -> bit set with exactly k ones, at the k largest scores: ties by lowest index, NaN below -infinity, -0 equals +0.
-// Scores are compared through keys, unsigned integers in the same order. The result is unique, so the way to it may be chosen for speed:
-//   f32, many: a sample brackets the k-th largest; one pass marks what lies above and lists what lies inside (kernels/topk); the list,
-//              a few percent, is selected exactly. A missed or overfull bracket falls through to
-//   radix:     histograms of 11 bits of the key from the top until the bin with the k-th largest is small, then one marking pass.
-#include <algorithm>
+// topk_mask(scores, k, magnitude) -> bit set with exactly k ones, at the k largest scores (of |scores| with magnitude): ties by lowest
+// index, NaN below -infinity, -0 equals +0. threshold_mask(scores, threshold, magnitude): ones where score >= threshold.
+// Scores are compared through keys (topk_keys.h). The result is unique, so the way to it may be chosen for speed:
+//   bracket: a sample brackets the k-th largest; one pass marks what lies above and lists what lies inside (kernels/topk); the list, a few
+//            percent, is selected exactly. When the sample shows that a bound is a value that many share, the bound itself stays outside.
+//   ties:    if the bracket missed or overflowed, the k-th largest is most likely a value that many share: the sample's own guesses are
+//            tried, each in one pass.
+//   radix:   histograms of 11 bits of the key from the top until the bin with the k-th largest is small, then one marking pass.
 #include <atomic>
-#include <cmath>
-#include <cstring>
 
 #include "kernels/topk/topk.h"
+#include "ops/topk_keys.h"
 #include "ops/util.h"
 
 namespace tersor {
-
-Status topk_mask_infer(topk_mask_args& a) {
-  TERSOR_TRY(expect_float("topk_mask", "scores", a.scores));
-  const int64_t n = a.scores.size();
-  if (a.k < 0 || a.k > n)
-    return fail(Code::option, "topk_mask: k must be in [0, %lld], got %lld (scores: %s)", static_cast<long long>(n), static_cast<long long>(a.k),
-                TERSOR_TEXT(a.scores));
-  const int64_t bytes = n / 8 + (n % 8 != 0);
-  set_shape(a.mask, DType::u8, &bytes, 1);
-  return {};
-}
-
 namespace {
 
 constexpr int64_t kChunk = 65536;  // elements per task; a multiple of 8, so tasks own whole mask bytes
-constexpr int kBins = 2048;
 
-inline uint32_t key_of(float v) {
-  uint32_t b;
-  v += 0.0f;  // -0 -> +0
-  memcpy(&b, &v, 4);
-  return v != v ? 0 : b & 0x80000000u ? ~b : b | 0x80000000u;
-}
-inline uint64_t key_of(double v) {
-  uint64_t b;
-  v += 0.0;
-  memcpy(&b, &v, 8);
-  return v != v ? 0 : b >> 63 ? ~b : b | uint64_t(1) << 63;
-}
-inline float value_of(uint32_t key) {
-  const uint32_t b = key & 0x80000000u ? key & 0x7FFFFFFFu : ~key;
-  float v;
-  memcpy(&v, &b, 4);
-  return v;
-}
+int64_t mask_bytes(int64_t n) { return n / 8 + (n % 8 != 0); }
 
-template <class T> using KeyOf = decltype(key_of(T()));
-
-// Where the k-th largest lies: `above` keys are larger than `key`, above < k.
-template <class Key> struct Threshold {
-  Key key;
-  int64_t above;
-};
-
-// Highest bin whose count, added to what is above it, reaches k; *above grows by the bins over it.
-template <class Count> int find_bin(const Count* counts, int bins, int64_t k, int64_t* above) {
-  int b = bins - 1;
-  for (; b > 0 && *above + static_cast<int64_t>(counts[b]) < k; b--) *above += static_cast<int64_t>(counts[b]);
-  return b;
-}
-
-// k-th largest of m keys (1 <= k <= m) that lie in [lo, hi]; destroys the list.
-template <class Key> Threshold<Key> select_key(Key* keys, int64_t m, int64_t k, Key lo, Key hi) {
-  int64_t above = 0;
-  if (m > 512) {
-    int shift = 0;
-    while (((hi - lo) >> shift) >= static_cast<Key>(kBins)) shift++;
-    int64_t counts[kBins] = {};
-    for (int64_t i = 0; i < m; i++) counts[(keys[i] - lo) >> shift]++;
-    const Key b = static_cast<Key>(find_bin(counts, kBins, k, &above));
-    k -= above;
-    int64_t kept = 0;
-    for (int64_t i = 0; i < m; i++)
-      if ((keys[i] - lo) >> shift == b) keys[kept++] = keys[i];
-    lo += b << shift;
-    const int64_t base = above;
-    if (shift == 0) return {lo, base};
-    hi = lo + ((Key(1) << shift) - 1);
-    Threshold<Key> inner = select_key(keys, kept, k, lo, hi);
-    return {inner.key, base + inner.above};
-  }
-  std::sort(keys, keys + m, [](Key p, Key q) { return p > q; });
-  const Key key = keys[k - 1];
-  int64_t first = k - 1;
-  while (first > 0 && keys[first - 1] == key) first--;
-  return {key, first};
-}
-
-template <class T> Status radix_threshold(const T* x, int64_t n, int64_t k, const Cancel* cancel, Threshold<KeyOf<T>>* out) {
+template <class T> Status radix_threshold(const T* x, bool magnitude, int64_t n, int64_t k, const Cancel* cancel, Threshold<KeyOf<T>>* out) {
   using Key = KeyOf<T>;
   constexpr int64_t kSmall = 4096;
   constexpr int bits = static_cast<int>(sizeof(Key)) * 8;
@@ -98,9 +27,9 @@ template <class T> Status radix_threshold(const T* x, int64_t n, int64_t k, cons
   if (parts > 16) parts = 16;
   const int64_t part = (n + parts - 1) / parts;
   Scratch scratch;
-  TERSOR_TRY(scratch.reserve("topk_mask", parts * kBins * 8 + kSmall * static_cast<int64_t>(sizeof(Key))));
+  TERSOR_TRY(scratch.reserve("topk_mask", parts * kTopkBins * 8 + kSmall * static_cast<int64_t>(sizeof(Key))));
   int64_t* counts = scratch.as<int64_t>();
-  Key* small = reinterpret_cast<Key*>(counts + parts * kBins);
+  Key* small = reinterpret_cast<Key*>(counts + parts * kTopkBins);
   Key prefix = 0;
   int64_t above = 0;
   int shift = bits;
@@ -109,19 +38,19 @@ template <class T> Status radix_threshold(const T* x, int64_t n, int64_t k, cons
     const int width = upper < 11 ? upper : 11;
     shift = upper - width;
     TERSOR_TRY(parallel_for(n, part, cancel, [&](int64_t begin, int64_t end) {
-      int64_t* h = counts + begin / part * kBins;
-      memset(h, 0, kBins * sizeof *h);
+      int64_t* h = counts + begin / part * kTopkBins;
+      memset(h, 0, kTopkBins * sizeof *h);
       const Key low = (Key(1) << width) - 1;
       if (upper == bits)
-        for (int64_t i = begin; i < end; i++) h[key_of(x[i]) >> shift]++;
+        for (int64_t i = begin; i < end; i++) h[key_of(x[i], magnitude) >> shift]++;
       else
         for (int64_t i = begin; i < end; i++) {
-          const Key key = key_of(x[i]);
+          const Key key = key_of(x[i], magnitude);
           if (key >> upper == prefix) h[(key >> shift) & low]++;
         }
     }));
     for (int64_t p = 1; p < parts; p++)
-      for (int b = 0; b < kBins; b++) counts[b] += counts[p * kBins + b];
+      for (int b = 0; b < kTopkBins; b++) counts[b] += counts[p * kTopkBins + b];
     const int b = find_bin(counts, 1 << width, k, &above);
     prefix = upper == bits ? static_cast<Key>(b) : static_cast<Key>(prefix << width | static_cast<Key>(b));
     if (shift == 0) {
@@ -132,7 +61,7 @@ template <class T> Status radix_threshold(const T* x, int64_t n, int64_t k, cons
     std::atomic<int64_t> at{0};
     TERSOR_TRY(parallel_for(n, part, cancel, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
-        const Key key = key_of(x[i]);
+        const Key key = key_of(x[i], magnitude);
         if (key >> shift == prefix) small[at.fetch_add(1, std::memory_order_relaxed)] = key;
       }
     }));
@@ -143,13 +72,13 @@ template <class T> Status radix_threshold(const T* x, int64_t n, int64_t k, cons
   }
 }
 
-template <class T> int64_t mark_keys(const T* x, int64_t n, KeyOf<T> t, uint8_t* mask, int64_t* ties) {
+template <class T> int64_t mark_keys(const T* x, int64_t n, bool magnitude, KeyOf<T> t, uint8_t* mask, int64_t* ties) {
   int64_t set = 0, equal = 0;
   for (int64_t i = 0; i < n; i += 8) {
     const int64_t m = n - i < 8 ? n - i : 8;
     unsigned byte = 0;
     for (int64_t j = 0; j < m; j++) {
-      const KeyOf<T> key = key_of(x[i + j]);
+      const KeyOf<T> key = key_of(x[i + j], magnitude);
       byte |= static_cast<unsigned>(key > t) << j;
       set += key > t;
       equal += key == t;
@@ -160,29 +89,32 @@ template <class T> int64_t mark_keys(const T* x, int64_t n, KeyOf<T> t, uint8_t*
   return set;
 }
 
-int64_t mark(const double* x, int64_t n, uint64_t t, uint8_t* mask, int64_t* ties) { return mark_keys(x, n, t, mask, ties); }
-int64_t mark(const float* x, int64_t n, uint32_t t, uint8_t* mask, int64_t* ties) {
-  if (t < key_of(-INFINITY)) return mark_keys(x, n, t, mask, ties);  // a NaN's key
-  if (t == 0x7FFFFFFFu) t--;                                         // the key of -0, which no element has
+template <class T> int64_t mark(const T* x, int64_t n, bool magnitude, KeyOf<T> t, uint8_t* mask, int64_t* ties) {
+  const KeyOf<T> lowest = key_of(T(-INFINITY), false);
   TopkArgs args{};
   args.x = x;
   args.n = n;
-  args.hi = value_of(t);
+  args.hi = t < lowest ? -INFINITY : value_of(t);
+  args.magnitude = magnitude;
   args.mask = mask;
-  const int64_t set = topk_kernels().mark(args);
+  const int64_t set = topk_kernels().mark[sizeof(T) == 8](args);
   *ties = args.ties;
+  if (t >= lowest) return set;
+  if (*ties > 0) return mark_keys(x, n, magnitude, t, mask, ties);  // a NaN's key, and -infinity is there
+  *ties = t == 0 ? n - set : 0;
   return set;
 }
 
 // Marks everything above t and the first k - above that equal it. *exact = false: t is not the k-th largest, the mask means nothing.
-template <class T> Status mark_all(const T* x, int64_t n, int64_t k, KeyOf<T> t, uint8_t* mask, const Cancel* cancel, bool* exact) {
+template <class T>
+Status mark_all(const T* x, int64_t n, int64_t k, bool magnitude, KeyOf<T> t, uint8_t* mask, const Cancel* cancel, bool* exact) {
   const int64_t chunks = (n + kChunk - 1) / kChunk;
   Scratch scratch;
   TERSOR_TRY(scratch.reserve("topk_mask", chunks * 8));
   int64_t* ties = scratch.as<int64_t>();
   std::atomic<int64_t> set{0};
   TERSOR_TRY(parallel_for(n, kChunk, cancel, [&](int64_t begin, int64_t end) {
-    set.fetch_add(mark(x + begin, end - begin, t, mask + begin / 8, &ties[begin / kChunk]));
+    set.fetch_add(mark(x + begin, end - begin, magnitude, t, mask + begin / 8, &ties[begin / kChunk]));
   }));
   int64_t left = k - set.load();
   *exact = false;
@@ -190,131 +122,220 @@ template <class T> Status mark_all(const T* x, int64_t n, int64_t k, KeyOf<T> t,
   for (int64_t c = 0; c < chunks; c++) {  // ties[c] becomes how many of the chunk are taken, -1: all
     const int64_t take = ties[c] < left ? ties[c] : left;
     left -= take;
-    ties[c] = take > 0 && take == ties[c] && t > 0 ? -1 : take;
+    ties[c] = take > 0 && take == ties[c] ? -1 : take;
   }
   if (left > 0) return {};
   *exact = true;
   return parallel_for(n, kChunk, cancel, [&](int64_t begin, int64_t end) {
     int64_t take = ties[begin / kChunk], ignored;
-    if (take < 0) mark(x + begin, end - begin, t - 1, mask + begin / 8, &ignored);  // t - 1 is the next lower key
-    else
+    if (take < 0 && t == 0) {  // the NaNs too
+      memset(mask + begin / 8, 0xFF, static_cast<size_t>(mask_bytes(end - begin)));
+      if (end % 8) mask[end / 8] = static_cast<uint8_t>((1u << (end % 8)) - 1);
+    } else if (take < 0) {
+      mark(x + begin, end - begin, magnitude, static_cast<KeyOf<T>>(t - 1), mask + begin / 8, &ignored);  // t - 1: the next lower key
+    } else {
       for (int64_t i = begin; i < end && take > 0; i++)
-        if (key_of(x[i]) == t) {
+        if (key_of(x[i], magnitude) == t) {
           mask[i / 8] = static_cast<uint8_t>(mask[i / 8] | 1u << (i % 8));
           take--;
         }
+    }
   });
 }
 
-template <class T> Status by_radix(const T* x, int64_t n, int64_t k, uint8_t* mask, const Cancel* cancel) {
+template <class T> Status by_radix(const T* x, int64_t n, int64_t k, bool magnitude, uint8_t* mask, const Cancel* cancel) {
   Threshold<KeyOf<T>> t{};
-  TERSOR_TRY(radix_threshold(x, n, k, cancel, &t));
+  TERSOR_TRY(radix_threshold(x, magnitude, n, k, cancel, &t));
   bool exact;
-  return mark_all(x, n, k, t.key, mask, cancel, &exact);
+  return mark_all(x, n, k, magnitude, t.key, mask, cancel, &exact);
 }
 
-// Values between which the k-th largest lies almost surely: four standard deviations of its rank in a sample.
-struct Bracket {
-  uint32_t lo, hi;
-  double share;  // expected share of the elements inside
+// Keys between which the k-th largest lies almost surely: four standard deviations of its rank in a sample. mid: the sample's own k-th.
+template <class Key> struct Bracket {
+  Key lo, mid, hi;
+  bool many_lo, many_mid, many_hi;  // the key is a good part of the sample
+  double share;                     // expected share of the elements inside
 };
 
-Status sample_bracket(const float* x, int64_t n, int64_t k, Bracket* out) {
-  const int64_t size = n >= int64_t(1) << 22 ? 32768 : 4096;
+template <class T> Status sample_bracket(const T* x, int64_t n, int64_t k, bool magnitude, Bracket<KeyOf<T>>* out) {
+  using Key = KeyOf<T>;
+  const int64_t size = n >= int64_t(1) << 22 ? 32768 : 8192;
   Scratch scratch;
-  TERSOR_TRY(scratch.reserve("topk_mask", size * 4));
-  uint32_t* keys = scratch.as<uint32_t>();
+  TERSOR_TRY(scratch.reserve("topk_mask", 2 * size * static_cast<int64_t>(sizeof(Key))));
+  Key *keys = scratch.as<Key>(), *work = keys + size;
   uint64_t state = 0x9E3779B97F4A7C15ull;
+  const double step = static_cast<double>(n) / static_cast<double>(size);
+  const uint64_t width = static_cast<uint64_t>(n / size);
   for (int64_t i = 0; i < size; i++) {  // one from each of `size` equal parts, at a pseudo-random place
     state = state * 6364136223846793005ull + 1442695040888963407ull;
-    const int64_t begin = static_cast<int64_t>(static_cast<double>(n) * static_cast<double>(i) / static_cast<double>(size));
-    const int64_t width = n / size;
-    keys[i] = key_of(x[begin + static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(width))]);
+    keys[i] = key_of(x[static_cast<int64_t>(step * static_cast<double>(i)) + static_cast<int64_t>((state >> 33) % width)], magnitude);
   }
   const double p = static_cast<double>(k) / static_cast<double>(n), s = static_cast<double>(size);
   const double reach = 4 * std::sqrt(p * (1 - p) * s) + 2;
-  const int64_t top = static_cast<int64_t>(p * s - reach), bottom = static_cast<int64_t>(p * s + reach);
-  const auto larger = [](uint32_t a, uint32_t b) { return a > b; };
-  out->hi = key_of(INFINITY);
-  out->lo = key_of(-INFINITY);
-  if (top >= 0) {
-    std::nth_element(keys, keys + top, keys + size, larger);
-    out->hi = keys[top];
+  const int64_t top = static_cast<int64_t>(p * s - reach), middle = static_cast<int64_t>(p * s), bottom = static_cast<int64_t>(p * s + reach);
+  const auto ranked = [&](int64_t rank) {  // the sample's rank-th largest, from 0
+    memcpy(work, keys, static_cast<size_t>(size) * sizeof(Key));
+    return select_key(work, size, rank + 1, Key(0), ~Key(0)).key;
+  };
+  out->hi = top >= 0 ? ranked(top) : key_of(T(INFINITY), false);
+  out->mid = ranked(middle < size ? middle : size - 1);
+  out->lo = bottom < size ? ranked(bottom) : Key(0);
+  int64_t equal[3] = {};
+  for (int64_t i = 0; i < size; i++) {
+    equal[0] += keys[i] == out->lo;
+    equal[1] += keys[i] == out->mid;
+    equal[2] += keys[i] == out->hi;
   }
-  if (bottom < size) {
-    std::nth_element(keys + (top > 0 ? top : 0), keys + bottom, keys + size, larger);
-    out->lo = keys[bottom];
-  }
+  out->many_lo = equal[0] > size / 64, out->many_mid = equal[1] > size / 64, out->many_hi = equal[2] > size / 64;
   out->share = 2 * reach / s;
   return {};
 }
 
-Status by_bracket(const float* x, int64_t n, int64_t k, uint8_t* mask, const Cancel* cancel, bool* done) {
+// Sets the bits of the listed values (their n bits in `inside`) that are above t, and of the first *ties that equal it.
+template <class T> void mark_listed(const uint8_t* inside, int64_t n, const T* values, int64_t listed, uint8_t* mask, KeyOf<T> t, int64_t* ties) {
+  uint8_t take[kChunk / 8 + 16];
+  int64_t equal;
+  mark(values, listed, false, t, take, &equal);
+  if (equal > 0 && equal <= *ties) {
+    *ties -= equal;
+    mark(values, listed, false, static_cast<KeyOf<T>>(t - 1), take, &equal);
+  } else {
+    for (int64_t i = 0; i < listed && *ties > 0 && equal > 0; i++)
+      if (key_of(values[i], false) == t) {
+        take[i / 8] = static_cast<uint8_t>(take[i / 8] | 1u << (i % 8));
+        --*ties;
+      }
+  }
+  TopkArgs args{};
+  args.n = n;
+  args.mask = mask;
+  args.inside = const_cast<uint8_t*>(inside);
+  args.values = take;
+  topk_kernels().deposit(args);
+}
+
+template <class T> Status by_bracket(const T* x, int64_t n, int64_t k, bool magnitude, const Bracket<KeyOf<T>>& b, uint8_t* mask, const Cancel* cancel, bool* done) {
+  using Key = KeyOf<T>;
   *done = false;
-  Bracket bracket{};
-  TERSOR_TRY(sample_bracket(x, n, k, &bracket));
-  if (bracket.hi == 0) return {};  // NaN
-  if (bracket.lo == bracket.hi) return mark_all(x, n, k, bracket.lo, mask, cancel, done);
-  if (bracket.lo == 0) bracket.lo = key_of(-INFINITY);
+  const Key lowest = key_of(T(-INFINITY), false);
+  Key lo = b.lo < lowest ? lowest : b.lo, hi = b.hi;
+  if (b.many_lo && b.lo < b.mid) lo += lo + 1 == key_of(T(0), false) - 1 ? 2 : 1;  // past the key of -0, which no score has
+  if (b.many_hi && b.hi > b.mid) hi--;
+  if (hi < lo) return {};
   const int64_t chunks = (n + kChunk - 1) / kChunk;
-  const int64_t capacity = static_cast<int64_t>(static_cast<double>(kChunk) * std::min(0.25, 2 * bracket.share)) / 16 * 16;
-  const int64_t room = capacity + kTopkRoom;
-  Scratch lists;  // counts of all chunks, then values and positions of each
-  TERSOR_TRY(lists.reserve("topk_mask", chunks * (8 + room * 8)));
-  int64_t* found = lists.as<int64_t>();
-  uint32_t* values = reinterpret_cast<uint32_t*>(found + chunks);
+  int64_t capacity = static_cast<int64_t>(static_cast<double>(kChunk) * std::min(0.25, 2 * b.share)) / 16 * 16;
+  if (capacity > n) capacity = n;
+  const int64_t room = capacity + kTopkRoom, size = static_cast<int64_t>(sizeof(Key));
+  const int64_t spare = static_cast<int64_t>(static_cast<double>(n) * std::min(0.25, 3 * b.share)) + kChunk + kTopkRoom;
+  constexpr int kBins = 256;
+  // Of each chunk: how many are inside, where their values are, the values, their histogram; bits of those inside. Where the values of a
+  // chunk are too many for its list (sorted scores), they go to the spare room behind all lists.
+  Scratch lists;
+  TERSOR_TRY(lists.reserve("topk_mask", chunks * (16 + room * size + kBins * 4) + spare * size + mask_bytes(n)));
+  int64_t *found = lists.as<int64_t>(), *first = found + chunks;
+  T* values = reinterpret_cast<T*>(first + chunks);
+  int32_t* counts = reinterpret_cast<int32_t*>(values + chunks * room + spare);
+  std::atomic<int64_t> spare_used{0};
+  uint8_t* inside = reinterpret_cast<uint8_t*>(counts + chunks * kBins);
+  int shift = 0;
+  while (((hi - lo) >> shift) >= static_cast<Key>(kBins)) shift++;
   std::atomic<int64_t> set{0}, listed{0};
   std::atomic<bool> overflow{false};
-  const TopkKernel kernel = topk_kernels().bracket;
+  const TopkKernel kernel = topk_kernels().bracket[sizeof(T) == 8];
   TERSOR_TRY(parallel_for(n, kChunk, cancel, [&](int64_t begin, int64_t end) {
     const int64_t c = begin / kChunk;
+    T* list = values + c * room;
     TopkArgs args{};
     args.x = x + begin;
     args.n = end - begin;
-    args.lo = value_of(bracket.lo);
-    args.hi = value_of(bracket.hi);
+    args.lo = value_of(lo);
+    args.hi = value_of(hi);
+    args.magnitude = magnitude;
     args.mask = mask + begin / 8;
-    args.values = values + c * 2 * room;
-    args.positions = reinterpret_cast<int32_t*>(args.values + room);
+    args.inside = inside + begin / 8;
+    args.values = list;
     args.capacity = capacity;
+    if (overflow.load(std::memory_order_relaxed)) return;
     set.fetch_add(kernel(args));
     found[c] = args.ties;
+    first[c] = c * room;
     listed.fetch_add(args.ties);
-    if (args.ties > capacity) overflow.store(true);
+    if (args.ties > capacity) {
+      const int64_t at = spare_used.fetch_add(args.ties + kTopkRoom);
+      if (at + args.ties + kTopkRoom > spare) {
+        overflow.store(true);
+        return;
+      }
+      first[c] = chunks * room + at;
+      args.values = list = values + first[c];
+      args.capacity = args.ties;
+      kernel(args);
+    }
+    int32_t* h = counts + c * kBins;
+    memset(h, 0, kBins * sizeof *h);
+    for (int64_t i = 0; i < args.ties; i++) h[(key_of(list[i], false) - lo) >> shift]++;
   }));
-  const int64_t need = k - set.load(), total = listed.load();
-  if (overflow.load() || need < 0 || need > total) return {};
+  const int64_t need = k - set.load();
+  if (overflow.load() || need < 0 || need > listed.load()) return {};
   *done = true;
   if (need == 0) return {};
-  Scratch all;
-  TERSOR_TRY(all.reserve("topk_mask", total * 4));
-  uint32_t* keys = all.as<uint32_t>();
+  int64_t total[kBins] = {}, above = 0;
+  for (int64_t c = 0; c < chunks; c++)
+    for (int i = 0; i < kBins; i++) total[i] += counts[c * kBins + i];
+  const Key bin = static_cast<Key>(find_bin(total, kBins, need, &above));
+  const int64_t few = total[bin];
+  Scratch room_of_bin;
+  TERSOR_TRY(room_of_bin.reserve("topk_mask", 2 * (few + 1) * size));
+  Key *keys = room_of_bin.as<Key>(), *work = keys + few + 1;
   int64_t at = 0;
   for (int64_t c = 0; c < chunks; c++)
     for (int64_t i = 0; i < found[c]; i++) {
-      float v;
-      memcpy(&v, &values[c * 2 * room + i], 4);
-      keys[at++] = key_of(v);
+      keys[at] = key_of(values[first[c] + i], false);
+      at += (keys[at] - lo) >> shift == bin;
     }
-  const Threshold<uint32_t> t = select_key(keys, total, need, bracket.lo, bracket.hi);
-  int64_t ties = need - t.above;
-  for (int64_t c = 0; c < chunks; c++) {
-    const uint32_t* v = values + c * 2 * room;
-    uint8_t* bits = mask + c * (kChunk / 8);
-    for (int64_t i = 0; i < found[c]; i++) {
-      float value;
-      memcpy(&value, v + i, 4);
-      const uint32_t key = key_of(value);
-      if (key > t.key || (key == t.key && ties-- > 0)) {
-        const uint32_t p = v[room + i];
-        bits[p / 8] = static_cast<uint8_t>(bits[p / 8] | 1u << (p % 8));
-      }
-    }
-  }
+  memcpy(work, keys, static_cast<size_t>(few) * sizeof(Key));
+  const Key base = lo + (bin << shift);
+  const Threshold<Key> t = select_key(work, few, need - above, base, static_cast<Key>(base + ((Key(1) << shift) - 1)));
+  int64_t equal = 0, ties = need - above - t.above;
+  for (int64_t i = 0; i < few; i++) equal += keys[i] == t.key;
+  const auto finish = [&](int64_t c, int64_t* left) {
+    const int64_t at = c * kChunk;
+    mark_listed(inside + at / 8, n - at < kChunk ? n - at : kChunk, values + first[c], found[c], mask + at / 8, t.key, left);
+  };
+  if (equal == ties)  // all of them: the chunks do not wait for each other
+    return parallel_for(chunks, 4, cancel, [&](int64_t begin, int64_t end) {
+      int64_t all = equal;
+      for (int64_t c = begin; c < end; c++) finish(c, &all);
+    });
+  for (int64_t c = 0; c < chunks; c++) finish(c, &ties);
   return {};
 }
 
+template <class T> Status select(const T* x, int64_t n, int64_t k, bool magnitude, uint8_t* mask, const Cancel* cancel) {
+  if (n < kChunk) return by_radix(x, n, k, magnitude, mask, cancel);
+  Bracket<KeyOf<T>> b{};
+  TERSOR_TRY(sample_bracket(x, n, k, magnitude, &b));
+  bool done = false;
+  const auto guess = [&](KeyOf<T> key) { return mark_all(x, n, k, magnitude, key, mask, cancel, &done); };
+  if (b.many_mid) TERSOR_TRY(guess(b.mid));
+  if (!done) TERSOR_TRY(by_bracket(x, n, k, magnitude, b, mask, cancel, &done));
+  if (!done && b.many_hi && b.hi != b.mid) TERSOR_TRY(guess(b.hi));
+  if (!done && b.many_lo && b.lo != b.mid) TERSOR_TRY(guess(b.lo));
+  return done ? Status{} : by_radix(x, n, k, magnitude, mask, cancel);
+}
+
 }  // namespace
+
+Status topk_mask_infer(topk_mask_args& a) {
+  TERSOR_TRY(expect_float("topk_mask", "scores", a.scores));
+  const int64_t n = a.scores.size();
+  if (a.k < 0 || a.k > n)
+    return fail(Code::option, "topk_mask: k must be in [0, %lld], got %lld (scores: %s)", static_cast<long long>(n), static_cast<long long>(a.k),
+                TERSOR_TEXT(a.scores));
+  const int64_t bytes = mask_bytes(n);
+  set_shape(a.mask, DType::u8, &bytes, 1);
+  return {};
+}
 
 Status topk_mask_cpu(topk_mask_args& a, Context& ctx) {
   const int64_t n = a.scores.size(), k = a.k;
@@ -326,13 +347,40 @@ Status topk_mask_cpu(topk_mask_args& a, Context& ctx) {
   }
   Contiguous scores;
   TERSOR_TRY(scores.open("topk_mask", a.scores, ctx.cancel));
-  if (a.scores.dtype == DType::f64) return by_radix(scores.as<double>(), n, k, mask, ctx.cancel);
-  if (n >= kChunk) {
-    bool done = false;
-    TERSOR_TRY(by_bracket(scores.as<float>(), n, k, mask, ctx.cancel, &done));
-    if (done) return {};
-  }
-  return by_radix(scores.as<float>(), n, k, mask, ctx.cancel);
+  return a.scores.dtype == DType::f64 ? select(scores.as<double>(), n, k, a.magnitude, mask, ctx.cancel)
+                                      : select(scores.as<float>(), n, k, a.magnitude, mask, ctx.cancel);
+}
+
+Status threshold_mask_infer(threshold_mask_args& a) {
+  TERSOR_TRY(expect_float("threshold_mask", "scores", a.scores));
+  if (std::isnan(a.threshold)) return fail(Code::option, "threshold_mask: threshold must be a number, got NaN (scores: %s)", TERSOR_TEXT(a.scores));
+  const int64_t bytes = mask_bytes(a.scores.size());
+  set_shape(a.mask, DType::u8, &bytes, 1);
+  return {};
+}
+
+namespace {
+
+// The lowest key of a score that is >= t. A double between two floats is above the lower of them.
+template <class T> KeyOf<T> first_key(double t) {
+  const T v = static_cast<T>(t);
+  return key_of(v, false) + (static_cast<double>(v) < t);
+}
+
+template <class T> Status mark_from(const TensorRef& scores, const T* x, double t, bool magnitude, uint8_t* mask, const Cancel* cancel) {
+  return parallel_for(scores.size(), kChunk, cancel, [&](int64_t begin, int64_t end) {
+    int64_t ties;
+    mark(x + begin, end - begin, magnitude, static_cast<KeyOf<T>>(first_key<T>(t) - 1), mask + begin / 8, &ties);
+  });
+}
+
+}  // namespace
+
+Status threshold_mask_cpu(threshold_mask_args& a, Context& ctx) {
+  Contiguous scores;
+  TERSOR_TRY(scores.open("threshold_mask", a.scores, ctx.cancel));
+  if (a.scores.dtype == DType::f64) return mark_from(a.scores, scores.as<double>(), a.threshold, a.magnitude, a.mask.as<uint8_t>(), ctx.cancel);
+  return mark_from(a.scores, scores.as<float>(), a.threshold, a.magnitude, a.mask.as<uint8_t>(), ctx.cancel);
 }
 
 }  // namespace tersor

@@ -70,7 +70,11 @@ export interface OpTable<T> {
   random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
   adamw_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number]; result: void; tensors: 'g' | 'mask' }
-  topk_mask: { args: [scores: T, k: number]; result: T; tensors: 'scores' }
+  topk_mask: { args: [scores: T, k: number, magnitude: boolean]; result: T; tensors: 'scores' }
+  topk_mask_rows: { args: [scores: T, k: number, magnitude: boolean]; result: T; tensors: 'scores' }
+  threshold_mask: { args: [scores: T, threshold: number, magnitude: boolean]; result: T; tensors: 'scores' }
+  nm_mask: { args: [scores: T, n: number, m: number, magnitude: boolean]; result: T; tensors: 'scores' }
+  mask_slice: { args: [mask: T, start: number, size: number]; result: T; tensors: 'mask' }
   mask_count: { args: [mask: T, size: number]; result: T; tensors: 'mask' }
   mask_unpack: { args: [mask: T, shape: readonly number[]]; result: T; tensors: 'mask' }
   mask_pack: { args: [x: T]; result: T; tensors: 'x' }
@@ -184,7 +188,11 @@ export const opRows: readonly OpRow[] = [
   { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
   { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
   { name: 'adamw_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['I', 'step']], results: 0, schema: 'adamw_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,I:step)' },
-  { name: 'topk_mask', params: [['T', 'scores'], ['I', 'k']], results: 1, schema: 'topk_mask(T:scores,I:k,R:mask)' },
+  { name: 'topk_mask', params: [['T', 'scores'], ['I', 'k'], ['B', 'magnitude']], results: 1, schema: 'topk_mask(T:scores,I:k,B:magnitude,R:mask)' },
+  { name: 'topk_mask_rows', params: [['T', 'scores'], ['I', 'k'], ['B', 'magnitude']], results: 1, schema: 'topk_mask_rows(T:scores,I:k,B:magnitude,R:mask)' },
+  { name: 'threshold_mask', params: [['T', 'scores'], ['F', 'threshold'], ['B', 'magnitude']], results: 1, schema: 'threshold_mask(T:scores,F:threshold,B:magnitude,R:mask)' },
+  { name: 'nm_mask', params: [['T', 'scores'], ['I', 'n'], ['I', 'm'], ['B', 'magnitude']], results: 1, schema: 'nm_mask(T:scores,I:n,I:m,B:magnitude,R:mask)' },
+  { name: 'mask_slice', params: [['T', 'mask'], ['I', 'start'], ['I', 'size']], results: 1, schema: 'mask_slice(T:mask,I:start,I:size,R:part)' },
   { name: 'mask_count', params: [['T', 'mask'], ['I', 'size']], results: 1, schema: 'mask_count(T:mask,I:size,R:count)' },
   { name: 'mask_unpack', params: [['T', 'mask'], ['L', 'shape']], results: 1, schema: 'mask_unpack(T:mask,L:shape,R:y)' },
   { name: 'mask_pack', params: [['T', 'x']], results: 1, schema: 'mask_pack(T:x,R:mask)' },
@@ -227,4 +235,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '6a7385db28b9d6f8'
+export const schemaHash = 'f3f8aee8142000a5'
