@@ -34,18 +34,8 @@ export {
 export { measureBreakEven, type BreakEven, type BreakEvenOptions, type SparseFormat } from './break-even.js'
 export { TernaryProjection, maskToIndices, matmulRows, type RowsOptions, type TernaryOptions } from './rows.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
-export {
-  histogram,
-  linear,
-  maskApply,
-  maskCount,
-  maskPack,
-  maskUnpack,
-  matmul,
-  packBits,
-  topkMask as topKMask,
-  unpackBits,
-} from '../ops/index.js'
+export { topKMask, type TopKOptions } from './topk-mask.js'
+export { histogram, linear, maskApply, maskCount, maskPack, maskSlice, maskUnpack, matmul, packBits, unpackBits } from '../ops/index.js'
 export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from '../native/devices.js'
 export { Tensor, fromRaw, full, keep, ones, scope, tensor, toRaw, zeros } from '../tensor/index.js'
 export { TersorError, isTersorError } from '../base/errors.js'
