@@ -25,7 +25,6 @@ import {
   scope,
   tensor,
   threads,
-  maskUnpack,
   topKMask,
   zeros,
   type QuantizeOptions,
