@@ -25,18 +25,15 @@ TERSOR_VEC_INLINE Sum broadcast(const void* p) {
   return (Sum)_mm256_set1_epi32(x);
 }
 TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-// Even and odd values of k as 16-bit lanes.
-TERSOR_VEC_INLINE __m256i even_u(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
-TERSOR_VEC_INLINE __m256i odd_u(__m256i a) { return _mm256_srli_epi16(a, 8); }
-TERSOR_VEC_INLINE __m256i even_s(__m256i b) { return _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8); }
-TERSOR_VEC_INLINE __m256i odd_s(__m256i b) { return _mm256_srai_epi16(b, 8); }
-TERSOR_VEC_INLINE Sum dot(Sum acc, Sum a, Sum b) {
-  const __m256i x = (__m256i)a, y = (__m256i)b;
-  const __m256i even = _mm256_add_epi32((__m256i)acc, _mm256_madd_epi16(even_u(x), even_s(y)));
-  return (Sum)_mm256_add_epi32(even, _mm256_madd_epi16(odd_u(x), odd_s(y)));
+TERSOR_VEC_INLINE Sum even(Sum b) { return (Sum)_mm256_srai_epi16(_mm256_slli_epi16((__m256i)b, 8), 8); }
+TERSOR_VEC_INLINE Sum odd(Sum b) { return (Sum)_mm256_srai_epi16((__m256i)b, 8); }
+TERSOR_VEC_INLINE Sum madd(Sum acc, Sum a, Sum b) { return (Sum)_mm256_add_epi32((__m256i)acc, _mm256_madd_epi16((__m256i)a, (__m256i)b)); }
+TERSOR_VEC_INLINE Sum load_sum(const int32_t* p) { return (Sum)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+TERSOR_VEC_INLINE void split(const uint8_t* a, uint8_t* out) {
+  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), even = _mm_and_si128(x, _mm_set1_epi16(255)), odd = _mm_srli_epi16(x, 8);
+  _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi32(even, odd));
+  _mm_store_si128(reinterpret_cast<__m128i*>(out + 16), _mm_unpackhi_epi32(even, odd));
 }
-TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm256_set1_epi32(x); }
-TERSOR_VEC_INLINE Sum add(Sum a, Sum b) { return (Sum)_mm256_add_epi32((__m256i)a, (__m256i)b); }
 TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)s); }
 TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx2; }
 
@@ -44,27 +41,22 @@ TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx2; }
 }  // namespace tersor
 TERSOR_QGEMM_END
 
-#include "kernels/qgemm/tile.h"
+#include "kernels/qgemm/pairs.h"
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-// m rows in tiles of 4, and a shorter one.
-void rows(const QgemmBlock& q, int64_t i, int64_t m) {
-  const int64_t full = m / 4 * 4, end = i + m;
-  if (full > 0) band<4, 1>(q, i, i + full);
-  switch (m - full) {
-    case 1: return band<1, 4>(q, i + full, end);
-    case 2: return band<2, 2>(q, i + full, end);
-    case 3: return band<3, 1>(q, i + full, end);
-    default: return;
-  }
+void rows(const QgemmBlock& q) {
+  int64_t i = 0;
+  for (; i + 6 <= q.m; i += 6) rows_times_all<6, 1>(q, i);
+  for (; i + 3 <= q.m; i += 3) rows_times_all<3, 2>(q, i);
+  for (; i < q.m; i++) rows_times_all<1, 4>(q, i);
 }
 
 }  // namespace
 
-void qgemm_u8s8s32_4x16_avx2(const QgemmBlock& q) { rows(q, 0, q.m); }
+void qgemm_u8s8s32_6x16_avx2(const QgemmBlock& q) { rows(q); }
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif

@@ -25,18 +25,15 @@ TERSOR_VEC_INLINE Sum broadcast(const void* p) {
   return (Sum)_mm512_set1_epi32(x);
 }
 TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm512_loadu_si512(p); }
-// Even and odd values of k as 16-bit lanes.
-TERSOR_VEC_INLINE __m512i even_u(__m512i a) { return _mm512_and_si512(a, _mm512_set1_epi16(255)); }
-TERSOR_VEC_INLINE __m512i odd_u(__m512i a) { return _mm512_srli_epi16(a, 8); }
-TERSOR_VEC_INLINE __m512i even_s(__m512i b) { return _mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8); }
-TERSOR_VEC_INLINE __m512i odd_s(__m512i b) { return _mm512_srai_epi16(b, 8); }
-TERSOR_VEC_INLINE Sum dot(Sum acc, Sum a, Sum b) {
-  const __m512i x = (__m512i)a, y = (__m512i)b;
-  const __m512i even = _mm512_add_epi32((__m512i)acc, _mm512_madd_epi16(even_u(x), even_s(y)));
-  return (Sum)_mm512_add_epi32(even, _mm512_madd_epi16(odd_u(x), odd_s(y)));
+TERSOR_VEC_INLINE Sum even(Sum b) { return (Sum)_mm512_srai_epi16(_mm512_slli_epi16((__m512i)b, 8), 8); }
+TERSOR_VEC_INLINE Sum odd(Sum b) { return (Sum)_mm512_srai_epi16((__m512i)b, 8); }
+TERSOR_VEC_INLINE Sum madd(Sum acc, Sum a, Sum b) { return (Sum)_mm512_add_epi32((__m512i)acc, _mm512_madd_epi16((__m512i)a, (__m512i)b)); }
+TERSOR_VEC_INLINE Sum load_sum(const int32_t* p) { return (Sum)_mm512_loadu_si512(p); }
+TERSOR_VEC_INLINE void split(const uint8_t* a, uint8_t* out) {
+  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), even = _mm_and_si128(x, _mm_set1_epi16(255)), odd = _mm_srli_epi16(x, 8);
+  _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi32(even, odd));
+  _mm_store_si128(reinterpret_cast<__m128i*>(out + 16), _mm_unpackhi_epi32(even, odd));
 }
-TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm512_set1_epi32(x); }
-TERSOR_VEC_INLINE Sum add(Sum a, Sum b) { return (Sum)_mm512_add_epi32((__m512i)a, (__m512i)b); }
 TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm512_storeu_si512(p, (__m512i)s); }
 TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx512; }
 
@@ -44,26 +41,22 @@ TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx512; }
 }  // namespace tersor
 TERSOR_QGEMM_END
 
-#include "kernels/qgemm/tile.h"
+#include "kernels/qgemm/pairs.h"
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
 namespace {
 
-// Shorter tiles for what 12 rows leave.
-void rows(const QgemmBlock& q, int64_t i, int64_t m) {
-  const int64_t full = m / 12 * 12;
-  band<12, 2>(q, i, i + full);
-  i += full, m -= full;
-  if (m >= 6) band<6, 4>(q, i, i + 6), i += 6, m -= 6;
-  if (m >= 3) band<3, 4>(q, i, i + 3), i += 3, m -= 3;
-  if (m == 2) band<2, 4>(q, i, i + 2);
-  if (m == 1) band<1, 8>(q, i, i + 1);
+void rows(const QgemmBlock& q) {
+  int64_t i = 0;
+  for (; i + 12 <= q.m; i += 12) rows_times_all<12, 2>(q, i);
+  for (; i + 4 <= q.m; i += 4) rows_times_all<4, 4>(q, i);
+  for (; i < q.m; i++) rows_times_all<1, 8>(q, i);
 }
 
 }  // namespace
 
-void qgemm_u8s8s32_12x32_avx512(const QgemmBlock& q) { rows(q, 0, q.m); }
+void qgemm_u8s8s32_12x32_avx512(const QgemmBlock& q) { rows(q); }
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif
