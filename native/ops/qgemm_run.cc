@@ -61,6 +61,10 @@ void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blo
   q.a = static_cast<const char*>(codes.a) + depth.first, q.a_row = codes.a_row, q.a_signed = codes.a_signed;
   q.panel_bytes = layout.panel_bytes(k);
   q.b = qgemm_blob_panels(blob) + n0 / layout.nr * q.panel_bytes + depth.first * layout.nr;
+  if (const QgemmVisits* visits = qgemm_blob_visits(blob)) {
+    q.panel_visits = layout.panel_visits(k);
+    q.visits = visits + n0 / layout.nr * q.panel_visits + depth.first / kQgemmStretch;
+  }
   q.out = &f;
   q.row0 = m0, q.col0 = n0;
   qgemm_row(q.m).block(q);

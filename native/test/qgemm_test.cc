@@ -100,6 +100,7 @@ struct RowCase {
     q.m = p.m, q.n = p.n, q.k = p.k;
     q.a = a.as<void>(), q.a_row = stride;
     q.b = qgemm_blob_panels(blob.as<void>()), q.panel_bytes = row.layout.panel_bytes(p.k);
+    q.visits = qgemm_blob_visits(blob.as<void>()), q.panel_visits = row.layout.panel_visits(p.k);
     q.out = &f;
     row.block(q);
   }
@@ -272,6 +273,24 @@ TERSOR_TEST(qgemm_rows_do_not_saturate) {
       p.extreme();
       check_sums(row, p, 0);
       check_sums(row, p, 255);
+    }
+  });
+}
+
+// Groups of weights on both sides of the bound where pairs of products leave 16 bits, and groups of zeros, mixed.
+TERSOR_TEST(qgemm_rows_are_exact_where_pairs_touch_16_bits) {
+  each_row([](const QgemmRow& row) {
+    const int edge[][2] = {{64, 64}, {-64, -64}, {127, 1}, {127, 2}, {-128, 0}, {-128, -1}, {65, 64}, {127, -128}, {0, 0}};
+    for (const int64_t k : {8, 130, 516, 1400}) {
+      Problem p(row.mr + 2, 2 * row.layout.nr + 3, k);
+      for (size_t i = 0; i < p.x.size(); i++) p.x[i] = random_in(0, 3) ? 255 : 0;
+      const int rare = static_cast<int>(k % 3) * 20 + 1;
+      for (size_t i = 0; i + 1 < p.w.size(); i += 2) {
+        const int* e = edge[(i / 64) % 3 ? 8 : random_in(0, rare) ? 0 : random_in(0, 8)];
+        p.w[i] = static_cast<int8_t>(e[0]), p.w[i + 1] = static_cast<int8_t>(e[1]);
+      }
+      check_sums(row, p, 0);
+      check_sums(row, p, 128);
     }
   });
 }

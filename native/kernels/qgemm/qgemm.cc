@@ -7,7 +7,9 @@ namespace tersor {
 namespace {
 
 constexpr QgemmLayout kPanels16{16, 4, 64, false};
-#if TERSOR_ARCH_ARM64
+#if TERSOR_ARCH_X64
+constexpr QgemmLayout kVisited16{16, 4, 64, true};
+#elif TERSOR_ARCH_ARM64
 constexpr QgemmLayout kPanels16x8{16, 8, 64, false};
 #endif
 #define kTakesU8 true, false
@@ -92,7 +94,8 @@ int qgemm_rows(RowInfo* out, int capacity) {
 }
 
 int64_t qgemm_blob_bytes(const QgemmLayout& layout, int64_t n, int64_t k) {
-  return static_cast<int64_t>(sizeof(QgemmHeader)) + round64(layout.panels(n) * layout.nr * 4) + round64(layout.panels(n) * layout.panel_bytes(k));
+  return static_cast<int64_t>(sizeof(QgemmHeader)) + round64(layout.panels(n) * layout.nr * 4) + round64(layout.panels(n) * layout.panel_bytes(k)) +
+         round64(layout.panels(n) * layout.panel_visits(k) * static_cast<int64_t>(sizeof(QgemmVisits)));
 }
 
 namespace {
@@ -100,10 +103,11 @@ QgemmHeader header_of(const QgemmLayout& layout, int64_t n, int64_t k) {
   QgemmHeader h{};
   h.magic = kQgemmMagic;
   h.nr = static_cast<int16_t>(layout.nr), h.kr = static_cast<int16_t>(layout.kr), h.k_pad = layout.k_pad;
-  h.flags = layout.clipped ? kQgemmClipped : 0;
+  h.flags = layout.visits ? kQgemmHasVisits : 0;
   h.n = n, h.k = k;
   h.sums_at = static_cast<int64_t>(sizeof h);
   h.panels_at = h.sums_at + round64(layout.panels(n) * layout.nr * 4);
+  h.visits_at = h.panels_at + round64(layout.panels(n) * layout.panel_bytes(k));
   h.bytes = qgemm_blob_bytes(layout, n, k);
   return h;
 }
@@ -114,13 +118,50 @@ void qgemm_blob_header(const QgemmLayout& layout, int64_t n, int64_t k, void* bl
   memset(blob, 0, static_cast<size_t>(h.panels_at));
   memcpy(blob, &h, sizeof h);
   const int64_t used = h.panels_at + layout.panels(n) * layout.panel_bytes(k);
-  memset(static_cast<char*>(blob) + used, 0, static_cast<size_t>(h.bytes - used));
+  memset(static_cast<char*>(blob) + used, 0, static_cast<size_t>(h.visits_at - used));
+  const int64_t end = h.visits_at + layout.panels(n) * layout.panel_visits(k) * static_cast<int64_t>(sizeof(QgemmVisits));
+  memset(static_cast<char*>(blob) + end, 0, static_cast<size_t>(h.bytes - end));
 }
+
+namespace {
+
+// No sum of two products of a group can leave 16 bits, whatever the two codes in [0, 255]: 255 * 128 fits, 255 * 129 does not.
+bool is_tame(const int8_t* group) {
+  for (int i = 0; i < 64; i += 2) {
+    const int a = group[i], b = group[i + 1];
+    if ((a > 0 ? a : 0) + (b > 0 ? b : 0) > 128 || (a < 0 ? a : 0) + (b < 0 ? b : 0) < -128) return false;
+  }
+  return true;
+}
+
+bool is_zero(const int8_t* group) {
+  for (int i = 0; i < 64; i++)
+    if (group[i]) return false;
+  return true;
+}
+
+void plan_visits(const int8_t* panel, int64_t k, QgemmVisits* out) {
+  for (int64_t k0 = 0; k0 < k; k0 += kQgemmStretch, out++) {
+    const int64_t groups = (k - k0 < kQgemmStretch ? k - k0 + 3 : kQgemmStretch) / 4;
+    uint8_t wild[kQgemmStretch / 4];
+    memset(out, 0, sizeof *out);
+    for (int64_t g = 0; g < groups; g++) {
+      const int8_t* group = panel + (k0 / 4 + g) * 64;
+      if (is_zero(group)) continue;
+      if (is_tame(group)) out->order[out->tame++] = static_cast<uint8_t>(g);
+      else wild[out->wild++] = static_cast<uint8_t>(g);
+    }
+    memcpy(out->order + out->tame, wild, out->wild);
+  }
+}
+
+}  // namespace
 
 void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob) {
   const QgemmHeader h = header_of(layout, n, k);
   int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(blob) + h.sums_at);
   int8_t* panels = reinterpret_cast<int8_t*>(static_cast<char*>(blob) + h.panels_at);
+  QgemmVisits* visits = reinterpret_cast<QgemmVisits*>(static_cast<char*>(blob) + h.visits_at);
   const int64_t bytes = layout.panel_bytes(k), kr = layout.kr, group = static_cast<int64_t>(layout.nr) * kr;
   constexpr int64_t kStep = 64;  // a multiple of every kr
   for (int64_t p = begin; p < end; p++) {
@@ -146,15 +187,14 @@ void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, 
         }
       }
     }
+    if (layout.visits) plan_visits(panel, k, visits + p * layout.panel_visits(k));
   }
 }
 
 bool qgemm_blob_fits(const QgemmLayout& layout, const void* blob, int64_t bytes, int64_t n, int64_t k) {
   if (bytes != qgemm_blob_bytes(layout, n, k) || reinterpret_cast<uintptr_t>(blob) % 64 != 0) return false;
-  QgemmHeader h, want = header_of(layout, n, k);
-  memcpy(&h, blob, sizeof h);
-  want.flags |= h.flags & kQgemmWide & (layout.clipped ? ~0u : 0u);
-  return memcmp(&h, &want, sizeof h) == 0;
+  const QgemmHeader want = header_of(layout, n, k);
+  return memcmp(blob, &want, sizeof want) == 0;
 }
 
 namespace {
@@ -166,6 +206,10 @@ QgemmHeader read_header(const void* blob) {
 }  // namespace
 
 const int32_t* qgemm_blob_sums(const void* blob) { return reinterpret_cast<const int32_t*>(static_cast<const char*>(blob) + read_header(blob).sums_at); }
+const QgemmVisits* qgemm_blob_visits(const void* blob) {
+  const QgemmHeader h = read_header(blob);
+  return h.flags & kQgemmHasVisits ? reinterpret_cast<const QgemmVisits*>(static_cast<const char*>(blob) + h.visits_at) : nullptr;
+}
 const int8_t* qgemm_blob_panels(const void* blob) { return static_cast<const int8_t*>(blob) + read_header(blob).panels_at; }
 
 }  // namespace tersor

@@ -59,6 +59,14 @@ struct QgemmFinish {
 // sums: m rows, sums_row apart; their columns up to n rounded up to 16 must be readable. (i, j): place of the tile in the whole product.
 using QgemmFinishTile = void (*)(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n);
 
+// Which groups of four k of a panel (by stretches of kQgemmStretch values of k) a row without a dot product of bytes takes in which way: first the `tame`
+// ones, where no pair of weights can bring 255 * (w0 + w1) beyond 16 bits, so vpmaddubsw is exact; then the `wild` ones. Groups of zeros are left out.
+constexpr int64_t kQgemmStretch = 512;
+struct QgemmVisits {
+  uint8_t tame, wild;
+  uint8_t order[kQgemmStretch / 4];
+};
+
 struct QgemmBlock {
   int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;
@@ -66,7 +74,8 @@ struct QgemmBlock {
   bool a_signed = false;
   const int8_t* b = nullptr;  // first of the panels that hold columns [0, n) of the block
   int64_t panel_bytes = 0;
-  const int8_t* extra = nullptr;  // qgemm_blob_extra, for rows that need it
+  const QgemmVisits* visits = nullptr;  // of those panels, for layouts with `visits`; else null
+  int64_t panel_visits = 0;             // entries for each panel
   const QgemmFinish* out = nullptr;
   int64_t row0 = 0, col0 = 0;  // place of the block in the whole product
 };
@@ -96,11 +105,12 @@ struct QgemmDynamic {
 
 struct QgemmLayout {
   int nr, kr, k_pad;
-  bool clipped;  // weights clipped so that pairs of products fit in 16 bits, what was cut off in a section of its own (AVX2)
+  bool visits;  // QgemmVisits of every panel follow the panels
   int64_t depth(int64_t k) const { return (k + k_pad - 1) / k_pad * k_pad; }
   int64_t panel_bytes(int64_t k) const { return depth(k) * nr; }
   int64_t panels(int64_t n) const { return (n + nr - 1) / nr; }
-  bool operator==(const QgemmLayout& o) const { return nr == o.nr && kr == o.kr && k_pad == o.k_pad && clipped == o.clipped; }
+  int64_t panel_visits(int64_t k) const { return visits ? (k + kQgemmStretch - 1) / kQgemmStretch : 0; }
+  bool operator==(const QgemmLayout& o) const { return nr == o.nr && kr == o.kr && k_pad == o.k_pad && visits == o.visits; }
 };
 
 // Functions of one vector width, shared by its rows.
@@ -143,24 +153,22 @@ bool qgemm_takes(bool a_signed);  // every row that qgemm_row can return takes t
 int qgemm_all_rows(const QgemmRow** out);
 int qgemm_rows(RowInfo* out, int capacity);
 
-// A packed weight w[N,K]: header, column sums (i32, padded with zeros to whole panels), panels, and for clipped layouts the section `extra`.
-// The column sums are those of the weight modulo 2^32, whatever was clipped.
+// A packed weight w[N,K]: header, column sums (i32, padded with zeros to whole panels), panels, and QgemmVisits where the layout has them.
 struct QgemmHeader {
   uint32_t magic;
   int16_t nr, kr;
   int32_t k_pad;
   uint32_t flags;
   int64_t n, k;
-  int64_t sums_at, panels_at, extra_at, bytes;  // offsets from the start of the blob
+  int64_t sums_at, panels_at, visits_at, bytes;  // offsets from the start of the blob
 };
 static_assert(sizeof(QgemmHeader) == 64, "the column sums start on a cache line");
 constexpr uint32_t kQgemmMagic = 0x32475154;  // "TQG2"
-constexpr uint32_t kQgemmClipped = 1;         // flag: the layout's `clipped`
-constexpr uint32_t kQgemmWide = 2;            // flag: too many weights would have been cut off; panels hold the weight as it is, `extra` is unused
+constexpr uint32_t kQgemmHasVisits = 1;  // flag
 constexpr int64_t kQgemmMaxK = (int64_t(1) << 23) - 1;  // sums of a row of A and of a column of w - w_zero fit in 32 bits
 
 int64_t qgemm_blob_bytes(const QgemmLayout& layout, int64_t n, int64_t k);
-// Header, padding and zeroed sums; flags may be added by qgemm_pack_finish.
+// Header, padding and zeroed sums.
 void qgemm_blob_header(const QgemmLayout& layout, int64_t n, int64_t k, void* blob);
 // Packs panels [begin, end) and their column sums. w rows are w_row elements apart, contiguous along k.
 void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob);
@@ -168,5 +176,6 @@ void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, 
 bool qgemm_blob_fits(const QgemmLayout& layout, const void* blob, int64_t bytes, int64_t n, int64_t k);
 const int32_t* qgemm_blob_sums(const void* blob);
 const int8_t* qgemm_blob_panels(const void* blob);
+const QgemmVisits* qgemm_blob_visits(const void* blob);  // null without
 
 }  // namespace tersor
