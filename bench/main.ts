@@ -83,6 +83,7 @@ async function main(): Promise<void> {
     execFileSync(process.execPath, [`tools/${tool}`, '--if-stale'], { cwd: root, stdio: 'inherit' })
 
   const stop = new AbortController()
+  process.on('SIGTERM', () => stop.abort())
   process.on('SIGINT', () => {
     if (stop.signal.aborted) process.exit(130)
     stop.abort()

@@ -5,8 +5,9 @@ import { gemm } from './gemm.js'
 import { gemmBf16 } from './gemm-bf16.js'
 import { qgemm } from './qgemm.js'
 import { quant } from './quant.js'
+import { rows } from './rows.js'
 import { spmm } from './spmm.js'
 import { topk } from './topk.js'
 import { wgemm } from './wgemm.js'
 
-export const families: readonly Family[] = [gemm, gemmBf16, qgemm, wgemm, spmm, topk, quant, call]
+export const families: readonly Family[] = [gemm, gemmBf16, qgemm, wgemm, spmm, rows, topk, quant, call]

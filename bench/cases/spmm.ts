@@ -25,12 +25,30 @@ function one(m: number, k: number, n: number, sparsity: number, rare = false): C
   }
 }
 
+function blocks(m: number, k: number, n: number, sparsity: number): Case {
+  const nonzeros = Math.round(m * k * (1 - sparsity))
+  const dense = { m: n, k, n: m }
+  return {
+    name: `block int8 ${m}x${k} ${Math.round(sparsity * 100)} % x ${n}`,
+    params: { m, k, n, sparsity },
+    operations: 2 * nonzeros * n,
+    bytes: nonzeros,
+    limits: [{ kernel: 'limit.int8', amount: 2 * nonzeros * n }],
+    parts: [
+      { contender: 'tersor', kernel: 'spmm.block' },
+      { contender: 'tersor', kernel: 'gemm.int8.static', label: 'dense int8', params: dense },
+      { contender: 'onednn', kernel: 'gemm.u8s8', label: 'dense int8', params: dense },
+    ],
+  }
+}
+
 export const spmm: Family = {
   name: 'spmm',
   title: 'sparse x dense',
   unit: 'GFLOP/s',
   cases: [
     ...[0.5, 0.7, 0.8, 0.9, 0.95, 0.98].map((s) => one(3072, 768, 128, s)),
+    ...[0.8, 0.9, 0.95].map((s) => blocks(3072, 768, 128, s)),
     one(4096, 4096, 1, 0.9),
     one(4096, 4096, 16, 0.9),
     one(4096, 4096, 1, 0.7),

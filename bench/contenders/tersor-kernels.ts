@@ -101,6 +101,35 @@ const spmm: Make = (api, p) => {
   return { calls: [call], check: sumAbs(out.read()) }
 }
 
+/** Blocks of 4 x 4 weights in int8, a share of which is zero; f32 in, quantized on the way. */
+const spmmBlocks: Make = (api, p) => {
+  const { m, k, n, sparsity } = p
+  const w = floats(m! * k!, 33)
+  const blockOf = (i: number): number => Math.floor(i / k! / 4) * (k! / 4) + ((i % k!) >> 2)
+  const kept = sparseFloats((m! * k!) / 16, 55, sparsity!)
+  const zeroed = w.map((v, i) => (kept[blockOf(i)] === 0 ? 0 : v))
+  const blocked = api.BlockMatrix.from(api.tensor(zeroed, [m, k]), [4, 4], { values: 'i8' })
+  const x = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
+  return { calls: [() => blocked.matmul(x, null, { xScale: 1 / 127 }).dispose()] }
+}
+
+/** Every tenth row of a weight times one x: the others' memory is not read. */
+const selectedRows =
+  (isInt8: boolean): Make =>
+  (api, p) => {
+    const { k, n } = p
+    const index = api.tensor(Int32Array.from({ length: Math.floor(n! / 10) }, (_, i) => i * 10))
+    const x = activations(api, p)
+    const w = isInt8 ? codes(api, p) : api.tensor(weights(p), [n, k])
+    const scale = isInt8 ? columnScales(api, p) : null
+    const copy = (): any => (isInt8 ? codes(api, p) : api.tensor(weights(p), [n, k]))
+    const calls = copies(p, (i) => {
+      const own = i ? copy() : w
+      return () => api.matmulRows(x, own, index, { scale }).dispose()
+    })
+    return { calls }
+  }
+
 const topk: Make = (api, p) => {
   const size = api.tensor(bellFloats(p.n!, 44).map(Math.abs), [p.n])
   const { call, out } = into(api.topKMask, size, Math.floor(p.n! * p.keep!))
@@ -125,6 +154,9 @@ export const kernels: Readonly<Record<string, Make>> = {
   'gemm.int8.dynamic': gemmInt8Dynamic,
   'gemm.groups': gemmGroups,
   'spmm.f32': spmm,
+  'spmm.block': spmmBlocks,
+  'rows.f32': selectedRows(false),
+  'rows.int8': selectedRows(true),
   topk,
   'quant.range': overMatrix((api, x) => [() => disposed(api.ops.rangeRows(x, 1))]),
   'quant.quantize': overMatrix((api, x, p) => [into(api.ops.quantizeRows, x, rowScales(api, p), null, -127, 127).call]),
