@@ -84,10 +84,11 @@ Status linear_bf16_cpu(linear_bf16_args& a, Context& ctx) {
     TERSOR_TRY(parallel_for(rows, grain, ctx.cancel, [&](int64_t begin, int64_t end) {
       row.pack({end - begin, k, from + begin * x_bytes, k, halves, to + begin * row_bytes});
     }));
-    // Tasks of about 2^22 multiply-adds, eight panels at least (what one row streams at once).
+    // Tasks of about 2^20 multiply-adds; one or two rows stream eight panels at once, and memory bounds them: half as many, in whole eights.
     const int64_t row_blocks = (rows + kRows - 1) / kRows, share = rows < kRows ? rows : kRows, panels = bf16_panels(n);
-    int64_t width = (int64_t(1) << 22) / (share * (k > 0 ? k : 1) * kBf16Panel) / 8 * 8;
-    if (width < 8) width = 8;
+    const int64_t least = share <= 2 ? 8 : 2, work = share <= 2 ? int64_t(1) << 19 : int64_t(1) << 20;
+    int64_t width = work / (share * (k > 0 ? k : 1) * kBf16Panel) / least * least;
+    if (width < least) width = least;
     const int64_t column_blocks = (panels + width - 1) / width;
     TERSOR_TRY(parallel_for(row_blocks * column_blocks, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; t++) {
