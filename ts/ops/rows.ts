@@ -29,7 +29,15 @@ export const rowsDot = defineOp('rows_dot', {
   grad: null,
   flops: ({ args: [x, , , , index, offsets] }) => 2 * index.size * x.shape[1]! * (offsets ? 1 : x.shape[0]!),
   samples: (s) => [
-    [s.normal(2, 5), pattern('i8', [4, 5], -128, 127), s.uniform([4], 0.1, 1), s.normal(4), list(1, 0, 2, 3), list(0, 1, 4), s.normal(2, 4)],
+    [
+      s.normal(2, 5),
+      pattern('i8', [4, 5], -128, 127),
+      s.uniform([4], 0.1, 1),
+      s.normal(4),
+      list(1, 0, 2, 3),
+      list(0, 1, 4),
+      s.normal(2, 4),
+    ],
     [s.normal(2, 5), s.normal(4, 5), null, s.normal(4), list(0, 3), null, null],
   ],
 })
