@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   process.stderr.write(`building ${base}\n`)
   const folder = checkout(base)
   for (const tool of ['build-native.cjs', 'build-ts.cjs'])
-    execFileSync(process.execPath, [`tools/${tool}`, '--if-stale'], { cwd: root, stdio: 'inherit' })
+    execFileSync(process.execPath, [`tools/${tool}`], { cwd: root, stdio: 'inherit' })
   const wanted = options.family === undefined ? undefined : list(options.family)
   const stop = new AbortController()
   process.once('SIGINT', () => stop.abort())

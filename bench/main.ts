@@ -63,6 +63,9 @@ async function main(): Promise<void> {
   const options = program.parse().opts<Options>()
   const unknown = options.family?.filter((name) => !families.some((f) => f.name === name)) ?? []
   if (unknown.length) program.error(`error: unknown family ${unknown.join(', ')}; there are ${families.map((f) => f.name).join(', ')}`)
+  // What is measured is what stands in the working tree; the addon also tells which caps there are.
+  for (const tool of ['build-native.cjs', 'build-ts.cjs'])
+    execFileSync(process.execPath, [`tools/${tool}`], { cwd: root, stdio: 'inherit' })
   const { known, here } = isaLevels()
   const isas = options.isa ?? (options.all ? here.filter((isa) => ['avx2', 'avxvnni', strongestIsa()].includes(isa)) : [strongestIsa()])
   for (const isa of isas) {
@@ -78,10 +81,6 @@ async function main(): Promise<void> {
     ...(options.all && !options.isa ? { fullIsa: strongestIsa() } : {}),
   }
   if (options.list) return showList(selection)
-  // What is measured is what stands in the working tree.
-  for (const tool of ['build-native.cjs', 'build-ts.cjs'])
-    execFileSync(process.execPath, [`tools/${tool}`, '--if-stale'], { cwd: root, stdio: 'inherit' })
-
   const stop = new AbortController()
   process.on('SIGTERM', () => stop.abort())
   process.on('SIGINT', () => {
@@ -104,6 +103,8 @@ async function main(): Promise<void> {
   })
   line.clear()
   for (const [title, version] of Object.entries(result.versions)) process.stdout.write(`${title} ${version}\n`)
+  const own = result.measured.flatMap((m) => m.absent).find((a) => a.contender.startsWith('Tersor') && a.why.startsWith('absent:'))
+  if (own) throw new Error(`Tersor itself did not start, nothing is written: ${own.why}`)
   if (options.json !== undefined) writeFileSync(options.json, resultJson(result.measured))
   if (options.save || options.all) {
     for (const file of await writeResults(result.measured, result.versions, rounds))
