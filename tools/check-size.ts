@@ -16,8 +16,9 @@ export interface PackBudget {
   readonly packed: number
   readonly unpacked: number
 }
-// The addon: 1.51 MB with rows for four x64 levels of eleven kernel families; sections that nobody uses are 4 kB of it.
-export const BUDGET: PackBudget = { addon: 1.75e6, packed: 6e6, unpacked: 15e6 }
+// The addon: 2.0 MB (0.8 compressed) with rows for six x64 levels of sixteen kernel families; a quarter of a megabyte is the marshalling of 110
+// ops. Eight platforms of that still fit `packed`.
+export const BUDGET: PackBudget = { addon: 2.25e6, packed: 6e6, unpacked: 15e6 }
 
 export interface PackList {
   readonly size: number
