@@ -41,14 +41,21 @@ template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatri
   return b;
 }
 
-template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, const Cancel* cancel) {
+// What a product may have besides its operands.
+template <class T> struct GemmExtra {
+  const T* packed = nullptr;  // all panels of B (gemm_packed_elements): B itself is then never read
+  void (*finish)(const void* state, int64_t m0, int64_t m, int64_t n0, int64_t n) = nullptr;  // of a block of C that is complete and still in cache
+  const void* state = nullptr;
+};
+
+template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, const Cancel* cancel, const GemmExtra<T>& extra = {}) {
   if (g.m == 0 || g.n == 0) return {};
   const GemmRow<T>& row = gemm_row<T>();
-  const GemmPath path = gemm_path(row, g);
+  const GemmPath path = extra.packed ? GemmPath::packed : gemm_path(row, g);
   const GemmBlocks blocks = gemm_blocks(row, g, path);
   const int64_t tasks = blocks.row_blocks * blocks.column_blocks;
   ScratchSlots slots;
-  if (path == GemmPath::packed) TERSOR_TRY(slots.reserve(op, blocks.columns * (g.k < kGemmDepth ? g.k : kGemmDepth) * static_cast<int64_t>(sizeof(T)), tasks));
+  if (path == GemmPath::packed && !extra.packed) TERSOR_TRY(slots.reserve(op, blocks.columns * (g.k < kGemmDepth ? g.k : kGemmDepth) * static_cast<int64_t>(sizeof(T)), tasks));
   return parallel_for(tasks, 1, cancel, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; t++) {
       const int64_t m0 = t / blocks.column_blocks * blocks.rows, n0 = t % blocks.column_blocks * blocks.columns;
@@ -57,8 +64,9 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
       h.n = g.n - n0 < blocks.columns ? g.n - n0 : blocks.columns;
       h.a += m0 * g.a_row, h.b += n0 * g.b_col, h.c += m0 * g.c_row + n0;
       if (h.bias) h.bias += n0;
-      if (path != GemmPath::packed) {
-        gemm_block(row, h, path, static_cast<const T*>(nullptr), 0, h.m, 0, h.n);
+      if (path != GemmPath::packed || extra.packed) {
+        gemm_block(row, h, path, extra.packed ? extra.packed + n0 * g.k : nullptr, 0, h.m, 0, h.n);
+        if (extra.finish) extra.finish(extra.state, m0, h.m, n0, h.n);
         continue;
       }
       const ScratchSlots::Lease slot(slots);
@@ -75,6 +83,7 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         gemm_block(row, h, GemmPath::packed, slot.template as<T>(), 0, h.m, 0, h.n, next);
         h.a += kGemmDepth * g.a_col, h.b += kGemmDepth * g.b_row;
       }
+      if (extra.finish) extra.finish(extra.state, m0, h.m, n0, h.n);
     }
   });
 }

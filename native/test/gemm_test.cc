@@ -1,5 +1,5 @@
 // f32 matrix product: every row usable here against a double-precision sum, with unreadable pages around all operands; then the ops
-// matmul and linear.
+// matmul, linear, linear_fused, linear_packed and gemm.
 #include <memory>
 
 #include "cpu/threads.h"
@@ -321,4 +321,78 @@ TERSOR_TEST(matmul_and_linear_reject_what_does_not_fit) {
   CHECK(linear_infer(l).code == Code::shape);
   l.bias = {}, l.w = d.ref;
   CHECK(linear_infer(l).code == Code::shape);
+}
+
+namespace {
+
+// Memory that starts on a cache line, as tensors do.
+struct Blob {
+  GuardedBuffer bytes;
+  explicit Blob(int64_t size) : bytes(static_cast<size_t>((size + 63) / 64 * 64), Side::end) {}
+};
+
+template <class Args> std::vector<float> fused(Args& a, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)) {
+  Result y;
+  Context ctx;
+  CHECK_OK(infer(a));
+  y.attach(a.y);
+  CHECK_OK(cpu(a, ctx));
+  CHECK(y.intact(a.y.bytes()));
+  return std::vector<float>(a.y.template as<float>(), a.y.template as<float>() + a.y.size());
+}
+
+}  // namespace
+
+TERSOR_TEST(linear_fused_and_packed_finish_their_tiles) {
+  for (const int64_t m : {1, 5, 16, 17, 70, 600})
+    for (const int64_t n : {1, 37, 530})
+      for (const int64_t k : {0, 3, 300}) {
+        Array<float> x = Array<float>(DType::f32, {m, k}).uniform(-1, 1), w = Array<float>(DType::f32, {n, k}).uniform(-1, 1);
+        Array<float> bias = Array<float>(DType::f32, {n}).uniform(-1, 1), residual = Array<float>(DType::f32, {m, n}).uniform(-9, 9);
+        linear_fused_args f{};
+        f.x = x.ref, f.w = w.ref, f.bias = bias.ref, f.residual = residual.ref, f.act = activation::relu;
+        const std::vector<float> plain = fused(f, linear_fused_infer, linear_fused_cpu);
+        gemm_pack_args p{};
+        p.w = w.ref;
+        CHECK_OK(gemm_pack_infer(p));
+        Blob blob(p.packed.bytes());
+        p.packed.data = blob.bytes.as<char>();
+        Context ctx;
+        CHECK_OK(gemm_pack_cpu(p, ctx));
+        linear_packed_args q{};
+        q.x = x.ref, q.packed = p.packed, q.bias = bias.ref, q.residual = residual.ref, q.out = n, q.act = activation::relu;
+        const std::vector<float> packed = fused(q, linear_packed_infer, linear_packed_cpu);
+        for (int64_t i = 0; i < m; i++)
+          for (int64_t j = 0; j < n; j++) {
+            double want = static_cast<double>(bias[j]);
+            for (int64_t c = 0; c < k; c++) want += static_cast<double>(x[i * k + c]) * static_cast<double>(w[j * k + c]);
+            want = (want > 0 ? want : 0) + static_cast<double>(residual[i * n + j]);
+            CHECK(std::fabs(want - static_cast<double>(plain[static_cast<size_t>(i * n + j)])) < 1e-4);
+            CHECK(std::fabs(want - static_cast<double>(packed[static_cast<size_t>(i * n + j)])) < 1e-4);
+          }
+        if (m > 16 && n > 1) CHECK(memcmp(plain.data(), packed.data(), plain.size() * 4) == 0);
+        // The header of another weight.
+        p.packed.as<char>()[8] ^= 1;
+        CHECK(linear_packed_cpu(q, ctx).code == Code::option);
+      }
+}
+
+TERSOR_TEST(gemm_scales_and_adds) {
+  for (const int64_t m : {1, 17, 70})
+    for (const int64_t n : {1, 33, 530})
+      for (const int64_t k : {0, 7, 300})
+        for (const int flags : {0, 1, 2, 3}) {
+          const bool ta = flags & 1, tb = flags & 2;
+          Array<float> a = Array<float>(DType::f32, {ta ? k : m, ta ? m : k}).uniform(-1, 1), b = Array<float>(DType::f32, {tb ? n : k, tb ? k : n}).uniform(-1, 1);
+          Array<float> c = Array<float>(DType::f32, {m, 1}).uniform(-1, 1);
+          gemm_args g{};
+          g.a = a.ref, g.b = b.ref, g.c = c.ref, g.transpose_a = ta, g.transpose_b = tb, g.alpha = -2, g.beta = 0.5;
+          const std::vector<float> y = fused(g, gemm_infer, gemm_cpu);
+          for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < n; j++) {
+              double sum = 0;
+              for (int64_t p = 0; p < k; p++) sum += static_cast<double>(a[ta ? p * m + i : i * k + p]) * static_cast<double>(b[tb ? j * k + p : p * n + j]);
+              CHECK(std::fabs(-2 * sum + 0.5 * static_cast<double>(c[i]) - static_cast<double>(y[static_cast<size_t>(i * n + j)])) < 1e-4);
+            }
+        }
 }

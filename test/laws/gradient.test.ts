@@ -29,6 +29,8 @@ describe('the table of ops', () => {
       'argmax',
       'count_nonfinite',
       'count_nonzero',
+      'gemm_pack',
+      'linear_packed',
       'bf16_pack',
       'linear_bf16',
       'layer_norm_grad',

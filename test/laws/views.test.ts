@@ -38,7 +38,7 @@ const layouts: Readonly<Record<string, (t: Tensor) => Tensor>> = {
 }
 
 /** Long sums that follow the memory: another layout may add in another order. Their views agree to a few roundings instead. */
-const followMemory: ReadonlySet<OpName> = new Set(['sum', 'matmul', 'linear'])
+const followMemory: ReadonlySet<OpName> = new Set(['sum', 'matmul', 'linear', 'linear_fused', 'gemm'])
 
 /** Weights that an op made for these: opaque, so no view of them is taken. */
 const packedFor: ReadonlySet<string> = new Set([
@@ -51,6 +51,7 @@ const packedFor: ReadonlySet<string> = new Set([
   'wgemm',
   'wgemm_unpack',
   'linear_bf16',
+  'linear_packed',
   'ternary_unpack',
   'ternary_project',
 ])

@@ -18,6 +18,7 @@ export {
   type Int8Options,
 } from './int8.js'
 export { PackedGroups, matmulGroups, packGroups, type GroupsOptions } from './groups.js'
+export { PackedF32, matmulF32, packF32, type F32Options } from './f32.js'
 export { PackedBf16, matmulBf16, packBf16, type Bf16Options } from './bf16.js'
 export { CsrMatrix, type CsrOptions, type CsrParts } from './csr-matrix.js'
 export {
@@ -35,7 +36,20 @@ export { measureBreakEven, type BreakEven, type BreakEvenOptions, type SparseFor
 export { TernaryProjection, maskToIndices, matmulRows, type RowsOptions, type TernaryOptions } from './rows.js'
 export { dequantize, quantize, type QuantizeOptions, type QuantizedRows } from './quantize.js'
 export { topKMask, type TopKOptions } from './topk-mask.js'
-export { histogram, linear, maskApply, maskCount, maskPack, maskSlice, maskUnpack, matmul, packBits, unpackBits } from '../ops/index.js'
+export {
+  gemm,
+  histogram,
+  linear,
+  maskApply,
+  maskCount,
+  maskPack,
+  maskSlice,
+  maskUnpack,
+  matmul,
+  packBits,
+  unpackBits,
+  type GemmOptions,
+} from '../ops/index.js'
 export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from '../native/devices.js'
 export { Tensor, fromRaw, full, keep, ones, scope, tensor, toRaw, zeros } from '../tensor/index.js'
 export { TersorError, isTersorError } from '../base/errors.js'

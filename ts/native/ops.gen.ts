@@ -49,6 +49,10 @@ export interface OpTable<T> {
   count_nonzero: { args: [x: T]; result: T; tensors: 'x' }
   matmul: { args: [a: T, b: T, transposeA: boolean, transposeB: boolean]; result: T; tensors: 'a' | 'b' }
   linear: { args: [x: T, w: T, bias: T | null]; result: T; tensors: 'x' | 'w' | 'bias' }
+  linear_fused: { args: [x: T, w: T, bias: T | null, residual: T | null, act: Activation]; result: T; tensors: 'x' | 'w' | 'bias' | 'residual' }
+  gemm_pack: { args: [w: T]; result: T; tensors: 'w' }
+  linear_packed: { args: [x: T, packed: T, bias: T | null, residual: T | null, out: number, act: Activation]; result: T; tensors: 'x' | 'packed' | 'bias' | 'residual' }
+  gemm: { args: [a: T, b: T, c: T | null, transposeA: boolean, transposeB: boolean, alpha: number, beta: number]; result: T; tensors: 'a' | 'b' | 'c' }
   bf16_pack: { args: [w: T]; result: T; tensors: 'w' }
   linear_bf16: { args: [x: T, packed: T, bias: T | null, out: number, act: Activation, dtype: DType]; result: T; tensors: 'x' | 'packed' | 'bias' }
   conv2d: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'w' | 'bias' }
@@ -167,6 +171,10 @@ export const opRows: readonly OpRow[] = [
   { name: 'count_nonzero', params: [['T', 'x']], results: 1, schema: 'count_nonzero(T:x,R:count)' },
   { name: 'matmul', params: [['T', 'a'], ['T', 'b'], ['B', 'transposeA'], ['B', 'transposeB']], results: 1, schema: 'matmul(T:a,T:b,B:transpose_a,B:transpose_b,R:y)' },
   { name: 'linear', params: [['T', 'x'], ['T', 'w'], ['O', 'bias']], results: 1, schema: 'linear(T:x,T:w,O:bias,R:y)' },
+  { name: 'linear_fused', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['O', 'residual'], ['E', 'act', 'activation']], results: 1, schema: 'linear_fused(T:x,T:w,O:bias,O:residual,E:activation:act,R:y)' },
+  { name: 'gemm_pack', params: [['T', 'w']], results: 1, schema: 'gemm_pack(T:w,R:packed)' },
+  { name: 'linear_packed', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['O', 'residual'], ['I', 'out'], ['E', 'act', 'activation']], results: 1, schema: 'linear_packed(T:x,T:packed,O:bias,O:residual,I:out,E:activation:act,R:y)' },
+  { name: 'gemm', params: [['T', 'a'], ['T', 'b'], ['O', 'c'], ['B', 'transposeA'], ['B', 'transposeB'], ['F', 'alpha'], ['F', 'beta']], results: 1, schema: 'gemm(T:a,T:b,O:c,B:transpose_a,B:transpose_b,F:alpha,F:beta,R:y)' },
   { name: 'bf16_pack', params: [['T', 'w']], results: 1, schema: 'bf16_pack(T:w,R:packed)' },
   { name: 'linear_bf16', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['I', 'out'], ['E', 'act', 'activation'], ['D', 'dtype']], results: 1, schema: 'linear_bf16(T:x,T:packed,O:bias,I:out,E:activation:act,D:dtype,R:y)' },
   { name: 'conv2d', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d(T:x,T:w,O:bias,L:stride,L:padding,R:y)' },
@@ -235,4 +243,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'f3f8aee8142000a5'
+export const schemaHash = '9d1f259191c9dc68'

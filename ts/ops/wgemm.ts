@@ -3,13 +3,10 @@
  * point. The codes are unfolded while they are multiplied. Gradients flow to x, bias and residual; the weight is a constant.
  */
 import { defineOp, reshape, sum, type Op } from '../autograd/index.js'
-import type { Activation } from '../native/ops.gen.js'
 import { callOp, full, type Tensor } from '../tensor/index.js'
-import { mul, sub } from './arithmetic.js'
+import { slopes } from './activation.js'
 import { matmul, rows } from './matmul.js'
 import { pattern } from './pattern.js'
-import { step } from './piecewise.js'
-import { geluSlope, sigmoid, tanh } from './smooth.js'
 
 function packed(n: number, k: number, groups: number, bits: number): Tensor {
   const half = 2 ** (bits - 1)
@@ -30,21 +27,6 @@ export const wgemmPack = defineOp('wgemm_pack', {
 
 /** The weight [out, cols] that was packed, as f32. */
 export const wgemmUnpack = defineOp('wgemm_unpack', { grad: null, samples: () => [[packed(3, 8, 2, 4), 3, 8]] })
-
-/** dy times the derivative of the activation at x. */
-const slopes: { readonly [A in Activation]: (dy: Tensor, x: () => Tensor) => Tensor } = {
-  none: (dy) => dy,
-  relu: (dy, x) => mul(dy, step(x())),
-  gelu: (dy, x) => mul(dy, geluSlope(x())),
-  tanh: (dy, x) => {
-    const t = tanh(x())
-    return sub(dy, mul(dy, mul(t, t)))
-  },
-  sigmoid: (dy, x) => {
-    const t = sigmoid(x())
-    return mul(dy, sub(t, mul(t, t)))
-  },
-}
 
 /** x f32 [..., K] -> f32 [..., out] = act(x w^T + bias) + residual with w from wgemmPack. */
 export const wgemm: Op<'wgemm'> = defineOp('wgemm', {

@@ -20,6 +20,7 @@ export const u8 = (values: readonly number[], shape: readonly number[] = [values
 export const u16 = (values: readonly number[]): Tensor => tensor(Uint16Array.from(values))
 export const pack = (n: number, k: number): Tensor => callOp('qgemm_pack', [i8(new Array<number>(n * k).fill(1), [n, k])])[0]!
 export const packHalf = (n: number, k: number): Tensor => callOp('bf16_pack', [tensor(new Float32Array(n * k).fill(1), [n, k])])[0]!
+export const packSingle = (n: number, k: number): Tensor => callOp('gemm_pack', [tensor(new Float32Array(n * k).fill(1), [n, k])])[0]!
 /** Weights of ones, 4 bits. */
 export const pack4 = (n: number, k: number): Tensor =>
   callOp('wgemm_pack', [i8(new Array<number>(n * k).fill(1), [n, k]), tensor([[1]]), null, 4])[0]!

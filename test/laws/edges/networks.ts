@@ -1,6 +1,6 @@
 /** Products, convolutions, pooling, normalisation, look-ups, random numbers. */
 import { tensor } from '../../../ts/tensor/index.js'
-import { f, i32, packHalf, type Edge } from './edge.js'
+import { f, i32, packHalf, packSingle, type Edge } from './edge.js'
 
 const soft = (one: number): Edge[] => [
   [() => [f(0, 3)], [[[0, 3]]]],
@@ -57,6 +57,71 @@ export const networks = {
     [() => [f(2, 3), f(0, 3), null], [[[2, 0]]]],
     [() => [f(1), f(1, 1), f(1)], [[[1], [2]]]],
     [() => [tensor(1), f(1, 1), null], 'ERR_SHAPE'],
+  ],
+  linear_fused: [
+    [() => [f(0, 3), f(2, 3), f(2), f(0, 2), 'relu'], [[[0, 2]]]],
+    [
+      () => [f(2, 0), f(3, 0), f(3), f(2, 3), 'none'],
+      [
+        [
+          [2, 3],
+          [2, 4, 6, 5, 7, 9],
+        ],
+      ],
+    ],
+    [() => [f(2, 3), f(0, 3), null, null, 'gelu'], [[[2, 0]]]],
+    [() => [f(1), f(1, 1), f(1), f(1), 'relu'], [[[1], [3]]]],
+    [() => [tensor(1), f(1, 1), null, null, 'none'], 'ERR_SHAPE'],
+    [() => [f(1, 1), f(1, 1), null, f(1), 'none'], 'ERR_SHAPE'],
+    [() => [f(1, 1), f(1, 1), i32([1]), null, 'none'], 'ERR_DTYPE'],
+  ],
+  gemm_pack: [
+    [() => [f(0, 3)], [[[64]]]],
+    [() => [f(2, 0)], [[[64]]]],
+    [() => [f(1, 1)], [[packSingle(1, 1).shape]]],
+    [() => [f(3)], 'ERR_SHAPE'],
+    [() => [i32([1], [1, 1])], 'ERR_DTYPE'],
+  ],
+  linear_packed: [
+    [() => [f(0, 3), packSingle(2, 3), f(2), null, 2, 'none'], [[[0, 2]]]],
+    [
+      () => [f(2, 0), packSingle(3, 0), f(3), f(2, 3), 3, 'none'],
+      [
+        [
+          [2, 3],
+          [2, 4, 6, 5, 7, 9],
+        ],
+      ],
+    ],
+    [() => [f(2, 3), packSingle(0, 3), null, null, 0, 'none'], [[[2, 0]]]],
+    [() => [f(1), packSingle(1, 1), f(1), f(1), 1, 'none'], [[[1], [3]]]],
+    [() => [tensor(1), packSingle(1, 1), null, null, 1, 'none'], 'ERR_SHAPE'],
+    [() => [f(1, 2), packSingle(1, 33), null, null, 1, 'none'], 'ERR_SHAPE'],
+    [() => [f(1, 1), packSingle(2, 1), null, null, 1, 'none'], 'ERR_OPTION'],
+    [() => [f(1, 1), packSingle(1, 1), null, null, -1, 'none'], 'ERR_OPTION'],
+    [() => [f(1, 1), packSingle(1, 1), null, null, 2 ** 41, 'none'], 'ERR_OPTION'],
+    [() => [f(1, 1), packSingle(1, 1), f(2), null, 1, 'none'], 'ERR_SHAPE'],
+    [() => [i32([1], [1, 1]), packSingle(1, 1), null, null, 1, 'none'], 'ERR_DTYPE'],
+  ],
+  gemm: [
+    [() => [f(0, 3), f(3, 2), f(2), false, false, 1, 1], [[[0, 2]]]],
+    [() => [f(2, 3), f(3, 0), null, false, false, 1, 1], [[[2, 0]]]],
+    [
+      () => [f(2, 0), f(0, 3), f(2, 1), false, false, 5, 2],
+      [
+        [
+          [2, 3],
+          [2, 2, 2, 4, 4, 4],
+        ],
+      ],
+    ],
+    [() => [f(1, 1), f(1, 1), tensor(3), true, true, 2, -1], [[[1, 1], [-1]]]],
+    [() => [f(1, 1), f(1, 1), tensor(NaN), false, false, 2, 0], [[[1, 1], [2]]]],
+    [() => [f(3), f(3, 2), null, false, false, 1, 1], 'ERR_SHAPE'],
+    [() => [f(1, 3), f(2, 3), null, false, false, 1, 1], 'ERR_SHAPE'],
+    [() => [f(1, 3), f(3, 2), f(2, 1), false, false, 1, 1], 'ERR_SHAPE'],
+    [() => [f(1, 1), f(1, 1), null, false, false, 1e300, 1], 'ERR_OPTION'],
+    [() => [f(1, 1), f(1, 1), i32([1]), false, false, 1, 1], 'ERR_DTYPE'],
   ],
   bf16_pack: [
     [() => [f(0, 3)], [[[64]]]],
