@@ -58,7 +58,7 @@ int64_t quant_range_f32_avx2(QuantArgs& a) {
     a.hi = h[j] > a.hi ? h[j] : a.hi;
   }
   if (_mm256_movemask_ps(nan)) a.lo = a.hi = NAN;
-  return 0;
+  return -1;
 }
 
 int64_t quant_quantize_f32_avx2(QuantArgs& a) {
@@ -100,7 +100,7 @@ int64_t quant_dequantize_f32_avx2(QuantArgs& a) {
     _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(v, zero), scale));
   }
   for (; i < a.n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
-  return 0;
+  return -1;
 }
 
 int64_t quant_pack4_avx2(QuantArgs& a) {
@@ -138,7 +138,7 @@ int64_t quant_unpack4_avx2(QuantArgs& a) {
     q[i] = static_cast<int8_t>((in[i / 2] & 15) - 8);
     q[i + 1] = static_cast<int8_t>((in[i / 2] >> 4) - 8);
   }
-  return 0;
+  return -1;
 }
 
 int64_t quant_bins_f32_avx2(QuantArgs& a) {

@@ -42,7 +42,7 @@ int64_t quant_range_f32_avx512(QuantArgs& a) {
   }
   a.lo = nan ? NAN : _mm512_reduce_min_ps(_mm512_min_ps(_mm512_min_ps(lo[0], lo[1]), _mm512_min_ps(lo[2], lo[3])));
   a.hi = nan ? NAN : _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(hi[0], hi[1]), _mm512_max_ps(hi[2], hi[3])));
-  return 0;
+  return -1;
 }
 
 int64_t quant_quantize_f32_avx512(QuantArgs& a) {
@@ -72,7 +72,7 @@ int64_t quant_dequantize_f32_avx512(QuantArgs& a) {
     const __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, q + i)));
     _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(_mm512_sub_ps(v, zero), scale));
   }
-  return 0;
+  return -1;
 }
 
 int64_t quant_pack4_avx512(QuantArgs& a) {
@@ -99,7 +99,7 @@ int64_t quant_unpack4_avx512(QuantArgs& a) {
     const __m512i both = _mm512_or_si512(_mm512_and_si512(v, low), _mm512_slli_epi16(_mm512_srli_epi16(v, 4), 8));
     _mm512_mask_storeu_epi8(q + i, first64(a.n - i), _mm512_sub_epi8(both, eight));
   }
-  return 0;
+  return -1;
 }
 
 int64_t quant_bins_f32_avx512(QuantArgs& a) {

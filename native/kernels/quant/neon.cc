@@ -68,7 +68,7 @@ int64_t quant_range_f32_neon(QuantArgs& a) {
     a.hi = x[i] > a.hi ? x[i] : a.hi;
   }
   if (bad) a.lo = a.hi = NAN;
-  return 0;
+  return -1;
 }
 
 int64_t quant_quantize_f32_neon(QuantArgs& a) {
@@ -100,7 +100,7 @@ int64_t quant_dequantize_f32_neon(QuantArgs& a) {
     vst1q_f32(x + i + 4, vmulq_f32(vsubq_f32(high, zero), scale));
   }
   for (; i < a.n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
-  return 0;
+  return -1;
 }
 
 int64_t quant_pack4_neon(QuantArgs& a) {
@@ -135,7 +135,7 @@ int64_t quant_unpack4_neon(QuantArgs& a) {
     q[i] = static_cast<int8_t>((in[i / 2] & 15) - 8);
     q[i + 1] = static_cast<int8_t>((in[i / 2] >> 4) - 8);
   }
-  return 0;
+  return -1;
 }
 
 int64_t quant_bins_f32_neon(QuantArgs& a) {

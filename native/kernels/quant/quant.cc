@@ -17,7 +17,7 @@ int64_t quant_range_f32_scalar(QuantArgs& a) {
   }
   a.lo = nan != nan ? NAN : lo;
   a.hi = nan != nan ? NAN : hi;
-  return 0;
+  return -1;
 }
 
 int64_t quant_quantize_f32_scalar(QuantArgs& a) {
@@ -39,7 +39,7 @@ int64_t quant_dequantize_f32_scalar(QuantArgs& a) {
   const int8_t* q = static_cast<const int8_t*>(a.in);
   float* x = static_cast<float*>(a.out);
   for (int64_t i = 0; i < a.n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
-  return 0;
+  return -1;
 }
 
 int64_t quant_pack4_scalar(QuantArgs& a) {
@@ -64,7 +64,7 @@ int64_t quant_unpack4_scalar(QuantArgs& a) {
     q[i] = static_cast<int8_t>((in[i / 2] & 15) - 8);
     q[i + 1] = static_cast<int8_t>((in[i / 2] >> 4) - 8);
   }
-  return 0;
+  return -1;
 }
 
 int64_t quant_bins_f32_scalar(QuantArgs& a) {
@@ -100,7 +100,8 @@ int quant_table(const QuantRow** rows) {
 const QuantKernels& quant_kernels() {
   static const QuantKernels chosen = {select_variant(kRows, "range_f32").kernel,      select_variant(kRows, "quantize_f32").kernel,
                                       select_variant(kRows, "dequantize_f32").kernel, select_variant(kRows, "pack4").kernel,
-                                      select_variant(kRows, "unpack4").kernel,        select_variant(kRows, "bins_f32").kernel};
+                                      select_variant(kRows, "unpack4").kernel,        select_variant(kRows, "bins_f32").kernel,
+                                      select_variant(kRows, "pack_bits").kernel,      select_variant(kRows, "unpack_bits").kernel};
   return chosen;
 }
 

@@ -5,8 +5,11 @@
 //   dequantize_f32: out f32[i] = (float(q[i]) - zero) * scale, two roundings.
 //   pack4:          out u8[i] = (q[2i] + 8) | (q[2i+1] + 8) << 4, n even. Returns the first i of a value outside [-8, 7], else -1.
 //   unpack4:        the inverse: out i8[n], n even.
+//   pack_bits:      n elements of `bits` in [2, 8] to (n * bits + 7) / 8 bytes: q + 2^(bits-1) as fields in one stream, element 0 in the lowest
+//                   bits of byte 0, zeros behind the last. Returns the first i of a value outside [-2^(bits-1), 2^(bits-1) - 1], else -1.
+//   unpack_bits:    the inverse.
 //   bins_f32:       out i32[i] = floor((double(x) - lo) * inverse) clamped to [0, bins - 1]. Returns the first i with NaN (out: 0), else -1.
-// Nothing outside the n values and their results is touched; no alignment is assumed; in and out do not overlap. The rounding mode is
+// What cannot fail returns -1. Nothing outside the n values and their results is touched; no alignment is assumed; in and out do not overlap. The rounding mode is
 // the default one (to nearest even). All rows give identical results, but for the sign of a zero in range_f32.
 #pragma once
 #include "kernels/row.h"
@@ -22,7 +25,7 @@ struct QuantArgs {
   float qmin, qmax;
   float lo, hi;  // results of range_f32
   double origin, inverse;
-  int32_t bins;
+  int32_t bins, bits;
 };
 
 using QuantKernel = int64_t (*)(QuantArgs&);
@@ -38,7 +41,7 @@ struct QuantRow {
 #undef TERSOR_QUANT
 
 struct QuantKernels {
-  QuantKernel range, quantize, dequantize, pack4, unpack4, bins;
+  QuantKernel range, quantize, dequantize, pack4, unpack4, bins, pack_bits, unpack_bits;
 };
 
 int quant_rows(RowInfo* out, int capacity);
