@@ -202,6 +202,16 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
       const int64_t nk = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
       const bool copies = nj >= 2 * row.nr && copy_pays(g, nk);
       const int64_t strips = (m1 - m0 + row.mr - 1) / row.mr;
+      // A packed B of many blocks names the next one itself; one or two strips are over too soon for it to come.
+      GemmNext<T> then = next;
+      if (path == GemmPath::packed && strips > 2 && (k0 + nk < g.k || j + nj < n1)) {
+        const bool deeper = k0 + nk < g.k;
+        const int64_t depth = deeper ? g.k - k0 - nk : g.k;
+        then.b = deeper ? packed + j * g.k + (k0 + nk) * row.nr : packed + (j + nj) * g.k;
+        then.pitch = g.k * row.nr;
+        then.rows = gemm_panels(row, deeper || n1 - j - nj > nj ? nj : n1 - j - nj);
+        then.width = (depth < kGemmDepth ? depth : kGemmDepth) * row.nr;
+      }
       for (int64_t i = m0; i < m1; i += row.mr) {
         GemmStrip<T> s;
         s.m = m1 - i < row.mr ? static_cast<int>(m1 - i) : row.mr;
@@ -209,7 +219,7 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
         s.accumulate = g.accumulate || k0 > 0;
         s.a = g.a + i * g.a_row + k0 * g.a_col, s.a_row = g.a_row, s.a_col = g.a_col;
         if (g.a_col == 1 && i + row.mr < m1) ahead_of(s.a + row.mr * g.a_row, g.a_row, row.mr, nk, 0, 1, &s.ahead[0]);
-        if (next.b) ahead_of(next.b, next.pitch, next.rows, next.width, (i - m0) / row.mr, strips, &s.ahead[1]);
+        if (then.b) ahead_of(then.b, then.pitch, then.rows, then.width, (i - m0) / row.mr, strips, &s.ahead[1]);
         if (copies) copy_strip(&s, rows);
         if (path == GemmPath::packed) {
           s.b = packed + j * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
