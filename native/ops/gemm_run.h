@@ -68,7 +68,8 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         GemmNext<T> next;
         const int64_t n1 = n0 + h.n, left = g.n - n1;
         if (extra.packed && left > 0 && h.m > 2 * row.mr)  // the first block of the next task's panels
-          next = {extra.packed + n1 * g.k, g.k * row.nr, gemm_panels(row, left < blocks.columns ? left : blocks.columns), (g.k < kGemmDepth ? g.k : kGemmDepth) * row.nr};
+          next = {extra.packed + n1 * g.k, g.k * row.nr, gemm_panels(row, left < blocks.columns ? left : blocks.columns),
+                  (g.k < kGemmDepth ? g.k : kGemmDepth) * row.nr};
         gemm_block(row, h, path, extra.packed ? extra.packed + n0 * g.k : nullptr, 0, h.m, 0, h.n, next);
         if (extra.finish) extra.finish(extra.state, m0, h.m, n0, h.n);
         continue;
