@@ -19,6 +19,8 @@ const FILTERS = [
   'spmm',
   'mask_ops',
   'philox',
+  'rows_',
+  'cast_',
 ]
 /** Where the choice of the row shows above the kernels: integer products. */
 const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv2d']

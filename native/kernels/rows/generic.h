@@ -1,5 +1,6 @@
 // Body of the vector rows, over the vector in scope. The including file defines before the inclusion, in an anonymous namespace of tersor:
-//   V load_wide(const float*), V load_wide(const int8_t*), and with a second argument the first n lanes, zeros behind them; void fetch(const void*)
+//   V (V(0.0f), fma, sum_lanes, V::lanes), V load_wide(const float*), V load_wide(const int8_t*), and with a second argument the first n lanes, zeros behind
+//   them; void fetch(const void*)
 //   and TERSOR_ROWS_TALL (rows of x that share a pass over four rows of w).
 // Not guarded: each ISA file includes it once.
 #include "kernels/rows/rows.h"
@@ -38,12 +39,12 @@ template <class T, int MR, int NR> void rows_tile(const RowsDot& d, int64_t i, i
     for (int64_t q = 0; q < kSteps; q++) {
       V v[MR];
 #pragma GCC unroll 8
-      for (int r = 0; r < MR; r++) v[r] = simd::load(x + r * d.x_row + k + q * kLanes);
+      for (int r = 0; r < MR; r++) v[r] = load_wide(x + r * d.x_row + k + q * kLanes);
 #pragma GCC unroll 8
       for (int j = 0; j < NR; j++) {
         const V u = load_wide(w[j] + k + q * kLanes);
 #pragma GCC unroll 8
-        for (int r = 0; r < MR; r++) acc[r][j] = simd::fma(v[r], u, acc[r][j]);
+        for (int r = 0; r < MR; r++) acc[r][j] = fma(v[r], u, acc[r][j]);
       }
     }
   }
@@ -53,14 +54,14 @@ template <class T, int MR, int NR> void rows_tile(const RowsDot& d, int64_t i, i
     for (int j = 0; j < NR; j++) {
       const V u = load_wide(w[j] + k, n);
 #pragma GCC unroll 8
-      for (int r = 0; r < MR; r++) acc[r][j] = simd::fma(simd::load_part(x + r * d.x_row + k, n), u, acc[r][j]);
+      for (int r = 0; r < MR; r++) acc[r][j] = fma(load_wide(x + r * d.x_row + k, n), u, acc[r][j]);
     }
   }
   float sum[MR][NR];
 #pragma GCC unroll 8
   for (int r = 0; r < MR; r++)
 #pragma GCC unroll 8
-    for (int j = 0; j < NR; j++) sum[r][j] = simd::sum_lanes(acc[r][j]);
+    for (int j = 0; j < NR; j++) sum[r][j] = sum_lanes(acc[r][j]);
   for (int64_t j = 0; j < live; j++) {
     const int64_t row = d.index[s + j], at = d.scatter ? row : s + j;
     for (int r = 0; r < MR; r++) {
