@@ -136,18 +136,24 @@ Status range_rows_cpu(range_rows_args& a, Context& ctx) {
   TERSOR_TRY(x.open("range_rows", a.x, ctx.cancel));
   const QuantKernel kernel = quant_kernels().range;
   return parallel_for(rows * a.groups, grain_for(run), ctx.cancel, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t row = i / a.groups, first = i % a.groups * run, n = first + run < cols ? run : cols - first;
+    for (int64_t i = begin; i < end;) {
+      const int64_t row = i / a.groups, group = i % a.groups, first = group * run, n = first + run < cols ? run : cols - first;
       if (a.x.dtype == DType::f64) {
         range_f64(x.as<double>() + row * cols + first, n, a.lo.as<double>() + i, a.hi.as<double>() + i);
+        i++;
         continue;
       }
+      // All runs of the same length that follow, beyond the row's end where none of them is shorter.
+      int64_t runs = a.groups * run == cols ? end - i : n < run ? 1 : a.groups - 1 - group;
+      if (runs > end - i) runs = end - i;
       QuantArgs args{};
       args.in = x.as<float>() + row * cols + first;
       args.n = n;
+      args.runs = runs;
+      args.lo = a.lo.as<float>() + i;
+      args.hi = a.hi.as<float>() + i;
       kernel(args);
-      a.lo.as<float>()[i] = args.lo;
-      a.hi.as<float>()[i] = args.hi;
+      i += runs;
     }
   });
 }

@@ -54,13 +54,21 @@ TERSOR_TEST(quant_rows_equal_the_reference) {
         a.qmin = kind == 1 ? -7.0f : -128.0f;
         a.qmax = kind == 1 ? 7.0f : 127.0f;
         a.origin = -50, a.inverse = 0.37, a.bins = 37;
+        a.runs = strcmp(variant, "range_f32") ? 0 : kind == 0 ? 1 : n % 7;
+        if (a.runs > 1) a.n = n / a.runs;
+        std::vector<float> ends(static_cast<size_t>(4 * a.runs + 1));
+        a.lo = ends.data();
+        a.hi = a.lo + a.runs;
         QuantArgs b = a;
         std::vector<uint8_t> want(size.out + 1);
         b.out = want.data();
+        b.lo = a.hi + a.runs;
+        b.hi = b.lo + a.runs;
         const int64_t got = rows[r].kernel(a), expected = reference_of(rows, count, variant).kernel(b);
         CHECK_MSG(got == expected, "%s: n %lld: returned %lld, want %lld", rows[r].function, static_cast<long long>(n), static_cast<long long>(got),
                   static_cast<long long>(expected));
-        const bool same_range = (a.lo == b.lo && a.hi == b.hi) || (a.lo != a.lo && b.lo != b.lo && a.hi != a.hi && b.hi != b.hi);
+        bool same_range = true;
+        for (int64_t i = 0; i < 2 * a.runs; i++) same_range = same_range && (a.lo[i] == b.lo[i] || (a.lo[i] != a.lo[i] && b.lo[i] != b.lo[i]));
         if (!strcmp(variant, "range_f32")) CHECK_MSG(same_range, "%s: n %lld", rows[r].function, static_cast<long long>(n));
         else if (expected < 0 || strcmp(variant, "quantize_f32") == 0) CHECK_MSG(!memcmp(out.as<void>(), want.data(), size.out), "%s: n %lld, kind %d", rows[r].function, static_cast<long long>(n), kind);
       }
@@ -234,6 +242,34 @@ TERSOR_TEST(histogram_op) {
   }
   c.args.hi = 1, c.args.bins = 0;
   CHECK_CODE(RUN_OP(c, histogram), Code::option);
+}
+
+// Quotients at and next to k + 1/2, where the rounding of the quotient decides; scales of all sizes, zeros and limits of codes.
+TERSOR_TEST(quantize_rows_round_quotients_alike) {
+  const QuantRow* rows;
+  const int count = quant_table(&rows);
+  std::vector<float> x(512);
+  std::vector<int8_t> got(512), want(512);
+  for (int round = 0; round < 4000; round++) {
+    QuantArgs a{};
+    a.scale = std::ldexp(random_float(1, 2), static_cast<int>(round % 4 == 0 ? random_int(-126, 126) : random_int(-12, 4)));
+    if (round % 16 == 1) a.scale = std::nextafter(std::ldexp(1.0f, round % 64 - 32), round % 32 == 1 ? 0.0f : 1e30f);
+    a.zero = static_cast<float>(round % 3 == 0 ? random_int(-1048576, 1048576) : random_int(-128, 127));
+    a.qmin = round % 2 ? -128.0f : -7.0f, a.qmax = round % 2 ? 127.0f : 7.0f;
+    for (auto& v : x) {
+      const float at = static_cast<float>(random_int(-130, 130)) - a.zero + 0.5f;
+      v = at * a.scale;
+      for (int64_t step = random_int(-3, 3); step != 0; step += step < 0 ? 1 : -1) v = std::nextafter(v, step < 0 ? -HUGE_VALF : HUGE_VALF);
+    }
+    a.in = x.data(), a.n = 512, a.out = want.data();
+    CHECK(quant_quantize_f32_scalar(a) == -1);
+    a.out = got.data();
+    for (int r = 0; r < count; r++) {
+      if (strcmp(rows[r].variant, "quantize_f32") != 0 || (rows[r].needs & ~isa::detected()) != 0) continue;
+      CHECK(rows[r].kernel(a) == -1);
+      CHECK_MSG(got == want, "%s: scale %a, zero %g", rows[r].function, static_cast<double>(a.scale), static_cast<double>(a.zero));
+    }
+  }
 }
 
 // Every row, all widths, all short sizes: results, positions of values that do not fit, nothing touched outside.

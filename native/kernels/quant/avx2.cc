@@ -23,41 +23,65 @@ inline __m256i rounded(__m256 x, __m256 scale, __m256 lo, __m256 hi, __m256i zer
   return _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(t, lo), hi)), zero);
 }
 
-}  // namespace
+// a, b, c, d -> one vector of the smallest (largest) value of each.
+template <class Op> inline __m128 fold(__m128 a, __m128 b, __m128 c, __m128 d, Op op) {
+  const __m128 ab = op(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b)), cd = op(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+  return op(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+}
+struct Min {
+  __m128 operator()(__m128 a, __m128 b) const { return _mm_min_ps(a, b); }
+};
+struct Max {
+  __m128 operator()(__m128 a, __m128 b) const { return _mm_max_ps(a, b); }
+};
 
-int64_t quant_range_f32_avx2(QuantArgs& a) {
-  const float* x = static_cast<const float*>(a.in);
-  __m256 lo[4], hi[4];
+// The smallest and largest of each fourth of n values; NaN in all lanes when one is NaN.
+inline void range(const float* x, int64_t n, __m128* low, __m128* high) {
+  __m256 lo[4], hi[4], nan = _mm256_setzero_ps();
   for (int j = 0; j < 4; j++) {
     lo[j] = _mm256_set1_ps(INFINITY);
     hi[j] = _mm256_set1_ps(-INFINITY);
   }
-  __m256 nan = _mm256_setzero_ps();
   int64_t i = 0;
-  for (; i + 32 <= a.n; i += 32)
+  for (; i + 32 <= n; i += 32) {
+    __m256 v[4];
     for (int j = 0; j < 4; j++) {
-      const __m256 v = _mm256_loadu_ps(x + i + 8 * j);
-      nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-      lo[j] = _mm256_min_ps(v, lo[j]);
-      hi[j] = _mm256_max_ps(v, hi[j]);
+      v[j] = _mm256_loadu_ps(x + i + 8 * j);
+      lo[j] = _mm256_min_ps(v[j], lo[j]);
+      hi[j] = _mm256_max_ps(v[j], hi[j]);
     }
-  for (; i < a.n; i += 8) {
-    const __m256i m = first(a.n - i);
+    nan = _mm256_or_ps(nan, _mm256_or_ps(_mm256_cmp_ps(v[0], v[1], _CMP_UNORD_Q), _mm256_cmp_ps(v[2], v[3], _CMP_UNORD_Q)));
+  }
+  for (; i < n; i += 8) {
+    const __m256i m = first(n - i);
     const __m256 v = _mm256_maskload_ps(x + i, m);
     nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
     lo[0] = _mm256_blendv_ps(lo[0], _mm256_min_ps(v, lo[0]), _mm256_castsi256_ps(m));
     hi[0] = _mm256_blendv_ps(hi[0], _mm256_max_ps(v, hi[0]), _mm256_castsi256_ps(m));
   }
-  float l[8], h[8];
-  _mm256_storeu_ps(l, _mm256_min_ps(_mm256_min_ps(lo[0], lo[1]), _mm256_min_ps(lo[2], lo[3])));
-  _mm256_storeu_ps(h, _mm256_max_ps(_mm256_max_ps(hi[0], hi[1]), _mm256_max_ps(hi[2], hi[3])));
-  a.lo = l[0];
-  a.hi = h[0];
-  for (int j = 1; j < 8; j++) {
-    a.lo = l[j] < a.lo ? l[j] : a.lo;
-    a.hi = h[j] > a.hi ? h[j] : a.hi;
+  const __m256 l = _mm256_min_ps(_mm256_min_ps(lo[0], lo[1]), _mm256_min_ps(lo[2], lo[3]));
+  const __m256 h = _mm256_max_ps(_mm256_max_ps(hi[0], hi[1]), _mm256_max_ps(hi[2], hi[3]));
+  *low = _mm_min_ps(_mm256_castps256_ps128(l), _mm256_extractf128_ps(l, 1));
+  *high = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  if (!_mm256_testz_si256(_mm256_castps_si256(nan), _mm256_castps_si256(nan))) *low = *high = _mm_set1_ps(NAN);
+}
+
+}  // namespace
+
+int64_t quant_range_f32_avx2(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  for (int64_t r = 0; r < a.runs; r += 4) {  // four runs share the last steps across lanes
+    const int64_t runs = a.runs - r < 4 ? a.runs - r : 4;
+    __m128 lo[4], hi[4];
+    for (int64_t j = 0; j < 4; j++) {
+      if (j < runs) range(x + (r + j) * a.n, a.n, lo + j, hi + j);
+      else lo[j] = hi[j] = _mm_setzero_ps();
+    }
+    const __m128 l = fold(lo[0], lo[1], lo[2], lo[3], Min{}), h = fold(hi[0], hi[1], hi[2], hi[3], Max{});
+    const __m128i m = _mm256_castsi256_si128(first(runs));
+    _mm_maskstore_ps(a.lo + r, m, l);
+    _mm_maskstore_ps(a.hi + r, m, h);
   }
-  if (_mm256_movemask_ps(nan)) a.lo = a.hi = NAN;
   return -1;
 }
 

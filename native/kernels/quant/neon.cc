@@ -38,36 +38,41 @@ inline int32_t bin_of(const QuantArgs& a, float x, double top, bool* nan) {
   return static_cast<int32_t>(b < top ? b : top);
 }
 
-}  // namespace
-
-int64_t quant_range_f32_neon(QuantArgs& a) {
-  const float* x = static_cast<const float*>(a.in);
+// Smallest and largest of n values.
+void range(const float* x, int64_t n, float* lo_out, float* hi_out) {
   float32x4_t lo[4], hi[4];
   uint32x4_t nan = vdupq_n_u32(0);
   for (int j = 0; j < 4; j++) lo[j] = vdupq_n_f32(INFINITY), hi[j] = vdupq_n_f32(-INFINITY);
   int64_t i = 0;
-  for (; i + 16 <= a.n; i += 16)
+  for (; i + 16 <= n; i += 16)
     for (int j = 0; j < 4; j++) {
       const float32x4_t v = vld1q_f32(x + i + 4 * j);
       nan = vorrq_u32(nan, nans(v));
       lo[j] = vminq_f32(v, lo[j]);
       hi[j] = vmaxq_f32(v, hi[j]);
     }
-  for (; i + 4 <= a.n; i += 4) {
+  for (; i + 4 <= n; i += 4) {
     const float32x4_t v = vld1q_f32(x + i);
     nan = vorrq_u32(nan, nans(v));
     lo[0] = vminq_f32(v, lo[0]);
     hi[0] = vmaxq_f32(v, hi[0]);
   }
   bool bad = vmaxvq_u32(nan) != 0;
-  a.lo = vminvq_f32(vminq_f32(vminq_f32(lo[0], lo[1]), vminq_f32(lo[2], lo[3])));
-  a.hi = vmaxvq_f32(vmaxq_f32(vmaxq_f32(hi[0], hi[1]), vmaxq_f32(hi[2], hi[3])));
-  for (; i < a.n; i++) {
+  float l = vminvq_f32(vminq_f32(vminq_f32(lo[0], lo[1]), vminq_f32(lo[2], lo[3])));
+  float h = vmaxvq_f32(vmaxq_f32(vmaxq_f32(hi[0], hi[1]), vmaxq_f32(hi[2], hi[3])));
+  for (; i < n; i++) {
     bad = bad || x[i] != x[i];
-    a.lo = x[i] < a.lo ? x[i] : a.lo;
-    a.hi = x[i] > a.hi ? x[i] : a.hi;
+    l = x[i] < l ? x[i] : l;
+    h = x[i] > h ? x[i] : h;
   }
-  if (bad) a.lo = a.hi = NAN;
+  *lo_out = bad ? NAN : l;
+  *hi_out = bad ? NAN : h;
+}
+
+}  // namespace
+
+int64_t quant_range_f32_neon(QuantArgs& a) {
+  for (int64_t r = 0; r < a.runs; r++) range(static_cast<const float*>(a.in) + r * a.n, a.n, a.lo + r, a.hi + r);
   return -1;
 }
 

@@ -9,14 +9,17 @@ namespace tersor {
 
 int64_t quant_range_f32_scalar(QuantArgs& a) {
   const float* x = static_cast<const float*>(a.in);
-  float lo = INFINITY, hi = -INFINITY, nan = 0;
-  for (int64_t i = 0; i < a.n; i++) {
-    lo = x[i] < lo ? x[i] : lo;
-    hi = x[i] > hi ? x[i] : hi;
-    if (x[i] != x[i]) nan = x[i];
+  for (int64_t r = 0; r < a.runs; r++, x += a.n) {
+    float lo = INFINITY, hi = -INFINITY;
+    bool nan = false;
+    for (int64_t i = 0; i < a.n; i++) {
+      lo = x[i] < lo ? x[i] : lo;
+      hi = x[i] > hi ? x[i] : hi;
+      nan = nan || x[i] != x[i];
+    }
+    a.lo[r] = nan ? NAN : lo;
+    a.hi[r] = nan ? NAN : hi;
   }
-  a.lo = nan != nan ? NAN : lo;
-  a.hi = nan != nan ? NAN : hi;
   return -1;
 }
 

@@ -1,6 +1,7 @@
 // Quantization of a run of n values (a row or a group of one, contiguous).
-//   range_f32:      lo / hi = smallest / largest value; NaN in both when one is NaN; n = 0: +inf / -inf. +0 and -0 count as equal.
-//   quantize_f32:   out i8[i] = round_half_even(min(max(x / scale, qmin - zero), qmax - zero)) + zero, zero an integer, |zero| <= 2^20.
+//   range_f32:      `runs` adjacent runs of n: lo[r] / hi[r] = smallest / largest value; NaN in both when one is NaN; n = 0: +inf / -inf.
+//                   +0 and -0 count as equal.
+//   quantize_f32:   out i8[i] = min(max(round_half_even(x / scale) + zero, qmin), qmax); zero, qmin, qmax integers, |zero| <= 2^20.
 //                   Returns the first i with x[i] = NaN, else -1; out is then written all the same, with anything at NaN.
 //   dequantize_f32: out f32[i] = (float(q[i]) - zero) * scale, two roundings.
 //   pack4:          out u8[i] = (q[2i] + 8) | (q[2i+1] + 8) << 4, n even. Returns the first i of a value outside [-8, 7], else -1.
@@ -23,7 +24,8 @@ struct QuantArgs {
   int64_t n;
   float scale, zero;
   float qmin, qmax;
-  float lo, hi;  // results of range_f32
+  int64_t runs;  // of range_f32, whose results are lo, hi
+  float *lo, *hi;
   double origin, inverse;
   int32_t bins, bits;
 };
