@@ -46,15 +46,13 @@ Status histogram_cpu(histogram_args& a, Context& ctx) {
   if (parts > 16) parts = 16;
   const int64_t part = (n + parts - 1) / parts;
   Scratch scratch;
-  const int64_t tables = bins <= 1024 ? 4 : 1;  // equal neighbours would wait for each other's store; 4 tables of 1024 are 32 KiB of L1
-  TERSOR_TRY(scratch.reserve("histogram", parts * tables * bins * 8));
+  TERSOR_TRY(scratch.reserve("histogram", parts * bins * 8));
   int64_t* partial = scratch.as<int64_t>();
-  memset(partial, 0, static_cast<size_t>(parts * tables * bins) * 8);
+  memset(partial, 0, static_cast<size_t>(parts * bins) * 8);
   std::atomic<int64_t> bad{n};
   const QuantKernel kernel = quant_kernels().bins;
   TERSOR_TRY(parallel_for(n, part, ctx.cancel, [&](int64_t begin, int64_t end) {
-    int64_t* counts = partial + begin / part * tables * bins;
-    int64_t *second = counts + (tables > 1 ? bins : 0), *third = counts + (tables > 1 ? 2 * bins : 0), *fourth = counts + (tables > 1 ? 3 * bins : 0);
+    int64_t* counts = partial + begin / part * bins;
     int32_t where[512];
     QuantArgs args{};
     args.out = where;
@@ -76,19 +74,12 @@ Status histogram_cpu(histogram_args& a, Context& ctx) {
         }
         return;
       }
-      int64_t i = 0;
-      for (; i + 4 <= args.n; i += 4) {
-        counts[where[i]]++;
-        second[where[i + 1]]++;
-        third[where[i + 2]]++;
-        fourth[where[i + 3]]++;
-      }
-      for (; i < args.n; i++) counts[where[i]]++;
+      for (int64_t i = 0; i < args.n; i++) counts[where[i]]++;
     }
   }));
   if (bad.load() < n)
     return fail(Code::numeric, "histogram: x is NaN at position %lld (x: %s)", static_cast<long long>(bad.load()), TERSOR_TEXT(a.x));
-  for (int64_t p = 0; p < parts * tables; p++)
+  for (int64_t p = 0; p < parts; p++)
     for (int64_t b = 0; b < bins; b++) total[b] += partial[p * bins + b];
   return {};
 }

@@ -80,27 +80,20 @@ int64_t quant_range_f32_avx512(QuantArgs& a) {
   return -1;
 }
 
-// A quotient by multiplication: with r = 1 / scale rounded, t = x * r, t + (x - t * scale) * r is x / scale rounded (Brisebarre, Muller, Raina
-// 2004), as long as nothing under- or overflows: x is clamped to a range beyond that of the codes, and |t| < 1/4 gives 0 either way. A
-// division of 512 bits takes 16 cycles, this less than 4.
 int64_t quant_quantize_f32_avx512(QuantArgs& a) {
-  if (!(a.scale >= 0x1p-64f && a.scale <= 0x1p64f)) return quant_quantize_f32_avx2(a);
   const float* x = static_cast<const float*>(a.in);
   int8_t* q = static_cast<int8_t*>(a.out);
-  const __m512 scale = _mm512_set1_ps(a.scale), inverse = _mm512_set1_ps(1 / a.scale);
-  const __m512 top = _mm512_set1_ps(a.scale * 0x1p22f), bottom = _mm512_set1_ps(a.scale * -0x1p22f);
+  const __m512 lo = _mm512_set1_ps(a.qmin - a.zero), hi = _mm512_set1_ps(a.qmax - a.zero), scale = _mm512_set1_ps(a.scale);
   const __m512i zero = _mm512_set1_epi32(static_cast<int>(a.zero));
-  const __m128i qmin = _mm_set1_epi8(static_cast<char>(a.qmin)), qmax = _mm_set1_epi8(static_cast<char>(a.qmax));
   int64_t bad = -1;
   for (int64_t i = 0; i < a.n; i += 16) {
     const __mmask16 m = first(a.n - i);
-    const __m512 v = _mm512_maskz_loadu_ps(m, x + i);
-    const unsigned nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    __m512 t = _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
+    const unsigned nan = _mm512_cmp_ps_mask(t, t, _CMP_UNORD_Q);
     if (nan && bad < 0) bad = i + __builtin_ctz(nan);
-    const __m512 c = _mm512_min_ps(_mm512_max_ps(v, bottom), top), t = _mm512_mul_ps(c, inverse);
-    const __m512 exact = _mm512_fmadd_ps(_mm512_fnmadd_ps(t, scale, c), inverse, t);
-    const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_add_epi32(_mm512_cvtps_epi32(exact), zero));
-    _mm_mask_storeu_epi8(q + i, m, _mm_min_epi8(_mm_max_epi8(bytes, qmin), qmax));
+    t = _mm512_min_ps(_mm512_max_ps(t, lo), hi);
+    const __m512i r = _mm512_add_epi32(_mm512_cvtps_epi32(t), zero);
+    _mm_mask_storeu_epi8(q + i, m, _mm512_cvtepi32_epi8(r));
   }
   return bad;
 }

@@ -72,15 +72,16 @@ template <int bits> void unpack(const uint8_t* in, int8_t* q, int64_t n) {
 int64_t quant_pack_bits_scalar(QuantArgs& a) {
   const int8_t* q = static_cast<const int8_t*>(a.in);
   uint8_t* out = static_cast<uint8_t*>(a.out);
+  const int64_t n = a.n;  // a copy: stores of bytes may change a.n for all the compiler knows
   switch (a.bits) {
-    case 2: return pack<2>(q, out, a.n);
-    case 3: return pack<3>(q, out, a.n);
-    case 4: return pack<4>(q, out, a.n);
-    case 5: return pack<5>(q, out, a.n);
-    case 6: return pack<6>(q, out, a.n);
-    case 7: return pack<7>(q, out, a.n);
+    case 2: return pack<2>(q, out, n);
+    case 3: return pack<3>(q, out, n);
+    case 4: return pack<4>(q, out, n);
+    case 5: return pack<5>(q, out, n);
+    case 6: return pack<6>(q, out, n);
+    case 7: return pack<7>(q, out, n);
     default:
-      for (int64_t i = 0; i < a.n; i++) out[i] = static_cast<uint8_t>(q[i] ^ -128);
+      for (int64_t i = 0; i < n; i++) out[i] = static_cast<uint8_t>(q[i] ^ -128);
       return -1;
   }
 }
@@ -88,15 +89,16 @@ int64_t quant_pack_bits_scalar(QuantArgs& a) {
 int64_t quant_unpack_bits_scalar(QuantArgs& a) {
   const uint8_t* in = static_cast<const uint8_t*>(a.in);
   int8_t* q = static_cast<int8_t*>(a.out);
+  const int64_t n = a.n;
   switch (a.bits) {
-    case 2: unpack<2>(in, q, a.n); break;
-    case 3: unpack<3>(in, q, a.n); break;
-    case 4: unpack<4>(in, q, a.n); break;
-    case 5: unpack<5>(in, q, a.n); break;
-    case 6: unpack<6>(in, q, a.n); break;
-    case 7: unpack<7>(in, q, a.n); break;
+    case 2: unpack<2>(in, q, n); break;
+    case 3: unpack<3>(in, q, n); break;
+    case 4: unpack<4>(in, q, n); break;
+    case 5: unpack<5>(in, q, n); break;
+    case 6: unpack<6>(in, q, n); break;
+    case 7: unpack<7>(in, q, n); break;
     default:
-      for (int64_t i = 0; i < a.n; i++) q[i] = static_cast<int8_t>(in[i] ^ 0x80);
+      for (int64_t i = 0; i < n; i++) q[i] = static_cast<int8_t>(in[i] ^ 0x80);
   }
   return -1;
 }
