@@ -139,7 +139,7 @@ template <class Args, Status (*infer)(Args&), Status (*cpu)(Args&, Context&)> st
   }
 
   static int sync(Env* env, const char* op, napi_value* argv, size_t argc) {
-    Args args{};
+    Args args;  // every field is set by the reader
     ResultAllocator results(op);
     Status s = prepare(env, op, argv, argc, args, results, false);
     if (!s.ok()) return env->fail(s);

@@ -22,7 +22,7 @@ class ArgReader {
     if (!read_number(env_->env_, v, &handle)) return fail(Code::option, "%s: %s must be a tensor", op_, name);
     const TensorRef* found = env_->lookup(handle);
     if (!found) return fail(Code::disposed, "%s: %s was disposed or belongs to another thread", op_, name);
-    t = *found;
+    copy_ref(t, *found);
     return {};
   }
   Status optional(const char* name, TensorRef& t) {
@@ -30,7 +30,7 @@ class ArgReader {
     if (at_ < argc_) napi_typeof(env_->env_, argv_[at_], &type);
     if (type == napi_null || type == napi_undefined) {
       at_++;
-      t = TensorRef{};
+      clear_ref(t);
       return {};
     }
     return tensor(name, t);
@@ -44,7 +44,7 @@ class ArgReader {
   }
   // Results stand last in a row; a handle in their place is memory to compute into, null or nothing asks for new memory.
   Status result(const char* name, TensorRef& t) {
-    t = TensorRef{};
+    clear_ref(t);
     TensorRef& into = given[results_++];
     TERSOR_TRY(optional(name, into));
     if (pass_ == Pass::values || !into.present()) return {};

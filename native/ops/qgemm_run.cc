@@ -72,12 +72,13 @@ void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blo
 
 Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f, const Cancel* cancel) {
   const QgemmLayout& layout = qgemm_layout();
-  // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more.
+  // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more. Few rows
+  // read each panel once, so nothing need stay; bytes are what they cost, and 2^19 of them are worth a second thread.
   constexpr int64_t kPanelBytes = 384 << 10, kRows = 384, kStreams = 8;
   const int64_t panels = layout.panels(n), panel_bytes = layout.panel_bytes(k) > 0 ? layout.panel_bytes(k) : 1;
   const int64_t row_block = m < kRows + kRows / 2 ? m : kRows, row_blocks = (m + row_block - 1) / row_block;
-  int64_t width = kPanelBytes / panel_bytes / kStreams * kStreams;
-  const int64_t share = (panels * row_blocks + 7) / 8, least = (int64_t(1) << 21) / (panel_bytes * row_block);
+  int64_t width = m <= 16 ? panels : kPanelBytes / panel_bytes / kStreams * kStreams;
+  const int64_t share = (panels * row_blocks + 7) / 8, least = (int64_t(1) << (m <= 4 ? 19 : 21)) / (panel_bytes * row_block);
   const int64_t fair = ((share > least ? share : least) + kStreams - 1) / kStreams * kStreams;
   if (width > fair) width = fair;
   if (width < kStreams) width = kStreams;
