@@ -58,12 +58,22 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^\{"pass":"clip\/outliers","version":1,"options":\{"deviations":3\}\}$/m,
     /^ERR_RECIPE recipe \/stages\/0\/0\/options\/deviation: unknown key "deviation"; did you mean "deviations"\?$/m,
   ],
+  '07-one-layer-eight-ways.mjs': [
+    /^f32 +1024 KiB {2}error 0\.00 %$/m,
+    /^bf16 +51\d KiB {2}error 0\.2\d %$/m,
+    /^int8, x too +2\d\d KiB {2}error 0\.5\d %$/m,
+    /^4 bits in groups of 32 +1[67]\d KiB {2}error 6\.\d\d %$/m,
+    /^CSR, 90 % zeros +15\d KiB {2}error 0\.00 %$/m,
+    /^2:4 +5\d\d KiB {2}error 0\.00 %$/m,
+    /^f32, into memory that exists +1024 KiB {2}error 0\.00 %$/m,
+  ],
+  '08-bench.mjs': [/^64 x 64 +tersor +[\d.]+ [num]s/m, /^512 x 512 +a loop +[\d.]+ [num]s/m],
 }
 
 describe.concurrent('examples', () => {
   it('all of them are listed here and in their index', () => {
     const programs = fs.readdirSync(folder).filter((name) => /^\d\d-/.test(name))
-    expect(programs).toEqual([...Object.keys(shows), '06-recipe.json'])
+    expect(programs).toEqual([...Object.keys(shows), '06-recipe.json'].sort())
     const index = fs.readFileSync(path.join(folder, 'README.md'), 'utf8')
     for (const name of programs) expect(index).toContain(`](${name})`)
     for (const [, target] of index.matchAll(/\]\(([^)]+)\)/g)) expect(fs.existsSync(path.join(folder, target!)), target).toBe(true)
