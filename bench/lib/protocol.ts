@@ -9,6 +9,7 @@
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { settled } from './settle.js'
 
 export interface Hello {
   readonly name: string
@@ -70,6 +71,10 @@ export class ChildContender {
     const { ns } = await this.ask({ op: 'sample', slot, ms })
     if (typeof ns !== 'number' || !(ns > 0)) throw new Error(`a sample must be a positive number of ns, got ${String(ns)}`)
     return ns
+  }
+  /** Resolves when its threads sleep. */
+  async settled(): Promise<void> {
+    if (this.child.pid !== undefined) await settled(this.child.pid)
   }
   async release(): Promise<void> {
     if (!this.ended) await this.ask({ op: 'release' })

@@ -1,5 +1,4 @@
 /** A run: the chosen cases under each cap and number of threads, all contenders of a case interleaved. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, type Contender, type Progress } from '../../ts/bench/index.js'
 import type { Case, Family, Limit, Part } from '../cases/case.js'
 import { ContenderPool } from './contenders.js'
@@ -57,9 +56,6 @@ export interface RunResult {
   readonly versions: Readonly<Record<string, string>>
   readonly aborted: boolean
 }
-
-/** Milliseconds that a contender's threads get to fall asleep before the next one is measured. */
-const SETTLE = 3
 
 export async function runBench(selection: Selection, settings: RunSettings): Promise<RunResult> {
   const pool = new ContenderPool(selection.base)
@@ -119,7 +115,7 @@ function contendersOf(item: Item, pool: ContenderPool, selection: Selection, set
           ...(reply.work === undefined ? {} : { work: reply.work }),
           sample: async (usual) => {
             const ns = await child.sample(slot, ms ?? usual)
-            if (item.threads > 1) await sleep(SETTLE)
+            if (item.threads > 1) await child.settled()
             return ns
           },
           close: () => child.release(),
