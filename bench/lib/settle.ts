@@ -4,35 +4,39 @@
  */
 import { readFileSync, readdirSync } from 'node:fs'
 
-/** The kernel counts running threads at its clock ticks (1 to 10 ms). */
-const WINDOW_MS = 8
+/** Between two looks; asleep means asleep in this many looks in a row: a thread may wait for a moment between two tasks. */
+const LOOK_MS = 1
+const LOOKS = 3
 const PATIENCE_MS = 400
 /** Where nothing can be asked. */
 const BLIND_MS = 30
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Nanoseconds that all threads of a process have run, or undefined where /proc does not tell. */
-export function runtimeOf(pid: number): number | undefined {
+/**
+ * How many threads of a process run or want to run, or undefined where /proc does not tell. A thread that spins counts also while another program
+ * has its processor: its state says what it wants, not what it gets.
+ */
+export function runnableThreads(pid: number): number | undefined {
   try {
-    let sum = 0
-    for (const task of readdirSync(`/proc/${pid}/task`))
-      sum += Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0])
-    return Number.isNaN(sum) ? undefined : sum
+    let count = 0
+    for (const task of readdirSync(`/proc/${pid}/task`)) {
+      const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')
+      // The name before the state stands in parentheses and may hold any character.
+      if (stat[stat.lastIndexOf(')') + 2] === 'R') count++
+    }
+    return count
   } catch {
     return undefined
   }
 }
 
-/** Resolves when the process has used under a tenth of one processor for a while, or after 0.4 s of it. */
+/** Resolves when all threads of the process sleep, or after 0.4 s. */
 export async function settled(pid: number): Promise<void> {
-  let before = runtimeOf(pid)
-  if (before === undefined) return sleep(BLIND_MS)
-  for (const start = performance.now(); performance.now() - start < PATIENCE_MS;) {
-    const from = performance.now()
-    await sleep(WINDOW_MS)
-    const now = runtimeOf(pid)
-    if (now === undefined || (now - before) / 1e6 < 0.1 * (performance.now() - from)) return
-    before = now
+  if (runnableThreads(pid) === undefined) return sleep(BLIND_MS)
+  let looks = 0
+  for (const start = performance.now(); looks < LOOKS && performance.now() - start < PATIENCE_MS;) {
+    await sleep(LOOK_MS)
+    looks = runnableThreads(pid) ? 0 : looks + 1
   }
 }

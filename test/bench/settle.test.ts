@@ -1,34 +1,42 @@
 /** Threads that spin after their work are waited for, though not for ever. */
 import { spawn } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { runtimeOf, settled } from '../../bench/lib/settle.js'
+import { runnableThreads, settled } from '../../bench/lib/settle.js'
 
-/** A process that computes without end, or until it has done so for `ms`. */
-async function spinning<T>(ms: number, use: (pid: number) => Promise<T>): Promise<T> {
-  const program = `process.stdout.write('x'); const t = Date.now(); while (Date.now() - t < ${ms}); setTimeout(() => {}, 60000)`
+/** A process that computes for `ms`, then says so and sleeps. */
+async function spinning<T>(ms: number, use: (pid: number, isDone: () => boolean) => Promise<T>): Promise<T> {
+  const program = `process.stdout.write('x'); const t = Date.now(); while (Date.now() - t < ${ms}); require('fs').writeSync(1, 'y'); setTimeout(() => {}, 60000)`
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'ignore'] })
+  let said = ''
   try {
-    await new Promise((resolve) => child.stdout.once('data', resolve))
-    return await use(child.pid!)
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (part: Buffer) => {
+        said += part.toString()
+        resolve()
+      })
+    })
+    return await use(child.pid!, () => said.includes('y'))
   } finally {
     child.kill('SIGKILL')
   }
 }
 
-describe.runIf(runtimeOf(process.pid) !== undefined)('settled', () => {
+describe.runIf(runnableThreads(process.pid) !== undefined)('settled', () => {
   it('waits until a process stops computing', async () => {
-    const idle = await spinning(150, async (pid) => {
+    const done = await spinning(150, async (pid, isDone) => {
       await settled(pid)
-      const before = runtimeOf(pid)!
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      return runtimeOf(pid)! - before
+      await new Promise((resolve) => setTimeout(resolve, 50)) // what it said arrives
+      return isDone()
     })
-    expect(idle / 1e6).toBeLessThan(25)
+    expect(done).toBe(true)
   })
 
   it('gives up on one that never stops, and on one that is gone', async () => {
-    await spinning(60_000, settled)
+    await spinning(60_000, async (pid, isDone) => {
+      await settled(pid)
+      expect(isDone()).toBe(false)
+    })
     await settled(2 ** 22 + 1)
-    expect(runtimeOf(2 ** 22 + 1)).toBeUndefined()
+    expect(runnableThreads(2 ** 22 + 1)).toBeUndefined()
   })
 })

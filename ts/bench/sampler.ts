@@ -4,7 +4,8 @@ import { UnsupportedError } from '../base/errors.js'
 export interface Sampler {
   /** Name and version: stands in the results. */
   readonly name: string
-  /** Prepares a function for sampling; the result takes one sample of about `ms` milliseconds and gives nanoseconds per call. */
+  /** Prepares a function for sampling; the result warms up, takes one sample of about `ms` milliseconds and gives
+   * nanoseconds per call. */
   wrap(fn: () => unknown): (ms: number) => number | Promise<number>
 }
 
@@ -16,6 +17,27 @@ async function timeAsync(fn: () => unknown, n: number): Promise<number> {
   const start = now()
   for (let i = 0; i < n; i++) await fn()
   return (now() - start) / n
+}
+
+/** Half of a sample's time again goes before it, untimed: what ran in between has taken the caches, and pools of threads have to wake. */
+const WARM_SHARE = 0.5
+/** Nanoseconds: a call as long as this warms up within itself and is its own sample. */
+const LONG_CALL = 20e6
+
+/** Calls until the warm-up's time is filled, at least once; ns of the last call. */
+async function warmUp(fn: () => unknown, ms: number): Promise<{ readonly ns: number; readonly isAsync: boolean }> {
+  const start = now()
+  let isAsync = false
+  for (let begin = start; ;) {
+    const result = fn()
+    if (isPromise(result)) {
+      isAsync = true
+      await result
+    }
+    const end = now()
+    if (end - begin > LONG_CALL || end - start > WARM_SHARE * ms * 1e6) return { ns: Math.max(1, end - begin), isAsync }
+    begin = end
+  }
 }
 
 /** A plain loop: the count grows until it fills the time, and is kept from sample to sample. */
@@ -31,16 +53,10 @@ export function loopSampler(): Sampler {
         return (now() - start) / n
       }
       return async (ms) => {
-        // Warm: what ran in between may have taken the caches.
-        const start = now()
-        const first = fn()
-        if (isPromise(first)) {
-          isAsync = true
-          await first
-        }
-        const once = Math.max(1, now() - start)
-        if (once > ms * 1e6) return once
-        if (!count) count = Math.max(1, Math.floor((ms * 1e6) / once))
+        const once = await warmUp(fn, ms)
+        isAsync ||= once.isAsync
+        if (once.ns > LONG_CALL) return once.ns
+        if (!count) count = Math.max(1, Math.floor((ms * 1e6) / once.ns))
         for (let tries = 0; ; tries++) {
           const each = isAsync ? await timeAsync(fn, count) : timeSync(count)
           const wanted = Math.max(1, Math.floor((ms * 1e6) / Math.max(each, 0.1)))
@@ -86,14 +102,9 @@ export async function benchmarkSampler(): Promise<Sampler> {
       let inLoop: ((ms: number) => number | Promise<number>) | undefined
       return async (ms) => {
         if (inLoop) return inLoop(ms)
-        const start = now()
-        const first = fn()
-        if (isPromise(first)) {
-          await first
-          return (inLoop = loop.wrap(fn))(ms)
-        }
-        const once = now() - start
-        if (once > ms * 1e6) return once
+        const once = await warmUp(fn, ms)
+        if (once.isAsync) return (inLoop = loop.wrap(fn))(ms)
+        if (once.ns > LONG_CALL) return once.ns
         // One sample of at least this time: without these two, it repeats until its own statistics are satisfied.
         bench ??= new Benchmark({ fn, minTime: ms / 1000, minSamples: 1, maxTime: 0 })
         const { count } = bench

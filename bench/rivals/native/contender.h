@@ -120,16 +120,23 @@ template <class T> double sum_abs(const T* p, size_t n) {
 
 inline double now_ns() { return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count()); }
 
-// One sample: a call that warms up, then calls for about `ms`; ns per call.
+// One sample: calls that warm up for half its time (what ran in between has taken the caches, and pools of threads have to wake), then calls for
+// about `ms`; ns per call. A call of 20 ms warms up within itself and is its own sample. The same rules: ts/bench/sampler.ts, ../python/contender.py.
 inline double sample_calls(const Prepared& p, double ms, long& calls) {
   static size_t next = 0;
   const auto step = [&] { p.calls[next++ % p.calls.size()](); };
-  double begin = now_ns();
-  step();
-  double once = std::max(1.0, now_ns() - begin);
-  if (once > ms * 1e6 && p.calls.size() == 1) {  // long calls need no second one to warm up
-    calls = 1;
-    return once;
+  const double start = now_ns();
+  double begin = start, once = 1;
+  for (bool is_warm = false; !is_warm;) {
+    step();
+    const double end = now_ns();
+    once = std::max(1.0, end - begin);
+    if (once > 20e6) {
+      calls = 1;
+      return once;
+    }
+    is_warm = end - start > 0.5e6 * ms;
+    begin = end;
   }
   long n = std::max(1L, static_cast<long>(ms * 1e6 / once));
   for (int tries = 0;; tries++) {  // the first call may have been slow: grow until the time is filled
