@@ -156,7 +156,8 @@ export class ContenderPool {
     const { command, args, env } = kind.start(isa)
     const uncapped = kind.cap === null
     // OpenMP's threads wait by spinning: long enough for the next call, too short to disturb the next contender.
-    const common = { GOMP_SPINCOUNT: '30000', OMP_DYNAMIC: 'false' }
+    // Each keeps to a processor of its own: two that wake on the same one may stay there for a whole sample.
+    const common = { GOMP_SPINCOUNT: '30000', OMP_DYNAMIC: 'false', OMP_PROC_BIND: 'true' }
     const child = new ChildContender({ command, args, env: { ...common, ...env, ...kind.cap?.(isa) } })
     try {
       const hello = await child.hello()

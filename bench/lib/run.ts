@@ -114,7 +114,8 @@ function contendersOf(item: Item, pool: ContenderPool, selection: Selection, set
           ...(reply.check === undefined ? {} : { check: reply.check }),
           ...(reply.work === undefined ? {} : { work: reply.work }),
           sample: async (usual) => {
-            const ns = await child.sample(slot, ms ?? usual)
+            // Pools of threads are slower to get going.
+            const ns = await child.sample(slot, ms ?? (item.threads > 1 ? 2 * usual : usual))
             if (item.threads > 1) await child.settled()
             return ns
           },
