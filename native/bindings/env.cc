@@ -19,17 +19,43 @@ uint64_t next_tag() {
 double make_handle(uint32_t generation, uint64_t tag, uint32_t index) {
   return static_cast<double>((static_cast<uint64_t>(generation) << kTagBits | tag) << Env::kSlotBits | index);
 }
+
+// new Class(argument) for a class of the global object; null where there is none.
+napi_value construct(napi_env env, const char* name, napi_value argument) {
+  napi_value global = nullptr, type = nullptr, made = nullptr;
+  napi_valuetype kind = napi_undefined;
+  if (napi_get_global(env, &global) != napi_ok || napi_get_named_property(env, global, name, &type) != napi_ok) return nullptr;
+  if (napi_typeof(env, type, &kind) != napi_ok || kind != napi_function) return nullptr;
+  return napi_new_instance(env, type, 1, &argument, &made) == napi_ok ? made : nullptr;
+}
+
+// Memory of the page. Shared memory cannot be detached, so its address stays; a renderer of Electron may have none.
+napi_value make_page(napi_env env, size_t count, double** data) {
+  napi_typedarray_type type = napi_uint8_array;
+  size_t length = 0;
+  void* memory = nullptr;
+  napi_value shared = construct(env, "SharedArrayBuffer", make_number(env, static_cast<double>(count * sizeof(double))));
+  napi_value page = shared ? construct(env, "Float64Array", shared) : nullptr;
+  bool is_typed = false;
+  if (page && napi_is_typedarray(env, page, &is_typed) == napi_ok && is_typed &&
+      napi_get_typedarray_info(env, page, &type, &length, &memory, nullptr, nullptr) == napi_ok && type == napi_float64_array && length == count) {
+    *data = static_cast<double*>(memory);
+    return page;
+  }
+  bool pending = false;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending) napi_get_and_clear_last_exception(env, &page);
+  napi_value buffer = nullptr;
+  if (napi_create_arraybuffer(env, count * sizeof(double), &memory, &buffer) != napi_ok) return nullptr;
+  if (napi_create_typedarray(env, napi_float64_array, count, buffer, 0, &page) != napi_ok) return nullptr;
+  *data = static_cast<double*>(memory);
+  return page;
+}
 }  // namespace
 
 Env::Env(napi_env env) : env_(env), tag_(next_tag()), slots_(1) {  // slot 0 stays unused: handle 0 is never valid
   slots_[0] = Slot{TensorRef{}, 0, false, 0};
-  napi_value buffer = nullptr, array = nullptr;
-  void* data = nullptr;
-  const size_t count = static_cast<size_t>(kOutStride) * kMaxResults;
-  napi_create_arraybuffer(env, count * sizeof(double), &data, &buffer);
-  napi_create_typedarray(env, napi_float64_array, count, buffer, 0, &array);
-  napi_create_reference(env, array, 1, &out_ref_);
-  out_ = static_cast<double*>(data);
+  napi_value page = make_page(env, kPageSize, &page_);
+  if (page) napi_create_reference(env, page, 1, &page_ref_);
 }
 
 Env::~Env() {
@@ -72,7 +98,7 @@ bool Env::release(double handle) {
 }
 
 void Env::put_result(int index, double handle, const TensorRef& t) {
-  double* o = out_ + index * kOutStride;
+  double* o = page_ + index * kOutStride;
   o[0] = handle;
   o[1] = static_cast<double>(static_cast<int32_t>(t.dtype));
   o[2] = t.rank;

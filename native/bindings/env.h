@@ -52,12 +52,15 @@ class Env {
   int64_t live_handles() const { return live_; }
   int64_t live_bytes() const { return bytes_; }
 
-  // Results of a call, for JavaScript: [handle, dtype, rank, dims 0..7] per result.
+  // The page: numbers that JavaScript and we hand each other without a call for each. It is a Float64Array over memory that nobody can detach,
+  // and JavaScript keeps it to itself. [0, 44): results of a call, [handle, dtype, rank, dims 0..7] each. [48, 112): arguments of a call.
   static constexpr int kOutStride = 3 + kMaxRank;
-  static constexpr int kMaxResults = 4;
+  static constexpr int kPageArgs = 48;
+  static constexpr int kPageSize = 112;
   static constexpr int kSlotBits = 26;  // of a handle
   static constexpr uint32_t kMaxSlots = uint32_t(1) << kSlotBits;
-  double* out() { return out_; }
+  double* out() { return page_; }
+  const double* page_args() const { return page_ + kPageArgs; }
   void put_result(int index, double handle, const TensorRef& t);
 
   int fail(const Status& s) {
@@ -66,8 +69,8 @@ class Env {
   }
   Status error_;
   napi_env env_;
-  napi_ref out_ref_ = nullptr;
-  double* out_ = nullptr;
+  napi_ref page_ref_ = nullptr;
+  double* page_ = nullptr;
   std::shared_ptr<Completion> done_ = std::make_shared<Completion>();
   int pending_ = 0;
   uint32_t next_ticket_ = 1;

@@ -1,7 +1,7 @@
 /** JavaScript memory at the seam: classes, detached and resizable buffers, and objects that run code while they are read. */
 import { describe, expect, it } from 'vitest'
 import { addon } from '../../ts/native/call.js'
-import { callOp, scope, tensor, zeros } from '../../ts/tensor/index.js'
+import { callOp, callOpInto, scope, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
 import { code } from './code.js'
 
 describe('typed arrays', () => {
@@ -132,6 +132,26 @@ describe('lists with getters', () => {
     for (const t of [x, ...made, ...many]) t.dispose()
   })
 
+  it('may call ops themselves: each call keeps its own arguments', () =>
+    scope(() => {
+      const x = tensor([[1, 2]])
+      const other = tensor([5, 6, 7])
+      const inner = (): void => expect(callOp('pad_slice', [other, [4], [1]])[0]!.toArray()).toEqual([0, 5, 6, 7])
+      expect(callOp('pad_slice', [x, trap(2, inner), [1, 0]])[0]!.toArray()).toEqual([
+        [0, 0],
+        [1, 2],
+      ])
+      expect(callOp('pad_slice', [x, [2, 2], trap(0, inner)])[0]!.toArray()).toEqual([
+        [1, 2],
+        [0, 0],
+      ])
+      const impostor = { get handle() { inner(); return x.handle } } // prettier-ignore
+      expect(callOp('add', [x, impostor])[0]!.toArray()).toEqual([[2, 4]])
+      const out = zeros([1, 2])
+      callOpInto('add', [impostor, x], [{ get handle() { inner(); return out.handle } } as Tensor]) // prettier-ignore
+      expect(out.toArray()).toEqual([[2, 4]])
+    }))
+
   it('pass their own errors through', () =>
     scope(() => {
       const own = new Error('mine')
@@ -168,6 +188,17 @@ describe('the raw seam', () => {
       expect(native.ops[0]!(bad)).toBe(-1)
       expect(native.lastError().code).toBe('ERR_OPTION')
     }
+    for (const bad of [-1, 1e9, 2 ** 32, undefined, '0', NaN] as number[]) {
+      native.out.fill(NaN, 48)
+      expect(native.call(bad)).toBe(-1) // an index is truncated to 32 bits: what is in the page is refused then
+    }
+    native.out.fill(2 ** 36 + 1, 48)
+    for (let op = 0; op < native.ops.length; op++) expect(native.call(op)).toBe(-1)
+    for (const sign of [-1, 0]) {
+      native.out.fill(sign, 48)
+      for (let op = 0; op < native.ops.length; op++) if (/[TM]:/.test(native.schemas[op]!)) expect(native.call(op)).toBe(-1)
+    }
+    expect(() => structuredClone(native.out.buffer, { transfer: [native.out.buffer as ArrayBuffer] })).toThrow() // its address cannot go stale
     expect(native.callAsync(-1)).toBe(null)
     expect(native.callAsync(1e9)).toBe(null)
     expect(native.callAsync(NaN)).toBe(null)

@@ -35,9 +35,14 @@ export interface NativeMemory {
 export interface NativeAddon {
   readonly schemaHash: string
   readonly schemas: readonly string[]
-  /** One function per row of ops.def: arguments in row order, tensors as handles; returns the number of results. */
+  /** Runs the op with this index on the arguments in the page (`out`); undefined, or -1 after a failure. */
+  call(op: number): number | undefined
+  /** One function per row of ops.def: arguments in row order, tensors as handles; returns the number of results. Any type is read and checked. */
   readonly ops: readonly ((...args: unknown[]) => number)[]
-  /** Results of the last call: [handle, dtype index, rank, dims 0..7] each. */
+  /**
+   * The page (native/bindings/env.h). From 0: results of the last call, [handle, dtype index, rank, dims 0..7] each. From 48: arguments of `call` in row
+   * order, one number each, nine for a list, then memory for the results. It never leaves ts/native and ts/tensor.
+   */
   readonly out: Float64Array
   /** Promise of the same numbers, or null (`lastError`). out[0] is the ticket that `cancel` takes. */
   callAsync(op: number, ...args: unknown[]): Promise<readonly number[]> | null

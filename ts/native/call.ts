@@ -3,7 +3,7 @@
  * typed errors that carry the JavaScript stack.
  */
 import type { ErrorCode } from '../base/codes.gen.js'
-import { dtypeInfo, type DType } from '../base/dtypes.gen.js'
+import { dtypeInfo, dtypes, type DType } from '../base/dtypes.gen.js'
 import { NativeError, OptionError, tersorError, type TersorError } from '../base/errors.js'
 import type { NativeAddon } from './addon.js'
 import { loadAddon } from './load.cjs'
@@ -80,23 +80,94 @@ export function encodeArgs(op: OpName, args: readonly unknown[], into?: readonly
   return out
 }
 
-/** Calls an op with encoded arguments. Short lists are passed one by one: a spread costs as much as the rest of the call. */
-export function callNative(native: NativeAddon, op: OpName, a: readonly unknown[]): number {
-  const f = native.ops[opIndex[op]]!
-  switch (a.length) {
-    case 1:
-      return f(a[0])
-    case 2:
-      return f(a[0], a[1])
-    case 3:
-      return f(a[0], a[1], a[2])
-    case 4:
-      return f(a[0], a[1], a[2], a[3])
-    case 5:
-      return f(a[0], a[1], a[2], a[3], a[4])
-    default:
-      return f(...a)
+/** What the seam needs to know of an op, looked up once. */
+export interface OpPlan {
+  readonly name: OpName
+  readonly index: number
+  readonly results: number
+  /** Kinds of the parameters (character codes of ops.def) and the values that a name may stand for. */
+  readonly kinds: readonly number[]
+  readonly names: readonly (readonly string[])[]
+}
+
+const plans = new Map<OpName, OpPlan>()
+
+export function opPlan(name: OpName): OpPlan {
+  let plan = plans.get(name)
+  if (!plan) {
+    const { params, results } = opRows[opIndex[name]]!
+    const names = params.map(([kind, , enumName]) => (kind === 'D' ? dtypes : enumName ? enumValues[enumName]! : []))
+    plans.set(name, (plan = { name, index: opIndex[name], results, kinds: params.map(([kind]) => kind.charCodeAt(0)), names }))
   }
+  return plan
+}
+
+const [T, M, O, I, F, B, L] = [84, 77, 79, 73, 70, 66, 76]
+/** Places in the page (native/bindings/env.h); EPOCH is ours. */
+const EPOCH = 47
+const ARGUMENTS = 48
+const LIST = 8
+
+/**
+ * Writes arguments into the page, in the form that encodeArgs describes. False where a value is not of its type, or when a getter among the
+ * arguments made a call of its own meanwhile: then the page is not ours any more.
+ */
+function writeArgs(page: Float64Array, plan: OpPlan, args: readonly unknown[], into: HasHandle | readonly HasHandle[] | undefined): boolean {
+  const epoch = page[EPOCH]! + 1
+  page[EPOCH] = epoch
+  const { kinds } = plan
+  let at = ARGUMENTS
+  for (let i = 0; i < kinds.length; i++) {
+    const value = args[i]
+    const kind = kinds[i]!
+    if (kind === T || kind === M || kind === O) {
+      if (typeof value === 'object' && value !== null) {
+        const { handle } = value as HasHandle
+        if (typeof handle !== 'number' || handle === 0) return false
+        page[at++] = handle
+      } else if (kind === O && (value === null || value === undefined)) page[at++] = 0
+      else return false
+    } else if (kind === F || kind === I) {
+      if (typeof value !== 'number') return false
+      page[at++] = value
+    } else if (kind === B) {
+      if (typeof value !== 'boolean') return false
+      page[at++] = value ? 1 : 0
+    } else if (kind === L) {
+      if (!Array.isArray(value) || value.length > LIST) return false
+      const list = value as readonly unknown[]
+      const n = list.length
+      for (let j = 0; j < n; j++) {
+        const entry = list[j]
+        if (typeof entry !== 'number') return false
+        page[at + 1 + j] = entry
+      }
+      page[at] = n
+      at += 1 + LIST
+    } else {
+      const index = plan.names[i]!.indexOf(value as string)
+      if (index < 0) return false
+      page[at++] = index
+    }
+  }
+  for (let r = 0; r < plan.results; r++) {
+    const out = into === undefined || !Array.isArray(into) ? (into as HasHandle | undefined) : (into as readonly HasHandle[])[r]
+    const handle = out === undefined ? 0 : out.handle
+    if (typeof handle !== 'number') return false
+    page[at++] = handle
+  }
+  return page[EPOCH] === epoch
+}
+
+/** Runs an op; its results are described in the page. `into`: memory for all results. */
+export function callNative(native: NativeAddon, plan: OpPlan, args: readonly unknown[], into?: HasHandle | readonly HasHandle[]): void {
+  if (writeArgs(native.out, plan, args, into)) {
+    if (native.call(plan.index) === undefined) return
+  } else {
+    const outs = into === undefined || Array.isArray(into) ? (into as readonly HasHandle[] | undefined) : [into as HasHandle]
+    if (native.ops[plan.index]!(...encodeArgs(plan.name, args, outs)) >= 0) return
+  }
+  throw nativeError(native)
 }
 
 function describe(value: unknown): string {

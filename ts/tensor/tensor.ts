@@ -6,7 +6,7 @@ import { dtypeInfo, dtypes, type DType, type TypedArray } from '../base/dtype.js
 import type { ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, ShapeError, tersorError } from '../base/errors.js'
 import { sameShape, sizeOf, stridesOf, type Shape } from '../base/shape.js'
-import { addon, callNative, encodeArgs, nativeError, opIndex } from '../native/call.js'
+import { addon, callNative, encodeArgs, nativeError, opIndex, opPlan, type OpPlan } from '../native/call.js'
 import type { OpName } from '../native/ops.gen.js'
 import { currentScope } from './scope.js'
 
@@ -156,10 +156,7 @@ function wrap(out: ArrayLike<number>, count: number): Tensor[] {
 
 /** Runs one native op without the tape. Ops in ts/ops/ are what users call. */
 export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
-  const native = addon()
-  const count = callNative(native, op, encodeArgs(op, args))
-  if (count < 0) throw nativeError(native)
-  return wrap(native.out, count)
+  return callPlan(opPlan(op), args)
 }
 
 /**
@@ -167,8 +164,14 @@ export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
  * result's dtype and shape, be contiguous and overlap no input (ERR_SHAPE, ERR_OPTION). After an error their content is undefined.
  */
 export function callOpInto(op: OpName, args: readonly unknown[], outs: readonly Tensor[]): void {
+  callNative(addon(), opPlan(op), args, outs)
+}
+
+/** @internal callOp for a plan that is at hand. */
+export function callPlan(plan: OpPlan, args: readonly unknown[]): Tensor[] {
   const native = addon()
-  if (callNative(native, op, encodeArgs(op, args, outs)) < 0) throw nativeError(native)
+  callNative(native, plan, args)
+  return wrap(native.out, plan.results)
 }
 
 /**
