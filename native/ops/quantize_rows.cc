@@ -14,7 +14,8 @@
 namespace tersor {
 namespace {
 
-constexpr int64_t kBlock = 16384;  // elements of a row per task
+constexpr int64_t kBlock = 16384;          // elements of a row per task
+constexpr int64_t kBeyondCaches = 8 << 20;  // bytes of results that are written past the caches
 
 Status check_groups(const char* op, const TensorRef& x, int64_t groups) {
   const int64_t cols = x.shape[1];
@@ -189,6 +190,7 @@ Status quantize_rows_cpu(quantize_rows_args& a, Context& ctx) {
     args.zero = a.zero.present() ? zero.at(row, group) : 0;
     args.qmin = static_cast<float>(a.qmin);
     args.qmax = static_cast<float>(a.qmax);
+    args.stream = none >= kBeyondCaches;
     int64_t nan;
     if (a.x.dtype == DType::f64) {
       nan = quantize_f64(x.as<double>() + at, a.q.as<int8_t>() + at, n, args);
@@ -230,6 +232,7 @@ Status dequantize_rows_cpu(dequantize_rows_args& a, Context& ctx) {
     args.n = n;
     args.scale = scale.at(row, group);
     args.zero = a.zero.present() ? zero.at(row, group) : 0;
+    args.stream = rows * cols * 4 >= kBeyondCaches;
     kernel(args);
   });
 }

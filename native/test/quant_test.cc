@@ -76,6 +76,61 @@ TERSOR_TEST(quant_rows_equal_the_reference) {
   }
 }
 
+// Quotients at and beside the points where the integer changes, long runs (results past the caches), outputs anywhere in a cache line.
+TERSOR_TEST(quantize_rows_at_ties) {
+  const QuantRow* rows;
+  const int count = quant_table(&rows);
+  const float scales[] = {1.0f / 127, 0.37f, 1.0f, 3.0f, 1.99999988f, 0x1p-90f, 0x1.fffffep-91f, 0x1p90f, 0x1.000002p90f, 1.2345e-12f, 7.7e17f, 1e-38f, 3e38f};
+  const float zeros[] = {0, 7, -128, 32640, -32640, 32641, 1048576};
+  for (int r = 0; r < count; r++) {
+    if (strcmp(rows[r].variant, "quantize_f32") || (rows[r].needs & ~isa::detected()) != 0) continue;
+    for (const float base : scales)
+      for (const float zero : zeros)
+        for (int turn = 0; turn < 4; turn++) {
+          const int64_t n = 600 + random_int(0, 200), shift = turn == 0 ? 0 : random_int(0, 63);
+          const float scale = turn < 2 ? base : base * random_float(0.5f, 1);
+          GuardedBuffer in(static_cast<size_t>(n) * 4, GuardedBuffer::Side::end), out(static_cast<size_t>(n + shift), GuardedBuffer::Side::end);
+          for (int64_t i = 0; i < n; i++) {
+            const float half = static_cast<float>(random_int(-140, 140)) / 2 - (random_int(0, 1) ? zero : 0);
+            float x = half * scale;
+            for (int64_t steps = random_int(-3, 3), k = 0; k < std::abs(steps); k++) x = std::nextafter(x, steps < 0 ? -INFINITY : INFINITY);
+            in.as<float>()[i] = random_int(0, 9) ? x : random_int(0, 1) ? random_float(-1e38f, 1e38f) : INFINITY;
+          }
+          if (turn == 3) in.as<float>()[random_int(0, n - 1)] = NAN;
+          QuantArgs a{};
+          a.in = in.as<void>(), a.out = out.as<int8_t>() + shift, a.n = n;
+          a.scale = scale, a.zero = zero, a.qmin = -127, a.qmax = 100, a.stream = turn > 0;
+          QuantArgs b = a;
+          std::vector<int8_t> want(static_cast<size_t>(n));
+          b.out = want.data();
+          CHECK(rows[r].kernel(a) == reference_of(rows, count, "quantize_f32").kernel(b));
+          CHECK_MSG(!memcmp(a.out, want.data(), want.size()), "%s: scale %a, zero %g, n %lld", rows[r].function, static_cast<double>(scale), static_cast<double>(zero),
+                    static_cast<long long>(n));
+        }
+  }
+}
+
+TERSOR_TEST(dequantize_rows_past_the_caches) {
+  const QuantRow* rows;
+  const int count = quant_table(&rows);
+  for (int r = 0; r < count; r++) {
+    if (strcmp(rows[r].variant, "dequantize_f32") || (rows[r].needs & ~isa::detected()) != 0) continue;
+    for (int64_t shift = 0; shift < 70; shift++) {  // bytes: also floats that are not at multiples of four
+      const int64_t n = 512 + random_int(0, 100);
+      GuardedBuffer in(static_cast<size_t>(n), GuardedBuffer::Side::end), out(static_cast<size_t>(n * 4 + shift), GuardedBuffer::Side::end);
+      for (int64_t i = 0; i < n; i++) in.as<int8_t>()[i] = static_cast<int8_t>(random_int(-128, 127));
+      QuantArgs a{};
+      a.in = in.as<void>(), a.out = out.as<char>() + shift, a.n = n, a.scale = 0.37f, a.zero = 2.5f, a.stream = true;
+      QuantArgs b = a;
+      std::vector<float> want(static_cast<size_t>(n));
+      b.out = want.data();
+      rows[r].kernel(a);
+      reference_of(rows, count, "dequantize_f32").kernel(b);
+      CHECK_MSG(!memcmp(a.out, want.data(), want.size() * 4), "%s: n %lld, shift %lld", rows[r].function, static_cast<long long>(n), static_cast<long long>(shift));
+    }
+  }
+}
+
 TERSOR_TEST(range_rows_op) {
   std::vector<float> x = {1, -2, 3, 4, 5, NAN, -7, 0, 9, 9};
   OpCall<range_rows_args> c;
@@ -242,6 +297,35 @@ TERSOR_TEST(histogram_op) {
   }
   c.args.hi = 1, c.args.bins = 0;
   CHECK_CODE(RUN_OP(c, histogram), Code::option);
+}
+
+// One table and four, all in one bin, numbers of values around the blocks, f64, the position of a NaN.
+TERSOR_TEST(histogram_counts) {
+  for (int64_t bins : {1, 2048, 8192, 8193, 100000})
+    for (int64_t n : {1, 7, 127, 128, 129, 1000, 70001})
+      for (const bool same : {false, true}) {
+        std::vector<float> x(static_cast<size_t>(n));
+        for (auto& v : x) v = same ? 0.25f : random_float(-1.2f, 1.2f);
+        const std::vector<double> d(x.begin(), x.end());
+        std::vector<int64_t> want(static_cast<size_t>(bins));
+        for (double v : d) want[static_cast<size_t>(std::min(static_cast<double>(bins - 1), std::max(0.0, std::floor((v + 1) * (static_cast<double>(bins) / 2)))))]++;
+        OpCall<histogram_args> c;
+        c.args.lo = -1, c.args.hi = 1, c.args.bins = bins;
+        c.args.x = view(DType::f32, x, {n});
+        CHECK_OK(RUN_OP(c, histogram));
+        CHECK_MSG(!memcmp(c.args.counts.data, want.data(), want.size() * 8), "%lld values, %lld bins", static_cast<long long>(n), static_cast<long long>(bins));
+        c.args.x = view(DType::f64, d, {n});
+        CHECK_OK(RUN_OP(c, histogram));
+        CHECK(!memcmp(c.args.counts.data, want.data(), want.size() * 8));
+        const int64_t at = random_int(0, n - 1);
+        x[static_cast<size_t>(at)] = NAN;
+        c.args.x = view(DType::f32, x, {n});
+        const Status s = RUN_OP(c, histogram);
+        CHECK_CODE(s, Code::numeric);
+        char text[40];
+        snprintf(text, sizeof text, "at position %lld ", static_cast<long long>(at));
+        CHECK(strstr(s.message, text));
+      }
 }
 
 // Quotients at and next to k + 1/2, where the rounding of the quotient decides; scales of all sizes, zeros and limits of codes.

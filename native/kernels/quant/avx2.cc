@@ -11,6 +11,9 @@ namespace tersor {
 TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX2)
 namespace {
 
+constexpr int kAhead = 4096;  // bytes: one stream with prefetches a page ahead reads as fast as many streams do
+
+inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p) + kAhead, _MM_HINT_T0); }
 inline __m256i first(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < 8 ? n : 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -46,6 +49,7 @@ inline void range(const float* x, int64_t n, __m128* low, __m128* high) {
   for (; i + 32 <= n; i += 32) {
     __m256 v[4];
     for (int j = 0; j < 4; j++) {
+      if (j % 2 == 0) fetch(x + i + 8 * j);
       v[j] = _mm256_loadu_ps(x + i + 8 * j);
       lo[j] = _mm256_min_ps(v[j], lo[j]);
       hi[j] = _mm256_max_ps(v[j], hi[j]);
@@ -85,45 +89,106 @@ int64_t quant_range_f32_avx2(QuantArgs& a) {
   return -1;
 }
 
+namespace {
+
+// x / scale, correctly rounded, without a division: see avx512.cc.
+inline __m256 quotient(__m256 x, __m256 scale, __m256 inverse) {
+  __m256 q = _mm256_mul_ps(x, inverse);
+  q = _mm256_fmadd_ps(_mm256_fnmadd_ps(q, scale, x), inverse, q);
+  return _mm256_fmadd_ps(_mm256_fnmadd_ps(q, scale, x), inverse, q);
+}
+
+// Codes of n values, n a multiple of 32, as quotients without divisions. Returns the first NaN or -1.
+template <bool Stream> int64_t quantize32(const QuantArgs& a, const float* x, int8_t* q, int64_t n) {
+  const __m256 scale = _mm256_set1_ps(a.scale), inverse = _mm256_set1_ps(1 / a.scale), top = _mm256_set1_ps(a.scale * 2097152.0f);
+  const __m256 bottom = _mm256_sub_ps(_mm256_setzero_ps(), top);
+  const __m256i zero = _mm256_set1_epi16(static_cast<int16_t>(a.zero)), qmin = _mm256_set1_epi8(static_cast<int8_t>(a.qmin));
+  const __m256i qmax = _mm256_set1_epi8(static_cast<int8_t>(a.qmax)), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  int64_t bad = -1;
+  for (int64_t i = 0; i < n; i += 32) {
+    __m256 v[4];
+    __m256i r[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      if (j % 2 == 0) fetch(x + i + 8 * j);
+      v[j] = _mm256_loadu_ps(x + i + 8 * j);
+      r[j] = _mm256_cvtps_epi32(quotient(_mm256_min_ps(_mm256_max_ps(v[j], bottom), top), scale, inverse));
+    }
+    const __m256 nan = _mm256_or_ps(_mm256_cmp_ps(v[0], v[1], _CMP_UNORD_Q), _mm256_cmp_ps(v[2], v[3], _CMP_UNORD_Q));
+    if (!_mm256_testz_ps(nan, nan) && bad < 0) {
+      bad = i;
+      while (x[bad] == x[bad]) bad++;
+    }
+    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(r[0], r[1]), zero), high = _mm256_adds_epi16(_mm256_packs_epi32(r[2], r[3]), zero);
+    const __m256i bytes = _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(low, high), qmin), qmax);
+    const __m256i codes = _mm256_permutevar8x32_epi32(bytes, order);  // packs interleave the 128-bit halves
+    __m256i* out = reinterpret_cast<__m256i*>(q + i);
+    Stream ? _mm256_stream_si256(out, codes) : _mm256_storeu_si256(out, codes);
+  }
+  if (Stream) _mm_sfence();
+  return bad;
+}
+
+// Codes of n values by division.
+inline int64_t quantize_part(const QuantArgs& a, const float* x, int8_t* q, int64_t n) {
+  const __m256 lo = _mm256_set1_ps(a.qmin - a.zero), hi = _mm256_set1_ps(a.qmax - a.zero), scale = _mm256_set1_ps(a.scale);
+  const __m256i zero = _mm256_set1_epi32(static_cast<int>(a.zero));
+  int64_t bad = -1;
+  for (int64_t i = 0; i < n; i += 8) {
+    unsigned nan;
+    alignas(32) int32_t part[8];
+    const __m256i r = rounded(_mm256_maskload_ps(x + i, first(n - i)), scale, lo, hi, zero, &nan);
+    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(part), r);
+    for (int64_t j = 0; j < 8 && i + j < n; j++) q[i + j] = static_cast<int8_t>(part[j]);
+  }
+  return bad;
+}
+
+// Elements of `bytes` each until p is at a cache line.
+inline int64_t to_line(const void* p, int64_t bytes) { return static_cast<int64_t>((0 - reinterpret_cast<uintptr_t>(p)) & 63) / bytes; }
+
+// n a multiple of 16
+template <bool Stream> void dequantize16(const QuantArgs& a, const int8_t* q, float* x, int64_t n) {
+  const __m256 zero = _mm256_set1_ps(a.zero), scale = _mm256_set1_ps(a.scale);
+  for (int64_t i = 0; i < n; i += 16) {
+    if (i % 64 == 0) fetch(q + i);
+#pragma GCC unroll 2
+    for (int64_t j = i; j < i + 16; j += 8) {
+      const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + j))));
+      const __m256 w = _mm256_mul_ps(_mm256_sub_ps(v, zero), scale);
+      Stream ? _mm256_stream_ps(x + j, w) : _mm256_storeu_ps(x + j, w);
+    }
+  }
+  if (Stream) _mm_sfence();
+}
+
+inline void dequantize_part(const QuantArgs& a, const int8_t* q, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
+}
+
+}  // namespace
+
 int64_t quant_quantize_f32_avx2(QuantArgs& a) {
   const float* x = static_cast<const float*>(a.in);
   int8_t* q = static_cast<int8_t*>(a.out);
-  const __m256 lo = _mm256_set1_ps(a.qmin - a.zero), hi = _mm256_set1_ps(a.qmax - a.zero), scale = _mm256_set1_ps(a.scale);
-  const __m256i zero = _mm256_set1_epi32(static_cast<int>(a.zero));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs interleave the 128-bit halves
-  int64_t bad = -1, i = 0;
-  for (; i + 32 <= a.n; i += 32) {
-    unsigned n0, n1, n2, n3;
-    const __m256i r0 = rounded(_mm256_loadu_ps(x + i), scale, lo, hi, zero, &n0);
-    const __m256i r1 = rounded(_mm256_loadu_ps(x + i + 8), scale, lo, hi, zero, &n1);
-    const __m256i r2 = rounded(_mm256_loadu_ps(x + i + 16), scale, lo, hi, zero, &n2);
-    const __m256i r3 = rounded(_mm256_loadu_ps(x + i + 24), scale, lo, hi, zero, &n3);
-    const unsigned nan = n0 | n1 << 8 | n2 << 16 | n3 << 24;
-    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
-    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(r0, r1), _mm256_packs_epi32(r2, r3));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), _mm256_permutevar8x32_epi32(bytes, order));
-  }
-  for (; i < a.n; i += 8) {
-    unsigned nan;
-    alignas(32) int32_t part[8];
-    const __m256i r = rounded(_mm256_maskload_ps(x + i, first(a.n - i)), scale, lo, hi, zero, &nan);
-    if (nan && bad < 0) bad = i + __builtin_ctz(nan);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(part), r);
-    for (int64_t j = 0; j < 8 && i + j < a.n; j++) q[i + j] = static_cast<int8_t>(part[j]);
-  }
-  return bad;
+  if (!(a.scale >= 0x1p-90f && a.scale <= 0x1p90f && a.zero >= -32640 && a.zero <= 32640)) return quantize_part(a, x, q, a.n);
+  const bool stream = a.stream && a.n >= kStreamFrom;
+  const int64_t head = stream ? to_line(q, 1) : 0, middle = (a.n - head) / 32 * 32, rest = head + middle;
+  const int64_t b0 = quantize_part(a, x, q, head);
+  const int64_t b1 = stream ? quantize32<true>(a, x + head, q + head, middle) : quantize32<false>(a, x + head, q + head, middle);
+  const int64_t b2 = quantize_part(a, x + rest, q + rest, a.n - rest);
+  return b0 >= 0 ? b0 : b1 >= 0 ? head + b1 : b2 >= 0 ? rest + b2 : -1;
 }
 
 int64_t quant_dequantize_f32_avx2(QuantArgs& a) {
   const int8_t* q = static_cast<const int8_t*>(a.in);
   float* x = static_cast<float*>(a.out);
-  const __m256 zero = _mm256_set1_ps(a.zero), scale = _mm256_set1_ps(a.scale);
-  int64_t i = 0;
-  for (; i + 8 <= a.n; i += 8) {
-    const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + i))));
-    _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_sub_ps(v, zero), scale));
-  }
-  for (; i < a.n; i++) x[i] = (static_cast<float>(q[i]) - a.zero) * a.scale;
+  const bool stream = a.stream && a.n >= kStreamFrom && reinterpret_cast<uintptr_t>(x) % 4 == 0;
+  const int64_t head = stream ? to_line(x, 4) : 0, middle = (a.n - head) / 16 * 16, rest = head + middle;
+  dequantize_part(a, q, x, head);
+  stream ? dequantize16<true>(a, q + head, x + head, middle) : dequantize16<false>(a, q + head, x + head, middle);
+  dequantize_part(a, q + rest, x + rest, a.n - rest);
   return -1;
 }
 
@@ -171,6 +236,7 @@ int64_t quant_bins_f32_avx2(QuantArgs& a) {
   const __m256d origin = _mm256_set1_pd(a.origin), inverse = _mm256_set1_pd(a.inverse), top = _mm256_set1_pd(a.bins - 1);
   int64_t bad = -1;
   for (int64_t i = 0; i < a.n; i += 4) {
+    if (i % 16 == 0) fetch(x + i);
     const __m128i m = _mm256_castsi256_si128(first(a.n - i));
     __m256d b = _mm256_cvtps_pd(_mm_maskload_ps(x + i, m));
     b = _mm256_mul_pd(_mm256_sub_pd(b, origin), inverse);

@@ -11,6 +11,9 @@ namespace tersor {
 TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
 namespace {
 
+constexpr int kAhead = 4096;  // bytes: one stream with prefetches a page ahead reads as fast as many streams do
+
+inline void fetch(const void* p) { _mm_prefetch(static_cast<const char*>(p) + kAhead, _MM_HINT_T0); }
 inline __mmask16 first(int64_t n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
 inline __mmask64 first64(int64_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
 inline __mmask32 first32(int64_t n) { return n >= 32 ? ~0u : (1u << n) - 1; }
@@ -39,6 +42,7 @@ inline void range(const float* x, int64_t n, __m128* low, __m128* high) {
   for (; i + 64 <= n; i += 64) {
     __m512 v[4];
     for (int j = 0; j < 4; j++) {
+      fetch(x + i + 16 * j);
       v[j] = _mm512_loadu_ps(x + i + 16 * j);
       lo[j] = _mm512_min_ps(v[j], lo[j]);
       hi[j] = _mm512_max_ps(v[j], hi[j]);
@@ -80,33 +84,112 @@ int64_t quant_range_f32_avx512(QuantArgs& a) {
   return -1;
 }
 
-int64_t quant_quantize_f32_avx512(QuantArgs& a) {
-  const float* x = static_cast<const float*>(a.in);
-  int8_t* q = static_cast<int8_t*>(a.out);
+namespace {
+
+// x / scale, correctly rounded, without a division: Markstein's theorem wants a correctly rounded inverse, a quotient within one unit in the last place (so
+// the first correction) and an exact remainder. Quotients below 1/4 may differ, their integer does not.
+inline __m512 quotient(__m512 x, __m512 scale, __m512 inverse) {
+  __m512 q = _mm512_mul_ps(x, inverse);
+  q = _mm512_fmadd_ps(_mm512_fnmadd_ps(q, scale, x), inverse, q);
+  return _mm512_fmadd_ps(_mm512_fnmadd_ps(q, scale, x), inverse, q);
+}
+
+// Codes of n values, n a multiple of 64, as quotients without divisions. Returns the first NaN or -1.
+template <bool Stream> int64_t quantize64(const QuantArgs& a, const float* x, int8_t* q, int64_t n) {
+  const __m512 scale = _mm512_set1_ps(a.scale), inverse = _mm512_set1_ps(1 / a.scale), top = _mm512_set1_ps(a.scale * 2097152.0f);
+  const __m512 bottom = _mm512_sub_ps(_mm512_setzero_ps(), top);
+  const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(a.zero)), qmin = _mm512_set1_epi8(static_cast<int8_t>(a.qmin));
+  const __m512i qmax = _mm512_set1_epi8(static_cast<int8_t>(a.qmax)), order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  int64_t bad = -1;
+  for (int64_t i = 0; i < n; i += 64) {
+    __m512 v[4];
+    __m512i r[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      fetch(x + i + 16 * j);
+      v[j] = _mm512_loadu_ps(x + i + 16 * j);
+      r[j] = _mm512_cvtps_epi32(quotient(_mm512_min_ps(_mm512_max_ps(v[j], bottom), top), scale, inverse));
+    }
+    const unsigned nan = _mm512_cmp_ps_mask(v[0], v[1], _CMP_UNORD_Q) | _mm512_cmp_ps_mask(v[2], v[3], _CMP_UNORD_Q);
+    if (nan && bad < 0) {
+      bad = i;
+      while (x[bad] == x[bad]) bad++;
+    }
+    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(r[0], r[1]), zero), high = _mm512_adds_epi16(_mm512_packs_epi32(r[2], r[3]), zero);
+    const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), qmin), qmax);
+    const __m512i codes = _mm512_permutexvar_epi32(order, bytes);  // packs interleave the 128-bit quarters
+    if (Stream) _mm512_stream_si512(reinterpret_cast<__m512i*>(q + i), codes);
+    else _mm512_storeu_si512(q + i, codes);
+  }
+  if (Stream) _mm_sfence();
+  return bad;
+}
+
+// Codes of n values by division.
+inline int64_t quantize_part(const QuantArgs& a, const float* x, int8_t* q, int64_t n) {
   const __m512 lo = _mm512_set1_ps(a.qmin - a.zero), hi = _mm512_set1_ps(a.qmax - a.zero), scale = _mm512_set1_ps(a.scale);
   const __m512i zero = _mm512_set1_epi32(static_cast<int>(a.zero));
   int64_t bad = -1;
-  for (int64_t i = 0; i < a.n; i += 16) {
-    const __mmask16 m = first(a.n - i);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 m = first(n - i);
     __m512 t = _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
     const unsigned nan = _mm512_cmp_ps_mask(t, t, _CMP_UNORD_Q);
     if (nan && bad < 0) bad = i + __builtin_ctz(nan);
     t = _mm512_min_ps(_mm512_max_ps(t, lo), hi);
-    const __m512i r = _mm512_add_epi32(_mm512_cvtps_epi32(t), zero);
-    _mm_mask_storeu_epi8(q + i, m, _mm512_cvtepi32_epi8(r));
+    _mm_mask_storeu_epi8(q + i, m, _mm512_cvtepi32_epi8(_mm512_add_epi32(_mm512_cvtps_epi32(t), zero)));
   }
   return bad;
+}
+
+// Elements of `bytes` each until p is at a cache line.
+inline int64_t to_line(const void* p, int64_t bytes) { return static_cast<int64_t>((0 - reinterpret_cast<uintptr_t>(p)) & 63) / bytes; }
+
+template <bool Stream> void dequantize64(const QuantArgs& a, const int8_t* q, float* x, int64_t n) {
+  const __m512 zero = _mm512_set1_ps(a.zero), scale = _mm512_set1_ps(a.scale);
+  for (int64_t i = 0; i < n; i += 64) {
+    fetch(q + i);
+#pragma GCC unroll 4
+    for (int64_t j = i; j < i + 64; j += 16) {
+      const __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q + j))));
+      const __m512 w = _mm512_mul_ps(_mm512_sub_ps(v, zero), scale);
+      if (Stream) _mm512_stream_ps(x + j, w);
+      else _mm512_storeu_ps(x + j, w);
+    }
+  }
+  if (Stream) _mm_sfence();
+}
+
+inline void dequantize_part(const QuantArgs& a, const int8_t* q, float* x, int64_t n) {
+  const __m512 zero = _mm512_set1_ps(a.zero), scale = _mm512_set1_ps(a.scale);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 m = first(n - i);
+    const __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, q + i)));
+    _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(_mm512_sub_ps(v, zero), scale));
+  }
+}
+
+}  // namespace
+
+int64_t quant_quantize_f32_avx512(QuantArgs& a) {
+  const float* x = static_cast<const float*>(a.in);
+  int8_t* q = static_cast<int8_t*>(a.out);
+  if (!(a.scale >= 0x1p-90f && a.scale <= 0x1p90f && a.zero >= -32640 && a.zero <= 32640)) return quantize_part(a, x, q, a.n);
+  const bool stream = a.stream && a.n >= kStreamFrom;
+  const int64_t head = stream ? to_line(q, 1) : 0, middle = (a.n - head) / 64 * 64, rest = head + middle;
+  const int64_t b0 = quantize_part(a, x, q, head);
+  const int64_t b1 = stream ? quantize64<true>(a, x + head, q + head, middle) : quantize64<false>(a, x + head, q + head, middle);
+  const int64_t b2 = quantize_part(a, x + rest, q + rest, a.n - rest);
+  return b0 >= 0 ? b0 : b1 >= 0 ? head + b1 : b2 >= 0 ? rest + b2 : -1;
 }
 
 int64_t quant_dequantize_f32_avx512(QuantArgs& a) {
   const int8_t* q = static_cast<const int8_t*>(a.in);
   float* x = static_cast<float*>(a.out);
-  const __m512 zero = _mm512_set1_ps(a.zero), scale = _mm512_set1_ps(a.scale);
-  for (int64_t i = 0; i < a.n; i += 16) {
-    const __mmask16 m = first(a.n - i);
-    const __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(m, q + i)));
-    _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(_mm512_sub_ps(v, zero), scale));
-  }
+  const bool stream = a.stream && a.n >= kStreamFrom && reinterpret_cast<uintptr_t>(x) % 4 == 0;
+  const int64_t head = stream ? to_line(x, 4) : 0, middle = (a.n - head) / 64 * 64, rest = head + middle;
+  dequantize_part(a, q, x, head);
+  stream ? dequantize64<true>(a, q + head, x + head, middle) : dequantize64<false>(a, q + head, x + head, middle);
+  dequantize_part(a, q + rest, x + rest, a.n - rest);
   return -1;
 }
 
@@ -143,6 +226,7 @@ int64_t quant_bins_f32_avx512(QuantArgs& a) {
   const __m512d origin = _mm512_set1_pd(a.origin), inverse = _mm512_set1_pd(a.inverse), top = _mm512_set1_pd(a.bins - 1);
   int64_t bad = -1;
   for (int64_t i = 0; i < a.n; i += 8) {
+    if (i % 16 == 0) fetch(x + i);
     const __mmask8 m = static_cast<__mmask8>(first(a.n - i));
     __m512d b = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, x + i));
     b = _mm512_mul_pd(_mm512_sub_pd(b, origin), inverse);

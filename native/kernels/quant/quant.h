@@ -28,7 +28,10 @@ struct QuantArgs {
   float *lo, *hi;
   double origin, inverse;
   int32_t bins, bits;
+  bool stream;  // quantize_f32, dequantize_f32: results may be written past the caches (there are more of them than caches hold)
 };
+
+constexpr int64_t kStreamFrom = 512;  // a shorter run is not worth the fence behind it
 
 using QuantKernel = int64_t (*)(QuantArgs&);
 struct QuantRow {
