@@ -96,6 +96,31 @@ Status quantize_rows(const QgemmInput& in, const float* x, uint8_t* codes, int64
   });
 }
 
+// Bytes with the top bit flipped: i8 codes as u8 ones and back. Plain pointers, which the compiler knows not to overlap: as the body of a lambda whose
+// captures a store of bytes may change, this loop takes five cycles a byte.
+void flip_row(const uint8_t* __restrict from, int64_t n, uint8_t* __restrict to) {
+  for (int64_t i = 0; i < n; i++) to[i] = static_cast<uint8_t>(from[i] ^ 0x80);
+}
+
+Status flip_rows(const uint8_t* codes, int64_t m, int64_t k, int64_t depth, uint8_t* to, const Cancel* cancel) {
+  return parallel_for(m, grain_for(k / 16), cancel, [&](int64_t begin, int64_t end) {
+    if (depth == k) return flip_row(codes + begin * k, (end - begin) * k, to + begin * k);
+    for (int64_t i = begin; i < end; i++) {
+      flip_row(codes + i * k, k, to + i * depth);
+      memset(to + i * depth + k, 0, static_cast<size_t>(depth - k));
+    }
+  });
+}
+
+// Sums of rows of codes, modulo 2^32.
+template <class T> void sum_rows(const T* codes, int64_t k, int64_t row, int64_t begin, int64_t end, int32_t* out) {
+  for (int64_t i = begin; i < end; i++) {
+    uint32_t s = 0;
+    for (int64_t j = 0; j < k; j++) s += static_cast<uint32_t>(static_cast<int32_t>(codes[i * row + j]));
+    memcpy(out + i, &s, 4);
+  }
+}
+
 // Totals in 64 bits: chunks of k whose sums fit, for a few rows at a time.
 Status product_64(const QgemmInput& in, const QgemmCodes& codes, const QgemmFinish& f, const Cancel* cancel) {
   constexpr int64_t kRows = 16, kChunk = 65536;  // 255 * 128 * 65536 < 2^31
@@ -161,22 +186,17 @@ Status qgemm_product(const QgemmInput& in, QgemmFinish f, const Cancel* cancel) 
     uint8_t* const to = code_memory.as<uint8_t>();
     codes.a = to, codes.a_row = depth;
     if (in.form == QgemmForm::codes) {
-      TERSOR_TRY(parallel_for(m, grain_for(k / 16), cancel, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-          const uint8_t* from = x.as<uint8_t>() + i * k;
-          for (int64_t j = 0; j < k; j++) to[i * depth + j] = from[j] ^ 0x80;
-          memset(to + i * depth + k, 0, static_cast<size_t>(depth - k));
-        }
-      }));
+      TERSOR_TRY(flip_rows(x.as<uint8_t>(), m, k, depth, to, cancel));
     } else {
       if (in.form != QgemmForm::scale) {
         TERSOR_TRY(scale_memory.reserve(in.op, m * 4));
-        f.x_scale = scale_memory.as<float>(), f.x_scale_step = f.x_zero_step = 1;
+        f.x_scale = scale_memory.as<float>(), f.x_scale_step = 1;
+        f.x_zero_step = in.form == QgemmForm::token_affine ? 1 : 0;  // symmetric: all rows have the same
       }
       TERSOR_TRY(quantize_rows(in, x.as<float>(), to, depth, scale_memory.as<float>(), zeros, cancel));
       if (as_signed) {
         for (int64_t i = 0; i < m * depth; i++) to[i] ^= 0x80;
-        if (f.x_zero_step)
+        if (in.form != QgemmForm::scale)
           for (int64_t i = 0; i < m; i++) zeros[i] -= 128;
       }
     }
@@ -191,13 +211,9 @@ Status qgemm_product(const QgemmInput& in, QgemmFinish f, const Cancel* cancel) 
     TERSOR_TRY(gather_zeros(in.op, "w_zeros", *in.w_zeros, -128, 127, wz));
     for (int64_t j = 0; j < n; j++) columns.as<int32_t>()[j] = f.column[j] - static_cast<int32_t>(k) * wz[j];  
     TERSOR_TRY(parallel_for(m, grain_for(k / 8), cancel, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) {
-        const uint8_t* from = static_cast<const uint8_t*>(codes.a) + i * codes.a_row;
-        uint32_t s = 0;
-        if (as_signed) for (int64_t j = 0; j < k; j++) s += static_cast<uint32_t>(static_cast<int8_t>(from[j]));
-        else for (int64_t j = 0; j < k; j++) s += from[j];
-        memcpy(row_sums.as<int32_t>() + i, &s, 4);
-      }
+      int32_t* const sums = row_sums.as<int32_t>();
+      if (as_signed) sum_rows(static_cast<const int8_t*>(codes.a), k, codes.a_row, begin, end, sums);
+      else sum_rows(static_cast<const uint8_t*>(codes.a), k, codes.a_row, begin, end, sums);
     }));
     f.column = columns.as<int32_t>(), f.w_zero = wz, f.row_sum = row_sums.as<int32_t>();
   }

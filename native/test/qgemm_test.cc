@@ -12,7 +12,10 @@ TERSOR_TEST(qgemm_rows_are_exact_and_stay_inside) {
       const Problem p(random_in(0, 4), n, random_in(0, 40));
       check_row(row, p, static_cast<QgemmAct>(n % 5), n % 3 ? Side::end : Side::begin);
     }
-    for (int m = 0; m <= tall; m++) check_row(row, Problem(m, random_in(1, wide), random_in(1, 70)), QgemmAct::none, m % 2 ? Side::end : Side::begin);
+    for (int m = 0; m <= tall; m++) {
+      check_row(row, Problem(m, random_in(1, wide), random_in(1, 70)), QgemmAct::none, m % 2 ? Side::end : Side::begin);
+      check_row(row, Problem(m, m % 3 ? 64 : 96, random_in(1, 70)), QgemmAct::relu, m % 2 ? Side::begin : Side::end);  // whole blocks of columns
+    }
     for (int k = 0; k <= 67; k++) check_row(row, Problem(3, row.layout.nr + 5, k), QgemmAct::relu, k % 2 ? Side::end : Side::begin);
   });
 }

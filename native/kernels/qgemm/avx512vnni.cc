@@ -1,5 +1,6 @@
-// u8 x s8 -> s32 with vpdpbusd, 512 bits. Up to 24 sums in registers: few rows take many panels (as many streams of weights: one stream does not
-// fill the memory bus), many rows take two.
+// u8 x s8 -> s32 with vpdpbusd, 512 bits. What counts beside the two dot ports is how many instructions there are in all: with a busy sibling
+// thread a core issues about three a cycle, so the loop takes four groups of k a turn, and many rows take blocks of 8 x 48 or 6 x 64 (35 and 34
+// instructions for 24 dots). Few rows take many panels, as many streams of weights: one stream does not fill the memory bus.
 #include "simd/target.h"
 
 #if TERSOR_ARCH_X64
@@ -7,71 +8,141 @@
 
 #include "kernels/qgemm/qgemm.h"
 
-#define TERSOR_QGEMM_BEGIN TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512VNNI)
-#define TERSOR_QGEMM_END TERSOR_TARGET_END
-
-TERSOR_QGEMM_BEGIN
+TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512VNNI)
 namespace tersor {
 namespace {
 
 #if defined(__GNUC__)
-typedef int32_t Sum __attribute__((vector_size(64)));
+typedef int32_t Sum __attribute__((vector_size(64)));  // g++ does not keep __m512i in one register across a loop of 32-bit instructions
 #else
 using Sum = __m512i;
 #endif
-constexpr int kVectors = 1;
-TERSOR_VEC_INLINE Sum broadcast(const void* p) {
-  int32_t x;
-  memcpy(&x, p, 4);
-  return (Sum)_mm512_set1_epi32(x);
+// Where the next groups of k of a tile lie: one pointer to A and one to B, moved once a turn. The other rows and panels lie at multiples of two
+// distances, of which the processor adds 1, 2, 4 and 8 times one register to an address; the odd multiples that are needed are registers of their own.
+struct Reader {
+  const uint8_t* a;
+  const int8_t* b;
+  int64_t a1, a3, a5, a7, b1, b3, b5, b7;
+  TERSOR_VEC_INLINE int64_t row(int r) const { return r == 0 ? 0 : r == 1 ? a1 : r == 2 ? 2 * a1 : r == 3 ? a3 : r == 4 ? 4 * a1 : r == 5 ? a5 : r == 6 ? 2 * a3 : a7; }
+  TERSOR_VEC_INLINE int64_t panel(int v) const { return v == 0 ? 0 : v == 1 ? b1 : v == 2 ? 2 * b1 : v == 3 ? b3 : v == 4 ? 4 * b1 : v == 5 ? b5 : v == 6 ? 2 * b3 : b7; }
+  TERSOR_VEC_INLINE Sum load_a(int r, int at) const {
+    int32_t x;
+    memcpy(&x, a + row(r) + 4 * at, 4);
+    return (Sum)_mm512_set1_epi32(x);
+  }
+  TERSOR_VEC_INLINE Sum load_b(int v, int at) const { return (Sum)_mm512_loadu_si512(b + panel(v) + 64 * at); }
+};
+TERSOR_VEC_INLINE int64_t opaque(int64_t x) {
+#if defined(__GNUC__)
+  __asm__("" : "+r"(x));  // else the compiler makes a pointer to each row and panel, and moves them all
+#endif
+  return x;
 }
-TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm512_loadu_si512(p); }
+
 TERSOR_VEC_INLINE Sum dot(Sum acc, Sum a, Sum b) { return (Sum)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)a, (__m512i)b); }
-TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm512_set1_epi32(x); }
-TERSOR_VEC_INLINE Sum add(Sum a, Sum b) { return (Sum)_mm512_add_epi32((__m512i)a, (__m512i)b); }
-TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm512_storeu_si512(p, (__m512i)s); }
-TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx512; }
 
-}  // namespace
-}  // namespace tersor
-TERSOR_QGEMM_END
+// The group of k `at` groups behind where t stands.
+template <int MR, int NP> TERSOR_VEC_INLINE void step(Sum (&acc)[MR][NP], const Reader& t, int at) {
+  if (MR == 1) {  // each vector of B is used once: as an operand in memory
+    const Sum x = t.load_a(0, at);
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++) acc[0][v] = dot(acc[0][v], x, t.load_b(v, at));
+  } else if (MR >= NP) {
+    Sum y[NP];
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++) y[v] = t.load_b(v, at);
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; r++) {
+      const Sum x = t.load_a(r, at);
+#pragma GCC unroll 16
+      for (int v = 0; v < NP; v++) acc[r][v] = dot(acc[r][v], x, y[v]);
+    }
+  } else {
+    Sum x[MR];
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; r++) x[r] = t.load_a(r, at);
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++) {
+      const Sum y = t.load_b(v, at);
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; r++) acc[r][v] = dot(acc[r][v], x[r], y);
+    }
+  }
+}
 
-#include "kernels/qgemm/tile.h"
+template <int MR, int NP> TERSOR_VEC_INLINE void clear(Sum (&acc)[MR][NP]) {
+  const int32_t none = static_cast<int32_t>(opaque(0));  // g++ 12 turns zeros that it knows into a memset and keeps the sums in memory
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++) acc[r][v] = (Sum)_mm512_set1_epi32(none);
+}
 
-TERSOR_QGEMM_BEGIN
-namespace tersor {
-namespace {
+// Rows [i, i + MR) times NP panels from `from` on, which hold the block's columns from j on. Few sums are kept twice, to hide the latency of dot.
+template <int MR, int NP> void tile(const QgemmBlock& q, int64_t i, const int8_t* from, int64_t j) {
+  constexpr bool kTwice = MR * NP <= 8;
+  constexpr int kUnroll = NP == 1 ? 2 : 4;
+  Sum acc[MR][NP], odd[MR][NP];
+  clear(acc);
+  if (kTwice) clear(odd);
+  const int64_t a1 = q.a_row, b1 = q.panel_bytes;
+  Reader t{static_cast<const uint8_t*>(q.a) + i * a1, from, a1, opaque(3 * a1), opaque(5 * a1), opaque(7 * a1), b1, opaque(3 * b1), opaque(5 * b1), opaque(7 * b1)};
+  for (int64_t turns = (q.k + 4 * kUnroll - 1) / (4 * kUnroll); turns > 0; turns--) {  // into the padding, where B is 0
+#pragma GCC unroll 4
+    for (int u = 0; u < kUnroll; u++) step<MR, NP>(kTwice && u % 2 ? odd : acc, t, u);
+    t.a += 4 * kUnroll, t.b += 64 * kUnroll;
+  }
+  alignas(64) int32_t sums[MR * NP * 16];
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++)
+      _mm512_store_si512(sums + (r * NP + v) * 16, kTwice ? _mm512_add_epi32((__m512i)acc[r][v], (__m512i)odd[r][v]) : (__m512i)acc[r][v]);
+  const int64_t left = q.n - j, live = left < NP * 16 ? left : NP * 16;
+  qgemm_width_avx512.finish(*q.out, sums, NP * 16, q.row0 + i, MR, q.col0 + j, live);
+}
 
-// At most 11 rows: few rows take many panels, which is as many streams of weights.
+// Rows [i, end), a multiple of MR: NP panels at a time stay in cache while the rows pass by, then LEFT at a time.
+template <int MR, int NP, int LEFT> void band(const QgemmBlock& q, int64_t i, int64_t end) {
+  const int8_t* b = q.b;
+  int64_t j = 0;
+  for (; j + (NP - 1) * 16 < q.n; j += NP * 16, b += NP * q.panel_bytes)
+    for (int64_t r = i; r < end; r += MR) tile<MR, NP>(q, r, b, j);
+  for (; LEFT > 1 && j + (LEFT - 1) * 16 < q.n; j += LEFT * 16, b += LEFT * q.panel_bytes)
+    for (int64_t r = i; r < end; r += MR) tile<MR, LEFT>(q, r, b, j);
+  for (; j < q.n; j += 16, b += q.panel_bytes)
+    for (int64_t r = i; r < end; r += MR) tile<MR, 1>(q, r, b, j);
+}
+
+// At most 12 rows at a time.
 void few(const QgemmBlock& q, int64_t i, int64_t m) {
   switch (m) {
     case 0: return;
-    case 1: return band<1, 8>(q, i, i + 1);
-    case 2: return band<2, 8>(q, i, i + 2);
-    case 3: return band<3, 8>(q, i, i + 3);
-    case 4: return band<4, 4>(q, i, i + 4);
-    case 5: return band<5, 4>(q, i, i + 5);
-    case 6: return band<6, 4>(q, i, i + 6);
-    case 7: return band<7, 2>(q, i, i + 7);
-    case 8: return band<8, 2>(q, i, i + 8);
-    case 10: return band<5, 4>(q, i, i + 10);
+    case 1: return band<1, 8, 1>(q, i, i + 1);
+    case 2: return band<2, 8, 1>(q, i, i + 2);
+    case 3: return band<3, 8, 1>(q, i, i + 3);
+    case 4: return band<4, 4, 1>(q, i, i + 4);
+    case 5: return band<5, 4, 1>(q, i, i + 5);
+    case 6: return band<6, 4, 1>(q, i, i + 6);
+    case 7: return band<7, 3, 1>(q, i, i + 7);
+    case 8: return band<8, 3, 2>(q, i, i + 8);
+    case 10: return band<5, 4, 1>(q, i, i + 10);
+    case 12: return band<6, 4, 1>(q, i, i + 12);
     default: few(q, i, 5); return few(q, i + 5, m - 5);
   }
 }
 
 }  // namespace
 
-void qgemm_u8s8s32_1x128_avx512vnni(const QgemmBlock& q) { band<1, 8>(q, 0, q.m); }
-void qgemm_u8s8s32_6x64_avx512vnni(const QgemmBlock& q) {
-  const int64_t full = q.m < 12 ? 0 : (q.m - 6) / 6 * 6;
-  band<6, 4>(q, 0, full);
-  few(q, full, q.m - full);
-}
-void qgemm_u8s8s32_12x32_avx512vnni(const QgemmBlock& q) {
-  const int64_t full = q.m / 12 * 12;
-  band<12, 2>(q, 0, full);
+void qgemm_u8s8s32_6x64_avx512vnni(const QgemmBlock& q) { few(q, 0, q.m); }
+void qgemm_u8s8s32_8x48_avx512vnni(const QgemmBlock& q) {
+  const bool wide = q.n % 64 == 0 && q.n % 48 != 0;  // columns of 64 leave no rest, those of 48 would
+  const int64_t tall = wide ? 6 : 8, rest = q.m % tall;
+  const int64_t full = rest == 0 || rest > 4 || q.m < tall ? q.m - rest : q.m - rest - tall;  // 9 rows rather than 8 and 1
+  if (wide) band<6, 4, 1>(q, 0, full);
+  else band<8, 3, 2>(q, 0, full);
   few(q, full, q.m - full);
 }
 }  // namespace tersor
-TERSOR_QGEMM_END
+TERSOR_TARGET_END
 #endif

@@ -8,17 +8,23 @@ TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
 
-// The integer part of the first n lanes of column j on, for one row after the other.
+// The integer part of the first n lanes of column j on, for one row after the other. What is the same for all rows is taken off once.
 struct IntegerPart {
   simd::I32 column, w_zero, add;
+  const int32_t* x_zero;   // null: the same for all rows, and part of `add`
+  const int32_t* row_sum;  // null without w_zero
   TERSOR_VEC_INLINE IntegerPart(const QgemmFinish& f, int64_t j, int64_t n)
       : column(f.column ? load_ints(f.column + j, n) : simd::I32(0)),
         w_zero(f.w_zero ? load_ints(f.w_zero + j, n) : simd::I32(0)),
-        add(f.add ? load_ints(f.add + j, n) : simd::I32(0)) {}
-  TERSOR_VEC_INLINE simd::I32 of(const QgemmFinish& f, simd::I32 sum, int64_t row) const {
+        add(f.add ? load_ints(f.add + j, n) : simd::I32(0)),
+        x_zero(f.column && f.x_zero_step ? f.x_zero : nullptr),
+        row_sum(f.w_zero ? f.row_sum : nullptr) {
+    if (f.column && !f.x_zero_step) add = add - simd::mul_low(simd::I32(f.x_zero[0]), column);
+  }
+  TERSOR_VEC_INLINE simd::I32 of(simd::I32 sum, int64_t row) const {
     simd::I32 v = sum + add;
-    if (f.column) v = v - simd::mul_low(simd::I32(f.x_zero[row * f.x_zero_step]), column);
-    if (f.w_zero) v = v - simd::mul_low(simd::I32(f.row_sum[row]), w_zero);
+    if (x_zero) v = v - simd::mul_low(simd::I32(x_zero[row]), column);
+    if (row_sum) v = v - simd::mul_low(simd::I32(row_sum[row]), w_zero);
     return v;
   }
 };
@@ -34,7 +40,7 @@ template <class Act> void finish_float(const QgemmFinish& f, const int32_t* sums
     const simd::F32 bias = f.bias ? simd::load_part(f.bias + j + c, live) : simd::F32(-0.0f);  // x + -0 = x for every x
     for (int64_t r = 0; r < m; r++) {
       const int64_t row = i + r;
-      const simd::I32 v = part.of(f, simd::load(sums + r * sums_row + c), row);
+      const simd::I32 v = part.of(simd::load(sums + r * sums_row + c), row);
       const simd::F32 s = f.x_scale ? simd::F32(f.x_scale[row * f.x_scale_step]) * scale : scale;
       simd::F32 y = Act::of(simd::to_float(v) * s + bias);
       if (f.residual) y = y + simd::load_part(f.residual + row * f.residual_row + j + c, live);
@@ -52,15 +58,44 @@ template <class Act> void finish_float(const QgemmFinish& f, const int32_t* sums
   }
 }
 
-void finish_s32(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+// The cases that are all of the work of a plain product, whole vectors of one column: 32-bit sums, and f32 without a zero point by row, residual or
+// activation. Beside K / 4 dot products a sum, every instruction here shows.
+TERSOR_VEC_INLINE void finish_sums(simd::I32 add, const int32_t* sums, int64_t sums_row, int64_t m, int32_t* y, int64_t y_row) {
+  for (int64_t r = 0; r < m; r++, sums += sums_row, y += y_row) simd::store(y, simd::load(sums) + add);
+}
+TERSOR_VEC_INLINE void finish_scaled(simd::I32 add, simd::F32 scale, simd::F32 bias, const int32_t* sums, int64_t sums_row, int64_t m, float* y, int64_t y_row) {
+  for (int64_t r = 0; r < m; r++, sums += sums_row, y += y_row) simd::store(y, simd::to_float(simd::load(sums) + add) * scale + bias);
+}
+TERSOR_VEC_INLINE void finish_scaled_rows(simd::I32 add, simd::F32 scale, simd::F32 bias, const float* x_scale, const int32_t* sums, int64_t sums_row, int64_t m,
+                                          float* y, int64_t y_row) {
+  for (int64_t r = 0; r < m; r++, sums += sums_row, y += y_row) simd::store(y, simd::to_float(simd::load(sums) + add) * (simd::F32(x_scale[r]) * scale) + bias);
+}
+
+void finish_plain(const QgemmFinish& given, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  const QgemmFinish f = given;
+  for (int64_t c = 0; c < n; c += kLanes) {
+    const simd::I32 add = IntegerPart(f, j + c, kLanes).add;
+    float* const y = static_cast<float*>(f.y) + i * f.y_row + j + c;
+    const simd::F32 scale = simd::load(f.scale + j + c), bias = f.bias ? simd::load(f.bias + j + c) : simd::F32(-0.0f);
+    if (!f.x_scale_step) finish_scaled(add, f.x_scale ? simd::F32(f.x_scale[0]) * scale : scale, bias, sums + c, sums_row, m, y, f.y_row);
+    else finish_scaled_rows(add, scale, bias, f.x_scale + i, sums + c, sums_row, m, y, f.y_row);
+  }
+}
+
+void finish_s32(const QgemmFinish& given, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
+  const QgemmFinish f = given;
   for (int64_t c = 0; c < n; c += kLanes) {
     const int64_t live = n - c < kLanes ? n - c : kLanes;
     const IntegerPart part(f, j + c, live);
+    int32_t* const y = static_cast<int32_t*>(f.y) + i * f.y_row + j + c;
+    if (live == kLanes && !part.x_zero && !part.row_sum) {
+      finish_sums(part.add, sums + c, sums_row, m, y, f.y_row);
+      continue;
+    }
     for (int64_t r = 0; r < m; r++) {
-      int32_t* const to = static_cast<int32_t*>(f.y) + (i + r) * f.y_row + j + c;
-      const simd::I32 v = part.of(f, simd::load(sums + r * sums_row + c), i + r);
-      if (live == kLanes) simd::store(to, v);
-      else store_ints(to, v, live);
+      const simd::I32 v = part.of(simd::load(sums + r * sums_row + c), i + r);
+      if (live == kLanes) simd::store(y + r * f.y_row, v);
+      else store_ints(y + r * f.y_row, v, live);
     }
   }
 }
@@ -75,7 +110,7 @@ void finish_fixed(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, i
     const I32 right = max_int(zero - e, zero), left = max_int(e, zero);
     const I32 mask = shift_left(one, right) - one, half = simd::shift_right_logical(mask, 1);
     for (int64_t r = 0; r < m; r++) {
-      I32 v = part.of(f, simd::load(sums + r * sums_row + c), i + r);
+      I32 v = part.of(simd::load(sums + r * sums_row + c), i + r);
       const I32 shifted = shift_left(v, left);
       v = simd::select(shift_right(shifted, left) == v, shifted, (v >> 31) ^ I32(INT32_MAX));
       v = high_mul(v, multiplier);
@@ -89,6 +124,8 @@ void finish_fixed(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, i
 void finish_tile(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, int64_t i, int64_t m, int64_t j, int64_t n) {
   if (f.to == QgemmTo::s32) return finish_s32(f, sums, sums_row, i, m, j, n);
   if (f.to == QgemmTo::fixed_s8 || f.to == QgemmTo::fixed_u8) return finish_fixed(f, sums, sums_row, i, m, j, n);
+  if (f.to == QgemmTo::f32 && f.act == QgemmAct::none && n % kLanes == 0 && !f.residual && !f.w_zero && !(f.column && f.x_zero_step))
+    return finish_plain(f, sums, sums_row, i, m, j, n);
   switch (f.act) {
     case QgemmAct::relu: return finish_float<ActRelu>(f, sums, sums_row, i, m, j, n);
     case QgemmAct::gelu: return finish_float<ActGelu>(f, sums, sums_row, i, m, j, n);
