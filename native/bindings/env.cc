@@ -75,7 +75,7 @@ double Env::insert(const TensorRef& t) {
   }
   Slot& s = slots_[index];
   s.generation = (s.generation + 1) & 0xFFFF;
-  s.tensor = t;
+  copy_ref(s.tensor, t);
   s.live = true;
   live_++;
   Storage* storage = storage_of(t);

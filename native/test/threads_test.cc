@@ -5,6 +5,11 @@
 #include <mutex>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include "test/op_call.h"
 
 namespace tersor {
@@ -56,6 +61,22 @@ TERSOR_TEST(parallel_for_uses_several_threads_and_nests_serially) {
   CHECK_CODE(set_thread_count(257), Code::option);
   CHECK_OK(set_thread_count(2));
 }
+
+#if defined(__linux__)
+TERSOR_TEST(a_forked_child_has_a_pool_of_its_own) {
+  CHECK_OK(set_thread_count(2));
+  CHECK_OK(parallel_for(4, 1, nullptr, [](int64_t, int64_t) {}));
+  const pid_t child = fork();
+  if (child == 0) {
+    std::atomic<int64_t> sum{0};
+    const Status s = parallel_for(4, 1, nullptr, [&](int64_t begin, int64_t) { sum += begin; });
+    _exit(s.ok() && sum == 6 ? 0 : 1);
+  }
+  int state = -1;
+  CHECK(child > 0 && waitpid(child, &state, 0) == child);
+  CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+}
+#endif
 
 TERSOR_TEST(parallel_for_stops_when_cancelled) {
   for_thread_counts([&] {

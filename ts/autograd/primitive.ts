@@ -3,10 +3,9 @@
  * from anything else (views). A call is noted on every open tape that tracks one of its inputs; there is no global gradient mode.
  */
 import type { OpName, OpTable } from '../native/ops.gen.js'
-import { opRows } from '../native/ops.gen.js'
-import { opIndex } from '../native/call.js'
+import { opPlan } from '../native/call.js'
 import { OptionError } from '../base/errors.js'
-import { callOp, callOpInto, type Tensor } from '../tensor/index.js'
+import { callPlan, callPlanFirst, callPlanInto, type Tensor } from '../tensor/index.js'
 import { tapeScopes } from '../tensor/scope.js'
 
 /** What a gradient rule sees of the call it belongs to. */
@@ -146,29 +145,29 @@ export const definedOps = new Map<OpName, DefinedOp>()
  * A differentiable function from a row of ops.def. The result is one tensor, or the list of them when the row has several.
  */
 export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>): Op<N> {
-  const row = opRows[opIndex[name]]!
+  const plan = opPlan(name)
   const inputs: Record<string, number> = {}
-  row.params.forEach(([kind, param], i) => {
+  plan.params.forEach(([kind, param], i) => {
     if (kind === 'T' || kind === 'O') inputs[param] = i
   })
   const run = definePrimitive<OpArgs<N>, OpTensors<N>>({
     name,
     inputs: inputs as { [K in OpTensors<N>]: number },
     forward: (...args) => {
-      if (!destination) return callOp(name, args)
-      callOpInto(name, args, destination)
+      if (!destination) return callPlan(plan, args)
+      callPlanInto(plan, args, destination)
       return destination
     },
     grad: definition.grad,
     ...(definition.flops ? { flops: definition.flops } : {}),
   })
-  const single = row.results === 1
+  const single = plan.results === 1
   const into = (out: OpResult<N>, ...args: OpArgs<N>): OpResult<N> => {
-    const outs = (single ? [out] : out) as readonly Tensor[]
     if (tapes.length === 0 && watchers.length === 0) {
-      callOpInto(name, args, outs)
+      callPlanInto(plan, args, out as Tensor | readonly Tensor[])
       return out
     }
+    const outs = (single ? [out] : out) as readonly Tensor[]
     if (tapes.length > 0) {
       const involved = [...outs, ...Object.values<number>(inputs).map((i) => args[i] as Tensor)]
       if (tapes.some((tape) => involved.some((t) => tape.tracked.has(t))))
@@ -185,7 +184,8 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
     }
     return out
   }
-  const call = Object.assign(single ? (...args: OpArgs<N>) => run(...args)[0] : run, { into })
+  const one = (...args: OpArgs<N>): Tensor => (tapes.length === 0 && watchers.length === 0 ? callPlanFirst(plan, args) : run(...args)[0]!)
+  const call = Object.assign(single ? one : run, { into })
   definedOps.set(name, { ...definition, call } as unknown as DefinedOp)
   return call as unknown as Op<N>
 }

@@ -36,7 +36,7 @@ export interface NativeAddon {
   readonly schemaHash: string
   readonly schemas: readonly string[]
   /** Runs the op with this index on the arguments in the page (`out`); undefined, or -1 after a failure. */
-  call(op: number): number | undefined
+  call(this: void, op: number): number | undefined
   /** One function per row of ops.def: arguments in row order, tensors as handles; returns the number of results. Any type is read and checked. */
   readonly ops: readonly ((...args: unknown[]) => number)[]
   /**
@@ -51,7 +51,7 @@ export interface NativeAddon {
   view(handle: number, shape: readonly number[], strides: readonly number[], offset: number): number
   write(handle: number, array: ArrayBufferView): number
   read(handle: number, array: ArrayBufferView): number
-  release(handle: number): boolean
+  release(this: void, handle: number): boolean
   lastError(): { readonly code: string; readonly message: string }
   memory(): NativeMemory
   resetPeak(): void

@@ -7,9 +7,20 @@ import { dtypeInfo, dtypes, type DType } from '../base/dtypes.gen.js'
 import { NativeError, OptionError, tersorError, type TersorError } from '../base/errors.js'
 import type { NativeAddon } from './addon.js'
 import { loadAddon } from './load.cjs'
-import { enumValues, opRows, schemaHash, type OpName } from './ops.gen.js'
+import { enumValues, opRows, schemaHash, type OpName, type OpParam } from './ops.gen.js'
 
 let loaded: NativeAddon | undefined
+
+/** What every call uses, in an object with fast properties: those of the addon's exports are looked up in a dictionary. */
+export type Seam = Pick<NativeAddon, 'out' | 'call' | 'ops' | 'release'>
+let fast: Seam | undefined
+
+/** @internal */
+export function seam(): Seam {
+  if (fast) return fast
+  const { out, call, ops, release } = addon()
+  return (fast = { out, call, ops, release })
+}
 
 /** The addon. Throws ERR_NATIVE when it is missing or does not match, ERR_ISA when TERSOR_ISA cannot be honoured. */
 export function addon(): NativeAddon {
@@ -85,6 +96,7 @@ export interface OpPlan {
   readonly name: OpName
   readonly index: number
   readonly results: number
+  readonly params: readonly OpParam[]
   /** Kinds of the parameters (character codes of ops.def) and the values that a name may stand for. */
   readonly kinds: readonly number[]
   readonly names: readonly (readonly string[])[]
@@ -97,7 +109,7 @@ export function opPlan(name: OpName): OpPlan {
   if (!plan) {
     const { params, results } = opRows[opIndex[name]]!
     const names = params.map(([kind, , enumName]) => (kind === 'D' ? dtypes : enumName ? enumValues[enumName]! : []))
-    plans.set(name, (plan = { name, index: opIndex[name], results, kinds: params.map(([kind]) => kind.charCodeAt(0)), names }))
+    plans.set(name, (plan = { name, index: opIndex[name], results, params, kinds: params.map(([kind]) => kind.charCodeAt(0)), names }))
   }
   return plan
 }
@@ -160,14 +172,14 @@ function writeArgs(page: Float64Array, plan: OpPlan, args: readonly unknown[], i
 }
 
 /** Runs an op; its results are described in the page. `into`: memory for all results. */
-export function callNative(native: NativeAddon, plan: OpPlan, args: readonly unknown[], into?: HasHandle | readonly HasHandle[]): void {
-  if (writeArgs(native.out, plan, args, into)) {
-    if (native.call(plan.index) === undefined) return
+export function callNative({ out, call, ops }: Seam, plan: OpPlan, args: readonly unknown[], into?: HasHandle | readonly HasHandle[]): void {
+  if (writeArgs(out, plan, args, into)) {
+    if (call(plan.index) === undefined) return
   } else {
     const outs = into === undefined || Array.isArray(into) ? (into as readonly HasHandle[] | undefined) : [into as HasHandle]
-    if (native.ops[plan.index]!(...encodeArgs(plan.name, args, outs)) >= 0) return
+    if (ops[plan.index]!(...encodeArgs(plan.name, args, outs)) >= 0) return
   }
-  throw nativeError(native)
+  throw nativeError(addon())
 }
 
 function describe(value: unknown): string {

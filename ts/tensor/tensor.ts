@@ -6,32 +6,64 @@ import { dtypeInfo, dtypes, type DType, type TypedArray } from '../base/dtype.js
 import type { ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, ShapeError, tersorError } from '../base/errors.js'
 import { sameShape, sizeOf, stridesOf, type Shape } from '../base/shape.js'
-import { addon, callNative, encodeArgs, nativeError, opIndex, opPlan, type OpPlan } from '../native/call.js'
+import { addon, callNative, encodeArgs, nativeError, opIndex, opPlan, seam, type OpPlan } from '../native/call.js'
 import type { OpName } from '../native/ops.gen.js'
 import { currentScope } from './scope.js'
 
-// Handles whose Tensor object was collected without dispose. Tests show that ours leave none.
-const net = new FinalizationRegistry<number>((handle) => {
-  addon().release(handle)
+// The net: frees the handles of Tensor objects that were collected without dispose. Tests show that ours leave none. What is registered is a
+// small object that only the tensor holds; dispose() hands it on to the next tensor, so it is registered once and not for each
+// (registering and unregistering cost more than a call).
+class Cell {
+  constructor(readonly index: number) {}
+}
+const held: number[] = [] // by index of the cell: the handle to free, or 0
+const freeCells: Cell[] = []
+const freeIndices: number[] = []
+const MAX_FREE_CELLS = 4096
+const net = new FinalizationRegistry<number>((index) => {
+  const handle = held[index]!
+  held[index] = 0
+  freeIndices.push(index)
+  if (handle !== 0) addon().release(handle)
 })
+
+function takeCell(handle: number): Cell {
+  let cell = freeCells.pop()
+  if (cell === undefined) {
+    cell = new Cell(freeIndices.pop() ?? held.length)
+    net.register(cell, cell.index)
+  }
+  held[cell.index] = handle
+  return cell
+}
+
+function returnCell(cell: Cell): void {
+  held[cell.index] = 0
+  if (freeCells.length < MAX_FREE_CELLS) freeCells.push(cell)
+}
 
 const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('nodejs.dispose') as typeof Symbol.dispose)
 
 export class Tensor {
   readonly shape: Shape
   readonly dtype: DType
-  /** Elements between neighbours along each dimension. */
-  readonly strides: Shape
   #handle: number
+  #cell: Cell | undefined
+  #strides: Shape | undefined
 
-  /** @internal Use tensor(), zeros(), an op or a loader. Takes over the handle. */
-  constructor(handle: number, dtype: DType, shape: Shape, strides: Shape = stridesOf(shape)) {
+  /** @internal Use tensor(), zeros(), an op or a loader. Takes over the handle. Without strides: packed, row by row. */
+  constructor(handle: number, dtype: DType, shape: Shape, strides?: Shape) {
     this.#handle = handle
+    this.#cell = takeCell(handle)
     this.dtype = dtype
     this.shape = shape
-    this.strides = strides
-    net.register(this, handle, this)
+    this.#strides = strides
     currentScope()?.add(this)
+  }
+
+  /** Elements between neighbours along each dimension. */
+  get strides(): Shape {
+    return (this.#strides ??= stridesOf(this.shape))
   }
 
   /** @internal The native handle; throws ERR_DISPOSED after dispose. */
@@ -55,16 +87,20 @@ export class Tensor {
     return this.size * dtypeInfo[this.dtype].bytes
   }
   get contiguous(): boolean {
+    const strides = this.#strides
+    if (strides === undefined) return true
     const packed = stridesOf(this.shape)
-    return this.shape.every((d, i) => d === 1 || this.strides[i] === packed[i])
+    return this.shape.every((d, i) => d === 1 || strides[i] === packed[i])
   }
 
   /** Frees the memory now. Disposing twice does nothing. */
   dispose(): void {
-    if (this.#handle === 0) return
-    addon().release(this.#handle)
+    const cell = this.#cell
+    if (cell === undefined) return
+    seam().release(this.#handle)
     this.#handle = 0
-    net.unregister(this)
+    this.#cell = undefined
+    returnCell(cell)
   }
   [disposeSymbol](): void {
     this.dispose()
@@ -141,16 +177,17 @@ export class Tensor {
 /** Numbers per result: handle, dtype, rank, eight dimensions (native/bindings/env.h). */
 const OUT_STRIDE = 11
 
-/** The results that the addon described in `out`. */
+/** The result that the addon described in `out`. */
+function wrapOne(out: ArrayLike<number>, at: number): Tensor {
+  const rank = out[at + 2]!
+  const shape = new Array<number>(rank)
+  for (let i = 0; i < rank; i++) shape[i] = out[at + 3 + i]!
+  return new Tensor(out[at]!, dtypes[out[at + 1]!]!, shape)
+}
+
 function wrap(out: ArrayLike<number>, count: number): Tensor[] {
   const results = new Array<Tensor>(count)
-  for (let r = 0; r < count; r++) {
-    const at = r * OUT_STRIDE
-    const rank = out[at + 2]!
-    const shape = new Array<number>(rank)
-    for (let i = 0; i < rank; i++) shape[i] = out[at + 3 + i]!
-    results[r] = new Tensor(out[at]!, dtypes[out[at + 1]!]!, shape)
-  }
+  for (let r = 0; r < count; r++) results[r] = wrapOne(out, r * OUT_STRIDE)
   return results
 }
 
@@ -164,12 +201,24 @@ export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
  * result's dtype and shape, be contiguous and overlap no input (ERR_SHAPE, ERR_OPTION). After an error their content is undefined.
  */
 export function callOpInto(op: OpName, args: readonly unknown[], outs: readonly Tensor[]): void {
-  callNative(addon(), opPlan(op), args, outs)
+  callPlanInto(opPlan(op), args, outs)
+}
+
+/** @internal callOpInto for a plan that is at hand. */
+export function callPlanInto(plan: OpPlan, args: readonly unknown[], out: Tensor | readonly Tensor[]): void {
+  callNative(seam(), plan, args, out)
+}
+
+/** @internal The only result of an op that has one. */
+export function callPlanFirst(plan: OpPlan, args: readonly unknown[]): Tensor {
+  const native = seam()
+  callNative(native, plan, args)
+  return wrapOne(native.out, 0)
 }
 
 /** @internal callOp for a plan that is at hand. */
 export function callPlan(plan: OpPlan, args: readonly unknown[]): Tensor[] {
-  const native = addon()
+  const native = seam()
   callNative(native, plan, args)
   return wrap(native.out, plan.results)
 }
