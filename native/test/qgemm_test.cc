@@ -31,6 +31,20 @@ TERSOR_TEST(qgemm_rows_do_not_saturate) {
   });
 }
 
+// Rows may block M, N and K in steps of their own: sizes around and beyond them, with tame, wild and mixed weights.
+TERSOR_TEST(qgemm_rows_are_exact_across_blocks) {
+  each_row([](const QgemmRow& row) {
+    const int sizes[][3] = {{1, 145, 4132}, {2, 17, 520}, {67, 145, 530}, {130, 33, 70}, {64, 128, 512}, {5, 300, 1030}};
+    for (const auto& s : sizes)
+      for (const int wild : {16, 0, 4}) {  // of 16 values of k, so many may leave 16 bits in pairs
+        Problem p(s[0], s[1], s[2]);
+        for (size_t i = 0; i < p.w.size(); i++)
+          if (static_cast<int64_t>(i) % p.k % 16 >= wild) p.w[i] = static_cast<int8_t>(p.w[i] / 2);
+        check_sums(row, p, 128);
+      }
+  });
+}
+
 // Groups of weights on both sides of the bound where pairs of products leave 16 bits, and groups of zeros, mixed.
 TERSOR_TEST(qgemm_rows_are_exact_where_pairs_touch_16_bits) {
   each_row([](const QgemmRow& row) {

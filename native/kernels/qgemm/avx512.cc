@@ -18,27 +18,24 @@ typedef int32_t Sum __attribute__((vector_size(64)));
 #else
 using Sum = __m512i;
 #endif
-constexpr int kVectors = 1;
+constexpr int kVectors = 1, kStreams = 8;
 TERSOR_VEC_INLINE Sum broadcast(const void* p) {
   int32_t x;
   memcpy(&x, p, 4);
   return (Sum)_mm512_set1_epi32(x);
 }
-TERSOR_VEC_INLINE Sum load_b(const int8_t* p) { return (Sum)_mm512_loadu_si512(p); }
-TERSOR_VEC_INLINE Sum even(Sum b) { return (Sum)_mm512_srai_epi16(_mm512_slli_epi16((__m512i)b, 8), 8); }
+TERSOR_VEC_INLINE Sum load_b(const void* p) { return (Sum)_mm512_loadu_si512(p); }
+TERSOR_VEC_INLINE Sum even(Sum b) { return (Sum)_mm512_maddubs_epi16(_mm512_set1_epi16(1), (__m512i)b); }
 TERSOR_VEC_INLINE Sum odd(Sum b) { return (Sum)_mm512_srai_epi16((__m512i)b, 8); }
+TERSOR_VEC_INLINE Sum add16(Sum a, Sum b) { return (Sum)_mm512_add_epi16((__m512i)a, (__m512i)b); }
+TERSOR_VEC_INLINE Sum less(Sum a, Sum b) { return (Sum)_mm512_sub_epi32((__m512i)a, (__m512i)b); }
+TERSOR_VEC_INLINE Sum start(int32_t x) { return (Sum)_mm512_set1_epi32(x); }
 TERSOR_VEC_INLINE Sum madd(Sum acc, Sum a, Sum b) { return (Sum)_mm512_add_epi32((__m512i)acc, _mm512_madd_epi16((__m512i)a, (__m512i)b)); }
 TERSOR_VEC_INLINE Sum dot_tame(Sum acc, Sum a, Sum b) {
   return madd(acc, (Sum)_mm512_maddubs_epi16((__m512i)a, (__m512i)b), (Sum)_mm512_set1_epi16(1));
 }
 TERSOR_VEC_INLINE Sum load_sum(const int32_t* p) { return (Sum)_mm512_loadu_si512(p); }
-TERSOR_VEC_INLINE void split(const uint8_t* a, uint8_t* bytes, uint8_t* pairs) {
-  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), even = _mm_and_si128(x, _mm_set1_epi16(255)), odd = _mm_srli_epi16(x, 8);
-  _mm_store_si128(reinterpret_cast<__m128i*>(bytes), x);
-  _mm_store_si128(reinterpret_cast<__m128i*>(pairs), _mm_unpacklo_epi32(even, odd));
-  _mm_store_si128(reinterpret_cast<__m128i*>(pairs + 16), _mm_unpackhi_epi32(even, odd));
-}
-TERSOR_VEC_INLINE void store_sum(int32_t* p, Sum s) { _mm512_storeu_si512(p, (__m512i)s); }
+TERSOR_VEC_INLINE void store_sum(void* p, Sum s) { _mm512_storeu_si512(p, (__m512i)s); }
 TERSOR_VEC_INLINE const QgemmWidth& width() { return qgemm_width_avx512; }
 
 }  // namespace
@@ -49,18 +46,7 @@ TERSOR_QGEMM_END
 
 TERSOR_QGEMM_BEGIN
 namespace tersor {
-namespace {
-
-void rows(const QgemmBlock& q) {
-  int64_t i = 0;
-  for (; i + 12 <= q.m; i += 12) rows_times_all<12>(q, i);
-  for (; i + 4 <= q.m; i += 4) rows_times_all<4>(q, i);
-  for (; i < q.m; i++) rows_times_all<1>(q, i);
-}
-
-}  // namespace
-
-void qgemm_u8s8s32_12x16_avx512(const QgemmBlock& q) { rows(q); }
+void qgemm_u8s8s32_4x16_avx512(const QgemmBlock& q) { rows(q); }
 }  // namespace tersor
 TERSOR_QGEMM_END
 #endif
