@@ -115,6 +115,25 @@ Status allocate(const char* where, int64_t bytes, void** out) {
   return {};
 }
 
+Status Scratch::reserve(const char* where, int64_t bytes) {
+  release();
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr bool own = false;  // a block of its own, whose ends the sanitizer guards
+#elif defined(TERSOR_TESTING)
+  const bool own = g_fail_after.load() == 0;  // every reservation must be able to fail
+#else
+  constexpr bool own = true;
+#endif
+  if (own && bytes >= 0 && bytes <= kOwn) {
+    data_ = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(own_) + kAlignment - 1) & ~uintptr_t(kAlignment - 1));
+    return {};
+  }
+  TERSOR_TRY(allocate(where, bytes, &data_));
+  bytes_ = bytes;
+  allocated_ = true;
+  return {};
+}
+
 void deallocate(void* block, int64_t bytes) {
   if (!block) return;
   raw_free(block, static_cast<size_t>(bytes) + kSlack);

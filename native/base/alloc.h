@@ -30,28 +30,27 @@ Status memory_set_budget(int64_t bytes);  // 0 = default (80 % of cgroup limit o
 void fail_allocation_after(int64_t n);  // the n-th allocation from now fails (0 = off)
 #endif
 
-// Scratch of one function call.
+// Scratch of one function call. A few hundred bytes come with the object: asking for memory twice costs more than a small op.
 class Scratch {
  public:
   Scratch() = default;
   ~Scratch() { release(); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  Status reserve(const char* where, int64_t bytes) {
-    release();
-    TERSOR_TRY(allocate(where, bytes, &data_));
-    bytes_ = bytes;
-    return {};
-  }
+  Status reserve(const char* where, int64_t bytes);
   template <class T> T* as() const { return static_cast<T*>(data_); }
 
  private:
   void release() {
-    if (data_) deallocate(data_, bytes_);
+    if (allocated_) deallocate(data_, bytes_);
+    allocated_ = false;
     data_ = nullptr;
   }
+  static constexpr int64_t kOwn = 512;
   void* data_ = nullptr;
   int64_t bytes_ = 0;
+  bool allocated_ = false;
+  char own_[kOwn + kSlack + kAlignment];  // not initialised, as any scratch
 };
 
 }  // namespace tersor

@@ -47,9 +47,13 @@ TERSOR_TEST(allocate_aligns_counts_and_respects_the_budget) {
   CHECK(memory_stats().budget > 1000000);
   {
     Scratch a;
-    CHECK_OK(a.reserve("test", 10));
-    CHECK_OK(a.reserve("test", 20));
-    CHECK(memory_stats().blocks == before.blocks + 1);
+    for (int64_t bytes : {0, 10, 512, 513, 4000, 20}) {  // a few bytes may lie in the object itself
+      CHECK_OK(a.reserve("test", bytes));
+      CHECK(a.as<char>() && reinterpret_cast<uintptr_t>(a.as<char>()) % kAlignment == 0);
+      memset(a.as<char>(), 0x5A, static_cast<size_t>(bytes) + kSlack);
+      CHECK(memory_stats().blocks <= before.blocks + 1 && (bytes < 4000 || memory_stats().blocks == before.blocks + 1));
+    }
+    CHECK_CODE(a.reserve("test", -1), Code::memory_budget);
   }
   CHECK(memory_stats().blocks == before.blocks);
 }
