@@ -1,4 +1,7 @@
-/** Dense f32 products: what the int8 and sparse kernels are measured against. */
+/**
+ * Dense f32 products: what the int8 and sparse kernels are measured against. oneDNN, ONNX Runtime and XNNPACK get their weights packed beforehand,
+ * and so does Tersor's first part; OpenBLAS and the parts `plain weights` ([N, K]) and `matmul` ([K, N]) take them as they lie.
+ */
 import { BEYOND_CACHES, copiesBeyondCaches, parts, reads, type Case, type Family } from './case.js'
 
 const shapes: readonly (readonly [number, number, number])[] = [
@@ -24,6 +27,7 @@ function warm([m, k, n]: readonly [number, number, number]): Case {
     limits: [{ kernel: 'limit.f32', amount: 2 * m * k * n }, ...(m <= 16 ? [reads(4 * k * n)] : [])],
     parts: [
       { contender: 'tersor', kernel: 'gemm.f32' },
+      { contender: 'tersor', kernel: 'gemm.f32.plain', label: 'plain weights' },
       { contender: 'tersor', kernel: 'gemm.f32.matmul', label: 'matmul' },
       ...parts('gemm.f32', 'onednn', 'openblas', 'xnnpack', 'onnxruntime', 'torch'),
     ],

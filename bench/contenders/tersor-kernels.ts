@@ -48,10 +48,19 @@ const weights = (p: Params): Float32Array => transposed(floats(p.k! * p.n!, 22),
 const codes = (api: Api, p: Params): any => api.tensor(transposed(signedBytes(p.k! * p.n!, 22), p.k!, p.n!), [p.n, p.k])
 const columnScales = (api: Api, { n }: Params): any => api.tensor(new Float32Array(n!).fill(0.01), [n])
 
-const gemmF32: Make = (api, p) => {
+/** Weights [N, K] as they lie: what needs packing is packed in every call. */
+const gemmF32Plain: Make = (api, p) => {
   const x = activations(api, p)
   const w = weights(p)
   return layer(p, () => into(api.linear, x, api.tensor(w, [p.n, p.k]), null))
+}
+
+/** Packed beforehand, as oneDNN, ONNX Runtime and XNNPACK do with constant weights. */
+const gemmF32: Make = (api, p) => {
+  if (!api.packF32) return gemmF32Plain(api, p)
+  const x = activations(api, p)
+  const w = api.tensor(weights(p), [p.n, p.k])
+  return layer(p, () => into(api.ops.linearPacked, x, api.packF32(w).packed, null, null, p.n, 'none'))
 }
 
 const gemmBf16: Make = (api, p) => {
@@ -146,6 +155,7 @@ const rowScales = (api: Api, { rows }: Params): any => api.tensor(new Float32Arr
 
 export const kernels: Readonly<Record<string, Make>> = {
   'gemm.f32': gemmF32,
+  'gemm.f32.plain': gemmF32Plain,
   'gemm.f32.matmul': gemmF32Matmul,
   'gemm.bf16': gemmBf16,
   'gemm.s8s8': gemmIntegers(true),
