@@ -48,7 +48,7 @@ template <class T> Status run(gemm_args& x, Context& ctx) {
     s.c = c.as<T>(), s.c_row = c.stride[0], s.c_col = c.stride[1];
   }
   GemmExtra<T> extra;
-  if (s.c || s.alpha != T(1)) extra.finish = scale<T>, extra.state = &s;
+  if (s.c || s.alpha != T(1)) extra.finish = {scale<T>, &s};
   return gemm_parallel(kOp, g, ctx.cancel, extra);
 }
 

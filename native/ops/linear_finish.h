@@ -41,9 +41,9 @@ template <class Args> Status linear_finish_run(const char* op, Args& a, GemmMatr
   whole.act = static_cast<Act>(a.act);
   GemmExtra<float> extra;
   extra.packed = packed;
-  extra.state = &whole;
+  extra.finish.state = &whole;
   if (whole.residual || whole.act != Act::none)
-    extra.finish = [](const void* state, int64_t m0, int64_t m, int64_t n0, int64_t n) {
+    extra.finish.run = [](const void* state, int64_t m0, int64_t m, int64_t n0, int64_t n) {
       WgemmFinish f = *static_cast<const WgemmFinish*>(state);
       f.m = m, f.n = n;
       f.y += m0 * f.y_row + n0;

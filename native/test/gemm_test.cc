@@ -172,6 +172,7 @@ TERSOR_TEST(gemm_strips_match_and_stay_inside) {
       check_strip(row, 2, n, 31, Side::end);
       check_strip(row, row.mr, n, 257, Side::begin);
     }
+    for (int m = row.mr + 1; m <= 31; m++) check_strip(row, m, random_in(1, 5 * row.nr), depths[random_in(0, 9)], m % 2 ? Side::end : Side::begin);
   });
 }
 

@@ -8,36 +8,40 @@ namespace {
 
 constexpr int kScalarRows = 4, kScalarColumns = 8;
 
-template <class T> void strip_scalar(const GemmStrip<T>& s) {
-  for (int64_t j0 = 0; j0 < s.n; j0 += kScalarColumns) {
-    const int nj = s.n - j0 < kScalarColumns ? static_cast<int>(s.n - j0) : kScalarColumns;
-    const T* b = s.b + (j0 / kScalarColumns) * s.b_panel;
-    T acc[kScalarRows][kScalarColumns];
-    for (int i = 0; i < s.m; i++)
-      for (int j = 0; j < kScalarColumns; j++)
-        acc[i][j] = j >= nj        ? T(0)
-                    : s.accumulate ? s.c[i * s.c_row + j0 + j]
-                    : s.bias_n     ? s.bias_n[j0 + j]
-                    : s.bias_m     ? s.bias_m[i]
-                                   : T(0);
-    for (int64_t k = 0; k < s.k; k++) {
-      const T* row = b + (s.offset ? s.offset[k] : k * s.b_row);
-      const T* a = s.a + k * s.a_col;
-      if (nj == kScalarColumns) {
-        for (int i = 0; i < s.m; i++) {
-          const T x = a[i * s.a_row];
-          for (int j = 0; j < kScalarColumns; j++) acc[i][j] += x * row[j];
-        }
-      } else {
-        for (int i = 0; i < s.m; i++) {
-          const T x = a[i * s.a_row];
-          for (int j = 0; j < nj; j++) acc[i][j] += x * row[j];
-        }
+template <class T> void tile_scalar(const GemmStrip<T>& s, int64_t i0, int m, int64_t j0, int nj, const T* b) {
+  T acc[kScalarRows][kScalarColumns];
+  T* const c = s.c + i0 * s.c_row + j0;
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < kScalarColumns; j++)
+      acc[i][j] = j >= nj        ? T(0)
+                  : s.accumulate ? c[i * s.c_row + j]
+                  : s.bias_n     ? s.bias_n[j0 + j]
+                  : s.bias_m     ? s.bias_m[i0 + i]
+                                 : T(0);
+  for (int64_t k = 0; k < s.k; k++) {
+    const T* row = b + (s.offset ? s.offset[k] : k * s.b_row);
+    const T* a = s.a + i0 * s.a_row + k * s.a_col;
+    if (nj == kScalarColumns) {
+      for (int i = 0; i < m; i++) {
+        const T x = a[i * s.a_row];
+        for (int j = 0; j < kScalarColumns; j++) acc[i][j] += x * row[j];
+      }
+    } else {
+      for (int i = 0; i < m; i++) {
+        const T x = a[i * s.a_row];
+        for (int j = 0; j < nj; j++) acc[i][j] += x * row[j];
       }
     }
-    for (int i = 0; i < s.m; i++)
-      for (int j = 0; j < nj; j++) s.c[i * s.c_row + j0 + j] = acc[i][j];
   }
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < nj; j++) c[i * s.c_row + j] = acc[i][j];
+}
+
+template <class T> void strip_scalar(const GemmStrip<T>& s) {
+  for (int64_t j = 0; j < s.n; j += kScalarColumns)
+    for (int64_t i = 0; i < s.m; i += kScalarRows)
+      tile_scalar(s, i, s.m - i < kScalarRows ? static_cast<int>(s.m - i) : kScalarRows, j,
+                  s.n - j < kScalarColumns ? static_cast<int>(s.n - j) : kScalarColumns, s.b + j / kScalarColumns * s.b_panel);
 }
 
 // Eight partial sums per element: the same shape of sum as a vector row, and less rounding error than one long chain.
@@ -150,38 +154,28 @@ template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& 
 
 namespace {
 
-// Rows a power of two apart fall into the same L1 sets, columns of A touch a line per element: such a strip is copied side by side.
-template <class T> bool copy_pays(const GemmMatrix<T>& g, int64_t k) {
-  return k >= 64 && (g.a_col != 1 || g.a_row * static_cast<int64_t>(sizeof(T)) % 512 == 0);
-}
+constexpr int kCopyRows = 12, kCopyDepth = 256;
+constexpr int64_t kCopyColumns = 512;
+constexpr int64_t kFinishColumns = 256;
 
+// Columns of A touch a line per element: such a strip is copied to rows.
 template <class T> void copy_strip(GemmStrip<T>* s, T* rows) {
-  if (s->a_col == 1) {
-    constexpr int64_t pitch = kGemmDepth + 16;
-    for (int r = 0; r < s->m; r++) memcpy(rows + r * pitch, s->a + r * s->a_row, sizeof(T) * static_cast<size_t>(s->k));
-    s->a_row = pitch;
-  } else {
-    for (int64_t k = 0; k < s->k; k++)
-      for (int r = 0; r < s->m; r++) rows[k * kGemmMaxRows + r] = s->a[r * s->a_row + k * s->a_col];
-    s->a_row = 1, s->a_col = kGemmMaxRows;
-  }
-  s->a = rows;
+  for (int64_t k = 0; k < s->k; k++)
+    for (int64_t r = 0; r < s->m; r++) rows[r * kCopyDepth + k] = s->a[r * s->a_row + k * s->a_col];
+  s->a = rows, s->a_row = kCopyDepth, s->a_col = 1;
 }
 
-// Share `part` of `parts` of rows x width elements.
-template <class T> void ahead_of(const T* base, int64_t pitch, int64_t rows, int64_t width, int64_t part, int64_t parts, GemmAhead* out) {
-  out->base = reinterpret_cast<const char*>(base);
-  out->pitch = pitch * static_cast<int64_t>(sizeof(T));
-  out->lines = (width * static_cast<int64_t>(sizeof(T)) + 63) / 64;
-  out->begin = rows * out->lines * part / parts;
-  out->end = rows * out->lines * (part + 1) / parts;
+// Depth of a block of a B that is read where it lies: no more pages than the processor's first table of them holds.
+template <class T> int64_t direct_depth(const GemmMatrix<T>& g) {
+  const int64_t bytes = g.b_row * static_cast<int64_t>(sizeof(T)), depth = bytes >= 4096 ? 128 : (int64_t(1) << 19) / (bytes > 0 ? bytes : 1);
+  return depth < kGemmDepth ? depth : kGemmDepth;
 }
 
 }  // namespace
 
 template <class T>
 void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const GemmNext<T>& next) {
+                const GemmFinish& finish) {
   if (path == GemmPath::dot) {
     GemmDot<T> d;
     d.m = m1 - m0, d.n = n1 - n0, d.k = g.k;
@@ -191,53 +185,48 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
     d.accumulate = g.accumulate;
     d.bias_n = g.bias ? g.bias + n0 : nullptr;
     row.dot(d);
+    if (finish.run) finish.run(finish.state, m0, d.m, n0, d.n);
     return;
   }
-  // Columns per sweep so that depth x columns of B (512 KiB) stays in L2 while the strips of A pass by.
-  const int64_t sweep = (int64_t(1) << 19) / (kGemmDepth * static_cast<int64_t>(sizeof(T))) / row.nr * row.nr;
-  T rows[kGemmMaxRows * (kGemmDepth + 16)];
-  for (int64_t j = n0; j < n1; j += sweep) {
-    const int64_t nj = n1 - j < sweep ? n1 - j : sweep;
-    for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += kGemmDepth) {
-      const int64_t nk = g.k - k0 < kGemmDepth ? g.k - k0 : kGemmDepth;
-      const bool copies = nj >= 2 * row.nr && copy_pays(g, nk);
-      const int64_t strips = (m1 - m0 + row.mr - 1) / row.mr;
-      // A packed B of many blocks names the next one itself; one or two strips are over too soon for it to come.
-      GemmNext<T> then = next;
-      if (path == GemmPath::packed && strips > 2 && (k0 + nk < g.k || j + nj < n1)) {
-        const bool deeper = k0 + nk < g.k;
-        const int64_t depth = deeper ? g.k - k0 - nk : g.k;
-        then.b = deeper ? packed + j * g.k + (k0 + nk) * row.nr : packed + (j + nj) * g.k;
-        then.pitch = g.k * row.nr;
-        then.rows = gemm_panels(row, deeper || n1 - j - nj > nj ? nj : n1 - j - nj);
-        then.width = (depth < kGemmDepth ? depth : kGemmDepth) * row.nr;
-      }
-      for (int64_t i = m0; i < m1; i += row.mr) {
+  const bool copies = g.a_col != 1 && g.k >= 64 && n1 - n0 >= 2 * row.nr;
+  int64_t depth = path == GemmPath::packed ? kGemmDepth : direct_depth(g);
+  if (copies && depth > kCopyDepth) depth = kCopyDepth;
+  depth = gemm_cut(g.k, depth, 4);
+  const int64_t rows = copies ? kCopyRows : gemm_rows_in_cache(row, m1 - m0, depth);
+  // A block of B meets every row before the next one: all columns, but for copied rows as many as stay in L2.
+  const int64_t sweep = copies ? kCopyColumns : n1 - n0;
+  T copy[kCopyRows * kCopyDepth];
+  for (int64_t j = n0; j < n1; j += sweep)
+    for (int64_t i = m0; i < m1; i += rows) {
+      for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += depth) {
         GemmStrip<T> s;
-        s.m = m1 - i < row.mr ? static_cast<int>(m1 - i) : row.mr;
-        s.n = nj, s.k = nk;
+        s.m = static_cast<int>(m1 - i < rows ? m1 - i : rows);
+        s.k = g.k - k0 < depth ? g.k - k0 : depth;
         s.accumulate = g.accumulate || k0 > 0;
         s.a = g.a + i * g.a_row + k0 * g.a_col, s.a_row = g.a_row, s.a_col = g.a_col;
-        if (g.a_col == 1 && i + row.mr < m1) ahead_of(s.a + row.mr * g.a_row, g.a_row, row.mr, nk, 0, 1, &s.ahead[0]);
-        if (then.b) ahead_of(then.b, then.pitch, then.rows, then.width, (i - m0) / row.mr, strips, &s.ahead[1]);
-        if (copies) copy_strip(&s, rows);
-        if (path == GemmPath::packed) {
-          s.b = packed + j * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
-        } else {
-          s.b = g.b + k0 * g.b_row + j, s.b_row = g.b_row, s.b_panel = row.nr;
+        if (copies) copy_strip(&s, copy);
+        const int64_t end = n1 - j < sweep ? n1 : j + sweep;
+        const bool last = finish.run && k0 + depth >= g.k;
+        for (int64_t c = j; c < end; c += s.n) {
+          s.n = last && end - c > kFinishColumns ? kFinishColumns : end - c;
+          if (path == GemmPath::packed) {
+            s.b = packed + c * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
+          } else {
+            s.b = g.b + k0 * g.b_row + c, s.b_row = g.b_row, s.b_panel = row.nr;
+          }
+          s.c = g.c + i * g.c_row + c, s.c_row = g.c_row;
+          s.bias_n = g.bias ? g.bias + c : nullptr;
+          row.strip(s);
+          if (last) finish.run(finish.state, i, s.m, c, s.n);
         }
-        s.c = g.c + i * g.c_row + j, s.c_row = g.c_row;
-        s.bias_n = g.bias ? g.bias + j : nullptr;
-        row.strip(s);
       }
     }
-  }
 }
 
 #define TERSOR_INSTANTIATE(T)                                                                                   \
   template GemmPath gemm_path<T>(const GemmRow<T>&, const GemmMatrix<T>&);                                       \
   template void gemm_pack_b<T>(const GemmRow<T>&, const GemmMatrix<T>&, int64_t, int64_t, T*);                   \
-  template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t, const GemmNext<T>&);
+  template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t, const GemmFinish&);
 TERSOR_INSTANTIATE(float)
 TERSOR_INSTANTIATE(double)
 #undef TERSOR_INSTANTIATE

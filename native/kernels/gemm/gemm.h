@@ -15,17 +15,11 @@
 
 namespace tersor {
 
-constexpr int64_t kGemmDepth = 256;  // K block of the drivers: a packed panel of B and the rows of A that meet it stay in L1/L2
-constexpr int kGemmMaxRows = 16;     // upper bound of mr over all rows
+// K block of the drivers: two panels of B and the rows of A that pass them (kGemmBlockBytes at most) stay in L2.
+constexpr int64_t kGemmDepth = 1024;
+constexpr int64_t kGemmBlockBytes = int64_t(1) << 20;
 
-// Memory that will be wanted soon: cache lines [begin, end) of rows of `lines` lines each, `pitch` bytes apart. Only a hint, and one that
-// may name anything: no address is ever read.
-struct GemmAhead {
-  const char* base = nullptr;
-  int64_t pitch = 0, lines = 1, begin = 0, end = 0;
-};
-
-// m <= mr rows of C, any n. A(i,k) = a[i*a_row + k*a_col]. The columns of B come in panels of nr: element (k, j) is
+// Any m and n. A(i,k) = a[i*a_row + k*a_col]. The columns of B come in panels of nr: element (k, j) is
 // b[(j / nr) * b_panel + base(k) + j % nr] with base(k) = offset ? offset[k] : k * b_row. For plain row-major B, b_panel = nr; for
 // panels packed by gemm_pack_b, b_panel = K * nr and b_row = nr. offset serves convolutions: row k of the implied matrix is a
 // shifted view of the padded image.
@@ -42,7 +36,6 @@ template <class T> struct GemmStrip {
   int64_t c_row = 0;
   const T* bias_n = nullptr;
   const T* bias_m = nullptr;
-  GemmAhead ahead[2];
 };
 
 // Both operands contiguous along K, any m and n: C(i,j) = init + sum_g sum_k A_g(i,k) B_g(j,k),
@@ -63,7 +56,7 @@ template <class T> struct GemmDot {
 template <class T> struct GemmRow {
   uint32_t needs;
   const char* function;
-  int mr, nr;
+  int mr, nr;  // rows that callers hand over at a time at least, where they cut rows; columns of a panel
   void (*strip)(const GemmStrip<T>&);
   void (*dot)(const GemmDot<T>&);
   // out[k*nr + j] = b[j*b_row + k] for j < n, 0 for n <= j < nr: one packed panel of a transposed B.
@@ -105,14 +98,25 @@ template <class T> int64_t gemm_panels(const GemmRow<T>& row, int64_t n) { retur
 template <class T> int64_t gemm_packed_elements(const GemmRow<T>& row, int64_t k, int64_t n) { return gemm_panels(row, n) * k * row.nr; }
 // Packs panels [begin, end) of g.b into `packed` (all panels: gemm_packed_elements).
 template <class T> void gemm_pack_b(const GemmRow<T>& row, const GemmMatrix<T>& g, int64_t begin, int64_t end, T* packed);
-// The block of B that will be packed after this one: `rows` runs of `width` elements, brought to L2 while the strips are computed.
-template <class T> struct GemmNext {
-  const T* b = nullptr;  // null: none
-  int64_t pitch = 0, rows = 0, width = 0;
+// Called for each block of C that is complete, while it is in cache: rows [m0, m0 + m), columns [n0, n0 + n).
+struct GemmFinish {
+  void (*run)(const void* state, int64_t m0, int64_t m, int64_t n0, int64_t n) = nullptr;
+  const void* state = nullptr;
 };
-// Computes C[m0..m1, n0..n1]; n0 is a multiple of row.nr. `packed` is needed for GemmPath::packed only.
+// Computes C[m0..m1, n0..n1]; n0 is a multiple of row.nr. `packed` (all panels of g.b) is needed for GemmPath::packed only.
 template <class T>
 void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                const GemmNext<T>& next = {});
+                const GemmFinish& finish = {});
+// n cut evenly in blocks of about `most` > 0, each but the last a multiple of `unit`; never 0.
+inline int64_t gemm_cut(int64_t n, int64_t most, int64_t unit) {
+  if (n <= 0) return unit;
+  const int64_t blocks = (n + most - 1) / most, each = (n + blocks - 1) / blocks;
+  return (each + unit - 1) / unit * unit;
+}
+// Rows of A for one pass over B at that depth.
+template <class T> int64_t gemm_rows_in_cache(const GemmRow<T>& row, int64_t m, int64_t depth) {
+  const int64_t most = kGemmBlockBytes / ((depth > 0 ? depth : 1) * static_cast<int64_t>(sizeof(T)));
+  return gemm_cut(m, most < row.mr ? row.mr : most, row.mr);
+}
 
 }  // namespace tersor

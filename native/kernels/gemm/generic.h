@@ -1,5 +1,8 @@
 // Body of the vector rows, over the vector in scope (simd/vec_<isa>.h). The including file defines
-//   TERSOR_GEMM_MR, TERSOR_GEMM_NV (register tile: rows, vectors) and TERSOR_GEMM_HEIGHTS(X) (the tile heights compiled, tallest first).
+//   TERSOR_GEMM_NV       vectors of a panel
+//   TERSOR_GEMM_PANELS   panels side by side in the main tile
+//   TERSOR_GEMM_TALLEST  rows of the main tile
+//   TERSOR_GEMM_HEIGHTS(X), TERSOR_GEMM_WIDE_HEIGHTS(X)  the tile heights compiled for one panel and, where PANELS > 1, for the main tile; tallest first
 // Not guarded: each ISA file includes it once.
 #include "kernels/gemm/gemm.h"
 
@@ -8,16 +11,42 @@ namespace tersor {
 namespace {
 
 using V = simd::F32;
-constexpr int kLanes = V::lanes, kTileRows = TERSOR_GEMM_MR, kTileVectors = TERSOR_GEMM_NV;
-constexpr bool kManyRegisters = kTileRows * kTileVectors > 16;  // 32, not 16
+constexpr int kLanes = V::lanes, kTileVectors = TERSOR_GEMM_NV, kPanels = TERSOR_GEMM_PANELS, kTallest = TERSOR_GEMM_TALLEST;
+constexpr int kWidth = kTileVectors * kLanes;
+constexpr bool kManyRegisters = kTallest * kTileVectors * kPanels > 16;  // 32, not 16
+constexpr int kUnroll = 4;       // of k, in tall tiles
+constexpr int kNextLines = kTileVectors * kPanels * kLanes / 32 > 1 ? kTileVectors * kPanels * kLanes / 32 : 1;
+constexpr int kOnePass = 14;      // up to so many rows one pass over single panels is better than two over pairs of them
+constexpr int64_t kAhead = 16;    // steps of k by which packed B is asked for: about the latency of L3
 
 // Live lanes of a vector whose first element is `left` elements before the end.
 TERSOR_VEC_INLINE int live_lanes(int64_t left) { return left >= kLanes ? kLanes : left <= 0 ? 0 : static_cast<int>(left); }
 
-// C tile of MR rows and NV vectors, n columns live. Pointers to every third row of A: the two rows between are reached by scaled index.
-template <int MR, int NV, bool OFFSET, bool EDGE>
-TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n) {
+// One k of a tile: NV vectors of B from NP panels, MR values of A. Pointers to every third row of A: the two rows between are reached by scaled index.
+template <int MR, int NV, int NP, bool EDGE, bool HINT>
+TERSOR_VEC_INLINE void one_k(V (&acc)[MR][NV], const float* const (&p)[(MR + 2) / 3], int64_t row, int64_t k, const float* from, int64_t panel, int64_t ahead,
+                             const int (&live)[NV]) {
+  constexpr int kEach = NV / NP;
+  V x[NV];
+#pragma GCC unroll 16
+  for (int v = 0; v < NV; v++) {
+    const float* at = from + v / kEach * panel + v % kEach * kLanes;
+    x[v] = EDGE ? simd::load_part(at, live[v]) : simd::load(at);
+    if (HINT && v % kEach * kLanes % 16 == 0) __builtin_prefetch(at + ahead, 0, 3);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+    const V a = V(p[i / 3][i % 3 * row + k]);
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; v++) acc[i][v] = simd::fma(a, x[v], acc[i][v]);
+  }
+}
+
+// C tile of MR rows and NV vectors in NP panels, n columns live. `next`: memory wanted soon, next_step bytes of it asked for in each kUnroll steps of k.
+template <int MR, int NV, int NP, bool OFFSET, bool EDGE>
+TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n, const char* next, int64_t next_step) {
   constexpr int kPointers = (MR + 2) / 3;
+  constexpr bool kTall = !OFFSET && !EDGE && MR * NV >= (kManyRegisters ? 16 : 8);
   int live[NV];
   V acc[MR][NV];
   float* const c = s.c + i0 * s.c_row + j0;
@@ -40,27 +69,36 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
       for (int i = 0; i < MR; i++) acc[i][v] = s.bias_n || !s.bias_m ? init : V(s.bias_m[i0 + i]);
     }
   }
-  if (!EDGE && MR == kTileRows && s.accumulate) {  // the next tile of C comes from far while this one is computed
+  if (kTall) {  // the C that is stored by this tile, or read by the next one, comes from far while the sums are computed
+    const float* far = s.accumulate ? c + MR * s.c_row : c;
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++)
-      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(c + i * s.c_row + NV * kLanes + v, 0, 2);
+#pragma GCC unroll 16
+      for (int v = 0; v < NV * kLanes; v += 16) __builtin_prefetch(far + i * s.c_row + v, 0, 3);
   }
-  const int64_t row = s.a_row, col = s.a_col, step = s.b_row;
+  const int64_t row = s.a_row, col = s.a_col, step = s.b_row, panel = s.b_panel;
   const float* p[kPointers];
 #pragma GCC unroll 16
   for (int i = 0; i < kPointers; i++) p[i] = s.a + (i0 + 3 * i) * row;
   const int64_t* offset = s.offset;
-  for (int64_t k = s.k; k > 0; k--) {
-    const float* from = OFFSET ? b + *offset++ : b;
-    V x[NV];
+  int64_t k = s.k;
+  if (kTall && col == 1) {
+    const int64_t ahead = step == kWidth ? kAhead * kWidth : NV * kLanes;  // of panels the coming rows, of plain B the columns to the right
+    for (; k >= kUnroll; k -= kUnroll) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kUnroll; u++) {
+        one_k<MR, NV, NP, EDGE, true>(acc, p, row, u, b, panel, ahead, live);
+        b += step;
+      }
 #pragma GCC unroll 16
-    for (int v = 0; v < NV; v++) x[v] = EDGE ? simd::load_part(from + v * kLanes, live[v]) : simd::load(from + v * kLanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) {
-      const V a = V(p[i / 3][(i % 3) * row]);
-#pragma GCC unroll 16
-      for (int v = 0; v < NV; v++) acc[i][v] = simd::fma(a, x[v], acc[i][v]);
+      for (int i = 0; i < kPointers; i++) p[i] += kUnroll;
+#pragma GCC unroll 4
+      for (int l = 0; l < kNextLines; l++) __builtin_prefetch(next + 64 * l, 0, 2);
+      next += next_step;
     }
+  }
+  for (; k > 0; k--) {
+    one_k<MR, NV, NP, EDGE, false>(acc, p, row, 0, OFFSET ? b + *offset++ : b, panel, 0, live);
 #pragma GCC unroll 16
     for (int i = 0; i < kPointers; i++) p[i] += col;
     if (!OFFSET) b += step;
@@ -75,51 +113,76 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
     }
 }
 
-// Asks for the lines of g that belong to the tile at column j of n.
-TERSOR_VEC_INLINE void look_ahead(const GemmAhead& g, int64_t j, int64_t n, int64_t width) {
-  const int64_t total = g.end - g.begin;
-  int64_t at = g.begin + total * j / n;
-  const int64_t end = j + width >= n ? g.end : g.begin + total * (j + width) / n;
-  if (at >= end) return;
-  int64_t row = at / g.lines, line = at % g.lines;
-  for (; at < end; at++) {
-    __builtin_prefetch(g.base + row * g.pitch + line * 64, 0, 2);
-    if (++line == g.lines) line = 0, row++;
+// What a row of tiles asks for while it is computed: the panels that follow it, one after another, a share with each tile.
+struct Next {
+  const char* at = nullptr;
+  int64_t panel = 0, share = 0, step = 0;
+  int tile = 0;
+  TERSOR_VEC_INLINE Next(const GemmStrip<float>& s, const float* b, bool more) : at(reinterpret_cast<const char*>(s.a)) {
+    if (!more || s.b_row != kWidth || s.b_panel == kWidth) return;
+    at = reinterpret_cast<const char*>(b);
+    panel = s.b_panel * 4, step = 64 * kNextLines, share = s.k / kUnroll * step;
   }
-}
-
-template <int MR, bool OFFSET> void tile_rows(const GemmStrip<float>& s, int64_t i0) {
-  constexpr int kWidth = kTileVectors * kLanes;
-  int64_t j = 0;
-  const float* b = s.b;
-  constexpr int kThin = MR > 2 ? 1 : kManyRegisters || MR == 1 ? 8 : 4;  // vectors that fit the registers
-  if (!OFFSET && MR <= 2 && s.b_panel == kWidth)  // few rows of plain B: wider tiles hide the latency of the multiply-add
-    for (; j + kThin * kLanes <= s.n; j += kThin * kLanes, b += kThin * kLanes) tile<MR, kThin, false, false>(s, i0, j, b, kThin * kLanes);
-  for (; j < s.n; j += kWidth, b += s.b_panel) {
-    const int64_t n = s.n - j;
-    if (!OFFSET && MR == kTileRows) {
-      look_ahead(s.ahead[0], j, s.n, kWidth);
-      look_ahead(s.ahead[1], j, s.n, kWidth);
-    }
-    if (n >= kWidth) tile<MR, kTileVectors, OFFSET, false>(s, i0, j, b, n);
-    else if (n > kLanes) tile<MR, kTileVectors, OFFSET, true>(s, i0, j, b, n);
-    else tile<MR, 1, OFFSET, true>(s, i0, j, b, n);
+  // A panel is brought by four tiles.
+  TERSOR_VEC_INLINE const char* from() const { return at + tile / 4 * panel + tile % 4 * share; }
+  TERSOR_VEC_INLINE void advance(int panels) {
+    if (++tile == 4 * panels) panel = share = step = 0, tile = 0;
   }
-}
+};
 
-template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
+// All rows at one panel, which may be the last one, with fewer columns.
+template <bool OFFSET> void one_panel(const GemmStrip<float>& s, int64_t j, const float* b) {
+  const int64_t n = s.n - j;
+  Next next(s, b + s.b_panel, n > kWidth);
   int64_t i = 0;
   while (i < s.m) {
     const int64_t left = s.m - i;
-#define TERSOR_ROWS(MR)           \
-  if (left >= MR) {               \
-    tile_rows<MR, OFFSET>(s, i);  \
-    i += MR;                      \
-    continue;                     \
+#define TERSOR_ROWS(MR)                                                                                                 \
+  if (left >= MR) {                                                                                                     \
+    if (n >= kWidth) tile<MR, kTileVectors, 1, OFFSET, false>(s, i, j, b, n, next.from(), next.step);                   \
+    else if (n > kLanes) tile<MR, kTileVectors, 1, OFFSET, true>(s, i, j, b, n, nullptr, 0);                            \
+    else tile<MR, 1, 1, OFFSET, true>(s, i, j, b, n, nullptr, 0);                                                       \
+    next.advance(1);                                                                                                    \
+    i += MR;                                                                                                            \
+    continue;                                                                                                           \
   }
     TERSOR_GEMM_HEIGHTS(TERSOR_ROWS)
 #undef TERSOR_ROWS
   }
+}
+
+#ifdef TERSOR_GEMM_WIDE_HEIGHTS
+// All rows at kPanels whole panels.
+template <bool OFFSET> void wide_panels(const GemmStrip<float>& s, int64_t j, const float* b) {
+  Next next(s, b + kPanels * s.b_panel, s.n - j > kPanels * kWidth);
+  for (int64_t i = 0; i < s.m;) {
+    // Whole tiles, but what is left at the end is cut in halves rather than to a thin rest.
+    const int64_t left = s.m - i, height = left >= 2 * kTallest ? kTallest : left > kTallest ? (left + 1) / 2 : left;
+#define TERSOR_ROWS(MR) \
+  if (height == MR) tile<MR, kTileVectors * kPanels, kPanels, OFFSET, false>(s, i, j, b, s.n - j, next.from(), next.step);
+    TERSOR_GEMM_WIDE_HEIGHTS(TERSOR_ROWS)
+#undef TERSOR_ROWS
+    next.advance(kPanels);
+    i += height;
+  }
+}
+#endif
+
+template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
+  int64_t j = 0;
+  const float* b = s.b;
+  if (!OFFSET && s.m > 0 && s.m <= 2 && s.b_panel == kWidth) {  // few rows of plain B: wider tiles hide the latency of the multiply-add
+    constexpr int kTwo = kManyRegisters ? 8 : 4;     // vectors that two rows have registers for
+    const int64_t width = kLanes * (s.m == 1 ? 8 : kTwo);
+    for (; j + width <= s.n; j += width, b += width)
+      if (s.m == 1) tile<1, 8, 1, false, false>(s, 0, j, b, s.n - j, nullptr, 0);
+      else tile<2, kTwo, 1, false, false>(s, 0, j, b, s.n - j, nullptr, 0);
+  }
+#ifdef TERSOR_GEMM_WIDE_HEIGHTS
+  if (s.m <= kTallest || s.m > kOnePass)
+    for (; j + kPanels * kWidth <= s.n; j += kPanels * kWidth, b += kPanels * s.b_panel) wide_panels<OFFSET>(s, j, b);
+#endif
+  for (; j < s.n; j += kWidth, b += s.b_panel) one_panel<OFFSET>(s, j, b);
 }
 
 // MR x NR dot products. Rows past the edge repeat the first one; their sums are dropped.

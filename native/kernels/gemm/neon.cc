@@ -7,16 +7,16 @@
 #if TERSOR_ARCH_ARM64
 #include "simd/vec_neon.h"
 
-#define TERSOR_GEMM_MR 6
 #define TERSOR_GEMM_NV 4
+#define TERSOR_GEMM_PANELS 1
+#define TERSOR_GEMM_TALLEST 6
 #define TERSOR_GEMM_HEIGHTS(X) X(6) X(5) X(4) X(3) X(2) X(1)
 #include "kernels/gemm/generic.h"
 
 namespace tersor {
 namespace {
 
-constexpr int kWidth = kTileVectors * kLanes;
-constexpr int64_t kCopyDepth = kGemmDepth, kCopyPanels = 4;
+constexpr int64_t kCopyDepth = 256, kCopyPanels = 4;
 
 TERSOR_VEC_INLINE void one_k(float32x4_t (&acc)[6][4], const float* a, const float* from) {
   const float32x4_t top = vld1q_f32(a);
@@ -111,14 +111,29 @@ template <bool OFFSET> void full_strip(const GemmStrip<float>& s, const float* a
   strip<OFFSET>(right);
 }
 
-template <bool OFFSET> void strip_neon(const GemmStrip<float>& s) {
-  if (s.m == kTileRows && s.a_row == 1) return full_strip<OFFSET>(s, s.a, s.a_col);
-  if (s.m == kTileRows && s.a_col == 1 && s.k <= kCopyDepth && s.n >= kCopyPanels * kWidth) {
-    float columns[kCopyDepth * kTileRows];
-    pack_strip(s.a, s.a_row, s.k, columns);
-    return full_strip<OFFSET>(s, columns, kTileRows);
+template <bool OFFSET> void six_rows(const GemmStrip<float>& s) {
+  if (s.a_row == 1) return full_strip<OFFSET>(s, s.a, s.a_col);
+  if (s.a_col != 1 || s.n < kCopyPanels * kWidth) return strip<OFFSET>(s);
+  float columns[kCopyDepth * kTallest];
+  GemmStrip<float> part = s;
+  for (int64_t k = 0; k == 0 || k < s.k; k += kCopyDepth) {
+    part.k = s.k - k < kCopyDepth ? s.k - k : kCopyDepth;
+    part.a = s.a + k, part.b = s.b + (OFFSET ? 0 : k * s.b_row), part.accumulate = s.accumulate || k > 0;
+    if (OFFSET) part.offset = s.offset + k;
+    pack_strip(part.a, part.a_row, part.k, columns);
+    full_strip<OFFSET>(part, columns, kTallest);
   }
-  strip<OFFSET>(s);
+}
+
+template <bool OFFSET> void strip_neon(const GemmStrip<float>& s) {
+  GemmStrip<float> part = s;
+  for (int i = 0; i < s.m; i += part.m) {
+    part.m = s.m - i < kTallest ? s.m - i : kTallest;
+    part.a = s.a + i * s.a_row, part.c = s.c + i * s.c_row;
+    if (s.bias_m) part.bias_m = s.bias_m + i;
+    if (part.m == kTallest) six_rows<OFFSET>(part);
+    else strip<OFFSET>(part);
+  }
 }
 
 }  // namespace
