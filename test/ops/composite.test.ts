@@ -144,6 +144,22 @@ const composites = {
     (x, w) => ops.conv2d(x, w, null, { stride: 2, padding: 1 }),
     (s) => [s.normal(1, 1, 4, 4), s.normal(1, 1, 3, 3)],
   ),
+  'conv2d, depthwise and dilated': entry(
+    (x, w, b) => ops.conv2d(x, w, b, { padding: 'same', dilation: 2, groups: 2 }),
+    (s) => [s.normal(1, 2, 4, 3), s.normal(2, 1, 2, 2), s.normal(2)],
+  ),
+  conv1d: entry(
+    (x, w, b) => ops.conv1d(x, w, b, { padding: 'causal', groups: 2 }),
+    (s) => [s.normal(1, 2, 5), s.normal(2, 1, 3), s.normal(2)],
+  ),
+  convTranspose2d: entry(
+    (x, w, b) => ops.convTranspose2d(x, w, b, { stride: 2, padding: 1, outputPadding: 1 }),
+    (s) => [s.normal(1, 2, 2, 3), s.normal(2, 1, 3, 3), s.normal(1)],
+  ),
+  convTranspose1d: entry(
+    (x, w) => ops.convTranspose1d(x, w, null, { stride: 2, dilation: 2, groups: 2 }),
+    (s) => [s.normal(1, 2, 3), s.normal(2, 1, 2)],
+  ),
 }
 
 describe.each(Object.entries(composites))('%s', (name, [f, inputs]) => {

@@ -58,6 +58,9 @@ export interface OpTable<T> {
   conv2d: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'dy' | 'w' }
   conv2d_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'dy' }
+  conv2d_grouped: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'w' | 'bias' }
+  conv2d_grouped_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'dy' | 'w' }
+  conv2d_grouped_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'dy' }
   max_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[]]; result: [y: T, index: T]; tensors: 'x' }
   max_unpool2d: { args: [dy: T, index: T, inputShape: readonly number[]]; result: T; tensors: 'dy' | 'index' }
   pool_select2d: { args: [x: T, index: T]; result: T; tensors: 'x' | 'index' }
@@ -180,6 +183,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'conv2d', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d(T:x,T:w,O:bias,L:stride,L:padding,R:y)' },
   { name: 'conv2d_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,R:dx)' },
   { name: 'conv2d_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,R:dw)' },
+  { name: 'conv2d_grouped', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped(T:x,T:w,O:bias,L:stride,L:padding,L:dilation,I:groups,R:y)' },
+  { name: 'conv2d_grouped_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,L:dilation,I:groups,R:dx)' },
+  { name: 'conv2d_grouped_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,L:dilation,I:groups,R:dw)' },
   { name: 'max_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride']], results: 2, schema: 'max_pool2d(T:x,L:kernel,L:stride,R:y,R:index)' },
   { name: 'max_unpool2d', params: [['T', 'dy'], ['T', 'index'], ['L', 'inputShape']], results: 1, schema: 'max_unpool2d(T:dy,T:index,L:input_shape,R:dx)' },
   { name: 'pool_select2d', params: [['T', 'x'], ['T', 'index']], results: 1, schema: 'pool_select2d(T:x,T:index,R:y)' },
@@ -243,4 +249,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '9d1f259191c9dc68'
+export const schemaHash = '23b14c534fc40c1f'

@@ -1,60 +1,140 @@
-/** 2-D convolution and pooling: x [B, C, H, W]. */
+/** Convolutions: x [B, C, H, W] or [B, C, L]. The attributes mean what they mean in ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
 import { z } from 'zod'
-import { avgPool2d as avgPool, maxPool2d as maxPool } from '../ops/index.js'
 import { filled, initial, initRules, type InitRule } from './init.js'
-import { defineModule, single, vector, type ModuleSpec } from './module.js'
+import { defineModule, single, vector, type ModuleKind, type ModuleSpec } from './module.js'
 
-const pair = z.tuple([z.int().positive(), z.int().positive()])
-const convConfig = z.strictObject({
+const size = z
+  .int()
+  .positive()
+  .lt(2 ** 24)
+const zeros = z
+  .int()
+  .nonnegative()
+  .lt(2 ** 24)
+const pair = z.tuple([size, size])
+const common = {
   in: z.int().positive(),
   out: z.int().positive(),
-  kernel: pair,
-  stride: pair.default([1, 1]),
-  padding: z.tuple([z.int().nonnegative(), z.int().nonnegative()]).default([0, 0]),
+  /** Runs of channels that see each other only; `in` and `out` are multiples. in groups are a depthwise convolution. */
+  groups: z.int().positive().default(1),
   bias: z.boolean().default(true),
   init: z.enum(initRules).default('he'),
-})
-export type Conv2dConfig = z.infer<typeof convConfig>
+}
+const fits = (c: { readonly in: number; readonly out: number; readonly groups: number }): boolean =>
+  c.in % c.groups === 0 && c.out % c.groups === 0
+const misfit = { error: 'in and out must be multiples of groups', path: ['groups'] }
+
+type Weights = ReturnType<ModuleKind['weights']>
+
+/** Filters of `shape` whose sums run over `fanIn` values, and the bias. */
+function filters(
+  c: { readonly out: number; readonly bias: boolean; readonly init: InitRule },
+  shape: readonly number[],
+  fanIn: number,
+  fanOut: number,
+): Weights {
+  const n = shape.reduce((a, b) => a * b, 1)
+  return {
+    weight: { shape, role: 'kernel', init: (rng) => initial(c.init, n, { in: fanIn, out: fanOut }, rng) },
+    ...(c.bias ? { bias: { shape: [c.out], role: 'vector' as const, init: () => filled(c.out, 0) } } : {}),
+  }
+}
+
+const conv2dConfig = z
+  .strictObject({
+    ...common,
+    kernel: pair,
+    stride: pair.default([1, 1]),
+    /** [height, width], [[top, bottom], [left, right]] or 'same'. */
+    padding: z
+      .union([z.tuple([zeros, zeros]), z.tuple([z.tuple([zeros, zeros]), z.tuple([zeros, zeros])]), z.literal('same')])
+      .default([0, 0]),
+    dilation: pair.default([1, 1]),
+  })
+  .refine(fits, misfit)
+export type Conv2dConfig = z.infer<typeof conv2dConfig>
 
 const makeConv2d = defineModule<Conv2dConfig>({
   kind: 'conv2d',
-  config: convConfig,
+  config: conv2dConfig,
   weights: (c) => {
-    const fanIn = c.in * c.kernel[0] * c.kernel[1]
-    return {
-      weight: {
-        shape: [c.out, c.in, ...c.kernel],
-        role: 'kernel',
-        init: (rng) => initial(c.init, c.out * fanIn, { in: fanIn, out: c.out * c.kernel[0] * c.kernel[1] }, rng),
-      },
-      ...(c.bias ? { bias: { shape: [c.out], role: 'vector' as const, init: () => filled(c.out, 0) } } : {}),
-    }
+    const taps = c.kernel[0] * c.kernel[1]
+    return filters(c, [c.out, c.in / c.groups, ...c.kernel], (c.in / c.groups) * taps, (c.out / c.groups) * taps)
   },
   forward: (m, c, input, ctx) => {
     const x = single('conv2d', input)
     ctx.observe?.(ctx.path, x)
-    return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride: c.stride, padding: c.padding })
+    const { stride, padding, dilation, groups } = c
+    return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
   },
 })
 
-/** y [B, out, H', W'] with H' = floor((H + 2 padding - kernel) / stride) + 1. */
-export function conv2d(config: Omit<Conv2dConfig, 'init'> & { readonly init?: InitRule }): ModuleSpec {
-  return makeConv2d({ init: 'he', ...config })
+/** What may be left out of a configuration. */
+type Defaults<C, K extends keyof C> = Omit<C, K> & Partial<Pick<C, K>>
+
+/** [B, in, H, W] -> [B, out, H', W'] with H' = floor((H + zeros - dilation (kernel - 1) - 1) / stride) + 1. Weight [out, in / groups, kh, kw]. */
+export function conv2d(config: Defaults<Conv2dConfig, 'stride' | 'padding' | 'dilation' | 'groups' | 'bias' | 'init'>): ModuleSpec {
+  return makeConv2d(config as Conv2dConfig)
 }
 
-const poolConfig = z.strictObject({ kernel: pair, stride: pair })
-export type PoolConfig = z.infer<typeof poolConfig>
+const conv1dConfig = z
+  .strictObject({
+    ...common,
+    kernel: size,
+    stride: size.default(1),
+    padding: z.union([zeros, z.tuple([zeros, zeros]), z.enum(['same', 'causal'])]).default(0),
+    dilation: size.default(1),
+  })
+  .refine(fits, misfit)
+export type Conv1dConfig = z.infer<typeof conv1dConfig>
 
-export const maxPool2d = defineModule<PoolConfig>({
-  kind: 'maxPool2d',
-  config: poolConfig,
-  weights: () => ({}),
-  forward: (_m, c, x) => maxPool(single('maxPool2d', x), c.kernel, c.stride),
+const makeConv1d = defineModule<Conv1dConfig>({
+  kind: 'conv1d',
+  config: conv1dConfig,
+  weights: (c) => filters(c, [c.out, c.in / c.groups, c.kernel], (c.in / c.groups) * c.kernel, (c.out / c.groups) * c.kernel),
+  forward: (m, c, input, ctx) => {
+    const x = single('conv1d', input)
+    ctx.observe?.(ctx.path, x)
+    const { stride, padding, dilation, groups } = c
+    return m.weights.weight!.apply(x, { op: 'conv1d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
+  },
 })
 
-export const avgPool2d = defineModule<PoolConfig>({
-  kind: 'avgPool2d',
-  config: poolConfig,
-  weights: () => ({}),
-  forward: (_m, c, x) => avgPool(single('avgPool2d', x), c.kernel, c.stride),
+/** [B, in, L] -> [B, out, L']. Weight [out, in / groups, kernel]. */
+export function conv1d(config: Defaults<Conv1dConfig, 'stride' | 'padding' | 'dilation' | 'groups' | 'bias' | 'init'>): ModuleSpec {
+  return makeConv1d(config as Conv1dConfig)
+}
+
+const transposeConfig = z
+  .strictObject({
+    ...common,
+    kernel: pair,
+    stride: pair.default([1, 1]),
+    padding: z.tuple([zeros, zeros]).default([0, 0]),
+    outputPadding: z.tuple([zeros, zeros]).default([0, 0]),
+    dilation: pair.default([1, 1]),
+  })
+  .refine(fits, misfit)
+export type ConvTranspose2dConfig = z.infer<typeof transposeConfig>
+
+const makeTranspose = defineModule<ConvTranspose2dConfig>({
+  kind: 'convTranspose2d',
+  config: transposeConfig,
+  weights: (c) => {
+    const taps = c.kernel[0] * c.kernel[1]
+    return filters(c, [c.in, c.out / c.groups, ...c.kernel], (c.in / c.groups) * taps, (c.out / c.groups) * taps)
+  },
+  forward: (m, c, input, ctx) => {
+    const x = single('convTranspose2d', input)
+    ctx.observe?.(ctx.path, x)
+    const { stride, padding, outputPadding, dilation, groups } = c
+    return m.weights.weight!.apply(x, { op: 'convTranspose2d', bias: vector(m, 'bias'), stride, padding, outputPadding, dilation, groups })
+  },
 })
+
+/** [B, in, H, W] -> [B, out, H', W'], H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + outputPadding + 1. Weight [in, out / groups, kh, kw]. */
+export function convTranspose2d(
+  config: Defaults<ConvTranspose2dConfig, 'stride' | 'padding' | 'outputPadding' | 'dilation' | 'groups' | 'bias' | 'init'>,
+): ModuleSpec {
+  return makeTranspose(config as ConvTranspose2dConfig)
+}

@@ -15,11 +15,12 @@ export {
   type WeightRole,
 } from './module.js'
 export { attention, encoderBlock, maskedInput } from './attention.js'
-export { avgPool2d, conv2d, maxPool2d } from './conv.js'
+export { conv1d, conv2d, convTranspose2d } from './conv.js'
 export { embedding } from './embedding.js'
 export { fanInUniform, filled, glorotUniform, heUniform, initial, initRules, normals, uniformIn, type InitRule, type Rng } from './init.js'
 export { linear } from './linear.js'
 export { batchNorm, layerNorm } from './norm.js'
+export { avgPool2d, maxPool2d } from './pool.js'
 export { activate, activation, activationNames, dropout, flatten, sequential, streamOf, type ActivationName } from './simple.js'
 export { DenseWeight } from './weight/dense.js'
 export { MaskedWeight, maskWeight } from './weight/masked.js'

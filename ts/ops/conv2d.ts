@@ -3,7 +3,6 @@
  * closed under differentiation.
  */
 import { defineOp, sum, type Op } from '../autograd/index.js'
-import type { Tensor } from '../tensor/index.js'
 
 /** A size for height and width alike, or one for each. */
 export type Pair = number | readonly [height: number, width: number]
@@ -12,7 +11,8 @@ export function pair(p: Pair): readonly [number, number] {
   return typeof p === 'number' ? [p, p] : p
 }
 
-const forward: Op<'conv2d'> = defineOp('conv2d', {
+/** @internal Symmetric zeros, no groups, no dilation. See `conv2d`. */
+export const conv2dPlain: Op<'conv2d'> = defineOp('conv2d', {
   grad: ({ args: [x, w, , stride, padding] }, dy) => ({
     x: () => conv2dGradInput(dy, w, x.shape, stride, padding),
     w: () => conv2dGradWeight(x, dy, w.shape, stride, padding),
@@ -29,7 +29,7 @@ const forward: Op<'conv2d'> = defineOp('conv2d', {
 /** dy [B,O,H',W'], w [O,C,kh,kw] -> dx of `inputShape`: the gradient of conv2d with respect to x. */
 export const conv2dGradInput: Op<'conv2d_grad_input'> = defineOp('conv2d_grad_input', {
   grad: ({ args: [dy, w, , stride, padding] }, u) => ({
-    dy: () => forward(u, w, null, stride, padding),
+    dy: () => conv2dPlain(u, w, null, stride, padding),
     w: () => conv2dGradWeight(u, dy, w.shape, stride, padding),
   }),
   flops: ({ args: [dy, w] }) => 2 * dy.size * w.shape[1]! * w.shape[2]! * w.shape[3]!,
@@ -43,7 +43,7 @@ export const conv2dGradInput: Op<'conv2d_grad_input'> = defineOp('conv2d_grad_in
 export const conv2dGradWeight: Op<'conv2d_grad_weight'> = defineOp('conv2d_grad_weight', {
   grad: ({ args: [x, dy, , stride, padding] }, v) => ({
     x: () => conv2dGradInput(dy, v, x.shape, stride, padding),
-    dy: () => forward(x, v, null, stride, padding),
+    dy: () => conv2dPlain(x, v, null, stride, padding),
   }),
   flops: ({ args: [, dy, shape] }) => 2 * dy.size * shape[1]! * shape[2]! * shape[3]!,
   samples: (s) => [
@@ -51,14 +51,3 @@ export const conv2dGradWeight: Op<'conv2d_grad_weight'> = defineOp('conv2d_grad_
     [s.normal(1, 2, 5, 4), s.normal(1, 2, 3, 4), [2, 2, 3, 3], [2, 1], [1, 1]],
   ],
 })
-
-export interface Conv2dOptions {
-  readonly stride?: Pair
-  /** Zeros on each side. */
-  readonly padding?: Pair
-}
-
-/** x [B,C,H,W] with filters w [O,C,kh,kw] and bias [O] -> [B, O, (H + 2p - kh) / s + 1, ...]. */
-export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, { stride = 1, padding = 0 }: Conv2dOptions = {}): Tensor {
-  return forward(x, w, bias, pair(stride), pair(padding))
-}

@@ -7,7 +7,7 @@ export { cast, concat2, copy, oneHot } from './memory.js'
 export { amax, amin, argmax, countNonfinite, countNonzero, sum } from './reduce.js'
 export { linear, matmul } from './matmul.js'
 export { gemm, gemmPack, linearFused, linearPacked, type GemmOptions } from './gemm.js'
-export { conv2d, conv2dGradInput, conv2dGradWeight, type Conv2dOptions, type Pair } from './conv2d.js'
+export { conv2dGradInput, conv2dGradWeight, pair, type Pair } from './conv2d.js'
 export { avgPool2d, maxPool2d, maxPool2dWithIndex, maxUnpool2d, poolSelect2d } from './pool2d.js'
 export { crossEntropyRows } from './softmax.js'
 export { layerNorm } from './layer-norm.js'
@@ -35,6 +35,18 @@ export {
 export { multiHeadAttention, type AttentionOptions } from './composite/attention.js'
 export { batchNorm, batchNormInference, foldBatchNorm, type BatchNormResult, type RunningStatistics } from './composite/batch-norm.js'
 export { concat, stack } from './composite/concat.js'
+export {
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+  type Conv1dOptions,
+  type Conv2dOptions,
+  type ConvTranspose1dOptions,
+  type ConvTranspose2dOptions,
+  type Padding1d,
+  type Padding2d,
+} from './composite/convolution.js'
 export { dropout } from './composite/dropout.js'
 export { average, dot, embedding, flatten, norm, pow, square, stopGradient } from './composite/elementary.js'
 export { hvp } from './composite/hvp.js'

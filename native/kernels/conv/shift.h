@@ -57,7 +57,7 @@ void conv_store(const T* flat, int64_t flat_channel, int64_t pitch, int64_t chan
       const T* from = flat + i * flat_channel + y * pitch;
       T* to = out + i * out_channel + y * out_row;
       if (out_col == 1)
-        for (int64_t x = 0; x < width; x++) to[x] = from[x];
+        memcpy(to, from, sizeof(T) * static_cast<size_t>(width));
       else
         for (int64_t x = 0; x < width; x++) to[x * out_col] = from[x];
     }

@@ -19,6 +19,7 @@ import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, reshape, wgemm, wg
 import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
+import { onGrid, plainPadding } from './integer-input.js'
 import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
 import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
 
@@ -122,15 +123,18 @@ export class QuantizedWeight implements Weight {
   apply(x: Tensor, use: WeightUse): Tensor {
     const { input } = this
     if (use.op === 'lookup') return this.#lookup(x)
-    if (input) {
+    const padding = plainPadding(use)
+    if (input && (use.op === 'linear' || padding)) {
       this.#packed ??= keep(qgemmPack(this.q))
       const scale = this.scale.reshapeView([this.scale.size])
       return withTemporary([scale], () =>
-        use.op === 'linear'
-          ? qlinear(x, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none')
-          : qconv2d(x, this.#packed!, scale, use.bias, this.shape, use.stride, use.padding, input.scale, input.zero, 'none'),
+        use.op === 'conv2d'
+          ? qconv2d(x, this.#packed!, scale, use.bias, this.shape, use.stride, padding!, input.scale, input.zero, 'none')
+          : qlinear(x, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none'),
       )
     }
+    // Convolutions that integers do not have (groups, dilation, one dimension): the same codes, multiplied as floats.
+    if (input) return scope(() => applyDense(this.dense(), onGrid(x, input), use))
     if (use.op === 'linear' && this.#runsOnCodes()) {
       this.#packed ??= keep(wgemmPack(this.q, this.scale, this.zero, this.bits < 5 ? this.bits : 8))
       return wgemm(x, this.#packed, use.bias, null, this.shape[0]!, 'none')

@@ -6,15 +6,20 @@ import type { Json } from '../../base/json-types.js'
 import { ModelFormatError } from '../../base/errors.js'
 import type { RawTensor } from '../../base/dtype.js'
 import type { Shape } from '../../base/shape.js'
+import type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Padding2d } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 
 export type Size2d = readonly [height: number, width: number]
 
+/** Attributes of ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
+export type ConvolutionUse =
+  | ({ readonly op: 'conv2d'; readonly stride: Size2d; readonly padding: Padding2d } & Conv2dOptions)
+  | ({ readonly op: 'conv1d' } & Conv1dOptions)
+  | ({ readonly op: 'convTranspose2d' } & ConvTranspose2dOptions)
+
 /** How a layer uses its weight. `bias` is added by the weight so that a kind can fuse it. */
 export type WeightUse =
-  | { readonly op: 'linear'; readonly bias: Tensor | null }
-  | { readonly op: 'conv2d'; readonly bias: Tensor | null; readonly stride: Size2d; readonly padding: Size2d }
-  | { readonly op: 'lookup' }
+  { readonly op: 'linear'; readonly bias: Tensor | null } | ({ readonly bias: Tensor | null } & ConvolutionUse) | { readonly op: 'lookup' }
 
 /** A trainable tensor. Where `mask` (a bit set, see ops.def) is 0 the value stays exactly 0 through every optimizer step. */
 export interface Leaf {

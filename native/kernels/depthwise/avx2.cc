@@ -1,0 +1,16 @@
+#include "simd/target.h"
+
+#if TERSOR_ARCH_X64
+#include "simd/vec_avx2.h"
+
+#include "kernels/depthwise/generic.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+
+void depthwise_f32_8_avx2(const DepthwiseArgs<float>& a) { depthwise_run<simd::F32>(a); }
+void depthwise_dot_f32_8_avx2(const DepthwiseDotArgs<float>& a) { depthwise_dot_run<simd::F32>(a); }
+
+}  // namespace tersor
+TERSOR_VEC_END
+#endif
