@@ -74,14 +74,15 @@ Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int6
   const QgemmLayout& layout = qgemm_layout();
   // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more. Few rows
   // read each panel once, so nothing need stay; bytes are what they cost, and 2^19 of them are worth a second thread.
-  constexpr int64_t kPanelBytes = 384 << 10, kRows = 384, kStreams = 8;
+  constexpr int64_t kPanelBytes = 384 << 10, kRows = 384;
   const int64_t panels = layout.panels(n), panel_bytes = layout.panel_bytes(k) > 0 ? layout.panel_bytes(k) : 1;
+  const int64_t streams = m > 12 && panels % 12 == 0 ? 12 : 8;  // whole tiles of three, four or eight panels
   const int64_t row_block = m < kRows + kRows / 2 ? m : kRows, row_blocks = (m + row_block - 1) / row_block;
-  int64_t width = m <= 16 ? panels : kPanelBytes / panel_bytes / kStreams * kStreams;
+  int64_t width = m <= 16 ? panels : kPanelBytes / panel_bytes / streams * streams;
   const int64_t share = (panels * row_blocks + 7) / 8, least = (int64_t(1) << (m <= 4 ? 19 : 21)) / (panel_bytes * row_block);
-  const int64_t fair = ((share > least ? share : least) + kStreams - 1) / kStreams * kStreams;
+  const int64_t fair = ((share > least ? share : least) + streams - 1) / streams * streams;
   if (width > fair) width = fair;
-  if (width < kStreams) width = kStreams;
+  if (width < streams) width = streams;
   const int64_t column_blocks = (panels + width - 1) / width;
   return parallel_for(column_blocks * row_blocks, 1, cancel, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {

@@ -78,27 +78,77 @@ template <int MR, int NP> TERSOR_VEC_INLINE void clear(Sum (&acc)[MR][NP]) {
     for (int v = 0; v < NP; v++) acc[r][v] = (Sum)_mm512_set1_epi32(none);
 }
 
+// The finish of plain products, on sums in registers: 32-bit sums, or f32 without activation and residual, one zero point for all rows, whole vectors.
+// (The way through memory and the general finish costs 3 % of the time at K = 768.) False: not such a product.
+template <int MR, int NP> TERSOR_VEC_INLINE bool finish_here(const QgemmFinish& f, const Sum (&acc)[MR][NP], int64_t row, int64_t col, int64_t n) {
+  const bool plain = !f.w_zero && !(f.column && f.x_zero_step) && n >= NP * 16;
+  if (!plain || (f.to != QgemmTo::s32 && (f.to != QgemmTo::f32 || f.act != QgemmAct::none || f.residual))) return false;
+  __m512i add[NP];
+#pragma GCC unroll 16
+  for (int v = 0; v < NP; v++) {
+    add[v] = f.add ? _mm512_loadu_si512(f.add + col + 16 * v) : _mm512_setzero_si512();
+    if (f.column) add[v] = _mm512_sub_epi32(add[v], _mm512_mullo_epi32(_mm512_set1_epi32(f.x_zero[0]), _mm512_loadu_si512(f.column + col + 16 * v)));
+  }
+  const int64_t y_row = f.y_row;
+  if (f.to == QgemmTo::s32) {
+    int32_t* y = static_cast<int32_t*>(f.y) + row * y_row + col;
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; r++, y += y_row)
+#pragma GCC unroll 16
+      for (int v = 0; v < NP; v++) _mm512_storeu_si512(y + 16 * v, _mm512_add_epi32((__m512i)acc[r][v], add[v]));
+    return true;
+  }
+  __m512 scale[NP], bias[NP];
+#pragma GCC unroll 16
+  for (int v = 0; v < NP; v++) {
+    scale[v] = _mm512_loadu_ps(f.scale + col + 16 * v);
+    bias[v] = f.bias ? _mm512_loadu_ps(f.bias + col + 16 * v) : _mm512_set1_ps(-0.0f);  // x + -0 = x for every x
+  }
+  const float one = 1;
+  const float* x_scale = f.x_scale ? f.x_scale + row * f.x_scale_step : &one;  // 1 * scale = scale
+  const int64_t step = f.x_scale ? f.x_scale_step : 0;
+  float* y = static_cast<float*>(f.y) + row * y_row + col;
+#pragma GCC unroll 16
+  for (int r = 0; r < MR; r++, y += y_row, x_scale += step) {
+    const __m512 x = _mm512_set1_ps(*x_scale);
+#pragma GCC unroll 16
+    for (int v = 0; v < NP; v++) {
+      const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32((__m512i)acc[r][v], add[v]));
+      _mm512_storeu_ps(y + 16 * v, _mm512_add_ps(_mm512_mul_ps(sum, _mm512_mul_ps(x, scale[v])), bias[v]));
+    }
+  }
+  return true;
+}
+
 // Rows [i, i + MR) times NP panels from `from` on, which hold the block's columns from j on. Few sums are kept twice, to hide the latency of dot.
 template <int MR, int NP> void tile(const QgemmBlock& q, int64_t i, const int8_t* from, int64_t j) {
   constexpr bool kTwice = MR * NP <= 8;
+  constexpr bool kMany = MR >= 6 && NP > 1;
   constexpr int kUnroll = NP == 1 ? 2 : 4;
   Sum acc[MR][NP], odd[MR][NP];
   clear(acc);
   if (kTwice) clear(odd);
   const int64_t a1 = q.a_row, b1 = q.panel_bytes;
   Reader t{static_cast<const uint8_t*>(q.a) + i * a1, from, a1, opaque(3 * a1), opaque(5 * a1), opaque(7 * a1), b1, opaque(3 * b1), opaque(5 * b1), opaque(7 * b1)};
+  const uint8_t* next = t.a + MR * a1;
   for (int64_t turns = (q.k + 4 * kUnroll - 1) / (4 * kUnroll); turns > 0; turns--) {  // into the padding, where B is 0
 #pragma GCC unroll 4
     for (int u = 0; u < kUnroll; u++) step<MR, NP>(kTwice && u % 2 ? odd : acc, t, u);
     t.a += 4 * kUnroll, t.b += 64 * kUnroll;
+    if (kMany) {  // the rows that come next, 4 * MR bytes for each group of this tile
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(next + 64), _MM_HINT_T0);
+      next += 128;
+    }
   }
+  const int64_t left = q.n - j, live = left < NP * 16 ? left : NP * 16;
+  if (kMany && finish_here(*q.out, acc, q.row0 + i, q.col0 + j, live)) return;
   alignas(64) int32_t sums[MR * NP * 16];
 #pragma GCC unroll 16
   for (int r = 0; r < MR; r++)
 #pragma GCC unroll 16
     for (int v = 0; v < NP; v++)
       _mm512_store_si512(sums + (r * NP + v) * 16, kTwice ? _mm512_add_epi32((__m512i)acc[r][v], (__m512i)odd[r][v]) : (__m512i)acc[r][v]);
-  const int64_t left = q.n - j, live = left < NP * 16 ? left : NP * 16;
   qgemm_width_avx512.finish(*q.out, sums, NP * 16, q.row0 + i, MR, q.col0 + j, live);
 }
 
