@@ -1,4 +1,7 @@
-/** Sparse weights times dense activations: CSR f32 W [M, K] times X [K, N]; effective operations count the nonzeros only. */
+/**
+ * Sparse weights times dense activations: CSR f32 W [M, K] times X [K, N]; effective operations count the nonzeros only. 'Tersor' computes W X as the other
+ * libraries do, from columns to columns; 'Tersor linear' X^T W^T, from rows to rows: it transposes X and the result.
+ */
 import { parts, reads, type Case, type Family, type Part } from './case.js'
 
 const dense = (m: number, k: number, n: number): Part[] => {
@@ -20,7 +23,12 @@ function one(m: number, k: number, n: number, sparsity: number, rare = false): C
     operations: 2 * nonzeros * n,
     bytes,
     limits: [...(n >= 16 ? [{ kernel: 'limit.spmm' as const, amount: 2 * nonzeros * n }] : []), reads(bytes)],
-    parts: [...parts('spmm.f32', 'tersor', 'eigen', 'libxsmm', 'xnnpack', 'scipy', 'torch'), ...dense(m, k, n)],
+    parts: [
+      ...parts('spmm.f32', 'tersor'),
+      ...(n > 1 ? [{ contender: 'tersor', kernel: 'spmm.linear', label: 'linear' }] : []),
+      ...parts('spmm.f32', 'eigen', 'libxsmm', 'xnnpack', 'scipy', 'torch'),
+      ...dense(m, k, n),
+    ],
     rare,
   }
 }

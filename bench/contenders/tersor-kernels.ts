@@ -102,9 +102,21 @@ const gemmInt8Dynamic: Make = (api, p) => {
   return { calls: layer(p, () => into(api.ops.qlinearDynamic, x, api.packWeights(w).packed, scale, null, null, p.n, true, 'none')).calls }
 }
 
+const sparseWeight = (api: Api, { m, k, sparsity }: Params): any =>
+  api.CsrMatrix.fromDense(api.tensor(sparseFloats(m! * k!, 33, sparsity!), [m, k]))
+
+/** W X with the vectors of X as its columns, as the other libraries compute it. */
 const spmm: Make = (api, p) => {
-  const { m, k, n, sparsity } = p
-  const w = api.CsrMatrix.fromDense(api.tensor(sparseFloats(m! * k!, 33, sparsity!), [m, k]))
+  const { k, n } = p
+  const w = sparseWeight(api, p)
+  const { call, out } = into(api.ops.csrMultiply, w.values, w.indptr, w.columns, api.tensor(floats(k! * n!, 22), [k, n]), null, null)
+  return { calls: [call], check: sumAbs(out.read()) }
+}
+
+/** X^T W^T: the vectors of X are rows, as in a linear layer. */
+const spmmLinear: Make = (api, p) => {
+  const { k, n } = p
+  const w = sparseWeight(api, p)
   const x = api.tensor(transposed(floats(k! * n!, 22), k!, n!), [n, k])
   const { call, out } = into(api.ops.csrLinear, x, w.values, w.indptr, w.columns, null, null)
   return { calls: [call], check: sumAbs(out.read()) }
@@ -164,6 +176,7 @@ export const kernels: Readonly<Record<string, Make>> = {
   'gemm.int8.dynamic': gemmInt8Dynamic,
   'gemm.groups': gemmGroups,
   'spmm.f32': spmm,
+  'spmm.linear': spmmLinear,
   'spmm.block': spmmBlocks,
   'rows.f32': selectedRows(false),
   'rows.int8': selectedRows(true),

@@ -186,7 +186,7 @@ Status bitmask_linear_cpu(bitmask_linear_args& a, Context& ctx) {
   SpmmMatrix w;
   w.rows = rows, w.cols = in.k, w.indptr = index.indptr, w.values = in.values.data(), w.quantized = a.values.dtype == DType::i8;
   w.scale = in.scale_data, w.scale_step = in.scale_step, w.bias = in.bias_data, w.decode = decode, w.context = &index;
-  if (in.m > kSpmmFewRows) return spmm_many(op, w, in.x.as<float>(), in.m, a.y.as<float>(), ctx.cancel);
+  if (in.m > kSpmmFewRows) return spmm_many(op, w, SpmmSide::rows, in.x.as<float>(), in.m, a.y.as<float>(), ctx.cancel);
 
   const int64_t padded = (in.k + 63) / 64 * 64, bytes = (in.k + 7) / 8;
   const float* x;

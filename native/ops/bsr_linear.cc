@@ -172,7 +172,7 @@ Status bsr_linear_cpu(bsr_linear_args& a, Context& ctx) {
   w.quantized = a.values.dtype == DType::i8, w.scale = in.scale_data, w.scale_step = in.scale_step, w.bias = in.bias_data;
   float* const y = a.y.as<float>();
   if (a.x_scale > 0) return quantized(s, w, in.x.as<float>(), in.m, a.x_scale, a.x_zero, y, ctx.cancel);
-  return in.m <= kSpmmFewRows ? few_rows(s, w, in, y, ctx.cancel) : spmm_many(kOp, w, in.x.as<float>(), in.m, y, ctx.cancel);
+  return in.m <= kSpmmFewRows ? few_rows(s, w, in, y, ctx.cancel) : spmm_many(kOp, w, SpmmSide::rows, in.x.as<float>(), in.m, y, ctx.cancel);
 }
 
 }  // namespace tersor

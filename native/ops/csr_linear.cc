@@ -1,74 +1,81 @@
 // csr_linear(x f32 [...,K], values f32 or i8 [nnz], indptr, columns, scale f32 [rows] or [1]?, bias f32 [rows]?) -> y [...,rows] = x W^T * scale + bias.
+// csr_multiply(values, indptr, columns, x f32 [K,N], scale?, bias?) -> y [rows,N] = W x * scale + bias: the vectors of x are columns, as in
+// convolutions of channels-first images; nothing is transposed.
 // scale belongs to i8 values (and is required for them). The structure is checked as far as memory safety needs: indptr always; column
-// indices are clamped by the kernel for up to 3 rows of x, and checked (ERR_MODEL_FORMAT) for more, where that costs little. Order and
+// indices are clamped by the kernel for few vectors of x, and checked (ERR_MODEL_FORMAT) for more, where that costs little. Order and
 // uniqueness of columns is csr_to_dense's business: load paths call it (or check alike) once.
 #include "ops/sparse_shape.h"
 
 namespace tersor {
 namespace {
 
-constexpr const char* kOp = "csr_linear";
-
-SpmmArgs from_row(const SpmmArgs& all, int64_t first, int64_t rows) {
-  SpmmArgs s = all;
-  s.rows = rows;
-  s.indptr += first;
-  if (s.scale) s.scale += first * s.scale_step;
-  if (s.bias) s.bias += first;
-  return s;
+// K, where columns of that type reach it.
+Status check_depth(const char* op, const TensorRef& columns, const TensorRef& x, int64_t k) {
+  if (k <= (columns.dtype == DType::u16 ? 65536 : INT32_MAX)) return {};
+  return fail(Code::shape, "%s: x reaches beyond the columns that %s indices can name: %s", op, dtype_name(columns.dtype), TERSOR_TEXT(x));
 }
+
+// The operands of a product, opened, as the matrix that the loops take.
+struct Product {
+  Contiguous indptr, columns;
+  SparseOperands in;
+  SpmmMatrix w;
+
+  template <class Args> Status open(const char* op, const Args& a, int64_t k, const Cancel* cancel) {
+    const int64_t n = a.indptr.shape[0] - 1, nnz = a.values.shape[0];
+    TERSOR_TRY(indptr.open(op, a.indptr, cancel));
+    TERSOR_TRY(csr_check_indptr(op, indptr.as<int32_t>(), n, nnz));
+    if (k == 0 && nnz > 0) return fail(Code::model_format, "%s: %lld values in a matrix without columns", op, static_cast<long long>(nnz));
+    if (a.y.size() == 0) return {};
+    TERSOR_TRY(columns.open(op, a.columns, cancel));
+    TERSOR_TRY(in.open(op, a.x, a.values, a.scale, a.bias, n, cancel));
+    w.rows = n, w.cols = k, w.indptr = indptr.as<int32_t>(), w.columns = columns.data(), w.values = in.values.data();
+    w.wide = a.columns.dtype == DType::i32, w.quantized = a.values.dtype == DType::i8, w.check_columns = true;
+    w.scale = in.scale_data, w.scale_step = in.scale_step, w.bias = in.bias_data;
+    return {};
+  }
+};
 
 }  // namespace
 
 Status csr_linear_infer(csr_linear_args& a) {
-  TERSOR_TRY(expect_dtype(kOp, "x", a.x, DType::f32));
-  TERSOR_TRY(csr_check_types(kOp, a.values, a.indptr, a.columns));
-  if (a.x.rank < 1) return fail(Code::shape, "%s: x must have rank 1 or more, got %s", kOp, TERSOR_TEXT(a.x));
-  const int64_t rows = a.indptr.shape[0] - 1;
-  if (a.x.dim(-1) > (a.columns.dtype == DType::u16 ? 65536 : INT32_MAX))
-    return fail(Code::shape, "%s: x has more columns than %s indices reach: %s", kOp, dtype_name(a.columns.dtype), TERSOR_TEXT(a.x));
-  return sparse_check_linear(kOp, a.x, a.values, a.scale, a.bias, rows, &a.y);
+  constexpr const char* op = "csr_linear";
+  TERSOR_TRY(expect_dtype(op, "x", a.x, DType::f32));
+  TERSOR_TRY(csr_check_types(op, a.values, a.indptr, a.columns));
+  if (a.x.rank < 1) return fail(Code::shape, "%s: x must have rank 1 or more, got %s", op, TERSOR_TEXT(a.x));
+  TERSOR_TRY(check_depth(op, a.columns, a.x, a.x.dim(-1)));
+  return sparse_check_linear(op, a.x, a.values, a.scale, a.bias, a.indptr.shape[0] - 1, &a.y);
 }
 
 Status csr_linear_cpu(csr_linear_args& a, Context& ctx) {
-  Contiguous indptr, columns;
-  SparseOperands in;
-  TERSOR_TRY(indptr.open(kOp, a.indptr, ctx.cancel));
-  const int64_t n = a.indptr.shape[0] - 1, k = a.x.dim(-1), nnz = a.values.shape[0];
-  TERSOR_TRY(csr_check_indptr(kOp, indptr.as<int32_t>(), n, nnz));
-  if (k == 0 && nnz > 0) return fail(Code::model_format, "%s: %lld values in a matrix without columns", kOp, static_cast<long long>(nnz));
+  constexpr const char* op = "csr_linear";
+  Product p;
+  TERSOR_TRY(p.open(op, a, a.x.dim(-1), ctx.cancel));
   if (a.y.size() == 0) return {};
-  TERSOR_TRY(columns.open(kOp, a.columns, ctx.cancel));
-  TERSOR_TRY(in.open(kOp, a.x, a.values, a.scale, a.bias, n, ctx.cancel));
-  const int64_t m = in.m;
+  if (p.in.m <= kSpmmFewRows) return spmm_few(op, p.w, p.in.x.as<float>(), p.in.m, a.y.as<float>(), ctx.cancel);
+  return spmm_many(op, p.w, SpmmSide::rows, p.in.x.as<float>(), p.in.m, a.y.as<float>(), ctx.cancel);
+}
 
-  const SpmmRow& row = spmm_row();
-  SpmmMatrix w;
-  w.rows = n, w.cols = k, w.indptr = indptr.as<int32_t>(), w.columns = columns.data(), w.values = in.values.data();
-  w.wide = a.columns.dtype == DType::i32, w.quantized = a.values.dtype == DType::i8;
-  w.scale = in.scale_data, w.scale_step = in.scale_step, w.bias = in.bias_data;
-  float* const y = a.y.as<float>();
+Status csr_multiply_infer(csr_multiply_args& a) {
+  constexpr const char* op = "csr_multiply";
+  TERSOR_TRY(expect_dtype(op, "x", a.x, DType::f32));
+  TERSOR_TRY(csr_check_types(op, a.values, a.indptr, a.columns));
+  TERSOR_TRY(expect_rank(op, "x", a.x, 2));
+  TERSOR_TRY(check_depth(op, a.columns, a.x, a.x.shape[0]));
+  const int64_t rows = a.indptr.shape[0] - 1, shape[2] = {rows, a.x.shape[1]};
+  TERSOR_TRY(sparse_check_linear(op, a.x, a.values, a.scale, a.bias, rows, &a.y));
+  set_shape(a.y, DType::f32, shape, 2);
+  return {};
+}
 
-  if (m <= kSpmmFewRows) {
-    SpmmArgs s;
-    s.cols = k, s.indptr = w.indptr, s.columns = w.columns, s.values = w.values, s.wide = w.wide, s.quantized = w.quantized;
-    s.scale = w.scale, s.scale_step = w.scale_step, s.bias = w.bias;
-    SpmmTasks tasks;
-    TERSOR_TRY(tasks.cut(kOp, w.indptr, n, 4096, 1 << 14, 1));
-    return parallel_for(tasks.count, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; t++)
-        for (int64_t i = 0; i < m; i++) {
-          SpmmArgs part = from_row(s, tasks.first[t], tasks.first[t + 1] - tasks.first[t]);
-          part.x = in.x.as<float>() + i * k;
-          part.y = y + i * n + tasks.first[t];
-          row.gather(part);
-        }
-    });
-  }
-  const uint32_t most = row.max_column(w.columns, w.wide, nnz);
-  if (nnz > 0 && most >= static_cast<uint64_t>(k))
-    return fail(Code::model_format, "%s: column index %lld is outside [0, %lld)", kOp, static_cast<long long>(static_cast<int32_t>(most)), static_cast<long long>(k));
-  return spmm_many(kOp, w, in.x.as<float>(), m, y, ctx.cancel);
+Status csr_multiply_cpu(csr_multiply_args& a, Context& ctx) {
+  constexpr const char* op = "csr_multiply";
+  Product p;
+  TERSOR_TRY(p.open(op, a, a.x.shape[0], ctx.cancel));
+  const int64_t n = a.x.shape[1];
+  if (a.y.size() == 0) return {};
+  if (n == 1) return spmm_few(op, p.w, p.in.x.as<float>(), n, a.y.as<float>(), ctx.cancel);
+  return spmm_many(op, p.w, SpmmSide::columns, p.in.x.as<float>(), n, a.y.as<float>(), ctx.cancel);
 }
 
 }  // namespace tersor

@@ -165,7 +165,7 @@ Status nm_linear_cpu(nm_linear_args& a, Context& ctx) {
     SpmmMatrix w;
     w.rows = rows, w.cols = in.k, w.padded_cols = groups * 4, w.indptr = offsets.as<int32_t>(), w.values = in.values.data(), w.quantized = quantized;
     w.scale = in.scale_data, w.scale_step = in.scale_step, w.bias = in.bias_data, w.decode = decode, w.context = &places;
-    return spmm_many(op, w, in.x.as<float>(), in.m, y, ctx.cancel);
+    return spmm_many(op, w, SpmmSide::rows, in.x.as<float>(), in.m, y, ctx.cancel);
   }
   const int64_t padded = (in.k + 31) / 32 * 32;
   const float* x;

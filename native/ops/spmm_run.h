@@ -1,5 +1,6 @@
-// Products of a sparse matrix with many rows of x: y[M,N] = x[M,K] W^T * scale + bias, whatever the format. x is transposed to panels of lanes,
-// the rows of W are cut into tasks of about equal numbers of entries, and each task walks through the panels (docs/performance/spmm.md).
+// Products of a sparse matrix W [rows, cols] with dense f32 x, whatever the format of W. With x as rows, y[M,N] = x[M,K] W^T; with x as columns,
+// y[M,N] = W x[K,N]; then * scale + bias for each row of W. The values of x that one element of W meets ("lanes") lie side by side, the rows of W
+// are cut into tasks of about equal numbers of entries, and each task walks through the panels of x (docs/performance/spmm.md).
 #pragma once
 #include "base/alloc.h"
 #include "kernels/spmm/spmm.h"
@@ -25,6 +26,7 @@ struct SpmmMatrix {
   const int32_t* indptr = nullptr;  // per block row
   const void* columns = nullptr;
   bool wide = false;
+  bool check_columns = false;       // whether they are in range is not known yet: ERR_MODEL_FORMAT where one is not
   const void* values = nullptr;     // f32, or i8 if quantized
   bool quantized = false;
   // Columns of block rows [begin, end) as uint16_t, for formats that hold them otherwise; null: `columns` has them. Writes exactly as many
@@ -40,7 +42,11 @@ struct SpmmMatrix {
 
 constexpr int64_t kSpmmFewRows = 3;  // up to here one row of x at a time is faster than panels
 
-// x [m, cols], y [m, rows], both contiguous. Indices were checked by the caller.
-Status spmm_many(const char* op, const SpmmMatrix& w, const float* x, int64_t m, float* y, const Cancel* cancel);
+enum class SpmmSide { rows, columns };
+
+// n vectors of x: x [n, cols] and y [n, rows], or x [cols, n] and y [rows, n] (SpmmShape::entry only); all contiguous.
+Status spmm_many(const char* op, const SpmmMatrix& w, SpmmSide side, const float* x, int64_t n, float* y, const Cancel* cancel);
+// The same for CSR and few vectors, one at a time: x [n, cols], y [n, rows]. Columns out of range read x's last value.
+Status spmm_few(const char* op, const SpmmMatrix& w, const float* x, int64_t n, float* y, const Cancel* cancel);
 
 }  // namespace tersor

@@ -91,15 +91,16 @@ void check_panel(const SpmmRow& row, SpmmShape shape, Matrix w, bool wide, int l
   const Guarded columns(wide ? bytes_of(w.columns) : bytes_of(narrow), side), values(bytes_of(area), side);
   const std::vector<int32_t> first(w.indptr.begin(), w.indptr.end() - 1), last(w.indptr.begin() + 1, w.indptr.end());
   const Guarded cursor(bytes_of(first), side), end(bytes_of(last), side);
-  const int64_t pitch = lanes + (side == Side::end ? 0 : 3), in = w.cols * bc, out = w.rows * br;
-  GuardedBuffer x(static_cast<size_t>(in > 0 ? (in - 1) * pitch + lanes : 0) * 4, side), y(static_cast<size_t>(out > 0 ? (out - 1) * pitch + lanes : 0) * 4, side);
+  const int64_t pitch = lanes + (side == Side::end ? 0 : 3), y_pitch = lanes + random_in(0, 5), in = w.cols * bc, out = w.rows * br;
+  GuardedBuffer x(static_cast<size_t>(in > 0 ? (in - 1) * pitch + lanes : 0) * 4, side), y(static_cast<size_t>(out > 0 ? (out - 1) * y_pitch + lanes : 0) * 4, side);
   for (int64_t c = 0; c < in; c++)
     for (int i = 0; i < lanes; i++) x.as<float>()[c * pitch + i] = static_cast<float>(random_in(-1000, 1000)) * 1e-3f;
   SpmmPanel p;
   p.shape = shape, p.rows = w.rows, p.end = end.as<int32_t>(), p.cursor = cursor.as<int32_t>(), p.columns = columns.as<void>(), p.wide = wide;
-  p.values = values.as<float>(), p.x = x.as<float>(), p.y = y.as<float>(), p.pitch = pitch, p.lanes = lanes;
+  p.values = values.as<float>(), p.x = x.as<float>(), p.y = y.as<float>(), p.x_pitch = pitch, p.y_pitch = y_pitch, p.lanes = lanes;
   for (int64_t c = 0; c == 0 || c < w.cols; c += step, p.accumulate = true) {
     p.limit = c + step < w.cols ? c + step : w.cols;
+    p.last = c + step >= w.cols;
     row.panel(p);
   }
   CHECK(last.empty() || memcmp(cursor.as<void>(), last.data(), last.size() * 4) == 0);
@@ -112,7 +113,7 @@ void check_panel(const SpmmRow& row, SpmmShape shape, Matrix w, bool wide, int l
                            static_cast<double>(x.as<float>()[(w.columns[static_cast<size_t>(e)] * bc + j) * pitch + i]);
           want += t, size += std::fabs(t);
         }
-      const double got = static_cast<double>(y.as<float>()[r * pitch + i]);
+      const double got = static_cast<double>(y.as<float>()[r * y_pitch + i]);
       CHECK_MSG(std::fabs(got - want) <= 400 * 6e-8 * size + 1e-30, "%s shape %d lanes %d row %lld: got %g, want %g", row.function, static_cast<int>(shape), lanes,
                 (long long)r, got, want);
     }
@@ -150,24 +151,35 @@ template <class T> void check_ops(int64_t m, int64_t n, int64_t k, double densit
   CHECK(memcmp(dense.bytes.data(), w.dense.values.data(), static_cast<size_t>(n * k) * sizeof(T)) == 0);
 
   Array<float> x = Array<float>(DType::f32, {m, k}).uniform(-1, 1), bias = Array<float>(DType::f32, {n}).uniform(-1, 1), scale(DType::f32, {1});
+  Array<float> xt(DType::f32, {k, m});  // the same vectors as columns
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t p = 0; p < k; p++) xt[p * m + i] = x[i * k + p];
   scale[0] = 0.25f;
   csr_linear_args a{};
   a.x = x.ref, a.values = w.csr.values, a.indptr = w.csr.indptr, a.columns = w.csr.columns, a.bias = bias.ref;
   if (sizeof(T) == 1) a.scale = scale.ref;
-  std::vector<unsigned char> first;
+  csr_multiply_args b{};
+  b.values = a.values, b.indptr = a.indptr, b.columns = a.columns, b.x = xt.ref, b.scale = a.scale;
+  if (m % 2) b.bias = bias.ref;
+  std::vector<unsigned char> first, first_b;
   const int before = thread_count();
   for (int threads : {1, 2, 3, 7}) {
     CHECK_OK(set_thread_count(threads));
     CHECK_OK(csr_linear_infer(a));
-    Result y;
+    CHECK_OK(csr_multiply_infer(b));
+    CHECK(b.y.rank == 2 && b.y.shape[0] == n && b.y.shape[1] == m);
+    Result y, yt;
     y.attach(a.y);
+    yt.attach(b.y);
     CHECK_OK(csr_linear_cpu(a, ctx));
-    CHECK(y.intact(a.y.bytes()));
-    if (threads == 1) first = y.bytes;
-    CHECK(first == y.bytes);
+    CHECK_OK(csr_multiply_cpu(b, ctx));
+    CHECK(y.intact(a.y.bytes()) && yt.intact(b.y.bytes()));
+    if (threads == 1) first = y.bytes, first_b = yt.bytes;
+    CHECK(first == y.bytes && first_b == yt.bytes);
   }
   CHECK_OK(set_thread_count(before));
   const float* y = reinterpret_cast<const float*>(first.data());
+  const float* yt = reinterpret_cast<const float*>(first_b.data());
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) {
       double want = 0, size = 1;
@@ -178,6 +190,8 @@ template <class T> void check_ops(int64_t m, int64_t n, int64_t k, double densit
       if (sizeof(T) == 1) want *= 0.25;
       want += static_cast<double>(bias[j]);
       CHECK(std::fabs(static_cast<double>(y[i * n + j]) - want) <= 300 * 6e-8 * size);
+      if (m % 2 == 0) want -= static_cast<double>(bias[j]);
+      CHECK(std::fabs(static_cast<double>(yt[j * m + i]) - want) <= 300 * 6e-8 * size);
     }
 }
 
@@ -258,11 +272,14 @@ TERSOR_TEST(spmm_gather_never_reads_outside) {
 }
 
 TERSOR_TEST(csr_ops_round_trip_and_multiply) {
-  for (const int64_t m : {0, 1, 2, 3, 4, 17, 64, 70, 300}) {
+  for (const int64_t m : {0, 1, 2, 3, 4, 16, 17, 64, 70, 128, 300}) {
     check_ops<float>(m, 45, 70, 0.3);
     check_ops<int8_t>(m, 33, 50, 0.1);
   }
   check_ops<float>(5, 3, 70000, 0.001);
+  check_ops<float>(128, 40, 300, 0.6);    // several panels of columns
+  check_ops<float>(128, 200, 500, 0.02);  // one
+  check_ops<float>(1030, 5, 40, 0.5);
   check_ops<int8_t>(1, 3, 70000, 0.001);
   check_ops<float>(2, 0, 7, 0.5);
   check_ops<float>(2, 7, 0, 0.5);
@@ -284,8 +301,11 @@ TERSOR_TEST(csr_damage_is_found) {
     d.values = values.ref, d.indptr = indptr.ref, d.columns = columns.ref;
     csr_linear_args l{};
     l.x = x.ref, l.values = values.ref, l.indptr = indptr.ref, l.columns = columns.ref;
+    Array<float> xt(DType::f32, {6, m});
+    csr_multiply_args u{};
+    u.x = xt.ref, u.values = values.ref, u.indptr = indptr.ref, u.columns = columns.ref;
     Context ctx;
-    Result a, b;
+    Result a, b, multiplied;
     Status s = csr_to_dense_infer(d);
     if (s.ok()) {
       a.attach(d.w);
@@ -296,6 +316,9 @@ TERSOR_TEST(csr_damage_is_found) {
       b.attach(l.y);
       t = csr_linear_cpu(l, ctx);
     }
+    CHECK_OK(csr_multiply_infer(u));
+    multiplied.attach(u.y);
+    CHECK(csr_multiply_cpu(u, ctx).code == t.code);
     return std::make_pair(s.code, t.code);
   };
   using P = std::pair<Code, Code>;
@@ -318,6 +341,11 @@ TERSOR_TEST(csr_damage_is_found) {
   csr_linear_args l{};
   l.x = x.ref, l.values = v.ref, l.indptr = indptr.ref, l.columns = columns.ref;
   CHECK(csr_linear_infer(l).code == Code::option);  // i8 without scale
+  csr_multiply_args u{};
+  u.x = x.ref, u.values = v.ref, u.indptr = indptr.ref, u.columns = columns.ref;
+  CHECK(csr_multiply_infer(u).code == Code::option);  // i8 without scale
+  u.values = f.ref, u.x = f.ref;
+  CHECK(csr_multiply_infer(u).code == Code::shape);  // x of rank 1
   l.values = f.ref, l.columns = f.ref;
   CHECK(csr_linear_infer(l).code == Code::dtype);
   csr_from_dense_args d{};

@@ -41,6 +41,24 @@ describe('CsrMatrix', () => {
     expect(() => w.matmul(x)).toThrowError(code('ERR_DISPOSED'))
   })
 
+  run('multiplies columns like rows', () => {
+    const w = CsrMatrix.fromDense(dense())
+    for (const n of [1, 2, 16, 40, 128, 200]) {
+      const x = sampler(5, 'f32').normal(4, n)
+      const want = numbers(matmul(dense(), x))
+      const y = w.multiply(x)
+      expect(y.shape).toEqual([3, n])
+      numbers(y).forEach((v, i) => expect(v).toBeCloseTo(want[i]!, 5))
+    }
+    expect(w.multiply(tensor([[1], [1], [1], [1]]), tensor([10, 20, 30])).toArray()).toEqual([[11], [20], [42]])
+    const nan = numbers(w.multiply(tensor([[1, 1], [1, 1], [NaN, Infinity], [1, 1]]))) // prettier-ignore
+    expect(nan).toEqual([1, 1, 0, 0, 12, 12]) // column 2 is nowhere stored
+    for (const x of [tensor([1, 1, 1, 1]), zeros([3, 4]), zeros([4, 2, 2])]) expect(() => w.multiply(x)).toThrowError(code('ERR_SHAPE'))
+    expect(() => w.multiply(zeros([4, 2], 'f64'))).toThrowError(code('ERR_DTYPE'))
+    const coded = CsrMatrix.fromDense(tensor(new Int8Array([0, 2, 0, -1, 0, 0]), [2, 3]), tensor([0.5, 2]))
+    expect(coded.multiply(tensor([[1, 4], [2, 5], [3, 6]]), tensor([1, 2])).toArray()).toEqual([[3, 6], [0, -6]]) // prettier-ignore
+  })
+
   run('holds scaled codes', () => {
     const codes = tensor(new Int8Array([0, 2, 0, -1, 0, 0]), [2, 3])
     const w = CsrMatrix.fromDense(codes, tensor([0.5, 2]))

@@ -204,6 +204,7 @@ describe('values that data forbid', () => {
       const args = [tensor([[1, 2, 3]]), tensor(columns.map(() => 1)), i32(...indptr), tensor(Uint16Array.from(columns)), null, null]
       expect(outcome(() => callOp('csr_linear', args))).toBe('ERR_MODEL_FORMAT')
       expect(outcome(() => callOp('csr_to_dense', [...args.slice(1, 4), 3]))).toBe('ERR_MODEL_FORMAT')
+      expect(outcome(() => callOp('csr_multiply', [...args.slice(1, 4), tensor([[1], [2], [3]]), null, null]))).toBe('ERR_MODEL_FORMAT')
     }),
   )
 })

@@ -1,7 +1,7 @@
 /** Sparse matrices in compressed rows. */
 import { DTypeError, ModelFormatError, OptionError, ShapeError } from '../base/errors.js'
 import type { Shape } from '../base/shape.js'
-import { cast, csrFromDense, csrLinear, csrToDense, mul, reshape } from '../ops/index.js'
+import { cast, csrFromDense, csrLinear, csrMultiply, csrToDense, mul, reshape } from '../ops/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
 import { storedForm, type SparseOptions } from './sparse-matrix.js'
 
@@ -121,6 +121,20 @@ export class CsrMatrix {
     if (x.shape[x.rank - 1] !== this.shape[1])
       throw new ShapeError('ERR_SHAPE', `CsrMatrix.matmul: x must be [..., ${this.shape[1]}], got ${x}`)
     return csrLinear(x, this.values, this.indptr, this.columns, this.scale, bias)
+  }
+
+  /**
+   * x f32 [cols, N] -> f32 [rows, N] = W x + bias [rows]: activations stored as columns (channels first). The same sums as `matmul` without the two transposes,
+   * which pays most where W is very sparse. ERR_SHAPE for another x. Differentiable in x and bias.
+   *
+   * @example
+   * const w = CsrMatrix.from(tensor([[0, 2], [1, 0]]))
+   * w.multiply(tensor([[3, 4, 5], [6, 7, 8]]))   // f32[2,3] = [[12, 14, 16], [3, 4, 5]]
+   */
+  multiply(x: Tensor, bias: Tensor | null = null): Tensor {
+    if (x.rank !== 2 || x.shape[0] !== this.shape[1])
+      throw new ShapeError('ERR_SHAPE', `CsrMatrix.multiply: x must be [${this.shape[1]}, N], got ${x}`)
+    return csrMultiply(this.values, this.indptr, this.columns, x, this.scale, bias)
   }
 
   /** f32 [rows, cols] with the scale applied. */

@@ -58,6 +58,27 @@ export const csrLinear = defineOp('csr_linear', {
   ],
 })
 
+/** x f32 [cols, N] -> f32 [rows, N] = W x * scale + bias: the vectors of x are its columns. The gradient flows to x and bias; W is a constant. */
+export const csrMultiply = defineOp('csr_multiply', {
+  grad: ({ args: [values, indptr, columns, x, scale] }, dy) => ({
+    x: () => {
+      const w = inDType(csrToDense(values, indptr, columns, x.shape[0]!), x.dtype)
+      return matmul(scale ? mul(w, reshape(scale, [scale.size, 1])) : w, dy, true, false)
+    },
+    bias: () => sum(dy, [1], false),
+    values: null,
+    indptr: null,
+    columns: null,
+    scale: null,
+  }),
+  flops: ({ args: [values, , , x] }) => 2 * values.size * x.shape[1]!,
+  samples: (s) => [
+    [...example(cast(s.normal(3), 'f32')), s.normal(3, 2), null, s.normal(2)],
+    [...example(codes()), s.normal(3, 5), s.uniform([2], 0.01, 0.1), null],
+    [...example(codes()), s.normal(3, 1), s.uniform([1], 0.01, 0.1), s.normal(2)],
+  ],
+})
+
 /** i8 codes -> u8 [bytes]: run-length coded zeros, for storage. */
 export const sparseEncode = defineOp('sparse_encode', {
   grad: null,

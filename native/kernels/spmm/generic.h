@@ -71,8 +71,16 @@ template <int S, int NV> TERSOR_VEC_INLINE void store_sums(float* y, const simd:
   }
 }
 
+template <int S, int NV, class C> TERSOR_VEC_INLINE void take_four(simd::F32 (&acc)[S][NV], const SpmmPanel& s, const C* columns, int64_t e) {
+#pragma GCC unroll 4
+  for (int t = 0; t < 4; t++) take<NV>(acc[t % S], s.x + static_cast<int64_t>(columns[e + t]) * s.x_pitch, s.values[e + t]);
+}
+
+// A segment ends where a prediction fails, so there are no single entries but at the row's end. Rows of y come from the second cache level or
+// from farther: asked for two rows ahead.
 template <int NV, class C> void entry_rows(const SpmmPanel& s) {
   constexpr int kSets = sets_for(NV);
+  const bool last = s.last;
   const C* columns = static_cast<const C*>(s.columns);
   for (int64_t r = 0; r < s.rows; r++) {
     simd::F32 acc[kSets][NV];
@@ -82,14 +90,21 @@ template <int NV, class C> void entry_rows(const SpmmPanel& s) {
       for (int v = 0; v < NV; v++) acc[t][v] = simd::F32(0.0f);
     int64_t e = s.cursor[r];
     const int64_t end = s.end[r];
-    for (; e + 4 <= end && static_cast<int64_t>(columns[e + 3]) < s.limit; e += 4) {
-#pragma GCC unroll 4
-      for (int t = 0; t < 4; t++) take<NV>(acc[t % kSets], s.x + static_cast<int64_t>(columns[e + t]) * s.pitch, s.values[e + t]);
+    float* y = s.y + r * s.y_pitch;
+    for (int b = 0; b < NV * kLanes * 4; b += 64) TERSOR_SPMM_AHEAD(y, 2 * s.y_pitch * 4 + b);
+    for (; e + 8 <= end && (last || static_cast<int64_t>(columns[e + 4]) < s.limit); e += 8) {
+      take_four<kSets, NV>(acc, s, columns, e);
+      take_four<kSets, NV>(acc, s, columns, e + 4);
     }
-    for (; e < end && static_cast<int64_t>(columns[e]) < s.limit; e++)
-      take<NV>(acc[0], s.x + static_cast<int64_t>(columns[e]) * s.pitch, s.values[e]);
+    if (last) {
+      if (e + 4 <= end) {
+        take_four<kSets, NV>(acc, s, columns, e);
+        e += 4;
+      }
+      for (; e < end; e++) take<NV>(acc[0], s.x + static_cast<int64_t>(columns[e]) * s.x_pitch, s.values[e]);
+    }
     s.cursor[r] = static_cast<int32_t>(e);
-    store_sums<kSets, NV>(s.y + r * s.pitch, acc, s.accumulate);
+    store_sums<kSets, NV>(y, acc, s.accumulate);
   }
 }
 
@@ -106,13 +121,13 @@ template <int NV> void row16_rows(const SpmmPanel& s) {
 #pragma GCC unroll 16
         for (int v = 0; v < NV; v++) acc[t][v] = simd::F32(0.0f);
       for (e = begin; e < end && columns[e] < s.limit; e++) {
-        const float* x = s.x + static_cast<int64_t>(columns[e]) * 16 * s.pitch + g;
+        const float* x = s.x + static_cast<int64_t>(columns[e]) * 16 * s.x_pitch + g;
         for (int j = 0; j < 16; j += 4) {
 #pragma GCC unroll 4
-          for (int t = 0; t < 4; t++) take<NV>(acc[t % kSets], x + (j + t) * s.pitch, s.values[e * 16 + j + t]);
+          for (int t = 0; t < 4; t++) take<NV>(acc[t % kSets], x + (j + t) * s.x_pitch, s.values[e * 16 + j + t]);
         }
       }
-      store_sums<kSets, NV>(s.y + r * s.pitch + g, acc, s.accumulate);
+      store_sums<kSets, NV>(s.y + r * s.y_pitch + g, acc, s.accumulate);
     }
     s.cursor[r] = static_cast<int32_t>(e);
   }
@@ -127,20 +142,20 @@ template <int BR, int BC, int R, int NV> void block_rows(const SpmmPanel& s) {
     int64_t e = begin;
     for (int h = 0; h < BR; h += R)
       for (int g = 0; g < s.lanes; g += NV * kLanes) {
-        float* y = s.y + (r * BR + h) * s.pitch + g;
+        float* y = s.y + (r * BR + h) * s.y_pitch + g;
         simd::F32 acc[R][NV];
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++)
 #pragma GCC unroll 16
-          for (int v = 0; v < NV; v++) acc[i][v] = s.accumulate ? simd::load(y + i * s.pitch + v * kLanes) : simd::F32(0.0f);
+          for (int v = 0; v < NV; v++) acc[i][v] = s.accumulate ? simd::load(y + i * s.y_pitch + v * kLanes) : simd::F32(0.0f);
         for (e = begin; e < end && columns[e] < s.limit; e++) {
-          const float* x = s.x + static_cast<int64_t>(columns[e]) * BC * s.pitch + g;
+          const float* x = s.x + static_cast<int64_t>(columns[e]) * BC * s.x_pitch + g;
           const float* w = s.values + (e * BR + h) * BC;
 #pragma GCC unroll 4
           for (int j = 0; j < BC; j++) {
             simd::F32 in[NV];
 #pragma GCC unroll 16
-            for (int v = 0; v < NV; v++) in[v] = simd::load(x + j * s.pitch + v * kLanes);
+            for (int v = 0; v < NV; v++) in[v] = simd::load(x + j * s.x_pitch + v * kLanes);
 #pragma GCC unroll 16
             for (int i = 0; i < R; i++) {
               const simd::F32 weight(w[i * BC + j]);
@@ -152,7 +167,7 @@ template <int BR, int BC, int R, int NV> void block_rows(const SpmmPanel& s) {
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++)
 #pragma GCC unroll 16
-          for (int v = 0; v < NV; v++) simd::store(y + i * s.pitch + v * kLanes, acc[i][v]);
+          for (int v = 0; v < NV; v++) simd::store(y + i * s.y_pitch + v * kLanes, acc[i][v]);
       }
     s.cursor[r] = static_cast<int32_t>(e);
   }

@@ -36,16 +36,16 @@ template <class C> void panel_rows(const SpmmPanel& s) {
   const int br = spmm_block_rows(s.shape), bc = spmm_block_cols(s.shape);
   for (int64_t r = 0; r < s.rows; r++) {
     int32_t e = s.cursor[r];
-    float* y = s.y + r * br * s.pitch;
+    float* y = s.y + r * br * s.y_pitch;
     if (!s.accumulate)
       for (int i = 0; i < br; i++)
-        for (int l = 0; l < s.lanes; l++) y[i * s.pitch + l] = 0.0f;
-    for (; e < s.end[r] && static_cast<int64_t>(columns[e]) < s.limit; e++)
+        for (int l = 0; l < s.lanes; l++) y[i * s.y_pitch + l] = 0.0f;
+    for (; e < s.end[r] && (s.last || static_cast<int64_t>(columns[e]) < s.limit); e++)
       for (int i = 0; i < br; i++)
         for (int j = 0; j < bc; j++) {
           const float w = s.values[(static_cast<int64_t>(e) * br + i) * bc + j];
-          const float* x = s.x + (static_cast<int64_t>(columns[e]) * bc + j) * s.pitch;
-          for (int l = 0; l < s.lanes; l++) y[i * s.pitch + l] += w * x[l];
+          const float* x = s.x + (static_cast<int64_t>(columns[e]) * bc + j) * s.x_pitch;
+          for (int l = 0; l < s.lanes; l++) y[i * s.y_pitch + l] += w * x[l];
         }
     s.cursor[r] = e;
   }

@@ -41,9 +41,10 @@ enum class SpmmShape : int { entry, row16, square4, column16 };  // 1x1, 1x16, 4
 constexpr int spmm_block_rows(SpmmShape s) { return s == SpmmShape::column16 ? 16 : s == SpmmShape::square4 ? 4 : 1; }
 constexpr int spmm_block_cols(SpmmShape s) { return s == SpmmShape::row16 ? 16 : s == SpmmShape::square4 ? 4 : 1; }
 
-// y[(r * block_rows + i) * pitch + lane] (+)= sum over the entries e of block row r, from cursor[r] while e < end[r] and columns[e] < limit, of
-// sum_j values[e * area + i * block_cols + j] * x[(columns[e] * block_cols + j) * pitch + lane]. cursor[r] becomes the first entry not taken, so
-// calls with rising limits walk through panels of x that fit the cache; with ascending columns the last call has taken all.
+// y[(r * block_rows + i) * y_pitch + lane] (+)= sum over the entries e of block row r, from cursor[r] to about the first with columns[e] >= limit, of
+// sum_j values[e * area + i * block_cols + j] * x[(columns[e] * block_cols + j) * x_pitch + lane]. cursor[r] becomes the first entry not taken, so
+// calls with rising limits walk through panels of x that fit the cache; the call with `last` takes all up to end[r]. "About": single entries are
+// taken in groups of 8, whose number is steadier than that of the entries; up to 4 more or fewer than the limit says.
 struct SpmmPanel {
   SpmmShape shape = SpmmShape::entry;
   int64_t rows = 0;               // block rows
@@ -53,9 +54,10 @@ struct SpmmPanel {
   bool wide = false;
   const float* values = nullptr;
   int64_t limit = 0;
+  bool last = false;
   const float* x = nullptr;
   float* y = nullptr;
-  int64_t pitch = 0;  // floats between columns of x and between rows of y, >= lanes
+  int64_t x_pitch = 0, y_pitch = 0;  // floats between columns of x and between rows of y, >= lanes
   int lanes = 0;      // 16, 32, 64 or 128, at most the row's lanes of this shape
   bool accumulate = false;
 };
