@@ -234,9 +234,22 @@ int64_t quant_bins_f32_avx2(QuantArgs& a) {
   const float* x = static_cast<const float*>(a.in);
   int32_t* out = static_cast<int32_t*>(a.out);
   const __m256d origin = _mm256_set1_pd(a.origin), inverse = _mm256_set1_pd(a.inverse), top = _mm256_set1_pd(a.bins - 1);
-  int64_t bad = -1;
-  for (int64_t i = 0; i < a.n; i += 4) {
-    if (i % 16 == 0) fetch(x + i);
+  int64_t bad = -1, i = 0;
+  for (; i + 16 <= a.n; i += 16) {
+    fetch(x + i);
+    const __m256 nan = _mm256_cmp_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(x + i + 8), _CMP_UNORD_Q);
+    if (!_mm256_testz_ps(nan, nan) && bad < 0) {
+      bad = i;
+      while (x[bad] == x[bad]) bad++;
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 16; j += 4) {
+      __m256d b = _mm256_mul_pd(_mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + i + j)), origin), inverse);
+      b = _mm256_min_pd(_mm256_max_pd(b, _mm256_setzero_pd()), top);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i + j), _mm256_cvttpd_epi32(b));
+    }
+  }
+  for (; i < a.n; i += 4) {
     const __m128i m = _mm256_castsi256_si128(first(a.n - i));
     __m256d b = _mm256_cvtps_pd(_mm_maskload_ps(x + i, m));
     b = _mm256_mul_pd(_mm256_sub_pd(b, origin), inverse);

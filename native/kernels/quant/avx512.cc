@@ -224,9 +224,21 @@ int64_t quant_bins_f32_avx512(QuantArgs& a) {
   const float* x = static_cast<const float*>(a.in);
   int32_t* out = static_cast<int32_t*>(a.out);
   const __m512d origin = _mm512_set1_pd(a.origin), inverse = _mm512_set1_pd(a.inverse), top = _mm512_set1_pd(a.bins - 1);
-  int64_t bad = -1;
-  for (int64_t i = 0; i < a.n; i += 8) {
-    if (i % 16 == 0) fetch(x + i);
+  int64_t bad = -1, i = 0;
+  for (; i + 16 <= a.n; i += 16) {
+    fetch(x + i);
+    const __m256 low = _mm256_loadu_ps(x + i), high = _mm256_loadu_ps(x + i + 8);
+    if (_mm256_cmp_ps_mask(low, high, _CMP_UNORD_Q) && bad < 0) {
+      bad = i;
+      while (x[bad] == x[bad]) bad++;
+    }
+    const __m512d l = _mm512_mul_pd(_mm512_sub_pd(_mm512_cvtps_pd(low), origin), inverse);
+    const __m512d h = _mm512_mul_pd(_mm512_sub_pd(_mm512_cvtps_pd(high), origin), inverse);
+    const __m256i lo = _mm512_cvttpd_epi32(_mm512_min_pd(_mm512_max_pd(l, _mm512_setzero_pd()), top));
+    const __m256i hi = _mm512_cvttpd_epi32(_mm512_min_pd(_mm512_max_pd(h, _mm512_setzero_pd()), top));
+    _mm512_storeu_si512(out + i, _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1));
+  }
+  for (; i < a.n; i += 8) {
     const __mmask8 m = static_cast<__mmask8>(first(a.n - i));
     __m512d b = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, x + i));
     b = _mm512_mul_pd(_mm512_sub_pd(b, origin), inverse);
