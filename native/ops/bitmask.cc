@@ -40,31 +40,70 @@ int lowest_bit(uint64_t word) {
 #endif
 }
 
+constexpr uint64_t kEach16 = 0x0001000100010001u;
+
+// The places of a byte's bits as 16-bit numbers, the lowest first, and how many they are.
+struct ByteTable {
+  uint16_t places[256][8];
+  uint8_t count[256];
+  ByteTable() {
+    for (int byte = 0; byte < 256; byte++) {
+      int n = 0;
+      for (int bit = 0; bit < 8; bit++)
+        if (byte >> bit & 1) places[byte][n++] = static_cast<uint16_t>(bit);
+      count[byte] = static_cast<uint8_t>(n);
+      while (n < 8) places[byte][n++] = 0;
+    }
+  }
+};
+const ByteTable& byte_table() {
+  static const ByteTable table;
+  return table;
+}
+
 struct Index {
   const int32_t* indptr;
   const uint8_t* bits;
   int64_t cols;
 };
 
-// Columns of the stored elements of rows [begin, end); false where their number is not what indptr says.
+uint64_t word_at(const uint8_t* bits, int64_t b, int64_t bytes) {
+  uint64_t word = 0;
+  if (b + 8 <= bytes) memcpy(&word, bits + b, 8);
+  else
+    for (int64_t i = b; i < bytes; i++) word |= static_cast<uint64_t>(bits[i]) << (8 * (i - b));
+  return word;
+}
+
+// Columns of the stored elements of rows [begin, end); false where their number is not what indptr says. A byte at a time and without a branch, which
+// writes up to 8 numbers too many that the next ones overwrite; near the end, where nothing may be overwritten, one by one.
 bool decode(const void* context, int64_t begin, int64_t end, uint16_t* out) {
   const Index& index = *static_cast<const Index*>(context);
+  const ByteTable& table = byte_table();
   const int64_t bytes = (index.cols + 7) / 8;
+  const uint16_t* const stop = out + (index.indptr[end] - index.indptr[begin]);
   for (int64_t r = begin; r < end; r++) {
-    int64_t left = index.indptr[r + 1] - index.indptr[r];
     const uint8_t* bits = index.bits + r * bytes;
+    const uint16_t* const next = out + (index.indptr[r + 1] - index.indptr[r]);
     for (int64_t b = 0; b < bytes; b += 8) {
-      uint64_t word = 0;
-      if (b + 8 <= bytes) memcpy(&word, bits + b, 8);
-      else
-        for (int64_t i = b; i < bytes; i++) word |= static_cast<uint64_t>(bits[i]) << (8 * (i - b));
-      for (; word; word &= word - 1) {
-        const int64_t c = b * 8 + lowest_bit(word);
-        if (left-- == 0 || c >= index.cols) return false;
-        *out++ = static_cast<uint16_t>(c);
+      uint64_t word = word_at(bits, b, bytes);
+      if (stop - out >= 72) {
+        uint64_t first = static_cast<uint64_t>(b) * 8 * kEach16;
+        for (int i = 0; i < 8; i++, word >>= 8, first += 8 * kEach16) {
+          uint64_t four[2];
+          memcpy(four, table.places[word & 255], 16);
+          four[0] += first, four[1] += first;
+          memcpy(out, four, 16);
+          out += table.count[word & 255];
+        }
+      } else {
+        for (; word; word &= word - 1) {
+          if (out == stop) return false;
+          *out++ = static_cast<uint16_t>(b * 8 + lowest_bit(word));
+        }
       }
     }
-    if (left != 0) return false;
+    if (out != next || (index.cols % 8 && bits[index.cols / 8] >> (index.cols % 8))) return false;
   }
   return true;
 }

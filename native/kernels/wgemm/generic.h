@@ -124,9 +124,15 @@ template <int BITS, int MR, int NV> void tile(const WgemmDot& d, int64_t i, int6
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++) total[r][v] = V(0.0f);
   for (int64_t g = 0; g < s.groups; g++) {
+    // What lies behind the end of a panel is walked at the same time, by the next of the NV: there the tile after this one is asked for.
+    const int64_t ahead = kAhead + ((s.groups - g) * (head + codes) > kAhead ? 0 : (NV - 1) * panel);
     const char* factor[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) factor[v] = p[v], p[v] += head;
+    for (int v = 0; v < NV; v++) {
+      factor[v] = p[v];
+      if (MR == 1) fetch(p[v] + ahead);
+      p[v] += head;
+    }
     for (int64_t left = steps; left > 0; left -= kWgemmBlockSteps, info += sizeof(WgemmBlock)) {
       Sum acc[MR][NV][kWgemmPlanes];
 #pragma GCC unroll 8
@@ -142,7 +148,7 @@ template <int BITS, int MR, int NV> void tile(const WgemmDot& d, int64_t i, int6
         for (int v = 0; v < NV; v++)
 #pragma GCC unroll 8
           for (int l = 0; l < BITS; l++)
-            if (MR == 1 && (l * kLine) % 64 == 0) fetch(p[v] + kAhead + l * kLine);
+            if (MR == 1 && (l * kLine) % 64 == 0) fetch(p[v] + ahead + l * kLine);
         step_sum<BITS, MR, NV>(acc, p, x, d.x_row);
         x += kStepBytes;
 #pragma GCC unroll 8
