@@ -1,4 +1,4 @@
-// max_pool2d(x [B,C,H,W]) -> y, index [B,C,Ho,Wo]; index is the flat position in the H x W plane (kernels/pool/pool.h).
+// max_pool2d(x [B,C,H,W]) -> y, index [B,C,Ho,Wo]; index is the flat position in the H x W plane (kernels/pool/pool.h). Padding never wins.
 // max_unpool2d adds dy at those positions, pool_select2d reads x there: two linear operators, each the other's adjoint.
 #include <cstring>
 
@@ -11,7 +11,7 @@ namespace tersor {
 Status max_pool2d_infer(max_pool2d_args& a) {
   TERSOR_TRY(expect_float("max_pool2d", "x", a.x));
   PoolWindow window{};
-  TERSOR_TRY(pool_window("max_pool2d", a.kernel, a.stride, &window));
+  TERSOR_TRY(pool_window("max_pool2d", a.kernel, a.stride, a.padding, a.ceil, &window));
   int64_t shape[4];
   TERSOR_TRY(pool_output("max_pool2d", a.x, window, shape));
   set_shape(a.y, a.x.dtype, shape, 4);
@@ -19,24 +19,56 @@ Status max_pool2d_infer(max_pool2d_args& a) {
   return {};
 }
 
+namespace {
+
+// Output row i of a plane whose windows may reach outside. As the kernels: the first largest wins, the first NaN over everything.
+template <class T> void clipped_row(const T* x, const PoolWindow& p, int64_t h, int64_t w, int64_t i, int64_t wo, T* y, int32_t* index) {
+  const PoolSpan rows = pool_span(i, h, p.kh, p.sh, p.ph);
+  for (int64_t j = 0; j < wo; j++) {
+    const PoolSpan columns = pool_span(j, w, p.kw, p.sw, p.pw);
+    int64_t best = rows.begin * w + columns.begin;
+    T top = x[best];
+    for (int64_t r = rows.begin; r < rows.end; r++)
+      for (int64_t c = columns.begin; c < columns.end; c++) {
+        const T v = x[r * w + c];
+        if ((v > top || v != v) && top == top) top = v, best = r * w + c;
+      }
+    y[j] = top;
+    index[j] = static_cast<int32_t>(best);
+  }
+}
+
+template <class T> Status clipped(max_pool2d_args& a, const PoolWindow& p, const T* x, const Cancel* cancel) {
+  const int64_t h = a.x.shape[2], w = a.x.shape[3], ho = a.y.shape[2], wo = a.y.shape[3];
+  return parallel_for(a.y.shape[0] * a.y.shape[1] * ho, grain_for(wo * p.kh * p.kw), cancel, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at++)
+      clipped_row(x + at / ho * h * w, p, h, w, at % ho, wo, a.y.as<T>() + at * wo, a.index.as<int32_t>() + at * wo);
+  });
+}
+
+}  // namespace
+
 Status max_pool2d_cpu(max_pool2d_args& a, Context& ctx) {
   const int64_t planes = a.y.shape[0] * a.y.shape[1];
   const int64_t h = a.x.shape[2], w = a.x.shape[3], ho = a.y.shape[2], wo = a.y.shape[3];
-  const int64_t kh = a.kernel.v[0], kw = a.kernel.v[1], sh = a.stride.v[0], sw = a.stride.v[1];
+  PoolWindow p{};
+  TERSOR_TRY(pool_window("max_pool2d", a.kernel, a.stride, a.padding, a.ceil, &p));
   Contiguous x;
   TERSOR_TRY(x.open("max_pool2d", a.x, ctx.cancel));
+  const bool single = a.x.dtype == DType::f32;
+  if (!pool_inside(p, h, w, ho, wo)) return single ? clipped(a, p, x.as<float>(), ctx.cancel) : clipped(a, p, x.as<double>(), ctx.cancel);
   PoolKernel kernel = pool_max_scalar<double>;
-  if (a.x.dtype == DType::f32) kernel = kh == 2 && kw == 2 && sh == 2 && sw == 2 ? pool_max2x2_f32() : pool_max_scalar<float>;
+  if (single) kernel = p.kh == 2 && p.kw == 2 && p.sh == 2 && p.sw == 2 ? pool_max2x2_f32() : pool_max_scalar<float>;
   const int64_t width = dtype_bytes(a.x.dtype);
   // Rows of all planes are the unit of work, so that one large image is shared too.
-  return parallel_for(planes * ho, grain_for(wo * kh * kw), ctx.cancel, [&](int64_t begin, int64_t end) {
+  return parallel_for(planes * ho, grain_for(wo * p.kh * p.kw), ctx.cancel, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end;) {
       const int64_t plane = at / ho, first = at % ho;
       const int64_t rows = ho - first < end - at ? ho - first : end - at;
-      const PoolArgs args = {x.as<char>() + (plane * h + first * sh) * w * width, a.y.as<char>() + at * wo * width,
-                             a.index.as<int32_t>() + at * wo, (rows - 1) * sh + kh, w, rows, wo, kh, kw, sh, sw};
+      const PoolArgs args = {x.as<char>() + (plane * h + first * p.sh) * w * width, a.y.as<char>() + at * wo * width,
+                             a.index.as<int32_t>() + at * wo, (rows - 1) * p.sh + p.kh, w, rows, wo, p.kh, p.kw, p.sh, p.sw};
       kernel(args);
-      const int32_t offset = static_cast<int32_t>(first * sh * w);
+      const int32_t offset = static_cast<int32_t>(first * p.sh * w);
       if (offset)
         for (int64_t i = 0; i < rows * wo; i++) args.index[i] += offset;
       at += rows;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/pool/pool.h"
 #include "test/op_call.h"
 
@@ -54,7 +56,7 @@ template <class T> void pooling_op() {
     for (auto& v : x) v = static_cast<T>(random_float(-1, 1));
     OpCall<max_pool2d_args> pool;
     pool.args.x = view(dtype_of<T>::value, x, {s.b, s.c, s.h, s.w});
-    pool.args.kernel = list({s.kh, s.kw}), pool.args.stride = list({s.sh, s.sw});
+    pool.args.kernel = list({s.kh, s.kw}), pool.args.stride = list({s.sh, s.sw}), pool.args.padding = list({0, 0});
     for_thread_counts([&] {
       CHECK_OK(RUN_OP(pool, max_pool2d));
       const int64_t out = pool.args.y.shape[2] * pool.args.y.shape[3];
@@ -83,10 +85,11 @@ template <class T> void pooling_op() {
     CHECK_MSG(std::abs(left - right) <= 1e-6 * (1 + static_cast<double>(n)), "max pooling adjoint: %g and %g", left, right);
 
     OpCall<avg_pool2d_args> avg;
-    avg.args.x = pool.args.x, avg.args.kernel = pool.args.kernel, avg.args.stride = pool.args.stride;
+    avg.args.x = pool.args.x, avg.args.kernel = pool.args.kernel, avg.args.stride = pool.args.stride, avg.args.padding = pool.args.padding;
     CHECK_OK(RUN_OP(avg, avg_pool2d));
     OpCall<avg_pool2d_grad_args> grad;
     grad.args.dy = unpool.args.dy, grad.args.kernel = pool.args.kernel, grad.args.stride = pool.args.stride, grad.args.input_shape = unpool.args.input_shape;
+    grad.args.padding = pool.args.padding;
     for_thread_counts([&] { CHECK_OK(RUN_OP(grad, avg_pool2d_grad)); });
     const int64_t wo = avg.args.y.shape[3], out = avg.args.y.shape[2] * wo;
     left = right = 0;
@@ -109,12 +112,50 @@ TERSOR_TEST(pool_ops_and_their_adjoints) {
   pooling_op<double>();
 }
 
+// Padding and ceil against the plane padded by hand: -inf for the maximum; for the mean, zeros and a count of the places.
+TERSOR_TEST(pool_windows_may_reach_outside) {
+  for (int64_t h : {1, 4, 5, 7})
+    for (int64_t k : {1, 2, 3, 5})
+      for (int64_t stride : {1, 2, 3, 4})
+        for (int64_t pad = 0; pad <= k / 2; pad++)
+          for (bool ceil : {false, true}) {
+            if (h + 2 * pad < k) continue;
+            std::vector<float> x(static_cast<size_t>(2 * h * h));
+            for (float& v : x) v = static_cast<float>(random_int(-9, 9));
+            OpCall<max_pool2d_args> most;
+            most.args = {view(DType::f32, x, {1, 2, h, h}), list({k, k}), list({stride, stride}), list({pad, pad}), ceil, {}, {}};
+            OpCall<avg_pool2d_args> mean, inner;
+            mean.args = {most.args.x, list({k, k}), list({stride, stride}), list({pad, pad}), ceil, true, {}};
+            inner.args = mean.args, inner.args.count_padding = false;
+            CHECK_OK(RUN_OP(most, max_pool2d));
+            CHECK_OK(RUN_OP(mean, avg_pool2d));
+            CHECK_OK(RUN_OP(inner, avg_pool2d));
+            int64_t n = 0;  // windows: all starts that fit; with ceil also one that begins in the data or the padding before it
+            for (int64_t at = -pad; ceil ? (at < h && (n == 0 || at - stride + k < h + pad)) : at + k <= h + pad; at += stride) n++;
+            CHECK(most.args.y.shape[2] == n && mean.args.y.shape[3] == n);
+            for (int64_t i = 0; i < 2 * n * n; i++) {
+              const int64_t r0 = i / n % n * stride - pad, c0 = i % n * stride - pad;
+              float top = -INFINITY, sum = 0, padded = 0, real = 0;
+              for (int64_t r = r0; r < r0 + k; r++)
+                for (int64_t c = c0; c < c0 + k; c++) {
+                  if (r < h + pad && c < h + pad) padded += 1;
+                  if (r < 0 || r >= h || c < 0 || c >= h) continue;
+                  const float v = x[static_cast<size_t>((i / n / n * h + r) * h + c)];
+                  top = std::max(top, v), sum += v, real += 1;
+                }
+              CHECK_MSG(most.args.y.as<float>()[i] == top, "h %lld k %lld s %lld p %lld", (long long)h, (long long)k, (long long)stride, (long long)pad);
+              CHECK(x[static_cast<size_t>(i / n / n * h * h + most.args.index.as<int32_t>()[i])] == top);
+              CHECK(std::abs(mean.args.y.as<float>()[i] - sum / padded) <= 1e-5f && std::abs(inner.args.y.as<float>()[i] - sum / real) <= 1e-5f);
+            }
+          }
+}
+
 TERSOR_TEST(pool_ops_refuse_what_does_not_fit) {
   std::vector<float> x(64), dy(4);
   std::vector<int32_t> index = {0, 1, 2, 15};
   OpCall<max_pool2d_args> p;
   p.args.x = view(DType::f32, x, {1, 1, 8, 8});
-  p.args.kernel = list({2, 2}), p.args.stride = list({0, 2});
+  p.args.kernel = list({2, 2}), p.args.stride = list({0, 2}), p.args.padding = list({0, 0});
   CHECK_CODE(RUN_OP(p, max_pool2d), Code::option);
   p.args.stride = list({2});
   CHECK_CODE(RUN_OP(p, max_pool2d), Code::shape);
@@ -122,6 +163,13 @@ TERSOR_TEST(pool_ops_refuse_what_does_not_fit) {
   CHECK_CODE(RUN_OP(p, max_pool2d), Code::shape);
   p.args.kernel = list({2, INT64_MAX});
   CHECK_CODE(RUN_OP(p, max_pool2d), Code::option);
+  p.args.kernel = list({2, 3}), p.args.padding = list({1, 2});
+  CHECK_CODE(RUN_OP(p, max_pool2d), Code::option);
+  p.args.padding = list({-1, 0});
+  CHECK_CODE(RUN_OP(p, max_pool2d), Code::option);
+  p.args.padding = list({1});
+  CHECK_CODE(RUN_OP(p, max_pool2d), Code::shape);
+  p.args.padding = list({0, 0});
   p.args.x = view(DType::f32, x, {8, 8});
   p.args.kernel = list({2, 2});
   CHECK_CODE(RUN_OP(p, max_pool2d), Code::shape);
@@ -144,7 +192,7 @@ TERSOR_TEST(pool_ops_refuse_what_does_not_fit) {
   CHECK_CODE(RUN_OP(u, max_unpool2d), Code::limit);
   OpCall<avg_pool2d_grad_args> g;
   g.args.dy = view(DType::f32, dy, {1, 1, 2, 2});
-  g.args.input_shape = list({1, 1, 5, 4}), g.args.kernel = list({2, 2}), g.args.stride = list({2, 2});
+  g.args.input_shape = list({1, 1, 5, 4}), g.args.kernel = list({2, 2}), g.args.stride = list({2, 2}), g.args.padding = list({0, 0});
   CHECK_OK(RUN_OP(g, avg_pool2d_grad));
   g.args.input_shape = list({1, 1, 6, 4});
   CHECK_CODE(RUN_OP(g, avg_pool2d_grad), Code::shape);

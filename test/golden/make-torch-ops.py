@@ -24,6 +24,14 @@ cases = {
     'convTranspose2d': lambda: F.conv_transpose2d(wave(0, 2, 4, 3, 4), wave(1, 4, 3, 3, 2), wave(2, 6), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), groups=2),
     'convTranspose2d dilated': lambda: F.conv_transpose2d(wave(0, 1, 2, 3, 3), wave(1, 2, 2, 2, 3), None, dilation=(2, 1)),
     'convTranspose1d': lambda: F.conv_transpose1d(wave(0, 1, 2, 5), wave(1, 2, 3, 4), wave(2, 3), stride=2, padding=1),
+    'maxPool2d': lambda: F.max_pool2d(wave(0, 2, 2, 7, 6), (3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True),
+    'avgPool2d': lambda: F.avg_pool2d(wave(0, 1, 2, 7, 6), 3, stride=(2, 2), padding=1, ceil_mode=True),
+    'avgPool2d over data only': lambda: F.avg_pool2d(wave(0, 1, 2, 7, 6), 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+    'maxPool1d': lambda: F.max_pool1d(wave(0, 2, 3, 8), 3, stride=2, padding=1),
+    'avgPool1d': lambda: F.avg_pool1d(wave(0, 2, 3, 8), 3, stride=2, ceil_mode=True),
+    'adaptiveAvgPool2d': lambda: F.adaptive_avg_pool2d(wave(0, 2, 2, 5, 7), (3, 4)),
+    'adaptiveAvgPool2d to one': lambda: F.adaptive_avg_pool2d(wave(0, 2, 2, 5, 7), 1),
+    'adaptiveMaxPool2d': lambda: F.adaptive_max_pool2d(wave(0, 2, 2, 5, 7), (3, 4)),
 }
 
 if __name__ == '__main__':

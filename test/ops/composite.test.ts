@@ -144,6 +144,22 @@ const composites = {
     (x, w) => ops.conv2d(x, w, null, { stride: 2, padding: 1 }),
     (s) => [s.normal(1, 1, 4, 4), s.normal(1, 1, 3, 3)],
   ),
+  adaptiveAvgPool2d: entry(
+    (x) => ops.adaptiveAvgPool2d(x, [2, 3]),
+    (s) => [s.normal(1, 2, 3, 4)],
+  ),
+  adaptiveMaxPool2d: entry(
+    (x) => ops.adaptiveMaxPool2d(x, [2, 3]),
+    (s) => [s.distinct(1, 2, 3, 4)],
+  ),
+  avgPool1d: entry(
+    (x) => ops.avgPool1d(x, 2, { padding: 1 }),
+    (s) => [s.normal(1, 2, 3)],
+  ),
+  maxPool1d: entry(
+    (x) => ops.maxPool1d(x, 2),
+    (s) => [s.distinct(1, 2, 4)],
+  ),
   'conv2d, depthwise and dilated': entry(
     (x, w, b) => ops.conv2d(x, w, b, { padding: 'same', dilation: 2, groups: 2 }),
     (s) => [s.normal(1, 2, 4, 3), s.normal(2, 1, 2, 2), s.normal(2)],

@@ -37,10 +37,21 @@ const convolutions: Record<string, () => Tensor> = {
   convTranspose1d: () => ops.convTranspose1d(wave(0, 1, 2, 5), wave(1, 2, 3, 4), wave(2, 3), { stride: 2, padding: 1 }),
 }
 
+const pools: Record<string, () => Tensor> = {
+  maxPool2d: () => ops.maxPool2d(wave(0, 2, 2, 7, 6), [3, 2], { stride: [2, 3], padding: [1, 0], ceil: true }),
+  avgPool2d: () => ops.avgPool2d(wave(0, 1, 2, 7, 6), 3, { stride: 2, padding: 1, ceil: true }),
+  'avgPool2d over data only': () => ops.avgPool2d(wave(0, 1, 2, 7, 6), 3, { stride: 2, padding: 1, ceil: true, countPadding: false }),
+  maxPool1d: () => ops.maxPool1d(wave(0, 2, 3, 8), 3, { stride: 2, padding: 1 }),
+  avgPool1d: () => ops.avgPool1d(wave(0, 2, 3, 8), 3, { stride: 2, ceil: true }),
+  adaptiveAvgPool2d: () => ops.adaptiveAvgPool2d(wave(0, 2, 2, 5, 7), [3, 4]),
+  'adaptiveAvgPool2d to one': () => ops.adaptiveAvgPool2d(wave(0, 2, 2, 5, 7), 1),
+  adaptiveMaxPool2d: () => ops.adaptiveMaxPool2d(wave(0, 2, 2, 5, 7), [3, 4]),
+}
+
 const golden = JSON.parse(readFileSync(new URL('../golden/torch-ops.json', import.meta.url), 'utf8')) as Readonly<
   Record<string, { shape: number[]; values: (number | string)[] }>
 >
-const cases: Readonly<Record<string, () => Tensor>> = { ...convolutions }
+const cases: Readonly<Record<string, () => Tensor>> = { ...convolutions, ...pools }
 
 it('covers what is stored', () => expect(Object.keys(cases).sort()).toEqual(Object.keys(golden).sort()))
 

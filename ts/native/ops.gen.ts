@@ -61,11 +61,11 @@ export interface OpTable<T> {
   conv2d_grouped: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grouped_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'dy' | 'w' }
   conv2d_grouped_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'dy' }
-  max_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[]]; result: [y: T, index: T]; tensors: 'x' }
+  max_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean]; result: [y: T, index: T]; tensors: 'x' }
   max_unpool2d: { args: [dy: T, index: T, inputShape: readonly number[]]; result: T; tensors: 'dy' | 'index' }
   pool_select2d: { args: [x: T, index: T]; result: T; tensors: 'x' | 'index' }
-  avg_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[]]; result: T; tensors: 'x' }
-  avg_pool2d_grad: { args: [dy: T, inputShape: readonly number[], kernel: readonly number[], stride: readonly number[]]; result: T; tensors: 'dy' }
+  avg_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean, countPadding: boolean]; result: T; tensors: 'x' }
+  avg_pool2d_grad: { args: [dy: T, inputShape: readonly number[], kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean, countPadding: boolean]; result: T; tensors: 'dy' }
   softmax: { args: [x: T]; result: T; tensors: 'x' }
   log_softmax: { args: [x: T]; result: T; tensors: 'x' }
   layer_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, rstd: T]; tensors: 'x' | 'gamma' | 'beta' }
@@ -187,11 +187,11 @@ export const opRows: readonly OpRow[] = [
   { name: 'conv2d_grouped', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped(T:x,T:w,O:bias,L:stride,L:padding,L:dilation,I:groups,R:y)' },
   { name: 'conv2d_grouped_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,L:dilation,I:groups,R:dx)' },
   { name: 'conv2d_grouped_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,L:dilation,I:groups,R:dw)' },
-  { name: 'max_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride']], results: 2, schema: 'max_pool2d(T:x,L:kernel,L:stride,R:y,R:index)' },
+  { name: 'max_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil']], results: 2, schema: 'max_pool2d(T:x,L:kernel,L:stride,L:padding,B:ceil,R:y,R:index)' },
   { name: 'max_unpool2d', params: [['T', 'dy'], ['T', 'index'], ['L', 'inputShape']], results: 1, schema: 'max_unpool2d(T:dy,T:index,L:input_shape,R:dx)' },
   { name: 'pool_select2d', params: [['T', 'x'], ['T', 'index']], results: 1, schema: 'pool_select2d(T:x,T:index,R:y)' },
-  { name: 'avg_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride']], results: 1, schema: 'avg_pool2d(T:x,L:kernel,L:stride,R:y)' },
-  { name: 'avg_pool2d_grad', params: [['T', 'dy'], ['L', 'inputShape'], ['L', 'kernel'], ['L', 'stride']], results: 1, schema: 'avg_pool2d_grad(T:dy,L:input_shape,L:kernel,L:stride,R:dx)' },
+  { name: 'avg_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil'], ['B', 'countPadding']], results: 1, schema: 'avg_pool2d(T:x,L:kernel,L:stride,L:padding,B:ceil,B:count_padding,R:y)' },
+  { name: 'avg_pool2d_grad', params: [['T', 'dy'], ['L', 'inputShape'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil'], ['B', 'countPadding']], results: 1, schema: 'avg_pool2d_grad(T:dy,L:input_shape,L:kernel,L:stride,L:padding,B:ceil,B:count_padding,R:dx)' },
   { name: 'softmax', params: [['T', 'x']], results: 1, schema: 'softmax(T:x,R:y)' },
   { name: 'log_softmax', params: [['T', 'x']], results: 1, schema: 'log_softmax(T:x,R:y)' },
   { name: 'layer_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'layer_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:rstd)' },
@@ -251,4 +251,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '5b7896fcc99f341b'
+export const schemaHash = 'cfe6cac7ca1634db'

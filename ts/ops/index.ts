@@ -8,7 +8,7 @@ export { amax, amin, argmax, countNonfinite, countNonzero, sum } from './reduce.
 export { linear, matmul } from './matmul.js'
 export { gemm, gemmPack, linearFused, linearPacked, type GemmOptions } from './gemm.js'
 export { conv2dGradInput, conv2dGradWeight, pair, type Pair } from './conv2d.js'
-export { avgPool2d, maxPool2d, maxPool2dWithIndex, maxUnpool2d, poolSelect2d } from './pool2d.js'
+export { maxUnpool2d, poolSelect2d } from './pool2d.js'
 export { crossEntropyRows } from './softmax.js'
 export { layerNorm } from './layer-norm.js'
 export { gather, scatterAdd } from './gather.js'
@@ -52,5 +52,20 @@ export { average, dot, embedding, flatten, norm, pow, square, stopGradient } fro
 export { hvp } from './composite/hvp.js'
 export { crossEntropy, mse, softCrossEntropy, type CrossEntropyOptions, type Reduction } from './composite/loss.js'
 export { mean, variance } from './composite/moments.js'
+export {
+  adaptiveAvgPool2d,
+  adaptiveMaxPool2d,
+  avgPool1d,
+  avgPool2d,
+  globalAvgPool,
+  globalMaxPool,
+  maxPool1d,
+  maxPool2d,
+  maxPool2dWithIndex,
+  type AvgPool1dOptions,
+  type AvgPoolOptions,
+  type Pool1dOptions,
+  type PoolOptions,
+} from './composite/pooling.js'
 export { logSoftmax, softmax } from './composite/softmax.js'
 export { clipSte, roundSte } from './composite/straight-through.js'

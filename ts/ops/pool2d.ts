@@ -1,14 +1,14 @@
-/** Pooling of images [B,C,H,W] without padding. Both kinds are linear given the index, so gradients are adjoint pairs. */
+/** Pooling of images [B,C,H,W]. Both kinds are linear given the index, so gradients are adjoint pairs. */
 import { defineOp, type Op } from '../autograd/index.js'
-import { scope, type Tensor } from '../tensor/index.js'
-import { pair, type Pair } from './conv2d.js'
 
-const maxOp = defineOp('max_pool2d', {
+/** @internal Largest element of each window and its flat position in the plane. See `maxPool2d`. */
+export const maxPoolOp = defineOp('max_pool2d', {
   grad: ({ args: [x], results: [, index] }, dy) => ({ x: () => maxUnpool2d(dy, index!, x.shape) }),
   flops: ({ args: [, kernel], results: [y] }) => y!.size * kernel[0]! * kernel[1]!,
   samples: (s) => [
-    [s.distinct(2, 2, 4, 6), [2, 2], [2, 2]],
-    [s.distinct(1, 2, 5, 4), [3, 2], [1, 2]],
+    [s.distinct(2, 2, 4, 6), [2, 2], [2, 2], [0, 0], false],
+    [s.distinct(1, 2, 5, 4), [3, 2], [1, 2], [0, 0], false],
+    [s.distinct(1, 2, 5, 6), [3, 3], [2, 2], [1, 1], true],
   ],
 })
 
@@ -24,34 +24,27 @@ export const poolSelect2d: Op<'pool_select2d'> = defineOp('pool_select2d', {
   samples: (s) => [[s.normal(2, 1, 3, 4), s.index([2, 1, 2, 2], 12)]],
 })
 
-/** Largest element of each window (the first of equals) and its flat position in the H x W plane, i32. */
-export function maxPool2dWithIndex(x: Tensor, kernel: Pair, stride: Pair = kernel): [y: Tensor, index: Tensor] {
-  return maxOp(x, pair(kernel), pair(stride))
-}
-
-/** Largest element of each window. */
-export function maxPool2d(x: Tensor, kernel: Pair, stride: Pair = kernel): Tensor {
-  return scope(() => maxPool2dWithIndex(x, kernel, stride)[0])
-}
-
-const averageOp: Op<'avg_pool2d'> = defineOp('avg_pool2d', {
-  grad: ({ args: [x, kernel, stride] }, dy) => ({ x: () => averageGrad(dy, x.shape, kernel, stride) }),
+/** @internal Mean of each window. See `avgPool2d`. */
+export const avgPoolOp: Op<'avg_pool2d'> = defineOp('avg_pool2d', {
+  grad: ({ args: [x, kernel, stride, padding, ceil, counted] }, dy) => ({
+    x: () => avgPoolGrad(dy, x.shape, kernel, stride, padding, ceil, counted),
+  }),
   flops: ({ args: [, kernel], results: [y] }) => y!.size * kernel[0]! * kernel[1]!,
   samples: (s) => [
-    [s.normal(2, 2, 4, 6), [2, 2], [2, 2]],
-    [s.normal(1, 1, 5, 4), [3, 2], [1, 1]],
+    [s.normal(2, 2, 4, 6), [2, 2], [2, 2], [0, 0], false, true],
+    [s.normal(1, 1, 5, 4), [3, 2], [1, 1], [0, 0], false, false],
+    [s.normal(1, 2, 4, 5), [3, 2], [2, 2], [1, 1], true, true],
+    [s.normal(1, 2, 4, 5), [3, 2], [2, 2], [1, 1], true, false],
   ],
 })
 
-const averageGrad: Op<'avg_pool2d_grad'> = defineOp('avg_pool2d_grad', {
-  grad: ({ args: [, , kernel, stride] }, u) => ({ dy: () => averageOp(u, kernel, stride) }),
+const avgPoolGrad: Op<'avg_pool2d_grad'> = defineOp('avg_pool2d_grad', {
+  grad: ({ args: [, , kernel, stride, padding, ceil, counted] }, u) => ({
+    dy: () => avgPoolOp(u, kernel, stride, padding, ceil, counted),
+  }),
   samples: (s) => [
-    [s.normal(2, 2, 2, 3), [2, 2, 4, 6], [2, 2], [2, 2]],
-    [s.normal(1, 1, 3, 3), [1, 1, 5, 4], [3, 2], [1, 1]],
+    [s.normal(2, 2, 2, 3), [2, 2, 4, 6], [2, 2], [2, 2], [0, 0], false, true],
+    [s.normal(1, 1, 3, 3), [1, 1, 5, 4], [3, 2], [1, 1], [0, 0], false, true],
+    [s.normal(1, 1, 3, 3), [1, 1, 4, 4], [3, 3], [2, 2], [1, 1], true, false],
   ],
 })
-
-/** Mean of each window. */
-export function avgPool2d(x: Tensor, kernel: Pair, stride: Pair = kernel): Tensor {
-  return averageOp(x, pair(kernel), pair(stride))
-}

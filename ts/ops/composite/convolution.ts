@@ -110,7 +110,7 @@ export function sides1d(where: string, padding: Padding1d, size: number, kernel:
       'ERR_OPTION',
       `${where}: padding must be 'same', 'causal', an integer in [0, 2^24) or [left, right], got ${JSON.stringify(padding)}`,
     )
-  return sides as unknown as Sides
+  return sides
 }
 
 /**
