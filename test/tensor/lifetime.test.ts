@@ -150,6 +150,25 @@ describe('the net', () => {
     expect(live()).toBe(before)
   })
 
+  it('frees the forgotten among tensors that were made after others were disposed, and nothing else', async () => {
+    const before = live()
+    const kept = ((): Tensor[] => {
+      const first = Array.from({ length: 200 }, () => zeros([10]))
+      for (const t of first) t.dispose()
+      for (let i = 0; i < 100; i++) zeros([10])
+      return Array.from({ length: 150 }, (_, i) => tensor([i]))
+    })()
+    expect(live()).toBe(before + 250)
+    for (let i = 0; i < 50 && live() > before + 150; i++) {
+      gc()
+      await turn()
+    }
+    expect(live()).toBe(before + 150)
+    expect(kept.map((t) => t.item())).toEqual(kept.map((_, i) => i))
+    for (const t of kept) t.dispose()
+    expect(live()).toBe(before)
+  })
+
   it('has nothing to do for disposed tensors', async () => {
     const t = zeros([10])
     const stale = t.handle

@@ -3,9 +3,9 @@
  * from anything else (views). A call is noted on every open tape that tracks one of its inputs; there is no global gradient mode.
  */
 import type { OpName, OpTable } from '../native/ops.gen.js'
-import { opPlan } from '../native/call.js'
+import { callDirect4, callDirect8, opPlan, type OpPlan } from '../native/call.js'
 import { OptionError } from '../base/errors.js'
-import { callPlan, callPlanFirst, callPlanInto, type Tensor } from '../tensor/index.js'
+import { callPlan, callPlanInto, firstResult, type Tensor } from '../tensor/index.js'
 import { tapeScopes } from '../tensor/scope.js'
 
 /** What a gradient rule sees of the call it belongs to. */
@@ -184,8 +184,33 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
     }
     return out
   }
-  const one = (...args: OpArgs<N>): Tensor => (tapes.length === 0 && watchers.length === 0 ? callPlanFirst(plan, args) : run(...args)[0]!)
-  const call = Object.assign(single ? one : run, { into })
-  definedOps.set(name, { ...definition, call } as unknown as DefinedOp)
-  return call as unknown as Op<N>
+  const call = Object.assign(single ? (...args: OpArgs<N>) => run(...args)[0] : run, { into })
+  const quick = single ? direct(plan, call as unknown as General) : call
+  definedOps.set(name, { ...definition, call: quick } as unknown as DefinedOp)
+  return quick as unknown as Op<N>
+}
+
+interface General {
+  (...args: readonly unknown[]): Tensor
+  into(out: Tensor, ...args: readonly unknown[]): Tensor
+}
+
+/** While nobody records, an op with few arguments is called without a list of them: such a call makes no garbage. */
+function direct(plan: OpPlan, general: General): General {
+  const n = plan.params.length
+  const idle = (): boolean => tapes.length === 0 && watchers.length === 0
+  if (n <= 4) {
+    const call = (a?: unknown, b?: unknown, c?: unknown, d?: unknown): Tensor =>
+      idle() && callDirect4(plan, undefined, a, b, c, d) ? firstResult() : general(...[a, b, c, d].slice(0, n))
+    const into = (out: Tensor, a?: unknown, b?: unknown, c?: unknown, d?: unknown): Tensor =>
+      idle() && callDirect4(plan, out, a, b, c, d) ? out : general.into(out, ...[a, b, c, d].slice(0, n))
+    return Object.assign(call, { into })
+  }
+  if (n > 8) return general
+  type Any = unknown
+  const call = (a?: Any, b?: Any, c?: Any, d?: Any, e?: Any, f?: Any, g?: Any, h?: Any): Tensor =>
+    idle() && callDirect8(plan, undefined, a, b, c, d, e, f, g, h) ? firstResult() : general(...[a, b, c, d, e, f, g, h].slice(0, n))
+  const into = (out: Tensor, a?: Any, b?: Any, c?: Any, d?: Any, e?: Any, f?: Any, g?: Any, h?: Any): Tensor =>
+    idle() && callDirect8(plan, out, a, b, c, d, e, f, g, h) ? out : general.into(out, ...[a, b, c, d, e, f, g, h].slice(0, n))
+  return Object.assign(call, { into })
 }

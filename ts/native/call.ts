@@ -97,7 +97,7 @@ export interface OpPlan {
   readonly index: number
   readonly results: number
   readonly params: readonly OpParam[]
-  /** Kinds of the parameters (character codes of ops.def) and the values that a name may stand for. */
+  /** Kinds of the parameters (character codes of ops.def, 0 behind the last) and the values that a name may stand for. */
   readonly kinds: readonly number[]
   readonly names: readonly (readonly string[])[]
 }
@@ -109,77 +109,122 @@ export function opPlan(name: OpName): OpPlan {
   if (!plan) {
     const { params, results } = opRows[opIndex[name]]!
     const names = params.map(([kind, , enumName]) => (kind === 'D' ? dtypes : enumName ? enumValues[enumName]! : []))
-    plans.set(name, (plan = { name, index: opIndex[name], results, params, kinds: params.map(([kind]) => kind.charCodeAt(0)), names }))
+    const kinds = Array.from({ length: Math.max(8, params.length) }, (_, i) => params[i]?.[0].charCodeAt(0) ?? 0)
+    plans.set(name, (plan = { name, index: opIndex[name], results, params, kinds, names }))
   }
   return plan
 }
 
 const [T, M, O, I, F, B, L] = [84, 77, 79, 73, 70, 66, 76]
-/** Places in the page (native/bindings/env.h); EPOCH is ours. */
+/** Places in the page (native/bindings/env.h); EPOCH counts the calls that began to write arguments. */
 const EPOCH = 47
 const ARGUMENTS = 48
 const LIST = 8
 
-/**
- * Writes arguments into the page, in the form that encodeArgs describes. False where a value is not of its type, or when a getter among the
- * arguments made a call of its own meanwhile: then the page is not ours any more.
- */
-function writeArgs(page: Float64Array, plan: OpPlan, args: readonly unknown[], into: HasHandle | readonly HasHandle[] | undefined): boolean {
-  const epoch = page[EPOCH]! + 1
-  page[EPOCH] = epoch
-  const { kinds } = plan
-  let at = ARGUMENTS
-  for (let i = 0; i < kinds.length; i++) {
-    const value = args[i]
-    const kind = kinds[i]!
-    if (kind === T || kind === M || kind === O) {
-      if (typeof value === 'object' && value !== null) {
-        const { handle } = value as HasHandle
-        if (typeof handle !== 'number' || handle === 0) return false
-        page[at++] = handle
-      } else if (kind === O && (value === null || value === undefined)) page[at++] = 0
-      else return false
-    } else if (kind === F || kind === I) {
-      if (typeof value !== 'number') return false
-      page[at++] = value
-    } else if (kind === B) {
-      if (typeof value !== 'boolean') return false
-      page[at++] = value ? 1 : 0
-    } else if (kind === L) {
-      if (!Array.isArray(value) || value.length > LIST) return false
-      const list = value as readonly unknown[]
-      const n = list.length
-      for (let j = 0; j < n; j++) {
-        const entry = list[j]
-        if (typeof entry !== 'number') return false
-        page[at + 1 + j] = entry
-      }
-      page[at] = n
-      at += 1 + LIST
-    } else {
-      const index = plan.names[i]!.indexOf(value as string)
-      if (index < 0) return false
-      page[at++] = index
-    }
+/** Writes an argument into the page at `at` and answers where the next one goes; -1 where the value is not of its type. */
+function put(page: Float64Array, plan: OpPlan, i: number, at: number, value: unknown): number {
+  const kind = plan.kinds[i]!
+  if (at < 0 || kind === 0) return at // an argument more than the op has
+  if (kind === T || kind === M || kind === O) {
+    if (typeof value === 'object' && value !== null) {
+      const { handle } = value as HasHandle
+      if (typeof handle !== 'number' || handle === 0) return -1
+      page[at] = handle
+    } else if (kind === O && (value === null || value === undefined)) page[at] = 0
+    else return -1
+  } else if (kind === F || kind === I) {
+    if (typeof value !== 'number') return -1
+    page[at] = value
+  } else if (kind === B) {
+    if (typeof value !== 'boolean') return -1
+    page[at] = value ? 1 : 0
+  } else return kind === L ? putList(page, at, value) : putName(page, at, plan.names[i]!, value)
+  return at + 1
+}
+
+function putList(page: Float64Array, at: number, value: unknown): number {
+  if (!Array.isArray(value) || value.length > LIST) return -1
+  const list = value as readonly unknown[]
+  const n = list.length
+  for (let i = 0; i < n; i++) {
+    const entry = list[i]
+    if (typeof entry !== 'number') return -1
+    page[at + 1 + i] = entry
   }
+  page[at] = n
+  return at + 1 + LIST
+}
+
+function putName(page: Float64Array, at: number, names: readonly string[], value: unknown): number {
+  page[at] = names.indexOf(value as string)
+  return page[at] < 0 ? -1 : at + 1
+}
+
+type Into = HasHandle | readonly HasHandle[] | undefined
+
+/** The memory for results, behind the arguments. False where something was wrong: the page says nothing then. */
+function putResults(page: Float64Array, plan: OpPlan, at: number, into: Into, epoch: number): boolean {
+  if (at < 0) return false
   for (let r = 0; r < plan.results; r++) {
     const out = into === undefined || !Array.isArray(into) ? (into as HasHandle | undefined) : (into as readonly HasHandle[])[r]
     const handle = out === undefined ? 0 : out.handle
     if (typeof handle !== 'number') return false
-    page[at++] = handle
+    page[at + r] = handle
   }
-  return page[EPOCH] === epoch
+  return page[EPOCH] === epoch // a getter among the arguments may have made a call of its own: then the page is not ours any more
+}
+
+function begin(page: Float64Array): number {
+  return (page[EPOCH] = page[EPOCH]! + 1)
+}
+
+function run(plan: OpPlan, call: Seam['call']): true {
+  if (call(plan.index) === undefined) return true
+  throw nativeError(addon())
+}
+
+/**
+ * Runs an op with up to four arguments that stand by themselves: no list of them is made. False, and nothing was run, where an argument is not
+ * of its type; callNative says which.
+ */
+export function callDirect4(plan: OpPlan, into: Into, a: unknown, b: unknown, c: unknown, d: unknown): boolean {
+  const { out: page, call } = seam()
+  const epoch = begin(page)
+  let at = put(page, plan, 0, ARGUMENTS, a)
+  const n = plan.params.length
+  if (n > 1) at = put(page, plan, 1, at, b)
+  if (n > 2) at = put(page, plan, 2, at, c)
+  if (n > 3) at = put(page, plan, 3, at, d)
+  return putResults(page, plan, at, into, epoch) && run(plan, call)
+}
+
+/** The same with up to eight. */
+ 
+export function callDirect8(plan: OpPlan, into: Into, a: unknown, b: unknown, c: unknown, d: unknown, e: unknown, f: unknown, g: unknown, h: unknown): boolean {
+  const { out: page, call } = seam()
+  const epoch = begin(page)
+  let at = put(page, plan, 0, ARGUMENTS, a)
+  at = put(page, plan, 1, at, b)
+  at = put(page, plan, 2, at, c)
+  at = put(page, plan, 3, at, d)
+  at = put(page, plan, 4, at, e)
+  at = put(page, plan, 5, at, f)
+  at = put(page, plan, 6, at, g)
+  at = put(page, plan, 7, at, h)
+  return putResults(page, plan, at, into, epoch) && run(plan, call)
 }
 
 /** Runs an op; its results are described in the page. `into`: memory for all results. */
-export function callNative({ out, call, ops }: Seam, plan: OpPlan, args: readonly unknown[], into?: HasHandle | readonly HasHandle[]): void {
-  if (writeArgs(out, plan, args, into)) {
-    if (call(plan.index) === undefined) return
-  } else {
-    const outs = into === undefined || Array.isArray(into) ? (into as readonly HasHandle[] | undefined) : [into as HasHandle]
-    if (ops[plan.index]!(...encodeArgs(plan.name, args, outs)) >= 0) return
+export function callNative({ out: page, call, ops }: Seam, plan: OpPlan, args: readonly unknown[], into?: Into): void {
+  const epoch = begin(page)
+  let at = ARGUMENTS
+  for (let i = 0; i < plan.params.length; i++) at = put(page, plan, i, at, args[i])
+  if (putResults(page, plan, at, into, epoch)) {
+    run(plan, call)
+    return
   }
-  throw nativeError(addon())
+  const outs = into === undefined || Array.isArray(into) ? (into as readonly HasHandle[] | undefined) : [into as HasHandle]
+  if (ops[plan.index]!(...encodeArgs(plan.name, args, outs)) < 0) throw nativeError(addon())
 }
 
 function describe(value: unknown): string {

@@ -49,3 +49,5 @@ const affine: Op<'scale_shift'> = defineOp('scale_shift', {
 export function scaleShift(x: Tensor, scale: number, shift = 0): Tensor {
   return affine(x, scale, shift)
 }
+/** Into memory that exists; see {@link Op.into}. */
+scaleShift.into = affine.into

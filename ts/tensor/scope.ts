@@ -29,6 +29,7 @@ export class Scope {
   }
 }
 
+const nothing: ReadonlySet<unknown> = new Set()
 const stack: Scope[] = []
 let openTapes = 0
 
@@ -69,7 +70,7 @@ export function scope<T>(fn: () => T): T {
 /** @internal The same with a Scope that the caller can question while fn runs. */
 export function withScope<T>(own: Scope, fn: () => T): T {
   stack.push(own)
-  let kept: ReadonlySet<unknown> = new Set()
+  let kept = nothing
   try {
     const result = fn()
     if (result instanceof Promise)
@@ -77,7 +78,7 @@ export function withScope<T>(own: Scope, fn: () => T): T {
         'ERR_OPTION',
         'scope: the function must be synchronous, it returned a promise; dispose tensors by hand across an await',
       )
-    kept = collectDisposables(result)
+    if (typeof result === 'object') kept = collectDisposables(result)
     return result
   } finally {
     stack.pop()

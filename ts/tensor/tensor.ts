@@ -209,11 +209,9 @@ export function callPlanInto(plan: OpPlan, args: readonly unknown[], out: Tensor
   callNative(seam(), plan, args, out)
 }
 
-/** @internal The only result of an op that has one. */
-export function callPlanFirst(plan: OpPlan, args: readonly unknown[]): Tensor {
-  const native = seam()
-  callNative(native, plan, args)
-  return wrapOne(native.out, 0)
+/** @internal The first result of the call that just ended. */
+export function firstResult(): Tensor {
+  return wrapOne(seam().out, 0)
 }
 
 /** @internal callOp for a plan that is at hand. */
