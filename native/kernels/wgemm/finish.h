@@ -14,8 +14,13 @@ template <class F> void finish_with(const WgemmFinish& f) {
   for (int64_t i = 0; i < f.m; i++) {
     float* y = f.y + i * f.y_row;
     const float* residual = f.residual ? f.residual + i * f.y_row : nullptr;
-    for (int64_t j = 0; j < f.n; j += kLanes) {
-      const int64_t live = f.n - j < kLanes ? f.n - j : kLanes;
+    int64_t j = 0;
+    for (; j + kLanes <= f.n; j += kLanes) {
+      const V bias = f.bias ? simd::load(f.bias + j) : nothing, add = residual ? simd::load(residual + j) : nothing;
+      simd::store(y + j, F::of(simd::load(y + j) + bias) + add);
+    }
+    if (j < f.n) {
+      const int64_t live = f.n - j;
       const V bias = f.bias ? simd::load_part(f.bias + j, live) : nothing, add = residual ? simd::load_part(residual + j, live) : nothing;
       simd::store_part(y + j, F::of(simd::load_part(y + j, live) + bias) + add, live);
     }
