@@ -14,7 +14,7 @@ export type { Json, JsonObject } from './base/json-types.js'
 export type { Shape } from './base/shape.js'
 export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from './native/devices.js'
 export { fromRaw, full, keep, ones, scope, tensor, Tensor, toRaw, zeros } from './tensor/index.js'
-export { grad, valueAndGrad, type TensorTree, type ValueAndGrad } from './autograd/index.js'
+export { grad, hvpOperator, HvpOperator, valueAndGrad, type TensorTree, type ValueAndGrad } from './autograd/index.js'
 export * as ops from './ops/index.js'
 export { hvp } from './ops/index.js'
 export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
@@ -41,6 +41,7 @@ export {
 export {
   evaluateModel as evaluate,
   fitProbe,
+  hessian,
   inspect,
   latency,
   outputs,

@@ -1,3 +1,4 @@
+export * as hessian from './hessian/index.js'
 export { cost, type Cost, type LayerCost } from './cost.js'
 export { evaluateModel, latency, outputs, type Evaluation, type Latency, type RunOptions } from './evaluate.js'
 export { inspect, type Inspection, type WeightRow } from './inspect.js'

@@ -19,7 +19,8 @@ export interface ValueAndGrad<P extends TensorTree, Aux> {
   readonly aux: Aux
 }
 
-function leaves(tree: TensorTree): Tensor[] {
+/** @internal The tensors of a tree in a fixed order. */
+export function leaves(tree: TensorTree): Tensor[] {
   return tree instanceof Tensor
     ? [tree]
     : Array.isArray(tree)
@@ -27,7 +28,8 @@ function leaves(tree: TensorTree): Tensor[] {
       : Object.values(tree as Record<string, Tensor>)
 }
 
-function rebuild<P extends TensorTree>(tree: P, list: readonly Tensor[]): P {
+/** @internal The structure of `tree` with other tensors. */
+export function rebuild<P extends TensorTree>(tree: P, list: readonly Tensor[]): P {
   if (tree instanceof Tensor) return list[0] as unknown as P
   if (Array.isArray(tree)) return list as unknown as P
   return Object.fromEntries(Object.keys(tree).map((k, i) => [k, list[i]])) as unknown as P
@@ -65,7 +67,13 @@ export function valueAndGrad<P extends TensorTree, Aux = undefined>(
     const keep = collectDisposables(aux)
     keep.add(value)
     for (const p of list) keep.add(p)
-    const found = backward(tape, value, ones(value.shape, value.dtype), list, higher, (t) => !higher && own.has(t) && !keep.has(t))
+    const found = backward(
+      tape,
+      new Map([[value, ones(value.shape, value.dtype)]]),
+      list,
+      higher,
+      (t) => !higher && own.has(t) && !keep.has(t),
+    )
     return { value, aux, grads: rebuild(params, found) }
   }
   return higher ? body() : withScope(own, body)
@@ -78,17 +86,17 @@ export function grad<P extends TensorTree>(fn: () => Tensor, params: P): P {
   return grads
 }
 
-function backward(
+/** @internal Walks the tape backwards from `seeds`, the gradients of some of its tensors, to those of `params`. */
+export function backward(
   tape: Tape,
-  value: Tensor,
-  seed: Tensor,
+  seeds: ReadonlyMap<Tensor, Tensor>,
   params: readonly Tensor[],
   higher: boolean,
   mayFree: (t: Tensor) => boolean,
 ): Tensor[] {
-  const grads = new Map<Tensor, Tensor>([[value, seed]])
+  const grads = new Map<Tensor, Tensor>(seeds)
   // A gradient may serve several tensors (addition passes dy on): it is freed when the last one is done.
-  const uses = new Map<Tensor, number>([[seed, 1]])
+  const uses = new Map<Tensor, number>([...seeds.values()].map((seed) => [seed, 1]))
   const use = (g: Tensor): void => void uses.set(g, (uses.get(g) ?? 0) + 1)
   const drop = (g: Tensor): void => {
     const left = uses.get(g)! - 1

@@ -1,5 +1,6 @@
 export { add, broadcastTo, padSlice, permute, reshape, slice, sum, sumTo, transpose } from './core.js'
 export { grad, valueAndGrad, type TensorTree, type ValueAndGrad } from './grad.js'
+export { hvpOperator, HvpOperator } from './second-order.js'
 export {
   defineOp,
   definePrimitive,

@@ -77,6 +77,9 @@ export interface OpTable<T> {
   random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
   adamw_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number]; result: void; tensors: 'g' | 'mask' }
+  inner_product: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  axpby: { args: [y: T, x: T, alpha: number, beta: number]; result: void; tensors: 'x' }
+  orthogonalize: { args: [v: T, basis: T, rows: number]; result: [coefficients: T, norm: T]; tensors: 'basis' }
   topk_mask: { args: [scores: T, k: number, magnitude: boolean]; result: T; tensors: 'scores' }
   topk_mask_rows: { args: [scores: T, k: number, magnitude: boolean]; result: T; tensors: 'scores' }
   threshold_mask: { args: [scores: T, threshold: number, magnitude: boolean]; result: T; tensors: 'scores' }
@@ -203,6 +206,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
   { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
   { name: 'adamw_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['I', 'step']], results: 0, schema: 'adamw_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,I:step)' },
+  { name: 'inner_product', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'inner_product(T:a,T:b,R:y)' },
+  { name: 'axpby', params: [['M', 'y'], ['T', 'x'], ['F', 'alpha'], ['F', 'beta']], results: 0, schema: 'axpby(M:y,T:x,F:alpha,F:beta)' },
+  { name: 'orthogonalize', params: [['M', 'v'], ['T', 'basis'], ['I', 'rows']], results: 2, schema: 'orthogonalize(M:v,T:basis,I:rows,R:coefficients,R:norm)' },
   { name: 'topk_mask', params: [['T', 'scores'], ['I', 'k'], ['B', 'magnitude']], results: 1, schema: 'topk_mask(T:scores,I:k,B:magnitude,R:mask)' },
   { name: 'topk_mask_rows', params: [['T', 'scores'], ['I', 'k'], ['B', 'magnitude']], results: 1, schema: 'topk_mask_rows(T:scores,I:k,B:magnitude,R:mask)' },
   { name: 'threshold_mask', params: [['T', 'scores'], ['F', 'threshold'], ['B', 'magnitude']], results: 1, schema: 'threshold_mask(T:scores,F:threshold,B:magnitude,R:mask)' },
@@ -251,4 +257,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'cfe6cac7ca1634db'
+export const schemaHash = 'b790512f0a4dfef4'

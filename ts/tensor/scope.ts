@@ -20,6 +20,13 @@ export class Scope {
   has(t: Disposable): boolean {
     return this.#made.has(t)
   }
+  /** Takes the chosen ones out: their owner disposes them. */
+  release(chosen: (t: Disposable) => boolean): Set<Disposable> {
+    const out = new Set<Disposable>()
+    for (const t of this.#made) if (chosen(t)) out.add(t)
+    for (const t of out) this.#made.delete(t)
+    return out
+  }
   /** Disposes what was made here and is not in `kept`, which moves to `parent`. While a tape is open everything moves. */
   close(kept: ReadonlySet<unknown>, parent: Scope | undefined): void {
     for (const t of this.#made)

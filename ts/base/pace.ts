@@ -1,5 +1,5 @@
 /** Keeps the event loop alive during long synchronous work, and stops it when asked. */
-import { AbortError } from '../../base/errors.js'
+import { AbortError } from './errors.js'
 
 /** Longest stretch of work between two turns of the event loop, plus one step. */
 const STRETCH_MS = 15
@@ -10,10 +10,13 @@ export function abortError(where: string, signal: AbortSignal): AbortError {
   return new AbortError('ERR_ABORTED', `${where}: aborted by the caller`, { cause })
 }
 
-/** A function to await between steps: lets other work run when the last time is long ago, throws ERR_ABORTED when the signal has fired. */
-export function pacer(where: string, signal?: AbortSignal): () => Promise<void> {
+/**
+ * A function to await between steps: lets other work run when the last time is long ago, throws ERR_ABORTED when the signal (its own, or
+ * the one of the call) has fired.
+ */
+export function pacer(where: string, ownSignal?: AbortSignal): (signal?: AbortSignal) => Promise<void> {
   let last = performance.now()
-  return async () => {
+  return async (signal = ownSignal) => {
     if (signal?.aborted) throw abortError(where, signal)
     if (performance.now() - last < STRETCH_MS) return
     await new Promise<void>((resolve) => setImmediate(resolve))
