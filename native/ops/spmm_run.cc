@@ -150,9 +150,12 @@ struct Run {
       cursor[0] = 0;
       for (int64_t r = 1; r < rows; r++) cursor[r] = end[r - 1];
       p.accumulate = false;
+      p.ahead = direct ? p.y + 2 * pitch : side == SpmmSide::rows ? y + i * w.rows + first : y;  // where results go: two rows on, or a row of y for each of W
+      p.ahead_pitch = direct ? pitch : side == SpmmSide::rows ? w.rows : 0;
       for (int64_t c = 0; c == 0 || c < block_cols; c += cut.columns, p.accumulate = true) {
         p.last = c + cut.columns >= block_cols;
         p.limit = p.last ? block_cols : c + cut.columns;
+        p.ahead_bytes = direct ? p.lanes * 4 : p.last ? count * 4 : 0;
         row.panel(p);
       }
       if (side == SpmmSide::rows) {

@@ -5,6 +5,7 @@
 //   floats, or pairs of floats, of the lower or upper half of each group of four.
 // Not guarded: each ISA file includes it once.
 #include "kernels/spmm/spmm.h"
+#include "simd/prefetch.h"
 
 #if defined(__GNUC__)
 #define TERSOR_SPMM_AHEAD(p, bytes) __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + (bytes)))
@@ -76,8 +77,8 @@ template <int S, int NV, class C> TERSOR_VEC_INLINE void take_four(simd::F32 (&a
   for (int t = 0; t < 4; t++) take<NV>(acc[t % S], s.x + static_cast<int64_t>(columns[e + t]) * s.x_pitch, s.values[e + t]);
 }
 
-// A segment ends where a prediction fails, so there are no single entries but at the row's end. Rows of y come from the second cache level or
-// from farther: asked for two rows ahead.
+// A segment ends where a prediction fails, so there are no single entries but at the row's end. What is written next comes from far
+// cache levels: asked for here, where loads have time.
 template <int NV, class C> void entry_rows(const SpmmPanel& s) {
   constexpr int kSets = sets_for(NV);
   const bool last = s.last;
@@ -91,7 +92,7 @@ template <int NV, class C> void entry_rows(const SpmmPanel& s) {
     int64_t e = s.cursor[r];
     const int64_t end = s.end[r];
     float* y = s.y + r * s.y_pitch;
-    for (int b = 0; b < NV * kLanes * 4; b += 64) TERSOR_SPMM_AHEAD(y, 2 * s.y_pitch * 4 + b);
+    for (int64_t b = 0; b < s.ahead_bytes; b += 64) TERSOR_PREFETCH_L2(s.ahead + r * s.ahead_pitch + b / 4);
     for (; e + 8 <= end && (last || static_cast<int64_t>(columns[e + 4]) < s.limit); e += 8) {
       take_four<kSets, NV>(acc, s, columns, e);
       take_four<kSets, NV>(acc, s, columns, e + 4);

@@ -60,6 +60,9 @@ struct SpmmPanel {
   int64_t x_pitch = 0, y_pitch = 0;  // floats between columns of x and between rows of y, >= lanes
   int lanes = 0;      // 16, 32, 64 or 128, at most the row's lanes of this shape
   bool accumulate = false;
+  // While single entries of row r are summed, the second cache level is asked for ahead_bytes from ahead + r * ahead_pitch: only a hint.
+  const float* ahead = nullptr;
+  int64_t ahead_pitch = 0, ahead_bytes = 0;
 };
 
 // out[c * out_row + r] = in[r * in_row + c] for r < rows, c < cols; with scale and bias (each may be null) then * scale[r * scale_step], + bias[r].
