@@ -42,6 +42,10 @@ TERSOR_VEC_INLINE void step(Sum (&acc)[MR][NP * kVectors], const uint8_t* (&a)[(
   for (int r = 0; r < (MR + 2) / 3; r++) a[r] += 4;
 }
 
+// One row of A is bound by the bytes of B: it asks for each line so many bytes before its turn, near the end of its panels for those of the next ones (the
+// prefetcher of the processor stops at every page).
+constexpr int64_t kAhead = 1024;
+
 // Rows [i, i + MR) times NP panels from `from` on, which hold the block's columns from j on. Few sums are kept twice, to hide the latency of dot.
 template <int MR, int NP> void tile(const QgemmBlock& q, int64_t i, const int8_t* from, int64_t j) {
   constexpr int kPointers = (MR + 2) / 3, kWide = NP * kVectors;
@@ -68,6 +72,13 @@ template <int MR, int NP> void tile(const QgemmBlock& q, int64_t i, const int8_t
 #pragma GCC unroll 16
       for (int v = 0; v < kWide; v++) odd[r][v] = start(none);
     for (; groups >= 4; groups -= 4) {
+      if (MR == 1) {
+        const int64_t ahead = groups > kAhead / 64 ? kAhead : kAhead + NP * q.panel_bytes - (q.k + 3) / 4 * 64;
+#pragma GCC unroll 16
+        for (int v = 0; v < NP; v++)
+#pragma GCC unroll 4
+          for (int g = 0; g < 4; g++) _mm_prefetch(reinterpret_cast<const char*>(b[v] + ahead + 64 * g), _MM_HINT_T0);
+      }
       step<MR, NP>(acc, a, q.a_row, b, 0);
       step<MR, NP>(odd, a, q.a_row, b, 64);
       step<MR, NP>(acc, a, q.a_row, b, 128);
