@@ -1,16 +1,17 @@
 // Body of the rows without a dot product of bytes, written once: 16-bit products, exact for all operands.
 //
-// vpmaddubsw multiplies bytes but saturates (255 * 127 * 2 > 32767). Groups of four k that packing has found tame (QgemmVisits) go through it all the same.
-// The others are widened to 16 bits: of each group the even and the odd values become pairs, those of A once for many panels, those of B once for many
-// rows. A stretch of a panel with few tame groups is multiplied by Winograd's identity for inner products,
+// vpmaddubsw multiplies bytes but saturates (255 * 127 * 2 > 32767). Groups of four k that packing has found tame (QgemmVisits) go through
+// it all the same. The others are widened to 16 bits: of each group the even and the odd values become pairs, those of A once for many panels,
+// those of B once for many rows. A stretch of a panel with few tame groups is multiplied by Winograd's identity for inner products,
 //   a0 b0 + a1 b1 = (a0 + b1)(a1 + b0) - a0 a1 - b0 b1,
-// with 9-bit sums: four instructions for 32 products as with two vpmaddwd, but only one of them is bound to the two ports that multiply. The last two terms
-// are sums of a row and of a column. One row of A is bound by the bytes of B: it reads as many panels at once as registers allow.
+// with 9-bit sums: four instructions for 32 products as with two vpmaddwd, but only one of them is bound to the two ports that multiply. The
+// last two terms are sums of a row and of a column. One row of A is bound by the bytes of B: it reads as many panels at once as registers allow.
 //
-// The including file defines before, in its region TERSOR_QGEMM_BEGIN / _END and an anonymous namespace of tersor: Sum (vector of int32), kVectors (of
-// Sum per panel), kStreams (panels that one row of A reads at once), Sum broadcast(const void*) (4 bytes), Sum load_b(const void*), Sum even(Sum), Sum odd(Sum)
-// (signed bytes to 16 bits), Sum add16(Sum, Sum), Sum madd(Sum acc, Sum a, Sum b) (acc + vpmaddwd), Sum dot_tame(Sum acc, Sum a, Sum b) (acc +
-// vpmaddwd(vpmaddubsw(a, b), 1)), Sum less(Sum, Sum) (difference of int32), Sum start(int32_t) (all lanes), Sum load_sum(const int32_t*), void store_sum(void*, Sum), const QgemmWidth& width().
+// The including file defines before, in its region TERSOR_QGEMM_BEGIN / _END and an anonymous namespace of tersor: Sum (vector of int32),
+// kVectors (of Sum per panel), kStreams (panels that one row of A reads at once), Sum broadcast(const void*) (4 bytes), Sum load_b(const void*),
+// Sum even(Sum), Sum odd(Sum) (signed bytes to 16 bits), Sum add16(Sum, Sum), Sum madd(Sum acc, Sum a, Sum b) (acc + vpmaddwd),
+// Sum dot_tame(Sum acc, Sum a, Sum b) (acc + vpmaddwd(vpmaddubsw(a, b), 1)), Sum less(Sum, Sum) (difference of int32), Sum start(int32_t) (all
+// lanes), Sum load_sum(const int32_t*), void store_sum(void*, Sum), const QgemmWidth& width().
 // Not guarded: each ISA file includes it once.
 
 TERSOR_QGEMM_BEGIN
@@ -18,7 +19,8 @@ namespace tersor {
 namespace {
 
 // A stretch of k; columns that use the pairs of A before the next rows; rows that use a widened stretch of B; bytes of a group of B.
-constexpr int64_t kDepth = kQgemmStretch, kColumns = 128, kRows = 64, kGroup = 64, kStep = kGroup / kVectors, kLanes = 16 / kVectors;
+constexpr int64_t kDepth = kQgemmStretch, kColumns = 128, kRows = 64, kGroup = 64;
+constexpr int64_t kStep = kGroup / kVectors, kLanes = 16 / kVectors;  // bytes of B and columns of a vector
 
 // A stretch of a row of A, rounded up to 32 values, as 16-bit pairs: k 0 2, 1 3, 4 6, 5 7.. Returns the sum of a0 a1.
 inline int32_t split(const uint8_t* a, int64_t depth, uint8_t* pairs) {
