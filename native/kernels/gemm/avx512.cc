@@ -7,7 +7,7 @@
 #define TERSOR_GEMM_NV 2
 #define TERSOR_GEMM_PANELS 2
 #define TERSOR_GEMM_TALLEST 6
-#define TERSOR_GEMM_HEIGHTS(X) X(14) X(12) X(10) X(8) X(6) X(4) X(3) X(2) X(1)
+#define TERSOR_GEMM_HEIGHTS(X) X(14) X(12) X(8) X(6) X(4) X(2) X(1)
 #define TERSOR_GEMM_WIDE_HEIGHTS(X) X(6) X(5) X(4) X(3) X(2) X(1)
 #include "kernels/gemm/generic.h"
 
