@@ -153,49 +153,71 @@ TERSOR_VEC_INLINE void widen(simd::F32& lo, simd::F32& hi, simd::F32 x) {
   hi = simd::max(hi, x);
 }
 
-void dynamic(QgemmDynamic& d) {
+// False when a value is not finite.
+bool largest_magnitude(const float* x, int64_t n, float* out) {
+  using simd::I32;
+  const I32 magnitude(INT32_MAX);
+  I32 m0(0), m1(0);  // bits of numbers without sign: in the order of the numbers, and NaN above all
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    m0 = max_int(m0, simd::bits(simd::load(x + i)) & magnitude);
+    m1 = max_int(m1, simd::bits(simd::load(x + i + kLanes)) & magnitude);
+  }
+  for (; i < n; i += kLanes) m0 = max_int(m0, simd::bits(some(x + i, n - i < kLanes ? n - i : kLanes)) & magnitude);
+  const simd::F32 m = simd::as_float(max_int(m0, m1));
+  *out = simd::max_lanes(m);
+  return simd::sum_lanes(m - m) == 0;
+}
+
+bool range_with_zero(const float* x, int64_t n, float* lo, float* hi) {
   using simd::F32;
-  const float* const x = d.x;
   F32 lo0(0.0f), hi0(0.0f), lo1(0.0f), hi1(0.0f), bad(0.0f);
   int64_t i = 0;
-  for (; i + 2 * kLanes <= d.n; i += 2 * kLanes) {
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     const F32 a = simd::load(x + i), b = simd::load(x + i + kLanes);
     widen(lo0, hi0, a);
     widen(lo1, hi1, b);
     bad = bad + (a - a) + (b - b);  // NaN from the first value on that is not finite
   }
-  for (; i < d.n; i += kLanes) {
-    const F32 a = some(x + i, d.n - i < kLanes ? d.n - i : kLanes);
+  for (; i < n; i += kLanes) {
+    const F32 a = some(x + i, n - i < kLanes ? n - i : kLanes);
     widen(lo0, hi0, a);
     bad = bad + (a - a);
   }
-  float lo = simd::min_lanes(simd::min(lo0, lo1)), hi = simd::max_lanes(simd::max(hi0, hi1));
-  const bool finite = simd::sum_lanes(bad) == 0;
-  if (!finite) lo = hi = 0;
-  constexpr float smallest = 1.17549435e-38f;
-  float scale;
-  int32_t zero = 128;
-  if (d.symmetric) {
-    scale = (-lo > hi ? -lo : hi) / 127.0f;
-  } else {
-    scale = hi / 255.0f - lo / 255.0f;
-  }
-  if (!(scale >= smallest)) scale = smallest;
-  if (!d.symmetric) {
-    const float z = -lo / scale;
-    zero = static_cast<int32_t>(((z < 255.0f ? z : 255.0f) + 12582912.0f) - 12582912.0f);  // rounds half to even
-  }
-  const F32 inverse(1.0f / scale), bottom(d.symmetric ? -127.0f : static_cast<float>(-zero)), top(d.symmetric ? 127.0f : static_cast<float>(255 - zero)), none(0.0f);
-  const simd::I32 offset(zero);
-  for (i = 0; i < d.n; i += kLanes) {
+  *lo = simd::min_lanes(simd::min(lo0, lo1)), *hi = simd::max_lanes(simd::max(hi0, hi1));
+  return simd::sum_lanes(bad) == 0;
+}
+
+// Codes of a row by its own range, so that x * inverse lies within 256 of 0 and fits an integer.
+template <bool kClamp> void codes_in_range(const QgemmDynamic& d, float scale, int32_t zero) {
+  const simd::F32 inverse(1.0f / scale);
+  const simd::I32 offset(zero), least(0), most(255);
+  const float* const x = d.x;
+  uint8_t* const out = d.out;
+  for (int64_t i = 0; i < d.n; i += kLanes) {
     const int64_t live = d.n - i < kLanes ? d.n - i : kLanes;
-    F32 v = some(x + i, live) * inverse;
-    v = simd::select(simd::is_nan(v), none, v);
-    v = simd::round_even(simd::max(bottom, simd::min(top, v)));
-    store_bytes(d.out + i, simd::to_int(v) + offset, live);
+    simd::I32 q = simd::to_int(some(x + i, live) * inverse) + offset;
+    if (kClamp) q = max_int(least, min_int(most, q));
+    store_bytes(out + i, q, live);
   }
-  d.scale = finite ? scale : NAN;
-  d.zero = zero;
+}
+
+void dynamic(QgemmDynamic& d) {
+  constexpr float smallest = 1.17549435e-38f;
+  float lo = 0, hi = 0;
+  const bool finite = d.symmetric ? largest_magnitude(d.x, d.n, &hi) : range_with_zero(d.x, d.n, &lo, &hi);
+  d.zero = 128;
+  if (!finite) {
+    d.scale = NAN;  // every result of the row is NaN, whatever the codes
+    memset(d.out, 128, static_cast<size_t>(d.n));
+    return;
+  }
+  const float scale = d.symmetric ? hi / 127.0f : hi / 255.0f - lo / 255.0f;
+  d.scale = scale >= smallest ? scale : smallest;
+  if (d.symmetric) return codes_in_range<false>(d, d.scale, d.zero);
+  const float z = -lo / d.scale;
+  d.zero = static_cast<int32_t>(((z < 255.0f ? z : 255.0f) + 12582912.0f) - 12582912.0f);  // rounds half to even
+  codes_in_range<true>(d, d.scale, d.zero);
 }
 
 }  // namespace
