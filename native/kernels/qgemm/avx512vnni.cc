@@ -1,6 +1,5 @@
-// u8 x s8 -> s32 with vpdpbusd, 512 bits. What counts beside the two dot ports is how many instructions there are in all: with a busy sibling
-// thread a core issues about three a cycle, so the loop takes four groups of k a turn, and many rows take blocks of 8 x 48 or 6 x 64 (35 and 34
-// instructions for 24 dots). Few rows take many panels, as many streams of weights: one stream does not fill the memory bus.
+// u8 x s8 -> s32 with vpdpbusd, 512 bits. On a core that a neighbour uses as well, what counts beside the two dot ports is how many instructions there
+// are in all: the loop takes four groups of k a turn, and many rows take blocks of 8 x 48 or 6 x 64 (35 and 34 instructions for 24 dots). Few rows take many panels, as many streams of weights: one stream does not fill the memory bus.
 #include "simd/target.h"
 
 #if TERSOR_ARCH_X64
