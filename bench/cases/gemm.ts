@@ -31,6 +31,8 @@ function warm([m, k, n]: readonly [number, number, number]): Case {
       { contender: 'tersor', kernel: 'gemm.f32.matmul', label: 'matmul' },
       ...parts('gemm.f32', 'onednn', 'openblas', 'xnnpack', 'onnxruntime', 'torch'),
     ],
+    // A sample holds several calls.
+    ...(2 * m * k * n > 5e8 ? { ms: 12 } : {}),
     rare: m === 2048,
   }
 }
