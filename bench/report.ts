@@ -53,7 +53,7 @@ function page(files: readonly ResultFile[]): string {
   const head = `Measured ${dates} on ${cpu}, ${cores} cores, ${os}, Node ${node}; ${first.rounds} rounds. ${Object.entries(versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')}. Numbers in parentheses: how many times as long as the first column, taken round by round.`
-  return `${head}\n\n### Bars\n\n${barTables(files)}\n\n### Figures\n\n${files.map(familyTable).join('\n\n')}\n`
+  return `# Results\n\n${head}\n\n### Bars\n\n${barTables(files)}\n\n### Figures\n\n${files.map(familyTable).join('\n\n')}\n`
 }
 
 if (process.argv[1] === import.meta.filename) {
