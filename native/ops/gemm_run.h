@@ -21,7 +21,9 @@ template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatri
     b.rows = gemm_rows_in_cache(row, g.m, gemm_cut(g.k, kGemmDepth, 4));
     const int64_t rows = ceil_div(g.m, b.rows), most = ceil_div(g.n, 128);
     const int64_t columns = rows >= wanted ? 1 : ceil_div(wanted, rows) < most ? ceil_div(wanted, rows) : most;
-    b.columns = ceil_div(ceil_div(g.n, columns), 2 * nr) * 2 * nr;
+    // Not more than 2^29 multiply-adds, a few milliseconds: between tasks a call can be cancelled.
+    const int64_t share = ceil_div(g.n, columns), limit = (int64_t(1) << 29) / (depth * b.rows), fair = share < limit ? share : limit;
+    b.columns = ceil_div(fair > 0 ? fair : 1, 2 * nr) * 2 * nr;
   } else if (path == GemmPath::packed) {
     // A task packs its part of B, kGemmPackColumns at a time, and takes its rows of A past it. Packing B once per block of rows and reading A once
     // per block of columns is what more tasks cost: few, large ones, evenly cut, two per thread.
@@ -63,7 +65,14 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
   const bool packs = path == GemmPath::packed && !extra.packed;
   ScratchSlots slots;
   if (packs) TERSOR_TRY(slots.reserve(op, kGemmPackColumns * depth * static_cast<int64_t>(sizeof(T)), tasks));
-  return parallel_for(tasks, 1, cancel, [&](int64_t begin, int64_t end) {
+  // A task that packs may take tens of milliseconds, and whoever cancels does not wait that long.
+  std::atomic<bool> is_cut{false};
+  const auto is_cancelled = [&] {
+    if (!cancel || !cancel->load(std::memory_order_relaxed)) return false;
+    is_cut.store(true, std::memory_order_relaxed);
+    return true;
+  };
+  TERSOR_TRY(parallel_for(tasks, 1, cancel, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; t++) {
       const int64_t m0 = t / blocks.column_blocks * blocks.rows, n0 = t % blocks.column_blocks * blocks.columns;
       const int64_t m1 = g.m - m0 < blocks.rows ? g.m : m0 + blocks.rows, n1 = g.n - n0 < blocks.columns ? g.n : n0 + blocks.columns;
@@ -78,6 +87,7 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         h.a += m0 * g.a_row, h.b += n * g.b_col, h.c += m0 * g.c_row + n;
         if (h.bias) h.bias += n;
         for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += depth) {
+          if (is_cancelled()) return;
           h.k = g.k - k0 < depth ? g.k - k0 : depth;
           h.accumulate = g.accumulate || k0 > 0;
           gemm_pack_b(row, h, 0, gemm_panels(row, h.n), slot.template as<T>());
@@ -87,7 +97,8 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         if (extra.finish.run) extra.finish.run(extra.finish.state, m0, h.m, n, h.n);
       }
     }
-  });
+  }));
+  return is_cut.load() ? fail(Code::aborted, "cancelled") : Status{};
 }
 
 }  // namespace tersor
