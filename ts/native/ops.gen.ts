@@ -2,9 +2,11 @@
 import type { DType } from '../base/dtypes.gen.js'
 
 export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid'
+export type Nonlinearity = 'leaky_relu' | 'elu' | 'gelu' | 'gelu_tanh' | 'silu' | 'mish' | 'hard_swish' | 'hard_sigmoid' | 'softplus' | 'softsign' | 'log_sigmoid'
 
 export const enumValues: Readonly<Record<string, readonly string[]>> = {
   activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid'],
+  nonlinearity: ['leaky_relu', 'elu', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_swish', 'hard_sigmoid', 'softplus', 'softsign', 'log_sigmoid'],
 }
 
 /** Argument and result types of every native op; T is the tensor type. */
@@ -26,6 +28,8 @@ export interface OpTable<T> {
   gelu: { args: [x: T]; result: T; tensors: 'x' }
   round: { args: [x: T]; result: T; tensors: 'x' }
   clip: { args: [x: T, lo: number, hi: number]; result: T; tensors: 'x' }
+  nonlinear: { args: [x: T, kind: Nonlinearity, p: number, q: number]; result: T; tensors: 'x' }
+  nonlinear_grad: { args: [x: T, dy: T, kind: Nonlinearity, p: number, q: number]; result: T; tensors: 'x' | 'dy' }
   add: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   sub: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   mul: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
@@ -35,6 +39,7 @@ export interface OpTable<T> {
   greater: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   equal: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   scale_shift: { args: [x: T, scale: number, shift: number]; result: T; tensors: 'x' }
+  where: { args: [condition: T, a: T, b: T]; result: T; tensors: 'condition' | 'a' | 'b' }
   copy: { args: [x: T]; result: T; tensors: 'x' }
   cast: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
   concat2: { args: [a: T, b: T, axis: number]; result: T; tensors: 'a' | 'b' }
@@ -45,6 +50,8 @@ export interface OpTable<T> {
   amax: { args: [x: T, axes: readonly number[], keepDims: boolean]; result: T; tensors: 'x' }
   amin: { args: [x: T, axes: readonly number[], keepDims: boolean]; result: T; tensors: 'x' }
   argmax: { args: [x: T]; result: T; tensors: 'x' }
+  cumsum: { args: [x: T, axis: number, exclusive: boolean, reverse: boolean]; result: T; tensors: 'x' }
+  top_k: { args: [x: T, k: number, largest: boolean]; result: [y: T, index: T]; tensors: 'x' }
   count_nonfinite: { args: [x: T]; result: T; tensors: 'x' }
   count_nonzero: { args: [x: T]; result: T; tensors: 'x' }
   matmul: { args: [a: T, b: T, transposeA: boolean, transposeB: boolean]; result: T; tensors: 'a' | 'b' }
@@ -70,9 +77,15 @@ export interface OpTable<T> {
   log_softmax: { args: [x: T]; result: T; tensors: 'x' }
   layer_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, rstd: T]; tensors: 'x' | 'gamma' | 'beta' }
   layer_norm_grad: { args: [x: T, gamma: T | null, mean: T, rstd: T, dy: T]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'rstd' | 'dy' }
+  rms_norm: { args: [x: T, gamma: T | null, eps: number]; result: [y: T, rstd: T]; tensors: 'x' | 'gamma' }
+  rms_norm_grad: { args: [x: T, gamma: T | null, rstd: T, dy: T]; result: [dx: T, dgamma: T]; tensors: 'x' | 'gamma' | 'rstd' | 'dy' }
+  batch_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, variance: T]; tensors: 'x' | 'gamma' | 'beta' }
+  batch_norm_grad: { args: [x: T, gamma: T | null, mean: T, variance: T, dy: T, eps: number]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'variance' | 'dy' }
   cross_entropy: { args: [logits: T, labels: T]; result: T; tensors: 'logits' | 'labels' }
   gather: { args: [table: T, index: T]; result: T; tensors: 'table' | 'index' }
   scatter_add: { args: [dy: T, index: T, rows: number]; result: T; tensors: 'dy' | 'index' }
+  gather_along: { args: [x: T, index: T, axis: number]; result: T; tensors: 'x' | 'index' }
+  scatter_along: { args: [dy: T, index: T, axis: number, size: number]; result: T; tensors: 'dy' | 'index' }
   random_uniform: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
@@ -155,6 +168,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'gelu', params: [['T', 'x']], results: 1, schema: 'gelu(T:x,R:y)' },
   { name: 'round', params: [['T', 'x']], results: 1, schema: 'round(T:x,R:y)' },
   { name: 'clip', params: [['T', 'x'], ['F', 'lo'], ['F', 'hi']], results: 1, schema: 'clip(T:x,F:lo,F:hi,R:y)' },
+  { name: 'nonlinear', params: [['T', 'x'], ['E', 'kind', 'nonlinearity'], ['F', 'p'], ['F', 'q']], results: 1, schema: 'nonlinear(T:x,E:nonlinearity:kind,F:p,F:q,R:y)' },
+  { name: 'nonlinear_grad', params: [['T', 'x'], ['T', 'dy'], ['E', 'kind', 'nonlinearity'], ['F', 'p'], ['F', 'q']], results: 1, schema: 'nonlinear_grad(T:x,T:dy,E:nonlinearity:kind,F:p,F:q,R:dx)' },
   { name: 'add', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'add(T:a,T:b,R:y)' },
   { name: 'sub', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'sub(T:a,T:b,R:y)' },
   { name: 'mul', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'mul(T:a,T:b,R:y)' },
@@ -164,6 +179,7 @@ export const opRows: readonly OpRow[] = [
   { name: 'greater', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'greater(T:a,T:b,R:y)' },
   { name: 'equal', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'equal(T:a,T:b,R:y)' },
   { name: 'scale_shift', params: [['T', 'x'], ['F', 'scale'], ['F', 'shift']], results: 1, schema: 'scale_shift(T:x,F:scale,F:shift,R:y)' },
+  { name: 'where', params: [['T', 'condition'], ['T', 'a'], ['T', 'b']], results: 1, schema: 'where(T:condition,T:a,T:b,R:y)' },
   { name: 'copy', params: [['T', 'x']], results: 1, schema: 'copy(T:x,R:y)' },
   { name: 'cast', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'cast(T:x,D:dtype,R:y)' },
   { name: 'concat2', params: [['T', 'a'], ['T', 'b'], ['I', 'axis']], results: 1, schema: 'concat2(T:a,T:b,I:axis,R:y)' },
@@ -174,6 +190,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'amax', params: [['T', 'x'], ['L', 'axes'], ['B', 'keepDims']], results: 1, schema: 'amax(T:x,L:axes,B:keep_dims,R:y)' },
   { name: 'amin', params: [['T', 'x'], ['L', 'axes'], ['B', 'keepDims']], results: 1, schema: 'amin(T:x,L:axes,B:keep_dims,R:y)' },
   { name: 'argmax', params: [['T', 'x']], results: 1, schema: 'argmax(T:x,R:y)' },
+  { name: 'cumsum', params: [['T', 'x'], ['I', 'axis'], ['B', 'exclusive'], ['B', 'reverse']], results: 1, schema: 'cumsum(T:x,I:axis,B:exclusive,B:reverse,R:y)' },
+  { name: 'top_k', params: [['T', 'x'], ['I', 'k'], ['B', 'largest']], results: 2, schema: 'top_k(T:x,I:k,B:largest,R:y,R:index)' },
   { name: 'count_nonfinite', params: [['T', 'x']], results: 1, schema: 'count_nonfinite(T:x,R:count)' },
   { name: 'count_nonzero', params: [['T', 'x']], results: 1, schema: 'count_nonzero(T:x,R:count)' },
   { name: 'matmul', params: [['T', 'a'], ['T', 'b'], ['B', 'transposeA'], ['B', 'transposeB']], results: 1, schema: 'matmul(T:a,T:b,B:transpose_a,B:transpose_b,R:y)' },
@@ -199,9 +217,15 @@ export const opRows: readonly OpRow[] = [
   { name: 'log_softmax', params: [['T', 'x']], results: 1, schema: 'log_softmax(T:x,R:y)' },
   { name: 'layer_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'layer_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:rstd)' },
   { name: 'layer_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'rstd'], ['T', 'dy']], results: 3, schema: 'layer_norm_grad(T:x,O:gamma,T:mean,T:rstd,T:dy,R:dx,R:dgamma,R:dbeta)' },
+  { name: 'rms_norm', params: [['T', 'x'], ['O', 'gamma'], ['F', 'eps']], results: 2, schema: 'rms_norm(T:x,O:gamma,F:eps,R:y,R:rstd)' },
+  { name: 'rms_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'rstd'], ['T', 'dy']], results: 2, schema: 'rms_norm_grad(T:x,O:gamma,T:rstd,T:dy,R:dx,R:dgamma)' },
+  { name: 'batch_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'batch_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:variance)' },
+  { name: 'batch_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'variance'], ['T', 'dy'], ['F', 'eps']], results: 3, schema: 'batch_norm_grad(T:x,O:gamma,T:mean,T:variance,T:dy,F:eps,R:dx,R:dgamma,R:dbeta)' },
   { name: 'cross_entropy', params: [['T', 'logits'], ['T', 'labels']], results: 1, schema: 'cross_entropy(T:logits,T:labels,R:loss)' },
   { name: 'gather', params: [['T', 'table'], ['T', 'index']], results: 1, schema: 'gather(T:table,T:index,R:y)' },
   { name: 'scatter_add', params: [['T', 'dy'], ['T', 'index'], ['I', 'rows']], results: 1, schema: 'scatter_add(T:dy,T:index,I:rows,R:dtable)' },
+  { name: 'gather_along', params: [['T', 'x'], ['T', 'index'], ['I', 'axis']], results: 1, schema: 'gather_along(T:x,T:index,I:axis,R:y)' },
+  { name: 'scatter_along', params: [['T', 'dy'], ['T', 'index'], ['I', 'axis'], ['I', 'size']], results: 1, schema: 'scatter_along(T:dy,T:index,I:axis,I:size,R:dx)' },
   { name: 'random_uniform', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_uniform(L:shape,I:seed,I:stream,R:y)' },
   { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
   { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
@@ -257,4 +281,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'b790512f0a4dfef4'
+export const schemaHash = 'd7121774705c38c7'

@@ -2,7 +2,7 @@
 export { add, broadcastTo, padSlice, permute, reshape, slice, transpose } from '../autograd/index.js'
 export { div, mul, neg, scaleShift, sub } from './arithmetic.js'
 export { abs, clip, equal, greater, maximum, minimum, relu, round, sign, step } from './piecewise.js'
-export { cos, erf, exp, gelu, log, reciprocal, sigmoid, sin, sqrt, tanh } from './smooth.js'
+export { cos, erf, exp, log, reciprocal, sigmoid, sin, sqrt, tanh } from './smooth.js'
 export { cast, concat2, copy, oneHot } from './memory.js'
 export { amax, amin, argmax, countNonfinite, countNonzero, sum } from './reduce.js'
 export { linear, matmul } from './matmul.js'
@@ -11,6 +11,26 @@ export { conv2dGradInput, conv2dGradWeight, pair, type Pair } from './conv2d.js'
 export { maxUnpool2d, poolSelect2d } from './pool2d.js'
 export { crossEntropyRows } from './softmax.js'
 export { layerNorm } from './layer-norm.js'
+export { rmsNorm } from './rms-norm.js'
+export { groupNorm, instanceNorm } from './composite/channel-norm.js'
+export { cumsum, gatherAlong, scatterAlong, sort, topK, where } from './along.js'
+export {
+  elu,
+  gelu,
+  geluTanh,
+  hardSigmoid,
+  hardSwish,
+  hardTanh,
+  leakyRelu,
+  logSigmoid,
+  mish,
+  prelu,
+  relu6,
+  selu,
+  silu,
+  softplus,
+  softsign,
+} from './nonlinear.js'
 export { gather, scatterAdd } from './gather.js'
 export { randomNormal, randomUniform, type RandomOptions } from './random.js'
 export { adamwStep, assign, sgdStep, type AdamWOptions, type SgdOptions } from './in-place.js'

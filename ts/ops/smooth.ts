@@ -58,9 +58,3 @@ export function geluSlope(x: Tensor): Tensor {
   const density = scaleShift(exp(scaleShift(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
   return add(cumulative, mul(x, density))
 }
-
-/** x P(N <= x) with the exact normal distribution: x (1 + erf(x / sqrt 2)) / 2 (Hendrycks, Gimpel 2016, not the tanh approximation). */
-export const gelu = defineOp('gelu', {
-  grad: ({ args: [x] }, dy) => ({ x: () => mul(dy, geluSlope(x)) }),
-  samples: (s) => [[s.normal(2, 3)]],
-})

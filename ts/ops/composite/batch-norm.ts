@@ -3,12 +3,13 @@ import { add, reshape } from '../../autograd/index.js'
 import { ShapeError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import { mul, scaleShift, sub } from '../arithmetic.js'
+import { batchNormOp } from '../batch-norm.js'
 import { reciprocal, sqrt } from '../smooth.js'
 import { mean } from './moments.js'
 
 export interface BatchNormResult {
   readonly y: Tensor
-  /** Statistics of this batch, [C]: variance divided by n (not n - 1). For running averages; gradients flow through both. */
+  /** Statistics of this batch, [C]: variance divided by n (not n - 1). For running averages; constant to the tape. */
   readonly mean: Tensor
   readonly variance: Tensor
 }
@@ -27,18 +28,30 @@ function check(where: string, x: Tensor): void {
   if (x.rank < 2) throw new ShapeError('ERR_SHAPE', `${where}: x must be [B, C, ...], got ${x}`)
 }
 
-/** Training: normalises with the statistics of the batch. */
+/** Below this many elements per channel and example, [B, C] above all, whole-tensor passes beat walking each channel. */
+const SHORT = 16
+
+/**
+ * Training: normalises with the statistics of the batch, which must have something to average (ERR_SHAPE).
+ *
+ * @example
+ * batchNorm(tensor([[1], [3]]), null, null, 0).y.toArray()   // [[-1], [1]]
+ */
 export function batchNorm(x: Tensor, gamma: Tensor | null = null, beta: Tensor | null = null, eps = 1e-5): BatchNormResult {
   check('batchNorm', x)
-  const axes = x.shape.map((_, i) => i).filter((i) => i !== 1)
   return scope(() => {
+    if (x.shape.slice(2).reduce((n, d) => n * d, 1) >= SHORT) {
+      const [y, centre, spread] = batchNormOp(x, gamma, beta, eps)
+      return { y, mean: centre, variance: spread }
+    }
+    const axes = x.shape.map((_, i) => i).filter((i) => i !== 1)
     const centre = mean(x, axes, true)
     const centred = sub(x, centre)
     const spread = mean(mul(centred, centred), axes, true)
     let y = mul(centred, reciprocal(sqrt(scaleShift(spread, 1, eps))))
     if (gamma) y = mul(y, perChannel('batchNorm', 'gamma', gamma, x))
     if (beta) y = add(y, perChannel('batchNorm', 'beta', beta, x))
-    return { y, mean: reshape(centre, [x.shape[1]!]), variance: reshape(spread, [x.shape[1]!]) }
+    return { y, mean: reshape(centre, [x.shape[1]!]).alias(), variance: reshape(spread, [x.shape[1]!]).alias() }
   })
 }
 
