@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/index.js'
 import { linear } from './linear.js'
 import { defineModule, runChild, type ModuleInput } from './module.js'
 import { layerNorm } from './norm.js'
-import { activate, activationNames } from './simple.js'
+import { activate, activationNames } from './activation.js'
 
 /** Splits { x, mask } or a plain tensor. */
 export function maskedInput(input: ModuleInput): { x: Tensor; mask: Tensor | null } {

@@ -1,8 +1,16 @@
 /** Normalisation layers. */
 import { z } from 'zod'
-import { add, batchNorm as batchNormOp, batchNormInference, layerNorm as layerNormOp, scaleShift } from '../ops/index.js'
+import {
+  add,
+  batchNorm as batchNormOp,
+  batchNormInference,
+  groupNorm as groupNormOp,
+  layerNorm as layerNormOp,
+  rmsNorm as rmsNormOp,
+  scaleShift,
+} from '../ops/index.js'
 import { filled } from './init.js'
-import { defineModule, join, single, vector } from './module.js'
+import { defineModule, join, single, vector, type ModuleSpec } from './module.js'
 
 const layerConfig = z.strictObject({ width: z.int().positive(), eps: z.number().positive().default(1e-5) })
 export type LayerNormConfig = z.infer<typeof layerConfig>
@@ -22,14 +30,12 @@ const batchConfig = z.strictObject({
   channels: z.int().positive(),
   eps: z.number().positive().default(1e-5),
   momentum: z.number().min(0).max(1).default(0.1),
+  /** Normalise with the running statistics also in training and leave them alone (fine-tuning). */
+  frozen: z.boolean().default(false),
 })
 export type BatchNormConfig = z.infer<typeof batchConfig>
 
-/**
- * Over all dimensions but the second of x [B, C, ...] (Ioffe and Szegedy 2015). Training uses batch statistics and moves the running ones:
- * running += momentum (batch - running).
- */
-export const batchNorm = defineModule<BatchNormConfig>({
+const makeBatchNorm = defineModule<BatchNormConfig>({
   kind: 'batchNorm',
   config: batchConfig,
   weights: (c) => ({
@@ -41,7 +47,7 @@ export const batchNorm = defineModule<BatchNormConfig>({
     const x = single('batchNorm', input)
     const running = { mean: m.state.mean!, variance: m.state.variance! }
     const [gamma, beta] = [vector(m, 'gamma'), vector(m, 'beta')]
-    if (!ctx.training) return batchNormInference(x, running, gamma, beta, c.eps)
+    if (!ctx.training || c.frozen) return batchNormInference(x, running, gamma, beta, c.eps)
     const out = batchNormOp(x, gamma, beta, c.eps)
     if (ctx.stateUpdates) {
       for (const name of ['mean', 'variance'] as const)
@@ -50,3 +56,56 @@ export const batchNorm = defineModule<BatchNormConfig>({
     return out.y
   },
 })
+
+/**
+ * Over all dimensions but the second of x [B, C, ...] (Ioffe and Szegedy 2015). Training uses batch statistics and moves the running ones:
+ * running += momentum (batch - running). Without `stateUpdates` in the context (a second pass over the same batch, as SAM takes) they stay.
+ */
+export function batchNorm(config: Pick<BatchNormConfig, 'channels'> & Partial<BatchNormConfig>): ModuleSpec {
+  return makeBatchNorm(config as BatchNormConfig)
+}
+
+const rmsConfig = z.strictObject({ width: z.int().positive(), eps: z.number().positive().default(1e-6) })
+export type RmsNormConfig = z.infer<typeof rmsConfig>
+const makeRmsNorm = defineModule<RmsNormConfig>({
+  kind: 'rmsNorm',
+  config: rmsConfig,
+  weights: (c) => ({ gamma: { shape: [c.width], role: 'vector', init: () => filled(c.width, 1) } }),
+  forward: (m, c, x) => rmsNormOp(single('rmsNorm', x), vector(m, 'gamma'), c.eps),
+})
+/** By the root mean square over the last dimension (Zhang, Sennrich 2019). */
+export function rmsNorm(config: Pick<RmsNormConfig, 'width'> & Partial<RmsNormConfig>): ModuleSpec {
+  return makeRmsNorm(config as RmsNormConfig)
+}
+
+const groupConfig = z
+  .strictObject({
+    channels: z.int().positive(),
+    /** `channels` groups are instance norm. */
+    groups: z.int().positive(),
+    eps: z.number().positive().default(1e-5),
+    affine: z.boolean().default(true),
+  })
+  .refine((c) => c.channels % c.groups === 0, { error: 'channels must be a multiple of groups', path: ['groups'] })
+export type GroupNormConfig = z.infer<typeof groupConfig>
+const makeGroupNorm = defineModule<GroupNormConfig>({
+  kind: 'groupNorm',
+  config: groupConfig,
+  weights: (c) =>
+    c.affine
+      ? {
+          gamma: { shape: [c.channels], role: 'vector', init: () => filled(c.channels, 1) },
+          beta: { shape: [c.channels], role: 'vector', init: () => filled(c.channels, 0) },
+        }
+      : {},
+  forward: (m, c, x) => groupNormOp(single('groupNorm', x), c.groups, vector(m, 'gamma'), vector(m, 'beta'), c.eps),
+})
+/** Over groups of channels of each example of [B, C, ...] (Wu, He 2018). */
+export function groupNorm(config: Pick<GroupNormConfig, 'channels' | 'groups'> & Partial<GroupNormConfig>): ModuleSpec {
+  return makeGroupNorm(config as GroupNormConfig)
+}
+
+/** Over each channel of each example of [B, C, ...] (Ulyanov et al. 2016): a groupNorm with as many groups as channels. */
+export function instanceNorm(config: { readonly channels: number; readonly eps?: number; readonly affine?: boolean }): ModuleSpec {
+  return groupNorm({ affine: false, ...config, groups: config.channels })
+}

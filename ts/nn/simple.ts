@@ -1,24 +1,7 @@
 /** Layers without weights, and the container. */
 import { z } from 'zod'
-import { dropout as dropoutOp, gelu, relu, reshape, sigmoid, tanh } from '../ops/index.js'
-import type { Tensor } from '../tensor/index.js'
+import { dropout as dropoutOp, reshape } from '../ops/index.js'
 import { defineModule, runChild, single, type ModuleSpec } from './module.js'
-
-const activations = { relu, gelu, tanh, sigmoid } as const
-export const activationNames = ['relu', 'gelu', 'tanh', 'sigmoid'] as const
-export type ActivationName = (typeof activationNames)[number]
-
-export function activate(name: ActivationName, x: Tensor): Tensor {
-  return activations[name](x)
-}
-
-const activationConfig = z.strictObject({ function: z.enum(activationNames) })
-export const activation = defineModule<z.infer<typeof activationConfig>>({
-  kind: 'activation',
-  config: activationConfig,
-  weights: () => ({}),
-  forward: (_m, c, x) => activate(c.function, single('activation', x)),
-})
 
 const flattenConfig = z.strictObject({})
 /** [B, ...] -> [B, product]. */

@@ -69,9 +69,32 @@ export {
   type Padding2d,
 } from './composite/convolution.js'
 export { dropout } from './composite/dropout.js'
-export { average, dot, embedding, flatten, norm, pow, square, stopGradient } from './composite/elementary.js'
+export { embedding, embeddingBag, type EmbeddingBagOptions, type EmbeddingOptions } from './composite/embedding.js'
+export { average, dot, flatten, norm, pow, square, stopGradient } from './composite/elementary.js'
 export { hvp } from './composite/hvp.js'
-export { crossEntropy, mse, softCrossEntropy, type CrossEntropyOptions, type Reduction } from './composite/loss.js'
+export { crossEntropy, nllLoss, softCrossEntropy, type CrossEntropyOptions, type NllOptions } from './composite/loss.js'
+export {
+  bceWithLogits,
+  cosineEmbeddingLoss,
+  cosineSimilarity,
+  hingeLoss,
+  huberLoss,
+  klLoss,
+  l1Loss,
+  marginRankingLoss,
+  mse,
+  smoothL1Loss,
+  tripletMarginLoss,
+  type BceOptions,
+  type KlOptions,
+  type LossOptions,
+} from './composite/losses.js'
+export type { Reduction } from './composite/reduction.js'
+export { einsum } from './composite/einsum.js'
+export { dynamicConv, geglu, glu, highway, lightweightConv, swiglu } from './composite/gated.js'
+export { argmin, logSumExp, prod, std } from './composite/statistics.js'
+export { greaterEqual, less, lessEqual, logicalAnd, logicalNot, logicalOr, notEqual, power } from './composite/compare.js'
+export { flip, indexSelect, pad, repeatInterleave, roll, split, squeeze, tril, triu, unsqueeze, type PadMode } from './composite/shape.js'
 export { mean, variance } from './composite/moments.js'
 export {
   adaptiveAvgPool2d,
@@ -89,4 +112,4 @@ export {
   type PoolOptions,
 } from './composite/pooling.js'
 export { logSoftmax, softmax } from './composite/softmax.js'
-export { clipSte, roundSte } from './composite/straight-through.js'
+export { clipSte, roundSte, signSte } from './composite/straight-through.js'

@@ -4,7 +4,6 @@ import { OptionError, ShapeError } from '../../base/errors.js'
 import { normalizeAxis } from '../../base/shape.js'
 import { ones, scope, type Tensor } from '../../tensor/index.js'
 import { mul, scaleShift } from '../arithmetic.js'
-import { gather } from '../gather.js'
 import { sum } from '../reduce.js'
 import { reciprocal, sqrt } from '../smooth.js'
 
@@ -49,11 +48,6 @@ export function average(list: readonly Tensor[]): Tensor {
       1 / list.length,
     ),
   )
-}
-
-/** Rows of `table` [N, C] for each index: i32 [...] -> [..., C]. */
-export function embedding(table: Tensor, index: Tensor): Tensor {
-  return gather(table, index)
 }
 
 /** Dimensions `start` to `end` (inclusive) as one. */
