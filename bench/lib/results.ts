@@ -18,7 +18,7 @@ export interface Figure {
   readonly ratio: number | null
   readonly ratioQ1: number | null
   readonly ratioQ3: number | null
-  /** Its result differs from the first contender's by more than 2 %: it computes something else. */
+  /** Its result differs from Tersor's of the same kernel by more than 2 %: it computes something else, and no bar is held against it. */
   readonly differs?: boolean
 }
 
@@ -52,13 +52,13 @@ const rounded = (x: number): number | null => (Number.isFinite(x) ? Number(x.toP
 export function measured(item: Item, entries: readonly Entry[]): Measured {
   const { family, case: c, isa, threads } = item
   const isLimit = (e: Entry): boolean => e.contender.startsWith('limit: ')
-  const first = entries[0]
   const figures: Figure[] = []
   for (const [i, e] of entries.entries()) {
     if (isLimit(e) || e.absent !== undefined) continue
-    // A part with another kernel or sizes of its own computes something else by intent.
-    const comparable = c.parts[i]?.kernel === c.parts[0]?.kernel && !c.parts[i]?.params
-    const differs = comparable && first?.check !== undefined && e.check !== undefined && Math.abs(e.check / first.check - 1) > 0.02
+    // Held against Tersor's part with the same kernel. A part with sizes of its own computes something else by intent.
+    const own = entries[c.parts.findIndex((p) => p.contender === 'tersor' && p.kernel === c.parts[i]?.kernel && !p.params)]
+    const comparable = own?.check !== undefined && e.check !== undefined && !c.parts[i]?.params
+    const differs = comparable && Math.abs(e.check / own.check - 1) > 0.02
     figures.push({
       contender: e.contender,
       median: rounded(e.ns.median),

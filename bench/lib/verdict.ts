@@ -63,7 +63,8 @@ function valueOf({ metric }: Bar, m: Measured, files: readonly ResultFile[]): nu
     case 'time':
       return subject.median
     case 'ratio': {
-      const rivals = m.figures.filter((f) => metric.over.includes(f.contender) && f.median !== null)
+      // A rival that saturates computes another product.
+      const rivals = m.figures.filter((f) => metric.over.includes(f.contender) && f.median !== null && !f.differs)
       if (!rivals.length) return undefined
       return Math.min(...rivals.map((f) => (isFirst && f.ratio !== null ? f.ratio : f.median! / subject.median!)))
     }

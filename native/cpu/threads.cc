@@ -17,27 +17,47 @@
 namespace tersor {
 namespace {
 
-// A parallel_for in progress. Chunks are handed out by an atomic counter; which thread computes a chunk does not matter.
+// A parallel_for in progress. Each thread has a share of the chunks, the same one in every region of this size: what it read and wrote in the region
+// before is in its own caches. Who is done helps with the shares of others. Which thread computes a chunk does not change the result.
 struct Region {
+  static constexpr int kShares = 64;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+
   int64_t n, grain, chunks;
   RangeBody body;
   void* context;
   const Cancel* cancel;
-  std::atomic<int64_t> next{0};
   std::atomic<int> helpers{0};  // pool threads inside work()
   std::atomic<bool> aborted{false};
+  int count = 0;
+  Share shares[kShares];
 
-  void work() {
-    for (;;) {
-      const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
-      if (i >= chunks) return;
-      if (cancel && cancel->load(std::memory_order_relaxed)) {
-        aborted.store(true);
-        return;
+  void divide(int threads) {
+    count = threads < kShares ? threads : kShares;
+    for (int i = 0; i < count; i++) {
+      shares[i].next.store(chunks * i / count, std::memory_order_relaxed);
+      shares[i].end = chunks * (i + 1) / count;
+    }
+  }
+
+  // `thread`: 0 the caller, 1.. the pool's.
+  void work(int thread) {
+    for (int k = 0; k < count; k++) {
+      Share& share = shares[(thread + k) % count];
+      for (;;) {
+        const int64_t i = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= share.end) break;
+        if (cancel && cancel->load(std::memory_order_relaxed)) {
+          aborted.store(true);
+          return;
+        }
+        const int64_t begin = i * grain;
+        const int64_t end = begin + grain < n ? begin + grain : n;
+        body(context, begin, end);
       }
-      const int64_t begin = i * grain;
-      const int64_t end = begin + grain < n ? begin + grain : n;
-      body(context, begin, end);
     }
   }
 };
@@ -80,7 +100,7 @@ class Pool {
     if (wanted == 1) ready_.notify_one();
     else ready_.notify_all();
     t_inside = true;
-    region.work();
+    region.work(0);
     t_inside = false;
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -125,14 +145,14 @@ class Pool {
 
   bool start_worker() {
     try {
-      std::thread([this] { worker_loop(); }).detach();
+      std::thread([this, number = started_ + 1] { worker_loop(number); }).detach();
       return true;
     } catch (const std::system_error&) {
       return false;  // no more threads to be had: the caller does the work alone
     }
   }
 
-  void worker_loop() {
+  void worker_loop(int number) {
     t_inside = true;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
@@ -148,7 +168,7 @@ class Pool {
       offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
       region->helpers.fetch_add(1);
       lock.unlock();
-      region->work();
+      region->work(number);
       lock.lock();
       if (region->helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_all();
     }
@@ -214,14 +234,11 @@ Status parallel_for_raw(int64_t n, int64_t grain, RangeBody body, void* context,
   region.body = body;
   region.context = context;
   region.cancel = cancel;
-  if (t_inside) {
-    region.work();
-  } else {
-    Pool& p = pool();
-    const int64_t threads = p.limit() < region.chunks ? p.limit() : region.chunks;
-    if (threads <= 1) region.work();
-    else p.run(region, static_cast<int>(threads) - 1);
-  }
+  const int64_t limit = t_inside ? 1 : pool().limit();
+  const int threads = static_cast<int>(limit < region.chunks ? limit : region.chunks);
+  region.divide(threads);
+  if (threads <= 1) region.work(0);
+  else pool().run(region, threads - 1);
   if (region.aborted.load()) return fail(Code::aborted, "cancelled");
   return {};
 }

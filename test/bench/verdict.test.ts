@@ -61,6 +61,16 @@ describe('verdicts', () => {
     expect(both.figures).toMatch(/^worst 20\.0x .*2T\); best 30\.0x .*1T\); 1 of 2 cases$/)
   })
 
+  it('leave out a rival that computes something else', () => {
+    const saturates = { ...figure('PyTorch topk', 110, 1.1), differs: true }
+    const figures = [figure('Tersor', 100, 1), figure('NumPy partition', 3000, 30), saturates]
+    expect(judge(bar({}), [file(measured('mask 1e7 x', 1, 100, 0, { figures }))]).verdict).toBe('reached')
+    expect(
+      judge(bar({}), [file(measured('mask 1e7 x', 1, 100, 0, { figures: [...figures.slice(0, 2), figure('PyTorch topk', 110, 1.1)] }))])
+        .verdict,
+    ).toBe('not reached')
+  })
+
   it('compare with the best of several rivals, another part of Tersor, one thread, or another case', () => {
     const parts = [
       file(
