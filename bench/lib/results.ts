@@ -18,7 +18,7 @@ export interface Figure {
   readonly ratio: number | null
   readonly ratioQ1: number | null
   readonly ratioQ3: number | null
-  /** Its result differs from Tersor's of the same kernel by more than 2 %: it computes something else, and no bar is held against it. */
+  /** Its result differs from Tersor's of the same kernel by more than 2 %: it computes something else, and bars are held against it only where there is no other rival. */
   readonly differs?: boolean
 }
 

@@ -63,8 +63,10 @@ function valueOf({ metric }: Bar, m: Measured, files: readonly ResultFile[]): nu
     case 'time':
       return subject.median
     case 'ratio': {
-      // A rival that saturates computes another product.
-      const rivals = m.figures.filter((f) => metric.over.includes(f.contender) && f.median !== null && !f.differs)
+      const named = m.figures.filter((f) => metric.over.includes(f.contender) && f.median !== null)
+      // A rival that saturates computes another product: it counts only where there is no other.
+      const same = named.filter((f) => !f.differs)
+      const rivals = same.length ? same : named
       if (!rivals.length) return undefined
       return Math.min(...rivals.map((f) => (isFirst && f.ratio !== null ? f.ratio : f.median! / subject.median!)))
     }
