@@ -53,10 +53,10 @@ class Env {
   int64_t live_bytes() const { return bytes_; }
 
   // The page: numbers that JavaScript and we hand each other without a call for each. It is a Float64Array over memory that nobody can detach,
-  // and JavaScript keeps it to itself. [0, 44): results of a call, [handle, dtype, rank, dims 0..7] each. [48, 112): arguments of a call.
+  // and JavaScript keeps it to itself. [0, 66): results of a call, [handle, dtype, rank, dims 0..7] each. [72, 136): arguments of a call.
   static constexpr int kOutStride = 3 + kMaxRank;
-  static constexpr int kPageArgs = 48;
-  static constexpr int kPageSize = 112;
+  static constexpr int kPageArgs = 72;
+  static constexpr int kPageSize = 136;
   static constexpr int kSlotBits = 26;  // of a handle
   static constexpr uint32_t kMaxSlots = uint32_t(1) << kSlotBits;
   double* out() { return page_; }

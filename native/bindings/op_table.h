@@ -25,9 +25,9 @@ struct Entry {
 constexpr int kMaxFields = 20;
 constexpr int kMaxInputs = 12;
 constexpr int kMaxChanged = 4;
-constexpr int kMaxResults = 4;
+constexpr int kMaxResults = 6;
 constexpr int kMaxSlots = 64;  // numbers that the arguments take: 1 each, 9 for a list (its length, then its entries)
-constexpr size_t kMaxArgsBytes = 2048;
+constexpr size_t kMaxArgsBytes = 3072;
 constexpr size_t kListSlots = 1 + kMaxRank;
 
 const Entry& op_entry(int index);

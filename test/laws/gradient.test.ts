@@ -37,6 +37,8 @@ describe('the table of ops', () => {
       'layer_norm_grad',
       'rms_norm_grad',
       'batch_norm_grad',
+      'lstm_grad',
+      'gru_grad',
       'random_uniform',
       'random_normal',
       'sgd_step',

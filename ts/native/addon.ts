@@ -40,7 +40,7 @@ export interface NativeAddon {
   /** One function per row of ops.def: arguments in row order, tensors as handles; returns the number of results. Any type is read and checked. */
   readonly ops: readonly ((...args: unknown[]) => number)[]
   /**
-   * The page (native/bindings/env.h). From 0: results of the last call, [handle, dtype index, rank, dims 0..7] each. From 48: arguments of `call` in row
+   * The page (native/bindings/env.h). From 0: results of the last call, [handle, dtype index, rank, dims 0..7] each. From 72: arguments of `call` in row
    * order, one number each, nine for a list, then memory for the results. It never leaves ts/native and ts/tensor.
    */
   readonly out: Float64Array

@@ -117,8 +117,8 @@ export function opPlan(name: OpName): OpPlan {
 
 const [T, M, O, I, F, B, L] = [84, 77, 79, 73, 70, 66, 76]
 /** Places in the page (native/bindings/env.h); EPOCH counts the calls that began to write arguments. */
-const EPOCH = 47
-const ARGUMENTS = 48
+const EPOCH = 71
+const ARGUMENTS = 72
 const LIST = 8
 
 /** Writes an argument into the page at `at` and answers where the next one goes; -1 where the value is not of its type. */

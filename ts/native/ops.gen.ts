@@ -86,6 +86,10 @@ export interface OpTable<T> {
   scatter_add: { args: [dy: T, index: T, rows: number]; result: T; tensors: 'dy' | 'index' }
   gather_along: { args: [x: T, index: T, axis: number]; result: T; tensors: 'x' | 'index' }
   scatter_along: { args: [dy: T, index: T, axis: number, size: number]; result: T; tensors: 'dy' | 'index' }
+  lstm: { args: [x: T, wIh: T, wHh: T, bias: T | null, h0: T | null, c0: T | null, lengths: T | null, reverse: boolean]; result: [states: T, gates: T, cells: T, previous: T]; tensors: 'x' | 'wIh' | 'wHh' | 'bias' | 'h0' | 'c0' | 'lengths' }
+  lstm_grad: { args: [x: T, wIh: T, wHh: T, c0: T | null, lengths: T | null, gates: T, cells: T, previous: T, dstates: T, reverse: boolean]; result: [dx: T, dwIh: T, dwHh: T, dbias: T, dh0: T, dc0: T]; tensors: 'x' | 'wIh' | 'wHh' | 'c0' | 'lengths' | 'gates' | 'cells' | 'previous' | 'dstates' }
+  gru: { args: [x: T, wIh: T, wHh: T, bIh: T | null, bHh: T | null, h0: T | null, lengths: T | null, reverse: boolean]; result: [states: T, gates: T, recurrent: T, previous: T]; tensors: 'x' | 'wIh' | 'wHh' | 'bIh' | 'bHh' | 'h0' | 'lengths' }
+  gru_grad: { args: [x: T, wIh: T, wHh: T, lengths: T | null, gates: T, recurrent: T, previous: T, dstates: T, reverse: boolean]; result: [dx: T, dwIh: T, dwHh: T, dbIh: T, dbHh: T, dh0: T]; tensors: 'x' | 'wIh' | 'wHh' | 'lengths' | 'gates' | 'recurrent' | 'previous' | 'dstates' }
   random_uniform: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
@@ -226,6 +230,10 @@ export const opRows: readonly OpRow[] = [
   { name: 'scatter_add', params: [['T', 'dy'], ['T', 'index'], ['I', 'rows']], results: 1, schema: 'scatter_add(T:dy,T:index,I:rows,R:dtable)' },
   { name: 'gather_along', params: [['T', 'x'], ['T', 'index'], ['I', 'axis']], results: 1, schema: 'gather_along(T:x,T:index,I:axis,R:y)' },
   { name: 'scatter_along', params: [['T', 'dy'], ['T', 'index'], ['I', 'axis'], ['I', 'size']], results: 1, schema: 'scatter_along(T:dy,T:index,I:axis,I:size,R:dx)' },
+  { name: 'lstm', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'bias'], ['O', 'h0'], ['O', 'c0'], ['O', 'lengths'], ['B', 'reverse']], results: 4, schema: 'lstm(T:x,T:w_ih,T:w_hh,O:bias,O:h0,O:c0,O:lengths,B:reverse,R:states,R:gates,R:cells,R:previous)' },
+  { name: 'lstm_grad', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'c0'], ['O', 'lengths'], ['T', 'gates'], ['T', 'cells'], ['T', 'previous'], ['T', 'dstates'], ['B', 'reverse']], results: 6, schema: 'lstm_grad(T:x,T:w_ih,T:w_hh,O:c0,O:lengths,T:gates,T:cells,T:previous,T:dstates,B:reverse,R:dx,R:dw_ih,R:dw_hh,R:dbias,R:dh0,R:dc0)' },
+  { name: 'gru', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'bIh'], ['O', 'bHh'], ['O', 'h0'], ['O', 'lengths'], ['B', 'reverse']], results: 4, schema: 'gru(T:x,T:w_ih,T:w_hh,O:b_ih,O:b_hh,O:h0,O:lengths,B:reverse,R:states,R:gates,R:recurrent,R:previous)' },
+  { name: 'gru_grad', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'lengths'], ['T', 'gates'], ['T', 'recurrent'], ['T', 'previous'], ['T', 'dstates'], ['B', 'reverse']], results: 6, schema: 'gru_grad(T:x,T:w_ih,T:w_hh,O:lengths,T:gates,T:recurrent,T:previous,T:dstates,B:reverse,R:dx,R:dw_ih,R:dw_hh,R:db_ih,R:db_hh,R:dh0)' },
   { name: 'random_uniform', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_uniform(L:shape,I:seed,I:stream,R:y)' },
   { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
   { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
@@ -281,4 +289,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'd7121774705c38c7'
+export const schemaHash = 'e67530e76cc54a77'

@@ -36,6 +36,11 @@ export interface ForwardContext {
   readonly observe?: (path: string, input: Tensor) => void
   /** Collects new values of state tensors while training, by path of the state ("blocks.0.norm.mean"). */
   readonly stateUpdates?: Map<string, Tensor>
+  /**
+   * State that goes on from one window of a long sequence to the next, by path ("rnn.h" [layers * directions, B, H]): recurrent layers begin with
+   * what stands here (zeros where nothing does) and leave their last state.
+   */
+  readonly carried?: Map<string, Tensor>
 }
 
 export interface ModuleKind<C extends JsonObject = JsonObject> {

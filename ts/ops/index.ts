@@ -111,5 +111,6 @@ export {
   type Pool1dOptions,
   type PoolOptions,
 } from './composite/pooling.js'
+export { gru, lstm, type GruResult, type LstmResult, type RecurrentOptions, type RecurrentWeights } from './composite/recurrent.js'
 export { logSoftmax, softmax } from './composite/softmax.js'
 export { clipSte, roundSte, signSte } from './composite/straight-through.js'
