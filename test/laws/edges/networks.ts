@@ -368,6 +368,7 @@ export const networks = {
       ],
     ],
     [() => [f(2, 2), null, f(2), f(3), f(2, 2), 0], 'ERR_SHAPE'],
+  ],
   lstm: [
     [
       () => [f(0, 1, 2), f(4, 2), f(4, 1), null, f(1, 1), null, null, false],
