@@ -21,21 +21,28 @@ Status max_pool2d_infer(max_pool2d_args& a) {
 
 namespace {
 
-// Output row i of a plane whose windows may reach outside. As the kernels: the first largest wins, the first NaN over everything.
+// Output row i of a plane whose windows may reach outside. As the kernels: the first largest wins, the first NaN over everything. Tap by tap over the whole row: the
+// comparisons become selections, which cost the same whatever they find.
 template <class T> void clipped_row(const T* x, const PoolWindow& p, int64_t h, int64_t w, int64_t i, int64_t wo, T* y, int32_t* index) {
   const PoolSpan rows = pool_span(i, h, p.kh, p.sh, p.ph);
   for (int64_t j = 0; j < wo; j++) {
-    const PoolSpan columns = pool_span(j, w, p.kw, p.sw, p.pw);
-    int64_t best = rows.begin * w + columns.begin;
-    T top = x[best];
-    for (int64_t r = rows.begin; r < rows.end; r++)
-      for (int64_t c = columns.begin; c < columns.end; c++) {
-        const T v = x[r * w + c];
-        if ((v > top || v != v) && top == top) top = v, best = r * w + c;
-      }
-    y[j] = top;
-    index[j] = static_cast<int32_t>(best);
+    const int64_t first = rows.begin * w + pool_span(j, w, p.kw, p.sw, p.pw).begin;
+    y[j] = x[first];
+    index[j] = static_cast<int32_t>(first);
   }
+  for (int64_t r = rows.begin; r < rows.end; r++)
+    for (int64_t c = 0; c < p.kw; c++) {
+      const int64_t shift = c - p.pw;  // column j * sw + shift, in [0, w) for j in [begin, end)
+      const int64_t begin = shift < 0 ? (-shift + p.sw - 1) / p.sw : 0, fit = shift < w ? (w - 1 - shift) / p.sw + 1 : 0, end = fit < wo ? fit : wo;
+      const T* from = x + r * w + shift;
+      const int32_t at = static_cast<int32_t>(r * w + shift), step = static_cast<int32_t>(p.sw);
+      for (int64_t j = begin; j < end; j++) {
+        const T v = from[j * p.sw], top = y[j];
+        const bool take = !(v <= top) & (top == top);
+        y[j] = take ? v : top;
+        index[j] = take ? at + static_cast<int32_t>(j) * step : index[j];
+      }
+    }
 }
 
 template <class T> Status clipped(max_pool2d_args& a, const PoolWindow& p, const T* x, const Cancel* cancel) {
