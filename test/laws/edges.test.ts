@@ -7,9 +7,11 @@ import { numbers } from './cases.js'
 import { codes } from './edges/codes.js'
 import type { Edge } from './edges/edge.js'
 import { elementwise } from './edges/elementwise.js'
+import { convolutions } from './edges/convolutions.js'
 import { networks } from './edges/networks.js'
+import { norms } from './edges/norms.js'
 
-const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...codes }
+const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...codes }
 
 describe.each(Object.entries(edges))('%s', (name, list) => {
   it.each(list.map((edge, i) => [i, edge] as const))('case %i', (_, [args, want]) =>
