@@ -42,4 +42,11 @@ export { roundsFor } from './prune/amount.js'
 export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
 export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
 export type { TrainHooks, TrainOptions, TrainResult } from './train/train.js'
+export {
+  languagePerplexity,
+  trainLanguageModel,
+  type LanguageOptions,
+  type LanguageResult,
+  type LanguageTraining,
+} from './train/tasks/language.js'
 export type { Retrain } from './train/retrain.js'

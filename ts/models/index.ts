@@ -2,5 +2,6 @@ export { architectures, type Architecture, type ArchitectureName, type Architect
 export { convnet } from './convnet.js'
 export { loadModel, modelFileBytes, saveModel } from './file.js'
 export { batchInputs, evaluationBatches, registerTextEncoder, textEncoder, type TextEncoder } from './inputs.js'
+export { CarriedState, continueText, languageModel, type LanguageModelConfig } from './language.js'
 export { lenet5 } from './lenet5.js'
 export { mlp } from './mlp.js'
