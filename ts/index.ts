@@ -18,10 +18,19 @@ export { grad, hvpOperator, HvpOperator, valueAndGrad, type TensorTree, type Val
 export * as ops from './ops/index.js'
 export { hvp } from './ops/index.js'
 export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
-export { architectures, batchInputs, loadModel as load, saveModel as save } from './models/index.js'
+export {
+  architectures,
+  batchInputs,
+  CarriedState,
+  continueText,
+  languageModel,
+  loadModel as load,
+  saveModel as save,
+} from './models/index.js'
 export {
   compress,
   definePass,
+  languagePerplexity,
   parseRecipe,
   presets,
   prune,
@@ -29,10 +38,12 @@ export {
   recipe,
   sparsify,
   train,
+  trainLanguageModel,
   type CompressEvent,
   type CompressOptions,
   type CompressReport,
   type CompressResult,
+  type LanguageTraining,
   type PassSpec,
   type Preset,
   type Recipe,

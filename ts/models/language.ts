@@ -51,7 +51,8 @@ const make = defineModule<LanguageModelConfig>({
  * Architecture of a recurrent language model; `layers` 2, `cell` 'lstm', no dropout and untied weights unless given.
  *
  * @example
- * const spec = languageModel({ vocabulary: 10000, width: 650, hidden: 650, dropout: 0.5 })
+ * import { build, freshValues, Model } from 'tersor/nn'
+ * const spec = languageModel({ vocabulary: 10000, width: 650, hidden: 650, dropout: 0.5 })   // an untrained model: build(spec, freshValues(rng))
  */
 export function languageModel(options: z.input<typeof config>): ModuleSpec {
   const parsed = config.safeParse(options)
