@@ -13,7 +13,7 @@ export type Metric =
   | { readonly kind: 'against'; readonly case: string; readonly contender: string; readonly subject?: string }
 
 export interface Bar {
-  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask'
+  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask' | 'second order'
   readonly text: string
   readonly family: string
   /** Of the family's cases. */
@@ -303,4 +303,19 @@ const masks: readonly Bar[] = [
   },
 ]
 
-export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks]
+const SECOND = 'second order'
+const STEP = /power step$/
+const second: readonly Bar[] = [
+  {
+    section: SECOND,
+    text: 'a power-iteration step <= 1.3x own forward + backward',
+    family: 'hessian',
+    cases: STEP,
+    metric: { kind: 'ratio', over: ['Tersor forward + backward'] },
+    bar: 1 / 1.3,
+  },
+  { section: SECOND, text: 'MLP: >= 1.2x torch', family: 'hessian', cases: /^mlp power/, metric: { kind: 'ratio', over: ['PyTorch'] }, bar: 1.2 },
+  { section: SECOND, text: 'LeNet-5: >= 5x torch', family: 'hessian', cases: /^lenet5 power/, metric: { kind: 'ratio', over: ['PyTorch'] }, bar: 5 },
+]
+
+export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second]

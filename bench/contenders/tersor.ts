@@ -7,13 +7,16 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import type { Job } from '../lib/protocol.js'
-import { kernels as table, type Api } from './tersor-kernels.js'
+import { kernels, type Api } from './tersor-kernels.js'
+import { netKernels } from './tersor-nets.js'
 
 const folder = process.env.TERSOR_BENCH_PACKAGE ?? join(import.meta.dirname, '..', '..')
 const load = (entry: string): Promise<Api> => import(pathToFileURL(join(folder, 'dist', 'esm', entry)).href)
 const api = { ...(await load('index.js')), ...(await load('kernels/index.js')) }
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
+
+const table = { ...kernels, ...netKernels }
 
 function prepare(job: Job): ServedCase {
   const kernel = table[job.kernel]

@@ -3,6 +3,7 @@ import warnings
 
 import torch
 
+import torch_nets
 from contender import Unsupported, bell_floats, floats, serve, sparse_floats
 
 warnings.filterwarnings("ignore")
@@ -33,6 +34,8 @@ def prepare(kernel, threads, p):
     if kernel == "gemm.f32":
         a, b = torch.from_numpy(floats((p["m"], p["k"]), 11)), torch.from_numpy(floats((p["k"], p["n"]), 22))
         return [lambda: a @ b], (a @ b).double().abs().sum().item()
+    if kernel.startswith("net."):
+        return torch_nets.prepare(kernel, p)
     if kernel.startswith("quant."):
         x = torch.from_numpy(floats((p["rows"], p["cols"]), 22))
         scale, zero = torch.full((p["rows"],), 1 / 127), torch.zeros(p["rows"], dtype=torch.long)
