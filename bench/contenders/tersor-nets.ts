@@ -3,51 +3,33 @@ import { floats, sumAbs } from '../lib/data.js'
 import type { ServedCase } from '../lib/serve.js'
 import type { Api } from './tersor-kernels.js'
 
-interface Net {
-  readonly input: readonly number[]
-  readonly shapes: readonly (readonly number[])[]
-  readonly forward: (api: Api, x: any, p: readonly any[]) => any
-}
-
-const nets: Readonly<Record<string, Net>> = {
-  mlp: {
-    input: [784],
-    shapes: [[300, 784], [300], [100, 300], [100], [10, 100], [10]],
-    forward: ({ ops }, x, [w1, b1, w2, b2, w3, b3]) => ops.linear(ops.relu(ops.linear(ops.relu(ops.linear(x, w1, b1)), w2, b2)), w3, b3),
-  },
-  lenet5: {
-    input: [1, 28, 28],
-    shapes: [[6, 1, 5, 5], [6], [16, 6, 5, 5], [16], [120, 400], [120], [84, 120], [84], [10, 84], [10]],
-    forward: ({ ops }, x, [k1, c1, k2, c2, w1, b1, w2, b2, w3, b3]) => {
-      const y1 = ops.maxPool2d(ops.relu(ops.conv2d(x, k1, c1, { padding: 2 })), 2)
-      const y2 = ops.maxPool2d(ops.relu(ops.conv2d(y1, k2, c2)), 2)
-      return ops.linear(ops.relu(ops.linear(ops.relu(ops.linear(ops.reshape(y2, [x.shape[0], 400]), w1, b1)), w2, b2)), w3, b3)
-    },
-  },
-}
+const inputs: Readonly<Record<string, readonly number[]>> = { mlp: [784], lenet5: [1, 28, 28] }
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
-/** Weights uniform in +-1 / sqrt(fan in), biases in +-0.1: the i-th parameter from seed 100 + i. */
-export function parameters(api: Api, net: Net): any[] {
-  return net.shapes.map((shape, i) => {
+/** A net with weights uniform in +-1 / sqrt(fan in) and biases in +-0.1: the i-th parameter from seed 100 + i. */
+function network(api: Api, name: string): any {
+  const { spec } = api.architectures[name]({ inputShape: inputs[name], classes: 10 })
+  let i = 0
+  const weight = (_path: string, shape: readonly number[]): any => {
     const limit = shape.length === 1 ? 0.1 : 1 / Math.sqrt(product(shape.slice(1)))
-    return api.tensor(
-      floats(product(shape), 100 + i).map((v) => v * limit),
-      shape,
-    )
-  })
+    const values = floats(product(shape), 100 + i++).map((v) => v * limit)
+    return new api.DenseWeight(api.tensor(values, shape))
+  }
+  const info = { name, task: 'classification', history: [] }
+  return new api.Model(api.build(spec, { weight }), info)
 }
 
 function make(api: Api, { net: name, batch }: Readonly<Record<string, any>>): { params: any[]; loss: () => any } {
-  const net = nets[name as string]!
-  const x = api.tensor(floats(batch * product(net.input), 7), [batch, ...net.input])
+  const net = network(api, name)
+  const shape = [batch, ...inputs[name as string]!]
+  const x = api.tensor(floats(product(shape), 7), shape)
   const labels = api.tensor(
     Int32Array.from({ length: batch }, (_, i) => (i * 7) % 10),
     [batch],
   )
-  const params = parameters(api, net)
-  return { params, loss: () => api.ops.crossEntropy(net.forward(api, x, params), labels) }
+  const params = [...net.leaves().values()].map((leaf: any) => leaf.value)
+  return { params, loss: () => api.ops.crossEntropy(net.forward(x), labels) }
 }
 const total = (list: readonly any[]): number => list.reduce((s, t) => s + sumAbs(t.read()), 0)
 

@@ -12,7 +12,7 @@ import { netKernels } from './tersor-nets.js'
 
 const folder = process.env.TERSOR_BENCH_PACKAGE ?? join(import.meta.dirname, '..', '..')
 const load = (entry: string): Promise<Api> => import(pathToFileURL(join(folder, 'dist', 'esm', entry)).href)
-const api = { ...(await load('index.js')), ...(await load('kernels/index.js')) }
+const api = { ...(await load('nn/index.js')), ...(await load('index.js')), ...(await load('kernels/index.js')) }
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 

@@ -1,5 +1,7 @@
 #include "base/alloc.h"
 
+#include "base/block_cache.h"
+
 #include <atomic>
 #include <cstdlib>
 #include <new>
@@ -100,6 +102,28 @@ void raw_free(void* p, size_t bytes) {
 #endif
 }
 
+// Never destroyed: blocks are freed until the process ends. A sanitizer must see every use after free.
+BlockCache& cache() {
+  static BlockCache* const kept = new BlockCache;
+  return *kept;
+}
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kKeepBlocks = false;
+#else
+constexpr bool kKeepBlocks = true;
+#endif
+
+void* cached_allocate(size_t bytes, int64_t spare) {
+  if (kKeepBlocks && bytes >= BlockCache::kLeast) {
+    if (void* p = cache().take(bytes)) return p;
+    // What is kept counts against nothing until it stands in the way.
+    if (static_cast<int64_t>(bytes + cache().total()) > spare) cache().clear(raw_free);
+  }
+  void* p = raw_allocate(bytes);
+  if (!p && kKeepBlocks && cache().clear(raw_free) > 0) p = raw_allocate(bytes);
+  return p;
+}
+
 }  // namespace
 
 #if defined(TERSOR_TESTING)
@@ -117,7 +141,7 @@ Status allocate(const char* where, int64_t bytes, void** out) {
   if (g_fail_after.load() > 0 && g_fail_after.fetch_sub(1) == 1)
     return fail(Code::memory_budget, "%s: allocation of %lld bytes failed (injected)", where, static_cast<long long>(bytes));
 #endif
-  void* p = raw_allocate(static_cast<size_t>(bytes) + kSlack);
+  void* p = cached_allocate(static_cast<size_t>(bytes) + kSlack, limit - in_use);
   if (!p) return fail(Code::memory_budget, "%s: the system refused %lld bytes", where, static_cast<long long>(bytes));
   const int64_t now = g_bytes.fetch_add(bytes) + bytes;
   int64_t peak = g_peak.load(std::memory_order_relaxed);
@@ -149,7 +173,8 @@ Status Scratch::reserve(const char* where, int64_t bytes) {
 
 void deallocate(void* block, int64_t bytes) {
   if (!block) return;
-  raw_free(block, static_cast<size_t>(bytes) + kSlack);
+  const size_t all = static_cast<size_t>(bytes) + kSlack;
+  if (!kKeepBlocks || !cache().put(block, all, raw_free)) raw_free(block, all);
   g_bytes.fetch_sub(bytes);
   g_blocks.fetch_sub(1);
 }

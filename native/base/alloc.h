@@ -1,5 +1,6 @@
 // All memory of tensors and scratch space goes through here: 64-byte aligned, 64 readable bytes of slack behind the block (so a
 // vector load may start at the last element), counted against a budget before malloc is asked (Linux overcommits: malloc does not fail).
+// Large blocks that were freed are kept for a while (block_cache.h); they do not count as used.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/block_cache.h"
 #include "base/checked.h"
 #include "base/tensor_ref.h"
 #include "cpu/isa.h"
@@ -56,6 +57,44 @@ TERSOR_TEST(allocate_aligns_counts_and_respects_the_budget) {
     CHECK_CODE(a.reserve("test", -1), Code::memory_budget);
   }
   CHECK(memory_stats().blocks == before.blocks);
+}
+
+TERSOR_TEST(block_cache_keeps_large_blocks_of_equal_size_up_to_its_limit) {
+  static int freed;
+  freed = 0;
+  const auto release = [](void* p, size_t) { freed++, free(p); };
+  BlockCache cache;
+  const size_t mega = BlockCache::kLeast;
+  void* small = malloc(16);
+  CHECK(!cache.put(small, mega - 1, release));
+  CHECK(!cache.put(small, BlockCache::kMost, release));
+  free(small);
+  void* first = malloc(1);
+  CHECK(cache.put(first, mega, release));
+  CHECK(cache.take(mega + 1) == nullptr);
+  CHECK(cache.total() == mega);
+  CHECK(cache.take(mega) == first);
+  CHECK(cache.total() == 0);
+  CHECK(cache.take(mega) == nullptr);
+  free(first);
+  for (int i = 0; i < 70; i++) CHECK(cache.put(malloc(1), mega, release));  // at most 64 blocks
+  CHECK(freed == 6);
+  CHECK(cache.put(malloc(1), BlockCache::kMost / 2, release));
+  CHECK(cache.total() <= BlockCache::kMost);
+  CHECK(cache.put(malloc(1), BlockCache::kMost / 2, release));
+  CHECK(cache.total() == BlockCache::kMost);
+  CHECK(cache.clear(release) == BlockCache::kMost);
+  CHECK(freed == 72);
+}
+
+TERSOR_TEST(allocate_takes_kept_blocks_back_before_it_fails) {
+  void *a, *b;
+  CHECK_OK(allocate("test", int64_t(8) << 20, &a));
+  deallocate(a, int64_t(8) << 20);
+  CHECK_OK(memory_set_budget(memory_stats().bytes + (int64_t(9) << 20)));
+  CHECK_OK(allocate("test", int64_t(9) << 20, &b));
+  deallocate(b, int64_t(9) << 20);
+  CHECK_OK(memory_set_budget(0));
 }
 
 TERSOR_TEST(checked_arithmetic) {

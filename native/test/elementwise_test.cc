@@ -41,6 +41,7 @@ double plain_binary(BinaryOp op, double a, double b) {
     case BinaryOp::maximum: return a != a || b != b ? NAN : a > b ? a : b;
     case BinaryOp::minimum: return a != a || b != b ? NAN : a < b ? a : b;
     case BinaryOp::greater: return a > b;
+    case BinaryOp::gate: return b > 0 ? a : 0;
     case BinaryOp::equal: return a == b;
     default: return 0;
   }
@@ -138,6 +139,7 @@ template <class T> void check_broadcasting(DType dtype) {
     check_binary<sub_args, T>(BinaryOp::sub, sub_infer, sub_cpu, b, a);
     check_binary<maximum_args, T>(BinaryOp::maximum, maximum_infer, maximum_cpu, a, b);
     check_binary<greater_args, T>(BinaryOp::greater, greater_infer, greater_cpu, a, b);
+    check_binary<gate_args, T>(BinaryOp::gate, gate_infer, gate_cpu, a, b);
   };
   run(view(dtype, data, {}), view(dtype, other, {}));
   run(view(dtype, data, {7, 13}), view(dtype, other, {7, 13}));

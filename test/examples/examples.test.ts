@@ -32,6 +32,12 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^curvature: 12\.0, 4\.0$/m,
     /a few KB/,
   ],
+  '09-hessian.mjs': [
+    /^eigenvalues: 4\.4142, 1\.5858$/m,
+    /^178 parameters: largest eigenvalue positive: true, from \d\d? products$/m,
+    /^trace positive, known to \d\d? %$/m,
+    /^mass of the density: 1\.000$/m,
+  ],
   '02-train-and-prune.mjs': [
     /^7\d\d\d of 35604 weights are left$/m,
     /, (9|1\d)\.\dx smaller$/m,

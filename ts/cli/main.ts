@@ -2,6 +2,7 @@
 /** The `tersor` command: one file per subcommand in commands/. */
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../base/version.js'
+import { registerAnalyze } from './commands/analyze.js'
 import { registerCompress } from './commands/compress.js'
 import { registerDemo } from './commands/demo.js'
 import { registerDevices } from './commands/devices.js'
@@ -17,7 +18,15 @@ export function makeProgram(): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for the options and examples)')
     .exitOverride()
-  for (const register of [registerDevices, registerInspect, registerTrain, registerEvaluate, registerCompress, registerDemo])
+  for (const register of [
+    registerDevices,
+    registerInspect,
+    registerTrain,
+    registerEvaluate,
+    registerAnalyze,
+    registerCompress,
+    registerDemo,
+  ])
     register(program)
   return program
 }

@@ -38,6 +38,7 @@ export interface OpTable<T> {
   minimum: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   greater: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   equal: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
+  gate: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   scale_shift: { args: [x: T, scale: number, shift: number]; result: T; tensors: 'x' }
   where: { args: [condition: T, a: T, b: T]; result: T; tensors: 'condition' | 'a' | 'b' }
   copy: { args: [x: T]; result: T; tensors: 'x' }
@@ -182,6 +183,7 @@ export const opRows: readonly OpRow[] = [
   { name: 'minimum', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'minimum(T:a,T:b,R:y)' },
   { name: 'greater', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'greater(T:a,T:b,R:y)' },
   { name: 'equal', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'equal(T:a,T:b,R:y)' },
+  { name: 'gate', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'gate(T:a,T:b,R:y)' },
   { name: 'scale_shift', params: [['T', 'x'], ['F', 'scale'], ['F', 'shift']], results: 1, schema: 'scale_shift(T:x,F:scale,F:shift,R:y)' },
   { name: 'where', params: [['T', 'condition'], ['T', 'a'], ['T', 'b']], results: 1, schema: 'where(T:condition,T:a,T:b,R:y)' },
   { name: 'copy', params: [['T', 'x']], results: 1, schema: 'copy(T:x,R:y)' },
@@ -289,4 +291,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'e67530e76cc54a77'
+export const schemaHash = '08ef7901502b95a5'

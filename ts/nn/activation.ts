@@ -54,6 +54,7 @@ export const activation = defineModule<z.infer<typeof activationConfig>>({
   kind: 'activation',
   config: activationConfig,
   weights: () => ({}),
+  order: (c) => (c.function === 'relu' ? 'clamps' : undefined),
   forward: (_m, c, x) => activate(c.function, single('activation', x)),
 })
 

@@ -46,6 +46,11 @@ export interface ForwardContext {
 export interface ModuleKind<C extends JsonObject = JsonObject> {
   readonly kind: string
   readonly config: z.ZodType<C>
+  /**
+   * Such a layer may change places with the next one without changing a value or a gradient: 'clamps' every element alike (max(x, 0)), before one
+   * that 'selects' the largest of each window. Containers run the selection first: the clamp then sees fewer elements.
+   */
+  readonly order?: (config: C) => 'clamps' | 'selects' | undefined
   /** Shape and role of each weight; what a file must hold. Optional weights are left out when the configuration has none. */
   readonly weights: (
     config: C,

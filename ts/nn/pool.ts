@@ -34,6 +34,7 @@ const makeMax = defineModule<PoolConfig>({
   kind: 'maxPool2d',
   config: maxConfig,
   weights: () => ({}),
+  order: () => 'selects',
   forward: (_m, c, x) => maxPool(single('maxPool2d', x), c.kernel, c),
 })
 const makeAvg = defineModule<AvgPoolConfig>({

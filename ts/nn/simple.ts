@@ -1,7 +1,7 @@
 /** Layers without weights, and the container. */
 import { z } from 'zod'
 import { dropout as dropoutOp, reshape } from '../ops/index.js'
-import { defineModule, runChild, single, type ModuleSpec } from './module.js'
+import { defineModule, moduleKind, runChild, single, type Module, type ModuleSpec } from './module.js'
 
 const flattenConfig = z.strictObject({})
 /** [B, ...] -> [B, product]. */
@@ -34,14 +34,23 @@ export function streamOf(path: string, step: number): number {
   return (h & 0xfffff) * 2 ** 32 + (step % 2 ** 32)
 }
 
+function orderOf(m: Module): 'clamps' | 'selects' | undefined {
+  const kind = moduleKind(m.kind)
+  return kind.order?.(m.config)
+}
+
 const sequentialConfig = z.strictObject({})
 const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
   kind: 'sequential',
   config: sequentialConfig,
   weights: () => ({}),
   forward: (m, _c, input, ctx) => {
+    const names = Object.keys(m.children)
+    const order = names.map((name) => orderOf(m.children[name]!))
+    for (let i = 0; i + 1 < names.length; i++)
+      if (order[i] === 'clamps' && order[i + 1] === 'selects') names.splice(i, 2, names[i + 1]!, names[i]!)
     let x = input
-    for (const name of Object.keys(m.children)) x = runChild(m, name, x, ctx)
+    for (const name of names) x = runChild(m, name, x, ctx)
     return single('sequential', x)
   },
 })

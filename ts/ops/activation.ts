@@ -2,13 +2,13 @@
 import type { Activation } from '../native/ops.gen.js'
 import type { Tensor } from '../tensor/index.js'
 import { mul, sub } from './arithmetic.js'
-import { step } from './piecewise.js'
+import { gate } from './piecewise.js'
 import { geluSlope, sigmoid, tanh } from './smooth.js'
 
 /** dy times the derivative of the activation at x. */
 export const slopes: { readonly [A in Activation]: (dy: Tensor, x: () => Tensor) => Tensor } = {
   none: (dy) => dy,
-  relu: (dy, x) => mul(dy, step(x())),
+  relu: (dy, x) => gate(dy, x()),
   gelu: (dy, x) => mul(dy, geluSlope(x())),
   tanh: (dy, x) => {
     const t = tanh(x())

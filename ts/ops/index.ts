@@ -1,7 +1,7 @@
 /** Every public function of tensors, differentiable unless its comment says that it is constant to the tape. */
 export { add, broadcastTo, padSlice, permute, reshape, slice, transpose } from '../autograd/index.js'
 export { div, mul, neg, scaleShift, sub } from './arithmetic.js'
-export { abs, clip, equal, greater, maximum, minimum, relu, round, sign, step } from './piecewise.js'
+export { abs, clip, equal, gate, greater, maximum, minimum, relu, round, sign, step } from './piecewise.js'
 export { cos, erf, exp, log, reciprocal, sigmoid, sin, sqrt, tanh } from './smooth.js'
 export { cast, concat2, copy, oneHot } from './memory.js'
 export { amax, amin, argmax, countNonfinite, countNonzero, sum } from './reduce.js'

@@ -2,7 +2,7 @@
  * Functions with kinks or steps. Where a derivative does not exist the rule takes a fixed side, said at each op; comparisons, sign, step and
  * round are constants to the tape (their derivative is 0 almost everywhere). Straight-through versions: composite/straight-through.ts.
  */
-import { add, defineOp } from '../autograd/index.js'
+import { add, defineOp, type Op } from '../autograd/index.js'
 import { mul, scaleShift } from './arithmetic.js'
 
 /** -1, 0 or 1. Constant to the tape. */
@@ -38,9 +38,18 @@ export const abs = defineOp('abs', {
   samples: (s) => [[s.away(2, 3)]],
 })
 
+/** a where b > 0, else 0 (whatever a is there): the gradient of relu in one pass. b is a constant to the tape. */
+export const gate: Op<'gate'> = defineOp('gate', {
+  grad: ({ args: [, b] }, dy) => ({ a: () => gate(dy, b), b: null }),
+  samples: (s) => [
+    [s.normal(2, 3), s.away(2, 3)],
+    [s.normal(3, 1), s.away(2)],
+  ],
+})
+
 /** max(x, 0); gradient 0 at 0. */
 export const relu = defineOp('relu', {
-  grad: ({ args: [x] }, dy) => ({ x: () => mul(dy, step(x)) }),
+  grad: ({ args: [x] }, dy) => ({ x: () => gate(dy, x) }),
   samples: (s) => [[s.away(2, 3)], [s.away(5)]],
 })
 

@@ -196,3 +196,29 @@ export async function curvePlot(c: CurvePlot): Promise<Figure> {
     ],
   }))
 }
+
+/** Spectral density over eigenvalues, logarithmic upwards: single large eigenvalues are as visible as the bulk at zero. */
+export async function densityPlot(d: { readonly grid: Float64Array; readonly density: Float64Array }): Promise<Figure> {
+  const color = colorOf(0)
+  const top = d.density.reduce((a, b) => Math.max(a, b))
+  const floor = top * 1e-7
+  // At most as many points as a line can show, each the largest of its run: a narrow peak must not fall between two.
+  const run = Math.ceil(d.grid.length / 1400)
+  const points: { x: number; y: number }[] = []
+  for (let i = 0; i < d.grid.length; i += run)
+    points.push({ x: d.grid[i + (run >> 1)] ?? d.grid[i]!, y: Math.max(floor, ...d.density.subarray(i, i + run)) })
+  return figure('density of the eigenvalues', ['density'], [color], (plot, width) => ({
+    height: width === WIDE ? 300 : 240,
+    marginLeft: 56,
+    marginRight: 20,
+    marginBottom: 42,
+    marginTop: 28,
+    x: { label: 'eigenvalue', grid: true },
+    y: { type: 'log', label: 'density', grid: true, domain: [floor, top * 2], ticks: 6 },
+    marks: [
+      plot.areaY(points, { x: 'x', y1: floor, y2: 'y', fill: color, fillOpacity: 0.15 }),
+      plot.lineY(points, { x: 'x', y: 'y', stroke: color, strokeWidth: 1.5 }),
+      plot.ruleX([0], { strokeOpacity: 0.4 }),
+    ],
+  }))
+}

@@ -49,6 +49,7 @@ export const elementwise = {
   minimum: binary(1),
   greater: binary(0),
   equal: binary(0),
+  gate: binary(1),
   scale_shift: unary(5).map(([args, want]) => [() => [...args(), 2, 3], want]),
   nonlinear: [
     ...unary(Math.fround(1 / (1 + Math.exp(-1)))).map(([args, want]): Edge => [() => [...args(), 'silu', 0, 0], want]),

@@ -6,7 +6,7 @@ import type { TensorTree } from '../../autograd/index.js'
 import type { Dataset } from '../../data/dataset.js'
 import type { Model } from '../../nn/index.js'
 import type { Tensor } from '../../tensor/index.js'
-import { ModelHessian, type ModelHessianOptions } from './model.js'
+import { chosenLeaves, ModelHessian, type ModelHessianOptions } from './model.js'
 import { FunctionHessian } from './operator.js'
 
 /**
@@ -22,6 +22,11 @@ import { FunctionHessian } from './operator.js'
  */
 export function ofModel(model: Model, data: Dataset, options: ModelHessianOptions = {}): ModelHessian {
   return new ModelHessian(model, data, options)
+}
+
+/** Paths of the trainable parameters that `layers` matches (default all): what the parts of `ofModel` will be. None: ERR_OPTION. */
+export function ofModelParts(model: Model, layers?: readonly string[]): string[] {
+  return chosenLeaves('hessian.ofModelParts', model, layers).map(([path]) => path)
 }
 
 /**

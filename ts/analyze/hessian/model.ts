@@ -27,6 +27,21 @@ export interface ModelHessianOptions {
   readonly keepBytes?: number
 }
 
+/** The trainable parameters whose paths match; ERR_OPTION when there is none. */
+export function chosenLeaves(where: string, model: Model, layers?: readonly string[]): (readonly [path: string, leaf: Leaf])[] {
+  const { name } = model.info
+  const all = [...model.leaves()]
+  if (all.length === 0)
+    throw new OptionError('ERR_OPTION', `${where}: ${name} has no trainable parameters (quantized and sparse weights are final)`)
+  const wanted = layers ? globs(layers) : () => true
+  const chosen = all.filter(([path]) => wanted(path))
+  if (chosen.length > 0) return chosen
+  throw new OptionError(
+    'ERR_OPTION',
+    `${where}: no parameter of ${name} matches ${layers!.join(', ') || 'an empty list'}; there are ${all.map(([path]) => path).join(', ')}`,
+  )
+}
+
 /** Made by `hessian.ofModel`. The weights must not change while it lives. */
 export class ModelHessian implements SymmetricOperator {
   readonly size: number
@@ -57,16 +72,7 @@ export class ModelHessian implements SymmetricOperator {
     if (!options.loss && classes && classes.length !== data.classes.length)
       throw new OptionError('ERR_OPTION', `${where}: ${name} has ${classes.length} classes, ${data.name} has ${data.classes.length}`)
     if (data.size === 0) throw new DataError('ERR_DATA', `${where}: ${data.name} has no examples`)
-    const all = [...model.leaves()]
-    if (all.length === 0)
-      throw new OptionError('ERR_OPTION', `${where}: ${name} has no trainable parameters (quantized and sparse weights are final)`)
-    const wanted = layers ? globs(layers) : () => true
-    const chosen = all.filter(([path]) => wanted(path))
-    if (chosen.length === 0)
-      throw new OptionError(
-        'ERR_OPTION',
-        `${where}: no parameter of ${name} matches ${layers!.join(', ') || 'an empty list'}; there are ${all.map(([path]) => path).join(', ')}`,
-      )
+    const chosen = chosenLeaves(where, model, layers)
     this.#leaves = chosen.map(([, leaf]) => leaf)
     this.dtype = commonDType(
       where,
