@@ -13,7 +13,7 @@ type Net = keyof typeof layers
 /** Products of the first layer and of each later one: value, gradient of the weight, gradient of the input; a step needs each of them twice. */
 function operations(net: Net, first: number, later: number): number {
   const [head, ...rest] = layers[net]
-  return 2 * BATCH * (first * head! + later * rest.reduce((a, b) => a + b, 0))
+  return 2 * BATCH * (first * head + later * rest.reduce((a, b) => a + b, 0))
 }
 
 function one(net: Net, what: string, count: number, parts: readonly Part[]): Case {
