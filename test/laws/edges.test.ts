@@ -10,8 +10,9 @@ import { elementwise } from './edges/elementwise.js'
 import { convolutions } from './edges/convolutions.js'
 import { networks } from './edges/networks.js'
 import { norms } from './edges/norms.js'
+import { sparse } from './edges/sparse.js'
 
-const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...codes }
+const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...codes, ...sparse }
 
 describe.each(Object.entries(edges))('%s', (name, list) => {
   it.each(list.map((edge, i) => [i, edge] as const))('case %i', (_, [args, want]) =>
