@@ -17,7 +17,7 @@ function reference(spec: OptimizerInput, p: number[], grads: number[][], lr: num
         const d = g[i]! + weightDecay * x
         a[i] = momentum * a[i]! + d
         out[i] = x - lr * (nesterov ? d + momentum * a[i] : a[i])
-      } else {
+      } else if (spec.kind === 'adamw') {
         const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0 } = spec
         a[i] = beta1 * a[i]! + (1 - beta1) * g[i]!
         b[i] = beta2 * b[i]! + (1 - beta2) * g[i]! ** 2
@@ -100,7 +100,9 @@ describe('optimizer options (N07)', () => {
     { kind: 'adamw', eps: 0 },
     { kind: 'adamw', beta1: 1 },
     { kind: 'sgd', lr: 1 },
-    { kind: 'adam' },
+    { kind: 'adagrad' },
+    { kind: 'lamb', phiMin: 11 },
+    { kind: 'rmsprop', alpha: 1 },
   ])('%j is ERR_OPTION', (spec) => {
     expect(() => new Optimizer(spec as OptimizerInput, new Map())).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
   })

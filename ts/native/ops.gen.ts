@@ -43,6 +43,7 @@ export interface OpTable<T> {
   where: { args: [condition: T, a: T, b: T]; result: T; tensors: 'condition' | 'a' | 'b' }
   copy: { args: [x: T]; result: T; tensors: 'x' }
   cast: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
+  round_to: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
   concat2: { args: [a: T, b: T, axis: number]; result: T; tensors: 'a' | 'b' }
   pad_slice: { args: [x: T, shape: readonly number[], start: readonly number[]]; result: T; tensors: 'x' }
   one_hot: { args: [labels: T, classes: number]; result: T; tensors: 'labels' }
@@ -95,6 +96,9 @@ export interface OpTable<T> {
   random_normal: { args: [shape: readonly number[], seed: number, stream: number]; result: T; tensors: never }
   sgd_step: { args: [p: T, g: T, velocity: T, mask: T | null, lr: number, momentum: number, weightDecay: number, nesterov: boolean]; result: void; tensors: 'g' | 'mask' }
   adamw_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number]; result: void; tensors: 'g' | 'mask' }
+  adam_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number]; result: void; tensors: 'g' | 'mask' }
+  rmsprop_step: { args: [p: T, g: T, square: T, mean: T, velocity: T, mask: T | null, lr: number, alpha: number, eps: number, momentum: number, weightDecay: number, centered: boolean]; result: void; tensors: 'g' | 'mask' }
+  lamb_step: { args: [p: T, g: T, m: T, v: T, mask: T | null, lr: number, beta1: number, beta2: number, eps: number, weightDecay: number, phiMin: number, phiMax: number, step: number]; result: void; tensors: 'g' | 'mask' }
   inner_product: { args: [a: T, b: T]; result: T; tensors: 'a' | 'b' }
   axpby: { args: [y: T, x: T, alpha: number, beta: number]; result: void; tensors: 'x' }
   orthogonalize: { args: [v: T, basis: T, rows: number]; result: [coefficients: T, norm: T]; tensors: 'basis' }
@@ -188,6 +192,7 @@ export const opRows: readonly OpRow[] = [
   { name: 'where', params: [['T', 'condition'], ['T', 'a'], ['T', 'b']], results: 1, schema: 'where(T:condition,T:a,T:b,R:y)' },
   { name: 'copy', params: [['T', 'x']], results: 1, schema: 'copy(T:x,R:y)' },
   { name: 'cast', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'cast(T:x,D:dtype,R:y)' },
+  { name: 'round_to', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'round_to(T:x,D:dtype,R:y)' },
   { name: 'concat2', params: [['T', 'a'], ['T', 'b'], ['I', 'axis']], results: 1, schema: 'concat2(T:a,T:b,I:axis,R:y)' },
   { name: 'pad_slice', params: [['T', 'x'], ['L', 'shape'], ['L', 'start']], results: 1, schema: 'pad_slice(T:x,L:shape,L:start,R:y)' },
   { name: 'one_hot', params: [['T', 'labels'], ['I', 'classes']], results: 1, schema: 'one_hot(T:labels,I:classes,R:y)' },
@@ -240,6 +245,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'random_normal', params: [['L', 'shape'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'random_normal(L:shape,I:seed,I:stream,R:y)' },
   { name: 'sgd_step', params: [['M', 'p'], ['T', 'g'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'nesterov']], results: 0, schema: 'sgd_step(M:p,T:g,M:velocity,O:mask,F:lr,F:momentum,F:weight_decay,B:nesterov)' },
   { name: 'adamw_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['I', 'step']], results: 0, schema: 'adamw_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,I:step)' },
+  { name: 'adam_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['I', 'step']], results: 0, schema: 'adam_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,I:step)' },
+  { name: 'rmsprop_step', params: [['M', 'p'], ['T', 'g'], ['M', 'square'], ['M', 'mean'], ['M', 'velocity'], ['O', 'mask'], ['F', 'lr'], ['F', 'alpha'], ['F', 'eps'], ['F', 'momentum'], ['F', 'weightDecay'], ['B', 'centered']], results: 0, schema: 'rmsprop_step(M:p,T:g,M:square,M:mean,M:velocity,O:mask,F:lr,F:alpha,F:eps,F:momentum,F:weight_decay,B:centered)' },
+  { name: 'lamb_step', params: [['M', 'p'], ['T', 'g'], ['M', 'm'], ['M', 'v'], ['O', 'mask'], ['F', 'lr'], ['F', 'beta1'], ['F', 'beta2'], ['F', 'eps'], ['F', 'weightDecay'], ['F', 'phiMin'], ['F', 'phiMax'], ['I', 'step']], results: 0, schema: 'lamb_step(M:p,T:g,M:m,M:v,O:mask,F:lr,F:beta1,F:beta2,F:eps,F:weight_decay,F:phi_min,F:phi_max,I:step)' },
   { name: 'inner_product', params: [['T', 'a'], ['T', 'b']], results: 1, schema: 'inner_product(T:a,T:b,R:y)' },
   { name: 'axpby', params: [['M', 'y'], ['T', 'x'], ['F', 'alpha'], ['F', 'beta']], results: 0, schema: 'axpby(M:y,T:x,F:alpha,F:beta)' },
   { name: 'orthogonalize', params: [['M', 'v'], ['T', 'basis'], ['I', 'rows']], results: 2, schema: 'orthogonalize(M:v,T:basis,I:rows,R:coefficients,R:norm)' },
@@ -291,4 +299,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '08ef7901502b95a5'
+export const schemaHash = 'd7bfdb0ddf394f39'

@@ -33,7 +33,19 @@ export {
 } from './nonlinear.js'
 export { gather, scatterAdd } from './gather.js'
 export { randomNormal, randomUniform, type RandomOptions } from './random.js'
-export { adamwStep, assign, sgdStep, type AdamWOptions, type SgdOptions } from './in-place.js'
+export {
+  adamStep,
+  adamwStep,
+  assign,
+  lambStep,
+  rmspropStep,
+  sgdStep,
+  type AdamWOptions,
+  type LambOptions,
+  type RmspropOptions,
+  type SgdOptions,
+} from './in-place.js'
+export { narrowed, roundTo, withPrecision, type HalfDType, type Precision } from './precision.js'
 export { axpby, innerProduct, orthogonalize } from './vectors.js'
 export { maskApply, maskCount, maskPack, maskSlice, maskUnpack, nmMask, thresholdMask, topkMask, topkMaskRows } from './mask.js'
 export { dequantizeRows, histogram, packBits, quantizeRows, rangeRows, unpackBits } from './quantize.js'

@@ -1,6 +1,7 @@
 /** Matrix products; matmul and linear are differentiated through each other's transposes only, so any order of derivative works. */
 import { defineOp, reshape, sum, type Op } from '../autograd/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { narrowed } from './precision.js'
 
 const product: Op<'matmul'> = defineOp('matmul', {
   grad: ({ args: [a, b, ta, tb] }, dy) => ({
@@ -20,7 +21,7 @@ const product: Op<'matmul'> = defineOp('matmul', {
 
 /** a [..., M, K] times b [..., K, N] -> [..., M, N]; leading dimensions broadcast. The flags take an operand as transposed. */
 export function matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
-  return product(a, b, transposeA, transposeB)
+  return narrowed(product(narrowed(a), narrowed(b), transposeA, transposeB))
 }
 /** Into memory that exists; see {@link Op.into}. */
 matmul.into = product.into
@@ -46,7 +47,7 @@ const affine = defineOp('linear', {
 
 /** x [..., K] times w^T + bias for w [N, K] and bias [N] -> [..., N]. */
 export function linear(x: Tensor, w: Tensor, bias: Tensor | null = null): Tensor {
-  return affine(x, w, bias)
+  return narrowed(affine(narrowed(x), narrowed(w), narrowed(bias)))
 }
 /** Into memory that exists; see {@link Op.into}. */
 linear.into = affine.into

@@ -1,2 +1,7 @@
+export { averageDecay, averageSchema, averageStep, type AverageSpec } from './average.js'
+export { clipByNorm, clipByValue, globalNorm, scaled } from './clip.js'
+export { groupSchema, parameterGroups, type Group, type ParameterGroup } from './groups.js'
+export { LossScale, lossScaleSchema, type LossScaleInput, type LossScaleSpec, type LossScaleState } from './loss-scale.js'
 export { Optimizer, optimizerSchema, type OptimizerInput, type OptimizerSpec, type Parameter } from './optimizer.js'
+export { ascend, samSchema, type SamSpec } from './sam.js'
 export { lrAt, scheduleSchema, type Schedule } from './schedule.js'

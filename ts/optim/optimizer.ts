@@ -7,10 +7,17 @@ import { z } from 'zod'
 import type { RawTensor } from '../base/dtype.js'
 import { CheckpointError, OptionError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
-import { adamwStep, assign, sgdStep } from '../ops/index.js'
+import { adamStep, adamwStep, assign, lambStep, rmspropStep, sgdStep } from '../ops/index.js'
 import { fromRaw, keep, toRaw, zeros, type Tensor } from '../tensor/index.js'
+import type { Group } from './groups.js'
 
 const decay = z.number().nonnegative().finite().default(0)
+const beta = z.number().min(0).lt(1)
+const moments = {
+  beta1: beta.default(0.9),
+  beta2: beta.default(0.999),
+}
+const eps = z.number().positive().finite()
 
 export const optimizerSchema = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -27,6 +34,28 @@ export const optimizerSchema = z.discriminatedUnion('kind', [
     eps: z.number().positive().finite().default(1e-8),
     weightDecay: decay,
   }),
+  /** Kingma, Ba 2015: weight decay is part of the gradient (L2). */
+  z.strictObject({ kind: z.literal('adam'), ...moments, eps: eps.default(1e-8), weightDecay: decay }),
+  /** You et al. 2020, algorithm 2: each weight moves by lr phi(|w|), phi(z) = min(max(z, phiMin), phiMax). */
+  z
+    .strictObject({
+      kind: z.literal('lamb'),
+      ...moments,
+      eps: eps.default(1e-6),
+      weightDecay: decay,
+      phiMin: z.number().nonnegative().finite().default(0),
+      phiMax: z.number().positive().finite().default(10),
+    })
+    .refine((o) => o.phiMin <= o.phiMax, { error: 'must be at most phiMax', path: ['phiMin'] }),
+  /** Tieleman, Hinton 2012; centered: Graves 2013. */
+  z.strictObject({
+    kind: z.literal('rmsprop'),
+    alpha: beta.default(0.99),
+    eps: eps.default(1e-8),
+    momentum: beta.default(0),
+    centered: z.boolean().default(false),
+    weightDecay: decay,
+  }),
 ])
 export type OptimizerInput = z.input<typeof optimizerSchema>
 export type OptimizerSpec = z.output<typeof optimizerSchema>
@@ -39,30 +68,49 @@ export interface Parameter {
 
 interface Rule {
   readonly slots: readonly string[]
+  /** Names of slots that the options do without; they are [0]. */
+  readonly unused?: readonly string[]
   /** `step` counts from 1. */
-  update(p: Parameter, g: Tensor, slots: readonly Tensor[], lr: number, step: number): void
+  update(p: Parameter, g: Tensor, slots: readonly Tensor[], lr: number, step: number, weightDecay: number): void
 }
 
 function ruleOf(spec: OptimizerSpec): Rule {
   switch (spec.kind) {
     case 'sgd': {
-      const { momentum, weightDecay, nesterov } = spec
+      const { momentum, nesterov } = spec
       return {
         slots: ['velocity'],
-        update: (p, g, [velocity], lr) => {
+        update: (p, g, [velocity], lr, _step, weightDecay) => {
           sgdStep(p.value, g, velocity!, p.mask, { lr, momentum, weightDecay, nesterov })
         },
       }
     }
+    case 'adam':
     case 'adamw': {
-      const { beta1, beta2, eps, weightDecay } = spec
+      const { beta1, beta2, eps } = spec
+      const change = spec.kind === 'adam' ? adamStep : adamwStep
       return {
         slots: ['m', 'v'],
-        update: (p, g, [m, v], lr, step) => {
-          adamwStep(p.value, g, m!, v!, p.mask, { lr, beta1, beta2, eps, weightDecay, step })
+        update: (p, g, [m, v], lr, step, weightDecay) => {
+          change(p.value, g, m!, v!, p.mask, { lr, beta1, beta2, eps, weightDecay, step })
         },
       }
     }
+    case 'lamb':
+      return {
+        slots: ['m', 'v'],
+        update: (p, g, [m, v], lr, step, weightDecay) => {
+          lambStep(p.value, g, m!, v!, p.mask, { ...spec, lr, weightDecay, step })
+        },
+      }
+    case 'rmsprop':
+      return {
+        slots: ['square', 'mean', 'velocity'],
+        unused: [...(spec.centered ? [] : ['mean']), ...(spec.momentum > 0 ? [] : ['velocity'])],
+        update: (p, g, [square, mean, velocity], lr, _step, weightDecay) => {
+          rmspropStep(p.value, g, { square: square!, mean: mean!, velocity: velocity! }, p.mask, { ...spec, lr, weightDecay })
+        },
+      }
   }
 }
 
@@ -71,10 +119,11 @@ export class Optimizer {
   readonly #rule: Rule
   readonly #parameters: ReadonlyMap<string, Parameter>
   readonly #slots = new Map<string, readonly Tensor[]>()
+  readonly #groupOf: (path: string) => Group
   #updates = 0
 
-  /** Slots start at zero. The leaves stay the caller's. */
-  constructor(spec: OptimizerInput, parameters: ReadonlyMap<string, Parameter>) {
+  /** Slots start at zero. The leaves stay the caller's. `groups`: weight decay and rates of some leaves (`parameterGroups`). */
+  constructor(spec: OptimizerInput, parameters: ReadonlyMap<string, Parameter>, groups?: (path: string) => Group) {
     const parsed = optimizerSchema.safeParse(spec)
     if (!parsed.success) {
       const issue = parsed.error.issues[0]!
@@ -85,10 +134,12 @@ export class Optimizer {
     this.spec = parsed.data
     this.#rule = ruleOf(parsed.data)
     this.#parameters = parameters
-    for (const [path, p] of parameters)
+    this.#groupOf = groups ?? (() => ({}))
+    const { slots, unused } = this.#rule
+    for (const [path, { value }] of parameters)
       this.#slots.set(
         path,
-        this.#rule.slots.map(() => keep(zeros(p.value.shape, p.value.dtype))),
+        slots.map((name) => keep(zeros(unused?.includes(name) ? [0] : value.shape, value.dtype))),
       )
   }
 
@@ -104,14 +155,19 @@ export class Optimizer {
     for (const [path, p] of this.#parameters) {
       const g = grads.get(path)
       if (!g) throw new OptionError('ERR_OPTION', `optimizer: no gradient for ${path}`)
-      this.#rule.update(p, g, this.#slots.get(path)!, lr, this.#updates)
+      const { weightDecay = this.spec.weightDecay, lrScale = 1 } = this.#groupOf(path)
+      this.#rule.update(p, g, this.#slots.get(path)!, lr * lrScale, this.#updates, weightDecay)
     }
   }
 
   /** Slots by "<leaf path>/<slot name>". */
   save(): Map<string, RawTensor> {
     const out = new Map<string, RawTensor>()
-    for (const [path, slots] of this.#slots) slots.forEach((t, i) => out.set(`${path}/${this.#rule.slots[i]!}`, toRaw(t)))
+    for (const [path, slots] of this.#slots)
+      slots.forEach((t, i) => {
+        const name = this.#rule.slots[i]!
+        if (!this.#rule.unused?.includes(name)) out.set(`${path}/${name}`, toRaw(t))
+      })
     return out
   }
 
@@ -119,6 +175,7 @@ export class Optimizer {
   restore(saved: ReadonlyMap<string, RawTensor>, updates: number): void {
     for (const [path, slots] of this.#slots)
       slots.forEach((t, i) => {
+        if (this.#rule.unused?.includes(this.#rule.slots[i]!)) return
         const name = `${path}/${this.#rule.slots[i]!}`
         const raw = saved.get(name)
         if (!raw || raw.dtype !== t.dtype || !sameShape(raw.shape, t.shape))

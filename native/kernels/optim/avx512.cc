@@ -10,6 +10,8 @@ namespace tersor {
 
 void optim_sgd_f32_16_avx512(const SgdArgs<float>& a) { sgd_run<simd::F32>(a); }
 void optim_adamw_f32_16_avx512(const AdamwArgs<float>& a) { adamw_run<simd::F32>(a); }
+void optim_rmsprop_f32_16_avx512(const RmspropArgs<float>& a) { rmsprop_run<simd::F32>(a); }
+void optim_lamb_f32_16_avx512(const LambArgs<float>& a) { lamb_run<simd::F32>(a); }
 
 }  // namespace tersor
 TERSOR_VEC_END

@@ -41,11 +41,12 @@ template <class V> void sgd_run(const SgdArgs<typename V::element>& a) {
 }
 
 template <class V> void adamw_run(const AdamwArgs<typename V::element>& a) {
-  const V decay(a.decay), step(a.step_size), root(a.root), b1(a.beta1), c1(a.one_minus_beta1), b2(a.beta2), c2(a.one_minus_beta2), eps(a.eps);
+  const V decay(a.decay), step(a.step_size), root(a.root), b1(a.beta1), c1(a.one_minus_beta1), b2(a.beta2), c2(a.one_minus_beta2), eps(a.eps), l2(a.l2);
   for (int64_t i = 0; i < a.n; i += V::lanes) {
     const int64_t rest = a.n - i;
     V p = load_some<V>(a.p + i, rest);
-    const V g = load_some<V>(a.g + i, rest);
+    V g = load_some<V>(a.g + i, rest);
+    if (a.l2 != 0) g = fma(l2, p, g);
     V m = fma(b1, load_some<V>(a.m + i, rest), c1 * g);
     V v = fma(b2, load_some<V>(a.v + i, rest), c2 * g * g);
     p = fma(-step, m / (sqrt(v) / root + eps), p * decay);
@@ -58,6 +59,55 @@ template <class V> void adamw_run(const AdamwArgs<typename V::element>& a) {
     store_some(a.p + i, p, rest);
     store_some(a.m + i, m, rest);
     store_some(a.v + i, v, rest);
+  }
+}
+
+template <class V> void rmsprop_run(const RmspropArgs<typename V::element>& a) {
+  const V lr(a.lr), alpha(a.alpha), rest_alpha(a.one_minus_alpha), eps(a.eps), momentum(a.momentum), decay(a.weight_decay), zero(0);
+  for (int64_t i = 0; i < a.n; i += V::lanes) {
+    const int64_t rest = a.n - i;
+    const simd::M32 keep = a.mask ? mask_at<V>(a.mask, i, rest) : simd::M32();
+    const auto kept = [&](V v) { return a.mask ? select(keep, v, zero) : v; };
+    V p = load_some<V>(a.p + i, rest);
+    const V g = fma(decay, p, load_some<V>(a.g + i, rest));
+    const V square = fma(alpha, load_some<V>(a.square + i, rest), rest_alpha * g * g);
+    V second = square;
+    if (a.mean) {
+      const V mean = fma(alpha, load_some<V>(a.mean + i, rest), rest_alpha * g);
+      second = max(fma(-mean, mean, square), zero);
+      store_some(a.mean + i, kept(mean), rest);
+    }
+    V u = g / (sqrt(second) + eps);
+    if (a.velocity) {
+      u = fma(momentum, load_some<V>(a.velocity + i, rest), u);
+      store_some(a.velocity + i, kept(u), rest);
+    }
+    p = fma(-lr, u, p);
+    store_some(a.p + i, kept(p), rest);
+    store_some(a.square + i, kept(square), rest);
+  }
+}
+
+template <class V> void lamb_run(const LambArgs<typename V::element>& a) {
+  const V step(a.step_size), root(a.root), b1(a.beta1), c1(a.one_minus_beta1), b2(a.beta2), c2(a.one_minus_beta2), eps(a.eps), decay(a.weight_decay);
+  for (int64_t i = 0; i < a.n; i += V::lanes) {
+    const int64_t rest = a.n - i;
+    V p = load_some<V>(a.p + i, rest);
+    const V g = load_some<V>(a.g + i, rest);
+    V m = fma(b1, load_some<V>(a.m + i, rest), c1 * g);
+    V v = fma(b2, load_some<V>(a.v + i, rest), c2 * g * g);
+    V u = fma(decay, p, step * m / (sqrt(v) / root + eps));
+    if (a.mask) {
+      const simd::M32 keep = mask_at<V>(a.mask, i, rest);
+      p = select(keep, p, V(0));
+      m = select(keep, m, V(0));
+      v = select(keep, v, V(0));
+      u = select(keep, u, V(0));
+      store_some(a.p + i, p, rest);
+    }
+    store_some(a.m + i, m, rest);
+    store_some(a.v + i, v, rest);
+    store_some(a.u + i, u, rest);
   }
 }
 

@@ -9,7 +9,7 @@ import { loadData, type Dataset, type NumberDataset } from '../../data/index.js'
 import { architectures, batchInputs, type ArchitectureName } from '../../models/index.js'
 import { saveModel } from '../../models/file.js'
 import { build, freshValues, Model } from '../../nn/index.js'
-import type { Schedule } from '../../optim/index.js'
+import type { OptimizerInput, Schedule } from '../../optim/index.js'
 import { formatBytes, formatCount, formatPercent } from '../../report/format.js'
 import { scope } from '../../tensor/index.js'
 import { eventView } from '../events.js'
@@ -24,9 +24,19 @@ export interface TrainCliOptions {
   readonly epochs: number
   readonly batch: number
   readonly lr: number
-  readonly schedule: 'constant' | 'cosine' | 'linear' | 'step'
-  readonly optimizer: 'sgd' | 'adamw'
+  readonly schedule: (typeof SCHEDULES)[number]
+  readonly warmup?: number
+  readonly optimizer: (typeof OPTIMIZERS)[number]
   readonly momentum: number
+  readonly nesterov?: boolean
+  readonly vectorDecay?: boolean
+  readonly clipNorm?: number
+  readonly clipValue?: number
+  readonly ema?: number
+  readonly sam?: number
+  readonly asam?: number
+  readonly precision?: (typeof PRECISIONS)[number]
+  readonly accumulate?: number
   readonly weightDecay: number
   readonly seed: number
   readonly snapshots?: readonly number[]
@@ -34,25 +44,69 @@ export interface TrainCliOptions {
   readonly json?: boolean
 }
 
+const OPTIMIZERS = ['sgd', 'adam', 'adamw', 'lamb', 'rmsprop'] as const
+const SCHEDULES = [
+  'constant',
+  'cosine',
+  'linear',
+  'step',
+  'multi-step',
+  'polynomial',
+  'exponential',
+  'cosine-restarts',
+  'one-cycle',
+  'inverse-sqrt',
+] as const
+const PRECISIONS = ['f32', 'bf16', 'f16'] as const
+
 // Share of the training over which the rate rises: full rates on fresh weights can end in dead units.
 const WARMUP = 0.05
 
 function schedule(o: TrainCliOptions): Schedule {
-  return o.schedule === 'step'
-    ? { kind: 'step', lr: o.lr, every: 1 / 3, factor: 0.1, warmup: WARMUP }
-    : { kind: o.schedule, lr: o.lr, warmup: WARMUP }
+  // One-cycle has a rise of its own.
+  const { lr, warmup = o.schedule === 'one-cycle' ? 0 : WARMUP } = o
+  switch (o.schedule) {
+    case 'step':
+      return { kind: 'step', lr, every: 1 / 3, factor: 0.1, warmup }
+    case 'multi-step':
+      return { kind: 'multi-step', lr, at: [0.5, 0.75], factor: 0.1, warmup }
+    case 'exponential':
+      return { kind: 'exponential', lr, factor: 0.01, warmup }
+    case 'cosine-restarts':
+      return { kind: 'cosine-restarts', lr, first: 1 / 7, grow: 2, warmup }
+    case 'constant':
+    case 'cosine':
+    case 'linear':
+    case 'polynomial':
+    case 'one-cycle':
+    case 'inverse-sqrt':
+      return { kind: o.schedule, lr, warmup }
+  }
+}
+
+function optimizer(o: TrainCliOptions): OptimizerInput {
+  const { optimizer: kind, momentum, weightDecay } = o
+  if (o.nesterov && kind !== 'sgd') throw new OptionError('ERR_OPTION', `train: --nesterov is for sgd, not ${kind}`)
+  if (kind === 'sgd') return { kind, momentum, weightDecay, ...(o.nesterov ? { nesterov: true } : {}) }
+  // --momentum has a default that is meant for sgd.
+  return { kind, weightDecay }
 }
 
 export function trainSettingsOf(o: TrainCliOptions): TrainSettingsInput {
   return {
     epochs: o.epochs,
     batchSize: o.batch,
-    optimizer:
-      o.optimizer === 'sgd'
-        ? { kind: 'sgd', momentum: o.momentum, weightDecay: o.weightDecay }
-        : { kind: 'adamw', weightDecay: o.weightDecay },
+    optimizer: optimizer(o),
     schedule: schedule(o),
     seed: o.seed,
+    ...(o.vectorDecay === false ? { groups: [{ role: 'vector' as const, weightDecay: 0 }] } : {}),
+    ...(o.clipNorm === undefined ? {} : { clipNorm: o.clipNorm }),
+    ...(o.clipValue === undefined ? {} : { clipValue: o.clipValue }),
+    ...(o.ema === undefined ? {} : { ema: { decay: o.ema } }),
+    ...(o.sam === undefined ? {} : { sam: { rho: o.sam } }),
+    ...(o.asam === undefined ? {} : { sam: { rho: o.asam, adaptive: true } }),
+    ...(o.precision === undefined || o.precision === 'f32' ? {} : { precision: o.precision }),
+    ...(o.accumulate === undefined ? {} : { accumulate: o.accumulate }),
   }
 }
 
@@ -104,10 +158,20 @@ export function registerTrain(program: Command): void {
     .option('--epochs <n>', 'passes over the data', integer(1, 1e6), 3)
     .option('--batch <n>', 'examples per step', integer(1, 65536), 64)
     .option('--lr <x>', 'peak learning rate', real(0, 1e3), 0.05)
-    .option('--schedule <kind>', 'learning rate over time: constant, cosine, linear, step', 'cosine')
-    .option('--optimizer <kind>', 'sgd or adamw', 'sgd')
+    .option('--schedule <kind>', `learning rate over time: ${SCHEDULES.join(', ')}`, 'cosine')
+    .option('--warmup <share>', 'share of the steps in which the rate rises (default 0.05; one-cycle: 0)', real(0, 1))
+    .option('--optimizer <kind>', OPTIMIZERS.join(', '), 'sgd')
     .option('--momentum <x>', 'of sgd', real(0, 0.9999), 0.9)
+    .option('--nesterov', 'Nesterov momentum, with sgd')
     .option('--weight-decay <x>', 'weight decay', real(0, 10), 0)
+    .option('--no-vector-decay', 'no weight decay on biases and norms')
+    .option('--clip-norm <x>', 'largest norm over all gradients', real(1e-12, 1e12))
+    .option('--clip-value <x>', 'largest magnitude of a gradient element', real(1e-12, 1e12))
+    .option('--ema <decay>', 'average the weights over the steps and save the average', real(0, 0.999999))
+    .option('--sam <rho>', 'sharpness-aware minimization, e.g. 0.05', real(1e-6, 100))
+    .option('--asam <rho>', 'its adaptive form, e.g. 0.5', real(1e-6, 100))
+    .option('--precision <kind>', 'of matrix products: f32, bf16, f16 (with loss scaling)', 'f32')
+    .option('--accumulate <n>', 'parts in which a batch is computed, for less memory', integer(1, 65536))
     .option('--seed <n>', 'fixes initial values, order and dropout', integer(0), 0)
     .option('--snapshots <epochs>', 'keep states after these epochs for rewinding, e.g. 0,1', list(integer(0)))
     .option('--resume', 'go on from the checkpoint of an interrupted run')
@@ -123,11 +187,13 @@ export function registerTrain(program: Command): void {
         o.json ?? false,
         async (ui) => {
           for (const [name, value, allowed] of [
-            ['--schedule', o.schedule, ['constant', 'cosine', 'linear', 'step']],
-            ['--optimizer', o.optimizer, ['sgd', 'adamw']],
+            ['--schedule', o.schedule, SCHEDULES],
+            ['--optimizer', o.optimizer, OPTIMIZERS],
+            ['--precision', o.precision ?? 'f32', PRECISIONS],
           ] as const)
             if (!(allowed as readonly string[]).includes(value))
               throw new OptionError('ERR_OPTION', `train: ${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`)
+          if (o.sam !== undefined && o.asam !== undefined) throw new OptionError('ERR_OPTION', 'train: --sam and --asam exclude each other')
           const late = o.snapshots?.find((epoch) => epoch > o.epochs)
           if (late !== undefined) throw new OptionError('ERR_OPTION', `train: --snapshots must be in [0, ${o.epochs}], got ${late}`)
           const data = await loadData(o.data, { signal: ui.signal })
@@ -162,7 +228,8 @@ export function registerTrain(program: Command): void {
               saved = Date.now()
             },
           }).finally(view.end)
-          const bytes = saveModel(result.model, o.out)
+          const bytes = saveModel(result.average ?? result.model, o.out)
+          if (result.skipped) ui.say(`${formatCount(result.skipped)} steps left out: f16 overflow`)
           removeCheckpoint(o.out)
           const last = result.epochs[result.epochs.length - 1]
           ui.say(

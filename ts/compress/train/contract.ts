@@ -47,6 +47,10 @@ export interface TrainControl {
 export interface TrainResult {
   /** A new model; weights that were not trained are shared with the one given. */
   readonly model: Model
+  /** With `ema`: the model with the averaged weights, the caller's to dispose like `model`. */
+  readonly average?: Model
+  /** Steps left out because an f16 gradient overflowed, since this run began. */
+  readonly skipped: number
   readonly state: TrainState
   readonly snapshots: Snapshots
   readonly epochs: readonly EpochRecord[]

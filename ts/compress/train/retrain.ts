@@ -64,7 +64,7 @@ export interface RetrainPlan {
 /** Settings and starting point of one retraining. `last`: the state at the end of the training before (the original or a round). */
 export function retrainPlan(
   how: Exclude<Retrain, { kind: 'none' }>,
-  training: TrainSettings,
+  original: TrainSettings,
   facts: {
     readonly examples: number
     readonly seed: number
@@ -73,6 +73,8 @@ export function retrainPlan(
   },
 ): RetrainPlan {
   const { examples, seed, last, snapshots } = facts
+  // What is pruned on is the trained model itself: nobody takes an average here.
+  const { ema: _, ...training } = original
   const slots = last ? { slots: { slots: last.slots, updates: last.updates } } : {}
   const fromEpoch = training.epochs - how.epochs
   switch (how.kind) {

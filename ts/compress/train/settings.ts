@@ -1,9 +1,9 @@
 /** How to train: plain JSON, checked; it stands in the model's history so that rewinding can replay it. */
 import { z } from 'zod'
 import { OptionError } from '../../base/errors.js'
-import type { Json } from '../../base/json-types.js'
+import type { Json, JsonObject } from '../../base/json-types.js'
 import type { ModelInfo } from '../../nn/index.js'
-import { optimizerSchema, scheduleSchema } from '../../optim/index.js'
+import { averageSchema, groupSchema, lossScaleSchema, optimizerSchema, samSchema, scheduleSchema } from '../../optim/index.js'
 
 export const MAX_SEED = Number.MAX_SAFE_INTEGER
 
@@ -22,11 +22,32 @@ export const trainSettingsSchema = z.strictObject({
   seed: z.int().nonnegative().max(MAX_SEED).default(0),
   /** Share of the target that is spread over all classes. */
   labelSmoothing: z.number().min(0).lt(1).default(0),
+  // What follows was added later: left out, a training is what it was, and old settings are still equal to themselves.
+  /** Format of the operands of matrix products (docs/adr/0005-mixed-precision.md); weights and optimizer stay f32. Default f32. */
+  precision: z.enum(['f32', 'bf16', 'f16']).optional(),
+  /** Of f16; default 65,536, doubled every 2,000 steps, halved by an overflow. */
+  lossScale: lossScaleSchema.optional(),
+  /** Weight decay and rate of some weights; the first group that fits counts. */
+  groups: z.array(groupSchema).max(1000).optional(),
+  /** Largest norm over all gradients. */
+  clipNorm: z.number().positive().finite().optional(),
+  /** Largest magnitude of a gradient element (after clipNorm). */
+  clipValue: z.number().positive().finite().optional(),
+  /** Parts in which the gradient of a batch is computed, one after the other: less memory for the same step. */
+  accumulate: z.int().positive().max(65_536).optional(),
+  sam: samSchema.optional(),
+  /** Average of the weights over the steps; it is what validation measures. */
+  ema: averageSchema.optional(),
 })
 
 /** As given: what is left out has a default. */
 export type TrainSettingsInput = z.input<typeof trainSettingsSchema>
 export type TrainSettings = z.output<typeof trainSettingsSchema>
+
+/** Settings as JSON: what was left out is not there. */
+export function plainSettings(settings: TrainSettings): JsonObject {
+  return JSON.parse(JSON.stringify(settings)) as JsonObject
+}
 
 /** Checks settings and fills in the defaults; ERR_OPTION. */
 export function trainSettings(input: TrainSettingsInput): TrainSettings {

@@ -4,9 +4,10 @@
  */
 import type { RawTensor } from '../../base/dtype.js'
 import { CheckpointError } from '../../base/errors.js'
-import type { JsonObject } from '../../base/json-types.js'
+import type { Json, JsonObject } from '../../base/json-types.js'
+import type { LossScaleState } from '../../optim/index.js'
 import type { EpochRecord } from '../outcome.js'
-import { trainSettingsSchema, type TrainSettings } from './settings.js'
+import { plainSettings, trainSettingsSchema, type TrainSettings } from './settings.js'
 
 export interface TrainState {
   readonly settings: TrainSettings
@@ -25,6 +26,10 @@ export interface TrainState {
   readonly values: ReadonlyMap<string, RawTensor>
   /** Optimizer slots by leaf path and slot name ("fc1.weight/velocity"). */
   readonly slots: ReadonlyMap<string, RawTensor>
+  /** Values as above of the averaged weights, with `ema`. */
+  readonly average?: ReadonlyMap<string, RawTensor>
+  /** With precision f16. */
+  readonly lossScale?: LossScaleState
 }
 
 /** States of the original training at the ends of epochs: what weight rewinding goes back to. */
@@ -46,11 +51,16 @@ export interface PackedState {
 }
 
 export function packState(state: TrainState): PackedState {
-  const { settings, examples, step, updates, lossSum, seen, epochs } = state
+  const { settings, examples, step, updates, lossSum, seen, epochs, lossScale } = state
   const tensors = new Map<string, RawTensor>()
   for (const [name, raw] of state.values) tensors.set(`values/${name}`, raw)
   for (const [name, raw] of state.slots) tensors.set(`slots/${name}`, raw)
-  return { json: { settings, examples, step, updates, lossSum, seen, epochs: epochs.map((e) => ({ ...e })) }, tensors }
+  for (const [name, raw] of state.average ?? []) tensors.set(`average/${name}`, raw)
+  const scale = lossScale ? { lossScale: { ...lossScale } } : {}
+  return {
+    json: { settings: plainSettings(settings), examples, step, updates, lossSum, seen, epochs: epochs.map((e) => ({ ...e })), ...scale },
+    tensors,
+  }
 }
 
 /** The inverse of packState; tensors of other names are left alone. ERR_CHECKPOINT when the JSON is not that of a state. */
@@ -65,6 +75,7 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
   if (!Array.isArray(json.epochs)) throw damaged('epochs')
   const group = (prefix: string): Map<string, RawTensor> =>
     new Map([...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, raw]) => [name.slice(prefix.length), raw]))
+  const average = group('average/')
   return {
     settings: settings.data,
     examples: number('examples'),
@@ -75,7 +86,15 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     epochs: json.epochs,
     values: group('values/'),
     slots: group('slots/'),
+    ...(average.size ? { average } : {}),
+    ...(json.lossScale === undefined ? {} : { lossScale: lossScaleOf(json.lossScale) }),
   }
+}
+
+function lossScaleOf(json: Json): LossScaleState {
+  const { scale, good } = (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as JsonObject
+  if (typeof scale !== 'number' || !(scale > 0) || typeof good !== 'number' || !(good >= 0)) throw damaged('lossScale')
+  return { scale, good }
 }
 
 function damaged(name: string): CheckpointError {

@@ -2,7 +2,7 @@
 import { VERSION } from '../../base/version.js'
 import type { Dataset } from '../../data/dataset.js'
 import type { Model } from '../../nn/index.js'
-import { trainSettings, type TrainSettingsInput } from './settings.js'
+import { plainSettings, trainSettings, type TrainSettingsInput } from './settings.js'
 import type { TrainHooks, TrainResult, TrainStart } from './contract.js'
 import { runTraining } from './training.js'
 
@@ -20,8 +20,9 @@ export async function train(model: Model, data: Dataset, options: TrainOptions &
   const { label, validation, onEvent, signal, checkpoint, snapshotEpochs, onSnapshot, resume, ...settings } = options
   const hooks = defined({ label, validation, onEvent, signal, checkpoint, snapshotEpochs, onSnapshot })
   const result = await runTraining(model, data, trainSettings(settings), hooks, resume ? { resume } : {}, {})
-  const entry = { kind: 'train', tersor: VERSION, data: data.name, examples: data.size, settings: result.state.settings }
-  return { ...result, model: result.model.withInfo({ history: [...model.info.history, entry] }) }
+  const entry = { kind: 'train', tersor: VERSION, data: data.name, examples: data.size, settings: plainSettings(result.state.settings) }
+  const noted = (trained: Model): Model => trained.withInfo({ history: [...model.info.history, entry] })
+  return { ...result, model: noted(result.model), ...(result.average ? { average: noted(result.average) } : {}) }
 }
 
 function defined<T extends object>(record: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

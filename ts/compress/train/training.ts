@@ -6,22 +6,19 @@
  * and however often the training was interrupted and continued. A step is all or nothing: NaN or infinity in loss or gradients is
  * ERR_NUMERIC before a weight moves, and a state that is not finite is never handed to `checkpoint`. Pruned weights stay exactly 0.
  */
-import { valueAndGrad } from '../../autograd/index.js'
-import { isTersorError, NumericError } from '../../base/errors.js'
+import { CheckpointError, isTersorError, NumericError } from '../../base/errors.js'
 import { BatchIterator } from '../../data/batches.js'
 import type { Dataset } from '../../data/dataset.js'
-import { batchInputs } from '../../models/inputs.js'
 import type { Model } from '../../nn/index.js'
-import { assign, crossEntropy, maskApply } from '../../ops/index.js'
-import { lrAt, Optimizer } from '../../optim/index.js'
-import { scope, tensor, type Tensor } from '../../tensor/index.js'
+import { lrAt } from '../../optim/index.js'
 import { accuracy } from './accuracy.js'
 import { checkTask, type TrainControl, type TrainHooks, type TrainResult, type TrainStart } from './contract.js'
 import { Meter } from './meter.js'
 import { pacer } from '../../base/pace.js'
 import type { TrainSettings } from './settings.js'
 import { snapshotsOf, type TrainState } from './state.js'
-import { checkFinite, WorkingCopy } from './working-copy.js'
+import { TrainStep } from './step.js'
+import { WorkingCopy } from './working-copy.js'
 
 /** @internal Training without a note in the history: what passes use. */
 export async function runTraining(
@@ -48,9 +45,9 @@ export async function runTraining(
 
 class Training {
   readonly #copy: WorkingCopy
-  readonly #optimizer: Optimizer
-  readonly #paths: readonly string[]
-  readonly #values: readonly Tensor[]
+  /** The averaged weights, with `ema`. */
+  readonly #average: WorkingCopy | undefined
+  readonly #stepper: TrainStep
   readonly #batches: BatchIterator
   readonly #stepsPerEpoch: number
   readonly #steps: number
@@ -81,9 +78,8 @@ class Training {
     const position = { size: data.size, order: 'shuffled', dropLast: false, epoch, batch: this.#step % batchesPerEpoch, ...order }
     this.#batches = new BatchIterator(data.size, order, position)
     this.#copy = new WorkingCopy(model)
-    this.#optimizer = new Optimizer(settings.optimizer, this.#copy.leaves)
-    this.#paths = [...this.#copy.leaves.keys()]
-    this.#values = [...this.#copy.leaves.values()].map((leaf) => leaf.value)
+    this.#average = settings.ema ? new WorkingCopy(model) : undefined
+    this.#stepper = new TrainStep(this.#copy, this.#average, data, settings, (...where) => this.#numericError(...where))
     this.#meter = new Meter(hooks.label ?? 'train', hooks.onEvent, resume)
     try {
       this.#begin(start)
@@ -95,18 +91,29 @@ class Training {
 
   #begin({ resume, values, slots }: TrainStart): void {
     if (values) {
-      this.#copy.restore(values, 'values')
-      for (const { value, mask } of this.#copy.leaves.values()) if (mask) scope(() => assign(value, maskApply(value, mask)))
+      for (const copy of [this.#copy, this.#average])
+        if (copy) {
+          copy.restore(values, 'values')
+          copy.applyMasks()
+        }
     }
-    if (slots) this.#optimizer.restore(slots.slots, slots.updates)
+    const { optimizer, lossScale } = this.#stepper
+    if (slots) optimizer.restore(slots.slots, slots.updates)
     if (!resume) return
     this.#copy.restore(resume.values, 'all')
-    this.#optimizer.restore(resume.slots, resume.updates)
+    optimizer.restore(resume.slots, resume.updates)
+    this.#average?.restore(resume.average ?? new Map(), 'all')
+    if (!lossScale) return
+    if (!resume.lossScale)
+      throw new CheckpointError('ERR_CHECKPOINT', 'train: the saved state has no loss scale', { details: { reason: 'lossScale' } })
+    lossScale.restore(resume.lossScale)
   }
 
   close(finished: boolean): void {
-    this.#optimizer.dispose()
-    if (!finished) this.#copy.dispose()
+    this.#stepper.dispose()
+    if (finished) return
+    this.#copy.dispose()
+    this.#average?.dispose()
   }
 
   async run(breathe: () => Promise<void>): Promise<TrainResult> {
@@ -137,7 +144,16 @@ class Training {
     }
     const state = this.#state()
     this.#meter.end(this.#step)
-    return { model: this.#copy.release(), state, snapshots: snapshotsOf(this.#snapshots), epochs: state.epochs, stopped }
+    this.#average?.follow(this.#copy)
+    return {
+      model: this.#copy.release(),
+      ...(this.#average ? { average: this.#average.release() } : {}),
+      skipped: this.#stepper.skipped,
+      state,
+      snapshots: snapshotsOf(this.#snapshots),
+      epochs: state.epochs,
+      stopped,
+    }
   }
 
   /** Evaluates where it is due and closes the epoch; true when the stop rule is met. Doing it twice for the same step changes nothing. */
@@ -146,7 +162,8 @@ class Training {
     const { stop } = this.control
     const atEnd = this.#step % this.#stepsPerEpoch === 0
     const due = validation !== undefined && (atEnd || (stop !== undefined && this.#step % stop.everySteps === 0))
-    const found = due ? await accuracy(this.#copy.model, validation, breathe) : undefined
+    if (due) this.#average?.follow(this.#copy)
+    const found = due ? await accuracy((this.#average ?? this.#copy).model, validation, breathe) : undefined
     if (atEnd && this.#meter.open) {
       this.#meter.epoch(this.#step / this.#stepsPerEpoch, this.settings.epochs, this.#step, this.#lr(this.#step - 1), found)
       this.#snapshot()
@@ -170,10 +187,12 @@ class Training {
     settings: this.settings,
     examples: this.data.size,
     step: this.#step,
-    updates: this.#optimizer.updates,
+    updates: this.#stepper.optimizer.updates,
     ...this.#meter.state(),
     values: this.#copy.save(this.#step),
-    slots: this.#optimizer.save(),
+    slots: this.#stepper.optimizer.save(),
+    ...(this.#average ? { average: this.#average.save(this.#step) } : {}),
+    ...(this.#stepper.lossScale ? { lossScale: this.#stepper.lossScale.state() } : {}),
   })
 
   /** One step: all or nothing. */
@@ -183,28 +202,8 @@ class Training {
     const lr = this.#lr(step)
     this.control.onLr?.(step, lr)
     this.control.beforeStep?.(step, this.#copy.leaves)
-    const loss = scope(() => this.#compute(indices, step, lr))
+    const loss = this.#stepper.run(indices, step, lr)
     this.#meter.step(epoch, step + 1, this.#steps, loss, lr, indices.length)
-  }
-
-  #compute(indices: Uint32Array, step: number, lr: number): number {
-    const { model, state } = this.#copy
-    const { x, labels } = batchInputs(model, this.data, indices)
-    const target = tensor(labels, [indices.length])
-    const { seed, labelSmoothing } = this.settings
-    const { value, grads, aux } = valueAndGrad(() => {
-      const stateUpdates = new Map<string, Tensor>()
-      const logits = model.forward(x, { training: true, seed, step, stateUpdates })
-      return { value: crossEntropy(logits, target, { labelSmoothing }), aux: stateUpdates }
-    }, this.#values)
-    const loss = value.item()
-    const numbers = new Map(this.#paths.map((path, i) => [path, grads[i]!]))
-    if (!Number.isFinite(loss)) this.#numericError(loss, indices, step)
-    for (const [path, g] of numbers) checkFinite('train', 'gradient of', path, g, step)
-    for (const [path, t] of aux) checkFinite('train', 'state', path, t, step)
-    this.#optimizer.step(numbers, lr)
-    for (const [path, t] of aux) assign(state.get(path)!, t)
-    return loss
   }
 
   /** Looks for the place where the trouble came from: the data, a weight, or the sum of it all. */
@@ -219,9 +218,10 @@ class Training {
         })
     }
     this.#copy.checkFinite(step)
+    const { precision } = this.settings
     throw new NumericError(
       'ERR_NUMERIC',
-      `train: the loss is ${loss} at step ${step} although data and weights are finite: lower the learning rate`,
+      `train: the loss is ${loss} at step ${step} although data and weights are finite: lower the learning rate${precision === 'f16' ? ', or activations pass 65504 (f16)' : ''}`,
       {
         details: { stage: 'train', tensor: 'loss', index: 0, step },
       },

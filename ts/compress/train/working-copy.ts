@@ -6,7 +6,7 @@ import type { RawTensor } from '../../base/dtype.js'
 import { CheckpointError, NumericError } from '../../base/errors.js'
 import { sameShape } from '../../base/shape.js'
 import { join, Model, weightKind, type Leaf, type Module, type Weight } from '../../nn/index.js'
-import { assign, countNonfinite } from '../../ops/index.js'
+import { assign, countNonfinite, maskApply } from '../../ops/index.js'
 import { fromRaw, scope, toRaw, type Tensor } from '../../tensor/index.js'
 
 /** The tree with some weights and state tensors exchanged, by path. */
@@ -67,6 +67,18 @@ export class WorkingCopy {
       if (leaf.mask && parts === 'all') put(leaf.mask, `${path}/mask`, saved)
     }
     for (const [path, t] of this.state) put(t, path, saved)
+  }
+
+  /** Values under a 0 of their mask become 0. */
+  applyMasks(): void {
+    for (const { value, mask } of this.leaves.values()) if (mask) scope(() => assign(value, maskApply(value, mask)))
+  }
+
+  /** Takes over the masks and the state of another copy of the same model, not the values: what an average does before it is used. */
+  follow(other: WorkingCopy): void {
+    for (const [path, { mask }] of this.leaves) if (mask) assign(mask, other.leaves.get(path)!.mask!)
+    for (const [path, t] of this.state) assign(t, other.state.get(path)!)
+    this.applyMasks()
   }
 
   /** The trained model goes to the caller, who disposes it. Shares with the source what was not copied. */

@@ -1,5 +1,5 @@
 /** Multiplication with the dense values: what every kind falls back on. */
-import { conv1d, conv2d, convTranspose2d, embedding, linear } from '../../ops/index.js'
+import { conv1d, conv2d, convTranspose2d, embedding, linear, narrowed } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { WeightUse } from './weight.js'
 
@@ -8,12 +8,12 @@ export function applyDense(w: Tensor, x: Tensor, use: WeightUse): Tensor {
     case 'linear':
       return linear(x, w, use.bias)
     case 'conv2d':
-      return conv2d(x, w, use.bias, use)
+      return narrowed(conv2d(narrowed(x), narrowed(w), narrowed(use.bias), use))
     case 'conv1d':
-      return conv1d(x, w, use.bias, use)
+      return narrowed(conv1d(narrowed(x), narrowed(w), narrowed(use.bias), use))
     case 'convTranspose2d':
-      return convTranspose2d(x, w, use.bias, use)
+      return narrowed(convTranspose2d(narrowed(x), narrowed(w), narrowed(use.bias), use))
     case 'lookup':
-      return embedding(w, x)
+      return narrowed(embedding(w, x))
   }
 }
