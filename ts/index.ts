@@ -17,6 +17,7 @@ export { fromRaw, full, keep, ones, scope, tensor, Tensor, toRaw, zeros } from '
 export { grad, hvpOperator, HvpOperator, valueAndGrad, type TensorTree, type ValueAndGrad } from './autograd/index.js'
 export * as ops from './ops/index.js'
 export { hvp } from './ops/index.js'
+export * as optim from './optim/index.js'
 export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
 export {
   architectures,
