@@ -168,12 +168,10 @@ template <class Args> Status check_moments(const char* op, Args& a) {
   return {};
 }
 
-// State that an option asks for; without it, [0].
+// State that an option asks for; without it, [0] will do.
 Status check_optional(const char* op, const char* name, bool used, const TensorRef& p, const TensorRef& s) {
-  if (used) return check_state(op, name, p, s);
-  const int64_t none = 0;
-  TERSOR_TRY(expect_same_dtype(op, p, s));
-  return expect_shape(op, name, s, &none, 1);
+  if (!used && s.rank == 1 && s.shape[0] == 0) return expect_same_dtype(op, p, s);
+  return check_state(op, name, p, s);
 }
 
 }  // namespace

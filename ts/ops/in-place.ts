@@ -96,7 +96,7 @@ export interface RmspropOptions {
 /**
  * RMSprop (Tieleman, Hinton 2012; centered: Graves 2013, eq. 38-41), with L2 decay and momentum as torch has them: square := alpha square +
  * (1 - alpha) g^2, velocity := momentum velocity + g / (root + eps), p := p - lr velocity; root is sqrt(square), centered sqrt(square - mean^2).
- * `mean` is [0] unless centered, `velocity` [0] without momentum (ERR_SHAPE). Where a bit of `mask` is 0, p stays exactly 0.
+ * `mean` may be [0] unless centered, `velocity` without momentum; else they are of p's shape (ERR_SHAPE). Where a bit of `mask` is 0, p stays exactly 0.
  */
 export function rmspropStep(
   p: Tensor,
