@@ -27,9 +27,13 @@ function countsOf(output, status) {
 function runProgram(what, program, env = {}, args = []) {
   const result = cp.spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, ...env } })
   if (result.error) throw result.error
-  process.stdout.write(`${result.stdout.replace(COUNTS, '').trimEnd()}\n${result.stderr}`)
-  if (result.signal) console.error(`${what}: died of ${result.signal}`)
-  return countsOf(result.stdout, result.status)
+  return show({ ...result, what })
+}
+
+function show({ what, stdout, stderr, signal, status }) {
+  process.stdout.write(`${stdout.replace(COUNTS, '').trimEnd()}\n${stderr}`)
+  if (signal) console.error(`${what}: died of ${signal}`)
+  return countsOf(stdout, status)
 }
 
 function runNative() {
@@ -49,17 +53,33 @@ function capHolds(cap, program, args, env) {
   return asked.status !== 2
 }
 
-/** The native runner once under each TERSOR_ISA cap of isa.def; a cap that this processor lacks is a counted skip. */
+/** Runs of one program under different caps, as many at once as there are processors; their output in order. A cap that it does not take is a counted skip. */
+async function runEach(runs) {
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  const taken = runs.filter(({ cap, program, args, env }) => !cap || capHolds(cap, program, args, env))
+  total.skipped = runs.length - taken.length
+  const results = []
+  let next = 0
+  const worker = async () => {
+    for (let i = next++; i < taken.length; i = next++) results[i] = await runAsync(taken[i])
+  }
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker))
+  for (const result of results) add(total, show(result))
+  return total
+}
+
+function runAsync({ what, program, args, env }) {
+  return new Promise((resolve) => {
+    const done = (error, stdout, stderr) => resolve({ what, status: error ? 1 : 0, signal: error?.signal ?? null, stdout, stderr })
+    cp.execFile(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20, env: { ...process.env, ...env } }, done)
+  })
+}
+
 function runCaps() {
   const table = fs.readFileSync(path.join(root, 'native', 'cpu', 'isa.def'), 'utf8')
-  const total = { passed: 0, failed: 0, skipped: 0 }
-  for (const [, cap] of table.matchAll(/^TERSOR_ISA_LEVEL\((\w+)/gm)) {
-    const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
-    const env = { TERSOR_ISA: cap }
-    if (!capHolds(cap, program, [], env)) total.skipped++
-    else add(total, runProgram(`native runner (TERSOR_ISA=${cap})`, program, env))
-  }
-  return total
+  const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
+  const caps = [...table.matchAll(/^TERSOR_ISA_LEVEL\((\w+)/gm)].map(([, cap]) => cap)
+  return runEach(caps.map((cap) => ({ what: `native runner (TERSOR_ISA=${cap})`, cap, program, args: [], env: { TERSOR_ISA: cap } })))
 }
 
 /** Its own build folder; any report ends the runner. ASan's signal stack would make the kernel refuse the AMX permission: off. */
@@ -83,13 +103,16 @@ function runArm(filters) {
   }
   quietly('cmake', 'cmake', ['-S', '.', '-B', tools.folder, ...tools.cmake])
   quietly('cross build', 'cmake', ['--build', tools.folder, '--parallel', String(os.availableParallelism()), '--target', 'tersor_test'])
-  const total = { passed: 0, failed: 0, skipped: 0 }
-  for (const { what, args, cap } of armRuns(tools, filters)) {
-    const env = cap ? { TERSOR_ISA: cap } : {}
-    if (cap && !capHolds(cap, tools.qemu, args, env)) total.skipped++
-    else add(total, runProgram(`native runner (${what})`, tools.qemu, env, args))
-  }
-  return total
+  const runs = armRuns(tools, filters)
+  return runEach(
+    runs.map(({ what, args, cap }) => ({
+      what: `native runner (${what})`,
+      cap,
+      program: tools.qemu,
+      args,
+      env: cap ? { TERSOR_ISA: cap } : {},
+    })),
+  )
 }
 
 function runVitest(project, args) {
@@ -137,11 +160,11 @@ const RUNNERS = {
   packaging: (args) => runVitest('packaging', args),
 }
 
-function main(args) {
+async function main(args) {
   const named = args[0] in RUNNERS
   const names = named ? [args[0]] : args.length ? ['unit'] : ['native', 'unit']
   const total = { passed: 0, failed: 0, skipped: 0 }
-  for (const name of names) add(total, RUNNERS[name](named ? args.slice(1) : args))
+  for (const name of names) add(total, await RUNNERS[name](named ? args.slice(1) : args))
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
   process.exitCode = total.failed ? 1 : 0
 }
