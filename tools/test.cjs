@@ -88,10 +88,12 @@ function runAsan() {
   const sanitizers = 'address,undefined,float-cast-overflow'
   quietly('cmake', 'cmake', ['-S', '.', '-B', folder, '-DTERSOR_ADDON=OFF', '-DTERSOR_TESTS=ON', `-DTERSOR_SANITIZE=${sanitizers}`])
   quietly('sanitizer build', 'cmake', ['--build', folder, '--parallel', String(os.availableParallelism()), '--target', 'tersor_test'])
-  return runProgram('native runner (sanitizers)', path.join(root, folder, 'Release', 'tersor_test'), {
+  const env = {
     ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:allocator_may_return_null=1',
     UBSAN_OPTIONS: 'print_stacktrace=1',
-  })
+  }
+  const program = path.join(root, folder, 'Release', 'tersor_test')
+  return runEach(['0/2', '1/2'].map((part) => ({ what: `native runner (sanitizers, part ${part})`, program, args: ['--part', part], env })))
 }
 
 /** The native runner cross-built for Arm, under qemu's user mode: kernel tests with and without dot products, and under each cap. */

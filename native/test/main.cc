@@ -58,12 +58,14 @@ int main(int argc, char** argv) {
   std::vector<const char*> filters;
   uint64_t seed = 20260101;
   bool list = false;
+  int part = 0, parts = 1;  // of the tests, for runs side by side
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--filter") && i + 1 < argc) filters.push_back(argv[++i]);
     else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], nullptr, 10);
+    else if (!strcmp(argv[i], "--part") && i + 1 < argc && sscanf(argv[i + 1], "%d/%d", &part, &parts) == 2 && part >= 0 && part < parts) i++;
     else if (!strcmp(argv[i], "--list")) list = true;
     else {
-      fprintf(stderr, "usage: tersor_test [--filter TEXT]... [--list] [--seed N]\n");
+      fprintf(stderr, "usage: tersor_test [--filter TEXT]... [--part I/N] [--list] [--seed N]\n");
       return 2;
     }
   }
@@ -72,11 +74,11 @@ int main(int argc, char** argv) {
     fprintf(stderr, "%s\n", cap.message);
     return 2;
   }
-  int passed = 0, failed = 0, skipped = 0;
+  int passed = 0, failed = 0, skipped = 0, index = 0;
   for (const Case& c : cases()) {
     bool wanted = filters.empty();
     for (const char* text : filters) wanted = wanted || strstr(c.name, text);
-    if (!wanted) continue;
+    if (!wanted || index++ % parts != part) continue;
     if (list) {
       printf("%s\n", c.name);
       continue;
