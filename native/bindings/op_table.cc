@@ -24,17 +24,6 @@ namespace {
     static constexpr Field fields[] = {list{0, 0}};         \
   };
 #include "ops/ops.def"
-#undef OP
-#undef T
-#undef O
-#undef M
-#undef R
-#undef I
-#undef F
-#undef B
-#undef L
-#undef D
-#undef E
 
 constexpr int count(const Field* f, char a, char b) {
   int n = 0;
@@ -61,12 +50,10 @@ template <class Args, Status (*f)(Args&, Context&)> Status cpu(void* args, Conte
 
 #define OP(name, list) static_assert(fits<name##_args>(name##_fields::fields), #name " is larger than the tables of the bindings");
 #include "ops/ops.def"
-#undef OP
 
 const Entry kEntries[] = {
 #define OP(name, list) {#name, name##_fields::fields, sizeof(name##_args), &infer<name##_args, &name##_infer>, &cpu<name##_args, &name##_cpu>},
 #include "ops/ops.def"
-#undef OP
 };
 
 }  // namespace

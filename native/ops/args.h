@@ -1,5 +1,4 @@
 // The argument struct of every op, from ops.def: plain data, the same for the CPU, an asynchronous job and a device plug-in.
-// visit(v) shows each field to a visitor in the order of the row; it stops at the first failure.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -23,46 +22,8 @@ namespace tersor {
 #define L(n) IntList n;
 #define D(n) DType n;
 #define E(e, n) e n;
-#define OP(name, fields) struct name##_args { fields template <class V> Status visit(V& visitor_); };
+#define OP(name, fields) struct name##_args { fields };
 #include "ops/ops.def"
-#undef OP
-#undef T
-#undef O
-#undef M
-#undef R
-#undef I
-#undef F
-#undef B
-#undef L
-#undef D
-#undef E
-
-#define T(n) TERSOR_TRY(visitor_.tensor(#n, n));
-#define O(n) TERSOR_TRY(visitor_.optional(#n, n));
-#define M(n) TERSOR_TRY(visitor_.mutated(#n, n));
-#define R(n) TERSOR_TRY(visitor_.result(#n, n));
-#define I(n) TERSOR_TRY(visitor_.integer(#n, n));
-#define F(n) TERSOR_TRY(visitor_.real(#n, n));
-#define B(n) TERSOR_TRY(visitor_.boolean(#n, n));
-#define L(n) TERSOR_TRY(visitor_.list(#n, n));
-#define D(n) TERSOR_TRY(visitor_.dtype(#n, n));
-#define E(e, n) TERSOR_TRY(visitor_.template enumeration<e>(#n, n));
-#define OP(name, fields)                                      \
-  template <class V> inline Status name##_args::visit(V& visitor_) { \
-    fields return {};                                         \
-  }
-#include "ops/ops.def"
-#undef OP
-#undef T
-#undef O
-#undef M
-#undef R
-#undef I
-#undef F
-#undef B
-#undef L
-#undef D
-#undef E
 
 // What an op body gets besides its arguments.
 struct Context {
@@ -76,6 +37,5 @@ struct Context {
   Status name##_infer(name##_args&); \
   Status name##_cpu(name##_args&, Context&);
 #include "ops/ops.def"
-#undef OP
 
 }  // namespace tersor

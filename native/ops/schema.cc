@@ -24,17 +24,6 @@ struct Row {
 const Row kRows[] = {
 #include "ops/ops.def"
 };
-#undef OP
-#undef T
-#undef O
-#undef M
-#undef R
-#undef I
-#undef F
-#undef B
-#undef L
-#undef D
-#undef E
 
 constexpr int kCount = static_cast<int>(sizeof kRows / sizeof *kRows);
 

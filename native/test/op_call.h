@@ -9,6 +9,24 @@
 namespace tersor {
 namespace test {
 
+// Calls f with each result of an op, in the order of its row.
+#define T(n)
+#define O(n)
+#define M(n)
+#define R(n) f(args.n);
+#define I(n)
+#define F(n)
+#define B(n)
+#define L(n)
+#define D(n)
+#define E(e, n)
+#define OP(name, fields)                                                                                  \
+  template <class Each> void each_result(name##_args& args, const Each& f) {                              \
+    (void)args, (void)f;                                                                                  \
+    fields                                                                                                \
+  }
+#include "ops/ops.def"
+
 template <class Args> struct OpCall {
   Args args{};
   const Cancel* cancel = nullptr;
@@ -16,8 +34,13 @@ template <class Args> struct OpCall {
   Status run(Status (*infer)(Args&), Status (*cpu)(Args&, Context&)) {
     TERSOR_TRY(infer(args));
     memory.clear();
-    Allocate visitor{*this};
-    TERSOR_TRY(args.visit(visitor));
+    each_result(args, [this](TensorRef& t) {
+      const int64_t bytes = t.bytes();
+      Block block{std::unique_ptr<unsigned char[]>(new unsigned char[static_cast<size_t>(bytes) + kCanary]), bytes};
+      memset(block.data.get(), 0xCD, static_cast<size_t>(bytes) + kCanary);
+      t.data = block.data.get();
+      memory.push_back(std::move(block));
+    });
     Context context;
     context.cancel = cancel;
     const Status status = cpu(args, context);
@@ -33,27 +56,6 @@ template <class Args> struct OpCall {
     int64_t bytes;
   };
   std::vector<Block> memory;
-
-  struct Allocate {
-    OpCall& call;
-    Status tensor(const char*, TensorRef&) { return {}; }
-    Status optional(const char*, TensorRef&) { return {}; }
-    Status mutated(const char*, TensorRef&) { return {}; }
-    Status result(const char*, TensorRef& t) {
-      const int64_t bytes = t.bytes();
-      Block block{std::unique_ptr<unsigned char[]>(new unsigned char[static_cast<size_t>(bytes) + kCanary]), bytes};
-      memset(block.data.get(), 0xCD, static_cast<size_t>(bytes) + kCanary);
-      t.data = block.data.get();
-      call.memory.push_back(std::move(block));
-      return {};
-    }
-    Status integer(const char*, int64_t&) { return {}; }
-    Status real(const char*, double&) { return {}; }
-    Status boolean(const char*, bool&) { return {}; }
-    Status list(const char*, IntList&) { return {}; }
-    Status dtype(const char*, DType&) { return {}; }
-    template <class E> Status enumeration(const char*, E&) { return {}; }
-  };
 };
 #define RUN_OP(call, op) (call).run(op##_infer, op##_cpu)
 // The op must fail with this code.

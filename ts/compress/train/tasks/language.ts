@@ -11,8 +11,8 @@ import { DataError, NumericError, OptionError } from '../../../base/errors.js'
 import { pacer } from '../../../base/pace.js'
 import { CarriedState, continueText } from '../../../models/language.js'
 import type { Model } from '../../../nn/index.js'
-import { crossEntropy, innerProduct, scaleShift } from '../../../ops/index.js'
-import { Optimizer, type OptimizerInput } from '../../../optim/index.js'
+import { crossEntropy } from '../../../ops/index.js'
+import { clipByNorm, Optimizer, type OptimizerInput } from '../../../optim/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import { WorkingCopy } from '../working-copy.js'
 
@@ -154,15 +154,14 @@ export async function trainLanguageModel(source: Model, tokens: Int32Array, opti
       }, values)
       state.detach()
       const loss = value.item()
-      const norm = Math.sqrt(grads.reduce((s, g) => s + innerProduct(g, g), 0))
+      const { grads: clipped, norm } = clipByNorm(new Map(paths.map((path, i) => [path, grads[i]!])), clip)
       if (!Number.isFinite(loss) || !Number.isFinite(norm))
         throw new NumericError(
           'ERR_NUMERIC',
           `trainLanguageModel: the ${Number.isFinite(loss) ? 'norm of the gradient' : 'loss'} is ${Number.isFinite(loss) ? norm : loss} at step ${step}: lower the learning rate or clip`,
           { details: { stage: 'train', tensor: 'loss', index: 0, step } },
         )
-      const scaled = norm > clip ? grads.map((g) => scaleShift(g, clip / norm, 0)) : grads
-      optimizer.step(new Map(paths.map((path, i) => [path, scaled[i]!])), rate)
+      optimizer.step(clipped, rate)
       onStep?.({ step, steps, loss, lr: rate })
       return { loss, tokens: n }
     })
