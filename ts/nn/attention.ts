@@ -1,14 +1,14 @@
 /**
- * Multi-head self-attention and a transformer encoder block (Vaswani et al. 2017). x [B, T, C]; mask [B, T] with 1 for tokens and 0 for
- * padding, passed as the named input `mask`.
+ * Multi-head attention with its projections (Vaswani et al. 2017, section 3.2). x [B, T, C]; masks are [B, S] with 1 for tokens and 0 for padding and go
+ * with x as named inputs. Blocks made of it: transformer.ts.
  */
 import { z } from 'zod'
-import { add, multiHeadAttention, reshape, scaleShift } from '../ops/index.js'
+import { OptionError } from '../base/errors.js'
+import { multiHeadAttention } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { linear } from './linear.js'
-import { defineModule, runChild, type ModuleInput } from './module.js'
-import { layerNorm } from './norm.js'
-import { activate, activationNames } from './activation.js'
+import { defineModule, join, runChild, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from './module.js'
+import { streamOf } from './simple.js'
 
 /** Splits { x, mask } or a plain tensor. */
 export function maskedInput(input: ModuleInput): { x: Tensor; mask: Tensor | null } {
@@ -17,64 +17,125 @@ export function maskedInput(input: ModuleInput): { x: Tensor; mask: Tensor | nul
   return { x: named.x!, mask: named.mask ?? null }
 }
 
-/** [B, T] of 1 and 0 -> what is added to the scores [B, 1, 1, T]: 0 for tokens, -1e30 for padding. */
-export function hidePadding(mask: Tensor): Tensor {
-  return reshape(scaleShift(mask, 1e30, -1e30), [mask.shape[0]!, 1, 1, mask.shape[1]!])
-}
-
-const attentionConfig = z.strictObject({
+const common = {
   in: z.int().positive(),
   /** Width of q, k and v together with all heads. */
   width: z.int().positive(),
   out: z.int().positive(),
   heads: z.int().positive(),
   bias: z.boolean().default(true),
+  /** Of the attention weights, while training. */
+  dropout: z.number().min(0).lt(1).default(0),
+}
+const headsDivide = (c: { readonly width: number; readonly heads: number }): boolean => c.width % c.heads === 0
+const unlessTheyDo = { error: 'width must be a multiple of heads', path: ['heads'] }
+
+const attentionConfig = z.strictObject({
+  ...common,
+  /** A query sees only the keys up to its own position. */
+  causal: z.boolean().default(false),
 })
 export type AttentionConfig = z.infer<typeof attentionConfig>
 
-export const attention = defineModule<AttentionConfig>({
+/** The four projections by the names of `Attention Is All You Need`. */
+const projections = (
+  c: Pick<AttentionConfig, 'in' | 'width' | 'out' | 'bias'>,
+  memory: number,
+): Readonly<Record<'query' | 'key' | 'value' | 'output', ModuleSpec>> => ({
+  query: linear({ in: c.in, out: c.width, bias: c.bias, init: 'glorot' }),
+  key: linear({ in: memory, out: c.width, bias: c.bias, init: 'glorot' }),
+  value: linear({ in: memory, out: c.width, bias: c.bias, init: 'glorot' }),
+  output: linear({ in: c.width, out: c.out, bias: c.bias, init: 'glorot' }),
+})
+
+const dropoutOf = (p: number, ctx: ForwardContext): { p: number; seed: number; stream: number } | null =>
+  ctx.training && p > 0 ? { p, seed: ctx.seed, stream: streamOf(join(ctx.path, 'weights'), ctx.step) } : null
+
+const makeAttention = defineModule<AttentionConfig>({
   kind: 'attention',
-  config: attentionConfig.refine((c) => c.width % c.heads === 0, { message: 'width must be a multiple of heads', path: ['heads'] }),
+  config: attentionConfig.refine(headsDivide, unlessTheyDo),
   weights: () => ({}),
-  children: (c) => ({
-    query: linear({ in: c.in, out: c.width, bias: c.bias, init: 'glorot' }),
-    key: linear({ in: c.in, out: c.width, bias: c.bias, init: 'glorot' }),
-    value: linear({ in: c.in, out: c.width, bias: c.bias, init: 'glorot' }),
-    output: linear({ in: c.width, out: c.out, bias: c.bias, init: 'glorot' }),
-  }),
+  children: (c) => projections(c, c.in),
   forward: (m, c, input, ctx) => {
     const { x, mask } = maskedInput(input)
-    const [q, k, v] = (['query', 'key', 'value'] as const).map((name) => runChild(m, name, x, ctx)) as [Tensor, Tensor, Tensor]
-    return runChild(m, 'output', multiHeadAttention(q, k, v, { heads: c.heads, mask: mask && hidePadding(mask) }), ctx)
+    const named = 'handle' in input ? {} : (input)
+    const q = runChild(m, 'query', x, ctx)
+    let k = runChild(m, 'key', named.key ?? x, ctx)
+    let v = runChild(m, 'value', named.value ?? named.key ?? x, ctx)
+    if (ctx.cache && c.causal) ({ keys: k, values: v } = ctx.cache.append(ctx.path, k, v))
+    const heard = multiHeadAttention(q, k, v, {
+      heads: c.heads,
+      keyMask: mask,
+      mask: named.bias ?? null,
+      causal: c.causal,
+      dropout: dropoutOf(c.dropout, ctx),
+    })
+    return runChild(m, 'output', heard, ctx)
   },
 })
 
-const blockConfig = z.strictObject({
-  width: z.int().positive(),
-  heads: z.int().positive(),
-  hidden: z.int().positive(),
-  activation: z.enum(activationNames).default('gelu'),
-  eps: z.number().positive().default(1e-5),
-})
-export type EncoderBlockConfig = z.infer<typeof blockConfig>
+/**
+ * Attention over one sequence. Input x [B, T, in], or named: `x`, `mask` [B, S] of 1 and 0 over the keys, `key` [B, S, in] (keys and values from another
+ * sequence), `value` [B, S, in] (values from a third one), `bias` added to the scores [.., T, S]. Result [B, T, out]. With `causal` and a
+ * `KeyValueCache` in the context, keys of earlier calls count too; a mask then covers all keys so far.
+ *
+ * @example
+ * attention({ in: 8, width: 8, out: 8, heads: 2, causal: true })
+ */
+export function attention(
+  config: Pick<AttentionConfig, 'in' | 'width' | 'out' | 'heads'> & Partial<AttentionConfig>,
+  children?: Readonly<Record<string, ModuleSpec>>,
+): ModuleSpec {
+  return makeAttention(config as AttentionConfig, children)
+}
 
-/** Pre-norm block: x + attention(norm(x)), then x + ffn(norm(x)). */
-export const encoderBlock = defineModule<EncoderBlockConfig>({
-  kind: 'encoderBlock',
-  config: blockConfig,
+const crossConfig = z.strictObject({
+  ...common,
+  /** Width of the sequence that keys and values come from. */
+  memory: z.int().positive(),
+})
+export type CrossAttentionConfig = z.infer<typeof crossConfig>
+
+/** Named inputs that a module cannot do without. */
+export function needs<K extends string>(
+  m: Module,
+  input: ModuleInput,
+  names: readonly K[],
+): Readonly<Record<K, Tensor>> & Readonly<Record<string, Tensor | undefined>> {
+  const named = ('handle' in input ? { x: input } : input) as Readonly<Record<string, Tensor>>
+  for (const name of names)
+    if (!named[name])
+      throw new OptionError('ERR_OPTION', `${m.kind}: takes the named inputs ${names.join(', ')}, got ${Object.keys(named).join(', ')}`)
+  return named
+}
+
+const makeCrossAttention = defineModule<CrossAttentionConfig>({
+  kind: 'crossAttention',
+  config: crossConfig.refine(headsDivide, unlessTheyDo),
   weights: () => ({}),
-  children: (c) => ({
-    norm1: layerNorm({ width: c.width, eps: c.eps }),
-    attention: attention({ in: c.width, width: c.width, out: c.width, heads: c.heads, bias: true }),
-    norm2: layerNorm({ width: c.width, eps: c.eps }),
-    up: linear({ in: c.width, out: c.hidden, bias: true, init: 'glorot' }),
-    down: linear({ in: c.hidden, out: c.width, bias: true, init: 'glorot' }),
-  }),
+  children: (c) => projections(c, c.memory),
   forward: (m, c, input, ctx) => {
-    const { x, mask } = maskedInput(input)
-    const normed = runChild(m, 'norm1', x, ctx)
-    const h = add(x, runChild(m, 'attention', mask ? { x: normed, mask } : normed, ctx))
-    const up = activate(c.activation, runChild(m, 'up', runChild(m, 'norm2', h, ctx), ctx))
-    return add(h, runChild(m, 'down', up, ctx))
+    const { x, memory, memoryMask } = needs(m, input, ['x', 'memory'])
+    const project = (): { keys: Tensor; values: Tensor } => ({
+      keys: runChild(m, 'key', memory, ctx),
+      values: runChild(m, 'value', memory, ctx),
+    })
+    const { keys, values } = ctx.cache ? ctx.cache.fixed(ctx.path, project) : project()
+    const q = runChild(m, 'query', x, ctx)
+    const heard = multiHeadAttention(q, keys, values, { heads: c.heads, keyMask: memoryMask ?? null, dropout: dropoutOf(c.dropout, ctx) })
+    return runChild(m, 'output', heard, ctx)
   },
 })
+
+/**
+ * Attention of x [B, T, in] to another sequence: named inputs `x`, `memory` [B, S, memory] and optionally `memoryMask` [B, S]. Result [B, T, out]. With a
+ * `KeyValueCache` in the context keys and values of the memory are computed once.
+ *
+ * @example
+ * crossAttention({ in: 8, memory: 12, width: 8, out: 8, heads: 2 })
+ */
+export function crossAttention(
+  config: Pick<CrossAttentionConfig, 'in' | 'memory' | 'width' | 'out' | 'heads'> & Partial<CrossAttentionConfig>,
+): ModuleSpec {
+  return makeCrossAttention(config as CrossAttentionConfig)
+}

@@ -14,9 +14,11 @@ export {
   type ModuleSpec,
   type WeightRole,
 } from './module.js'
-export { attention, encoderBlock, maskedInput } from './attention.js'
+export { attention, crossAttention, maskedInput, type AttentionConfig, type CrossAttentionConfig } from './attention.js'
+export { decoderBlock, encoderBlock, type DecoderBlockConfig, type EncoderBlockConfig } from './transformer.js'
+export { KeyValueCache } from './key-value-cache.js'
 export { conv1d, conv2d, convTranspose2d } from './conv.js'
-export { embedding } from './embedding.js'
+export { embedding, learnedPositions, sinusoidalPositions } from './embedding.js'
 export { fanInUniform, filled, glorotUniform, heUniform, initial, initRules, normals, uniformIn, type InitRule, type Rng } from './init.js'
 export { linear } from './linear.js'
 export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from './norm.js'

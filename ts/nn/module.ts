@@ -8,6 +8,7 @@ import type { JsonObject } from '../base/json-types.js'
 import type { Shape } from '../base/shape.js'
 import type { Tensor } from '../tensor/index.js'
 import type { Rng } from './init.js'
+import type { KeyValueCache } from './key-value-cache.js'
 import type { Weight } from './weight/weight.js'
 
 /** How a weight is used: matrix [out, in], kernel [O, C, kh, kw], table [rows, width]; vectors (biases, norms) are left alone by passes. */
@@ -41,6 +42,8 @@ export interface ForwardContext {
    * what stands here (zeros where nothing does) and leave their last state.
    */
   readonly carried?: Map<string, Tensor>
+  /** Keys and values of the tokens before x: decoders then take only the new tokens. */
+  readonly cache?: KeyValueCache
 }
 
 export interface ModuleKind<C extends JsonObject = JsonObject> {

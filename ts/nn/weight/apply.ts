@@ -14,6 +14,6 @@ export function applyDense(w: Tensor, x: Tensor, use: WeightUse): Tensor {
     case 'convTranspose2d':
       return narrowed(convTranspose2d(narrowed(x), narrowed(w), narrowed(use.bias), use))
     case 'lookup':
-      return narrowed(embedding(w, x))
+      return narrowed(embedding(w, x, use))
   }
 }

@@ -19,7 +19,9 @@ export type ConvolutionUse =
 
 /** How a layer uses its weight. `bias` is added by the weight so that a kind can fuse it. */
 export type WeightUse =
-  { readonly op: 'linear'; readonly bias: Tensor | null } | ({ readonly bias: Tensor | null } & ConvolutionUse) | { readonly op: 'lookup' }
+  | { readonly op: 'linear'; readonly bias: Tensor | null }
+  | ({ readonly bias: Tensor | null } & ConvolutionUse)
+  | { readonly op: 'lookup'; readonly paddingIndex?: number }
 
 /** A trainable tensor. Where `mask` (a bit set, see ops.def) is 0 the value stays exactly 0 through every optimizer step. */
 export interface Leaf {

@@ -1,12 +1,9 @@
 /** Scaled dot-product attention with several heads (Vaswani et al. 2017, eq. 1), between projections that belong to the caller. */
-import { add, permute, reshape } from '../../autograd/index.js'
-import { ShapeError } from '../../base/errors.js'
+import { permute, reshape } from '../../autograd/index.js'
+import { OptionError, ShapeError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
-import { mul, scaleShift } from '../arithmetic.js'
-import { matmul } from '../matmul.js'
-import { clip, step } from '../piecewise.js'
-import { amax } from '../reduce.js'
-import { softmaxLast } from '../softmax.js'
+import { attentionSpelledOut } from '../attention-rule.js'
+import type { RandomOptions } from '../random.js'
 
 export interface AttentionOptions {
   readonly heads: number
@@ -15,11 +12,15 @@ export interface AttentionOptions {
    * -1e29) hides a position. A row that is hidden entirely gives zeros.
    */
   readonly mask?: Tensor | null
+  /** [B, S], of the dtype of q: 0 hides a key (padding) from every query. */
+  readonly keyMask?: Tensor | null
+  /** Query i sees the keys j <= i + S - T: the last query sees all of them, so new queries may stand behind keys of earlier calls. */
+  readonly causal?: boolean
+  /** Zeroes each weight with probability p in [0, 1) and scales the others by 1 / (1 - p). The pattern depends on seed, stream and position only. */
+  readonly dropout?: (RandomOptions & { readonly p: number }) | null
   /** Default 1 / sqrt(C / heads). */
   readonly scale?: number
 }
-
-const HIDDEN = -1e30
 
 /** [B, T, C] -> [B, heads, T, C / heads], a view. */
 function split(x: Tensor, heads: number): Tensor {
@@ -27,8 +28,18 @@ function split(x: Tensor, heads: number): Tensor {
   return permute(reshape(x, [b, t, heads, c / heads]), [0, 2, 1, 3])
 }
 
-/** q [B, T, C], k [B, S, C], v [B, S, D] -> [B, T, D]. C and D are multiples of `heads`. */
-export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, { heads, mask = null, scale }: AttentionOptions): Tensor {
+/**
+ * q [B, T, C], k [B, S, C], v [B, S, D] -> [B, T, D]: softmax(q k^T scale + mask) v for each head. C and D are multiples of `heads`.
+ *
+ * - shapes that do not fit together: ERR_SHAPE
+ * - p outside [0, 1): ERR_OPTION
+ *
+ * @example
+ * const x = tensor([[[1, 0], [0, 1]]])
+ * multiHeadAttention(x, x, x, { heads: 1, causal: true }).shape   // [1, 2, 2]; its first row is [1, 0]
+ */
+export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+  const { heads, mask = null, keyMask = null, causal = false, dropout = null, scale } = options
   const fits = (x: Tensor): boolean => x.rank === 3 && x.shape[2]! % heads === 0
   if (!(Number.isInteger(heads) && heads > 0) || ![q, k, v].every(fits))
     throw new ShapeError(
@@ -40,18 +51,21 @@ export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, { heads, mas
   const [bv, sv, d] = v.shape as [number, number, number]
   if (bk !== b || bv !== b || sv !== s || ck !== c)
     throw new ShapeError('ERR_SHAPE', `multiHeadAttention: q [B,T,C], k [B,S,C] and v [B,S,D] do not fit together, got ${q}, ${k}, ${v}`)
+  if (keyMask && !(keyMask.rank === 2 && keyMask.shape[0] === b && keyMask.shape[1] === s))
+    throw new ShapeError('ERR_SHAPE', `multiHeadAttention: keyMask must be [${b}, ${s}], got ${keyMask}`)
+  const p = dropout?.p ?? 0
+  if (!(p >= 0 && p < 1)) throw new OptionError('ERR_OPTION', `multiHeadAttention: dropout.p must be in [0, 1), got ${p}`)
+  const terms = {
+    mask,
+    keyMask,
+    scale: scale ?? (c > 0 ? 1 / Math.sqrt(c / heads) : 1),
+    causal,
+    dropout: p,
+    seed: dropout?.seed ?? 0,
+    stream: dropout?.stream ?? 0,
+  }
   return scope(() => {
-    let scores = scaleShift(matmul(split(q, heads), split(k, heads), false, true), scale ?? (c > 0 ? 1 / Math.sqrt(c / heads) : 1))
-    let seen: Tensor | undefined
-    if (mask) {
-      // A finite floor keeps fully hidden rows free of NaN (their softmax is even); `seen` then zeroes them.
-      const bounded = clip(mask, HIDDEN, -HIDDEN)
-      scores = add(scores, bounded)
-      seen = step(scaleShift(amax(bounded, [-1], true), 1, -HIDDEN / 10))
-    }
-    let weights = softmaxLast(scores)
-    if (seen) weights = mul(weights, seen)
-    const heard = matmul(weights, split(v, heads))
+    const heard = attentionSpelledOut(split(q, heads), split(k, heads), split(v, heads), terms)
     return reshape(permute(heard, [0, 2, 1, 3]), [b, t, d])
   })
 }
