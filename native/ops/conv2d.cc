@@ -1,6 +1,9 @@
 // conv2d(x[B,C,H,W], w[O,C,kh,kw], bias[O]?, stride[2], padding[2]) -> y[B,O,OH,OW]: cross-correlation with symmetric zero padding.
 // f32 or f64. Each task computes a band of rows of one image (kernels/conv/shift.h); nothing of the size of the batch is copied.
+#include <type_traits>
+
 #include "kernels/gemm/gemm.h"
+#include "ops/conv_lanes.h"
 #include "ops/conv_shape.h"
 #include "ops/slots.h"
 
@@ -18,6 +21,9 @@ template <class T> Status run(conv2d_args& a, Context& ctx) {
   TERSOR_TRY(x.open(kOp, a.x, ctx.cancel));
   TERSOR_TRY(w.open(kOp, a.w, ctx.cancel));
   if (a.bias.present()) TERSOR_TRY(bias.open(kOp, a.bias, ctx.cancel));
+
+  if (std::is_same<T, float>::value && conv_lanes_pays(s))
+    return conv_lanes_forward(kOp, s, x.as<float>(), w.as<float>(), a.bias.present() ? bias.as<float>() : nullptr, a.y.as<float>(), ctx.cancel);
 
   const GemmRow<T>& row = gemm_row<T>();
   const ConvPlanes planes = conv_forward_planes(s);

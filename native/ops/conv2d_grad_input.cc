@@ -1,7 +1,10 @@
 // conv2d_grad_input(dy[B,O,OH,OW], w[O,C,kh,kw], input_shape, stride, padding) -> dx[B,C,H,W]: the adjoint of conv2d in x.
 // dx rows of equal phase (h mod sh, w mod sw) are a stride-1 convolution of dy with the taps of that phase, so a strided convolution costs
 // no multiplications by inserted zeros. f32 or f64.
+#include <type_traits>
+
 #include "kernels/gemm/gemm.h"
+#include "ops/conv_lanes.h"
 #include "ops/conv_shape.h"
 #include "ops/slots.h"
 
@@ -35,6 +38,8 @@ template <class T> Status run(conv2d_grad_input_args& a, Context& ctx) {
   Contiguous dy, w;
   TERSOR_TRY(dy.open(kOp, a.dy, ctx.cancel));
   TERSOR_TRY(w.open(kOp, a.w, ctx.cancel));
+  if (std::is_same<T, float>::value && conv_lanes_pays(s))
+    return conv_lanes_grad_input(kOp, s, dy.as<float>(), w.as<float>(), a.dx.as<float>(), ctx.cancel);
   const Axis ay{s.sh, s.ph, s.kh, s.height, s.out_h}, ax{s.sw, s.pw, s.kw, s.width, s.out_w};
 
   ConvPlanes planes;

@@ -2,7 +2,10 @@
 // dw(o, tap) is the dot product of dy's channel, laid out as wide as the planes of kernels/conv/shift.h with zeros in the excess columns,
 // and the plane shifted by the tap. Partial sums are cut by shape alone and added in order: the result does not depend on the threads.
 // An infinity or NaN in x meets those zeros: it may make more entries of dw NaN than the formula does, never fewer. f32 or f64.
+#include <type_traits>
+
 #include "kernels/gemm/gemm.h"
+#include "ops/conv_lanes.h"
 #include "ops/conv_shape.h"
 #include "ops/slots.h"
 
@@ -134,6 +137,8 @@ template <class T> Status run(conv2d_grad_weight_args& a, Context& ctx) {
   Contiguous x, dy;
   TERSOR_TRY(x.open(kOp, a.x, ctx.cancel));
   TERSOR_TRY(dy.open(kOp, a.dy, ctx.cancel));
+  if (std::is_same<T, float>::value && conv_lanes_pays(w.s))
+    return conv_lanes_grad_weight(kOp, w.s, x.as<float>(), dy.as<float>(), a.dw.as<float>(), ctx.cancel);
   w.x = x.as<T>(), w.dy = dy.as<T>();
   w.planes = conv_forward_planes(w.s);
   w.depth = w.s.in * w.s.kh * w.s.kw, w.halo = conv_forward_halo(w.s);

@@ -1,0 +1,159 @@
+#include "ops/conv_lanes.h"
+
+#include "kernels/gemm/gemm.h"
+#include "kernels/lanes/lanes.h"
+#include "ops/conv_lanes_plan.h"
+#include "ops/slots.h"
+
+namespace tersor {
+
+bool conv_lanes_pays(const ConvShape& s) {
+  const int64_t lanes = lanes_row().lanes;
+  if (lanes < 8) return false;                                             // scalar
+  if (4 * s.batch < 3 * ((s.batch + lanes - 1) / lanes * lanes)) return false;  // lanes left empty
+  if (s.kh * s.kw == 1 && conv_planes_are_image(s)) return false;          // a product that needs no copy
+  if (s.out == 0 || s.in == 0) return false;
+  const int64_t width = (s.out_w + s.kw + s.width) * lanes * 4;            // bytes of a row of positions, at most
+  const int64_t rows = s.kh + 8;
+  return width <= (int64_t(1) << 20) && (s.in + s.out) * width * rows <= (int64_t(1) << 22) && s.height * s.width < (int64_t(1) << 24);
+}
+
+namespace {
+
+int block_images(int64_t batch, int64_t block, int lanes) {
+  return batch - block * lanes < lanes ? static_cast<int>(batch - block * lanes) : lanes;
+}
+
+// Rows [q0, q0 + rows) of every phase of one block: planes -> result.
+void correlate(const LanePlan& p, const GemmRow<float>& row, int lanes, const float* bias, int64_t q0, int64_t rows, const float* planes, float* result) {
+  const int64_t c_row = p.result_channel() * lanes, height = p.y.source();
+  for (int64_t i = 0; i < p.part_count; i++) {
+    const LanePart& part = p.parts[i];
+    const LaneRun* const runs = p.runs + part.first_run;
+    const int64_t columns = p.x.positions(part.fx), phase_rows = p.y.positions(part.fy);
+    float* const to = result + ((part.fy * p.x.phases() + part.fx) * p.phase + part.column) * lanes;
+    for (int64_t q = q0; q < q0 + rows && q < phase_rows; q++) {
+      // The kernel rows that meet a row of the source: neighbours in the list.
+      const int64_t at = q * p.y.step();
+      int64_t first = 0, last = part.runs;
+      while (first < last && (at + runs[first].delta < 0 || at + runs[first].delta >= height)) first++;
+      while (last > first && (at + runs[last - 1].delta < 0 || at + runs[last - 1].delta >= height)) last--;
+      const int64_t k0 = first < part.runs ? runs[first].first : part.depth, k1 = last < part.runs ? runs[last].first : part.depth;
+      GemmStrip<float> g;
+      g.b = planes + (q - q0) * p.planes.pitch * lanes, g.offset = p.offset + part.first_tap + k0;
+      g.b_panel = row.nr;
+      g.k = first < last ? k1 - k0 : 0, g.n = part.columns * lanes, g.m = static_cast<int>(p.result);
+      g.a = p.weight + part.first_tap * p.result + k0, g.a_row = part.depth;
+      g.bias_m = bias;
+      g.c = to + (q - q0) * columns * lanes, g.c_row = c_row;
+      row.strip(g);
+    }
+  }
+}
+
+Status run(const char* op, const ConvShape& s, bool adjoint, const float* source, const float* w, const float* bias, float* result, const Cancel* cancel) {
+  const LanesRow& lanes = lanes_row();
+  const GemmRow<float>& row = gemm_row<float>();
+  const int64_t L = lanes.lanes;
+  LanePlanner planner;
+  TERSOR_TRY(planner.make(op, s, adjoint, lanes.lanes, row.nr * 2 / L, w));
+  const LanePlan& p = planner.plan;
+  const int64_t blocks = (s.batch + L - 1) / L, source_image = p.source * p.y.source() * p.x.source(), result_plane = p.y.result() * p.x.result();
+  const int64_t planes_floats = p.planes_positions() * L;
+  ScratchSlots slots;
+  TERSOR_TRY(slots.reserve(op, (planes_floats + p.result * p.result_channel() * L) * static_cast<int64_t>(sizeof(float)), blocks * p.bands));
+  return parallel_for(blocks * p.bands, 1, cancel, [&](int64_t begin, int64_t end) {
+    const ScratchSlots::Lease slot(slots);
+    float* const planes = slot.template as<float>();
+    float* const tile = planes + planes_floats;
+    memset(planes, 0, static_cast<size_t>(planes_floats) * sizeof(float));
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t block = task / p.bands, q0 = task % p.bands * p.band;
+      const int64_t rows = p.y.positions(0) - q0 < p.band ? p.y.positions(0) - q0 : p.band;
+      const int images = block_images(s.batch, block, lanes.lanes);
+      lane_fill(p.planes, p.plane, p.gather_at, source + block * L * source_image, images, q0, rows + p.halo, planes);
+      correlate(p, row, lanes.lanes, bias, q0, rows, planes, tile);
+      const int64_t y0 = q0 * p.y.result_step(), y1 = (q0 + rows) * p.y.result_step();
+      LanesScatter to;
+      to.at = p.scatter_at, to.n = ((y1 < p.y.result() ? y1 : p.y.result()) - y0) * p.x.result();
+      to.image_step = p.result * result_plane, to.images = images;
+      for (int64_t c = 0; c < p.result; c++) {
+        to.block = tile + c * p.result_channel() * L;
+        to.image = result + (block * L * p.result + c) * result_plane + y0 * p.x.result();
+        lanes.scatter(to);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Status conv_lanes_forward(const char* op, const ConvShape& s, const float* x, const float* w, const float* bias, float* y, const Cancel* cancel) {
+  return run(op, s, false, x, w, bias, y, cancel);
+}
+Status conv_lanes_grad_input(const char* op, const ConvShape& s, const float* dy, const float* w, float* dx, const Cancel* cancel) {
+  return run(op, s, true, dy, w, nullptr, dx, cancel);
+}
+
+// Items are bands of rows of a block. Partial sums are cut by shape alone and added in order.
+Status conv_lanes_grad_weight(const char* op, const ConvShape& s, const float* x, const float* dy, float* dw, const Cancel* cancel) {
+  const LanesRow& lanes = lanes_row();
+  const GemmRow<float>& row = gemm_row<float>();
+  const int64_t L = lanes.lanes, depth = s.in * s.kh * s.kw, size = s.out * depth, out_plane = s.out_h * s.out_w;
+  ConvPlanes planes = conv_forward_planes(s);
+  const int64_t halo = conv_forward_halo(s), vector = L * static_cast<int64_t>(sizeof(float));
+  const int64_t band = conv_band_rows(s.out_h, halo, (planes.elements(1) + s.out * s.out_w) * vector, 48 * 1024 * L, s.out * depth * s.out_w * L / 16);
+  const int64_t bands = (s.out_h + band - 1) / band, items = (s.batch + L - 1) / L * bands;
+  const int64_t plane = planes.plane(band + halo), x_floats = planes.elements(band + halo) * L, dy_channel = band * s.out_w, dy_floats = s.out * dy_channel * L;
+  constexpr int64_t kMostPartials = 32;
+  const int64_t run = items > kMostPartials ? (items + kMostPartials - 1) / kMostPartials : 1, partials = (items + run - 1) / run;
+  Scratch offsets, x_table, dy_table, sums;
+  TERSOR_TRY(offsets.reserve(op, depth * 8));
+  TERSOR_TRY(x_table.reserve(op, s.height * s.width * 4));
+  TERSOR_TRY(dy_table.reserve(op, dy_channel * 4));
+  if (partials > 1) TERSOR_TRY(sums.reserve(op, partials * size * static_cast<int64_t>(sizeof(float))));
+  conv_forward_offsets(s, plane, planes.pitch, offsets.as<int64_t>());
+  for (int64_t i = 0; i < depth; i++) offsets.as<int64_t>()[i] *= L;
+  lane_gather_table(planes, plane, x_table.as<int32_t>());
+  for (int64_t i = 0; i < dy_channel; i++) dy_table.as<int32_t>()[i] = static_cast<int32_t>(i);
+  ScratchSlots slots;
+  TERSOR_TRY(slots.reserve(op, (x_floats + dy_floats) * static_cast<int64_t>(sizeof(float)), partials));
+  TERSOR_TRY(parallel_for(partials, 1, cancel, [&](int64_t begin, int64_t end) {
+    const ScratchSlots::Lease slot(slots);
+    float* const at_x = slot.template as<float>();
+    float* const at_dy = at_x + x_floats;
+    for (int64_t part = begin; part < end; part++) {
+      GemmDot<float> g;
+      g.m = s.out, g.n = depth, g.k = s.out_w * L;
+      g.a = at_dy, g.a_row = dy_channel * L, g.a_group = s.out_w * L;
+      g.b = at_x, g.offset = offsets.as<int64_t>(), g.b_group = planes.pitch * L;
+      g.c = partials > 1 ? sums.as<float>() + part * size : dw, g.c_row = depth;
+      for (int64_t item = part * run; item < items && item < (part + 1) * run; item++) {
+        const int64_t block = item / bands, r0 = item % bands * band;
+        const int images = static_cast<int>(s.batch - block * L < L ? s.batch - block * L : L);
+        if (bands > 1 || item == part * run) memset(at_x, 0, static_cast<size_t>(x_floats) * sizeof(float));  // the rows outside differ by band
+        g.groups = s.out_h - r0 < band ? s.out_h - r0 : band;
+        lane_fill(planes, plane, x_table.as<int32_t>(), x + block * L * s.in * s.height * s.width, images, r0, g.groups + halo, at_x);
+        LanesGather from;
+        from.image_step = s.out * out_plane, from.images = images;
+        from.n = g.groups * s.out_w, from.at = dy_table.as<int32_t>();
+        for (int64_t o = 0; o < s.out; o++) {
+          from.image = dy + (block * L * s.out + o) * out_plane + r0 * s.out_w;
+          from.block = at_dy + o * dy_channel * L;
+          lanes.gather(from);
+        }
+        g.accumulate = item > part * run;
+        row.dot(g);
+      }
+    }
+  }));
+  if (partials == 1) return {};
+  return parallel_for(size, grain_for(partials), cancel, [&](int64_t begin, int64_t end) {
+    const float* sum = sums.as<float>();
+    for (int64_t e = begin; e < end; e++) dw[e] = sum[e];
+    for (int64_t p = 1; p < partials; p++)
+      for (int64_t e = begin; e < end; e++) dw[e] += sum[p * size + e];
+  });
+}
+
+}  // namespace tersor
