@@ -4,6 +4,7 @@ import { compress, prune, quantize, recipe, train, type CompressEvent, type Trai
 import { keptAt } from '../../ts/compress/prune/amount.js'
 import { retrainPlan } from '../../ts/compress/train/retrain.js'
 import { trainSettings } from '../../ts/compress/train/settings.js'
+import { classification } from '../../ts/compress/train/tasks/classification.js'
 import { runTraining } from '../../ts/compress/train/training.js'
 import { memory } from '../../ts/native/devices.js'
 import { type MaskedWeight, type Model } from '../../ts/nn/index.js'
@@ -151,7 +152,7 @@ describe('retraining (A2.1)', () => {
     })
     const rates: number[] = []
     let first: Float32Array | undefined
-    await runTraining(pruned.model, data, plan.settings, {}, plan.start, {
+    await runTraining(pruned.model, classification(data), plan.settings, {}, plan.start, {
       onLr: (_s, lr) => rates.push(lr),
       beforeStep: (_s, leaves) => (first ??= leaves.get('fc2.weight')!.value.read() as Float32Array),
     })
@@ -170,7 +171,7 @@ describe('retraining (A2.1)', () => {
     })
     const rates: number[] = []
     let first: Float32Array | undefined
-    await runTraining(pruned.model, data, plan.settings, {}, plan.start, {
+    await runTraining(pruned.model, classification(data), plan.settings, {}, plan.start, {
       onLr: (_s, lr) => rates.push(lr),
       beforeStep: (_s, leaves) => (first ??= leaves.get('fc2.weight')!.value.read() as Float32Array),
     })
@@ -198,7 +199,7 @@ describe('retraining (A2.1)', () => {
       last: trained.state,
       snapshots: trained.snapshots,
     })
-    const again = await runTraining(trained.model, data, plan.settings, {}, plan.start, {})
+    const again = await runTraining(trained.model, classification(data), plan.settings, {}, plan.start, {})
     expect(bitsOf(again.model)).toBe(bitsOf(trained.model))
   })
 

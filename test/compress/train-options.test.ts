@@ -7,6 +7,7 @@ import { scope, tensor } from '../../ts/tensor/index.js'
 import { plainSettings, trainSettings, trainingOf, trainSettingsSchema, type TrainSettingsInput } from '../../ts/compress/train/settings.js'
 import { packState, unpackState, type TrainState } from '../../ts/compress/train/state.js'
 import { train } from '../../ts/compress/train/train.js'
+import { classification } from '../../ts/compress/train/tasks/classification.js'
 import { runTraining } from '../../ts/compress/train/training.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -114,7 +115,7 @@ describe('f16 loss scaling', () => {
     const model = convnet()
     const result = await runTraining(
       model,
-      bars(200),
+      classification(bars(200)),
       settings,
       { checkpoint: (take) => all.push(take()), snapshotEpochs: [0], onSnapshot: (_e, s) => all.push(s) },
       {},

@@ -10,6 +10,7 @@ import type { TrainEvent } from '../../ts/compress/events.js'
 import { trainSettings, trainingOf, type TrainSettingsInput } from '../../ts/compress/train/settings.js'
 import { packState, unpackState, type TrainState } from '../../ts/compress/train/state.js'
 import { train } from '../../ts/compress/train/train.js'
+import { classification } from '../../ts/compress/train/tasks/classification.js'
 import { runTraining } from '../../ts/compress/train/training.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -65,7 +66,7 @@ describe('train', () => {
   it('trains with the rate of the schedule at every step', async () => {
     const rates: number[] = []
     const settings = trainSettings({ ...quick, schedule: { kind: 'cosine', lr: 0.1, warmup: 0.2 } })
-    await runTraining(mlp(), data, settings, {}, {}, { onLr: (_step, lr) => rates.push(lr) })
+    await runTraining(mlp(), classification(data), settings, {}, {}, { onLr: (_step, lr) => rates.push(lr) })
     expect(rates).toEqual(Array.from({ length: 28 }, (_, i) => lrAt(settings.schedule, i, 28)))
   })
 
@@ -176,7 +177,7 @@ describe('pruned weights', () => {
     let steps = 0
     const { model } = await runTraining(
       start,
-      data,
+      classification(data),
       trainSettings({ ...quick, optimizer }),
       {},
       {},
@@ -242,7 +243,7 @@ describe('numeric trouble (promise 11, N04, N07)', () => {
     const watched: { readonly seen: Tensor; readonly before: TypedArray }[] = []
     const run = runTraining(
       model,
-      data,
+      classification(data),
       trainSettings({ ...quick, schedule: { kind: 'constant', lr: 1e-3 } }),
       {},
       {},

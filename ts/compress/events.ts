@@ -42,7 +42,7 @@ export interface TrainStep extends Base {
   readonly lr: number
   readonly examplesPerSecond: number
 }
-/** An epoch is over. `loss` is its mean training loss; `accuracy` that on the validation data. */
+/** An epoch is over. `loss` is its mean training loss; `accuracy` (of classifiers) and `metrics` are those on the validation data. */
 export interface TrainEpoch extends Base {
   readonly type: 'train-epoch'
   readonly label: string
@@ -54,6 +54,9 @@ export interface TrainEpoch extends Base {
   readonly lr: number
   readonly seconds: number
   readonly accuracy?: number
+  readonly metrics?: Readonly<Record<string, number>>
+  /** The best epoch so far (only with validation). */
+  readonly best?: number
 }
 export interface TrainEnd extends Base {
   readonly type: 'train-end'

@@ -41,12 +41,28 @@ export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
 export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
 export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
-export type { TrainHooks, TrainOptions, TrainResult } from './train/train.js'
+export { trainTask, type TaskOptions, type TrainHooks, type TrainOptions, type TrainResult } from './train/train.js'
 export {
-  languagePerplexity,
-  trainLanguageModel,
-  type LanguageOptions,
-  type LanguageResult,
-  type LanguageTraining,
-} from './train/tasks/language.js'
+  isBetter,
+  type BatchPlace,
+  type BatchSource,
+  type LossContext,
+  type MetricGoal,
+  type Metrics,
+  type TrainTask,
+} from './train/task.js'
+export { classification, type ClassificationOptions } from './train/tasks/classification.js'
+export { language, languagePerplexity, type LanguageOptions, type PerplexityOptions, type TextWindow } from './train/tasks/language.js'
+export { regression, regressionData, type RegressionData, type RegressionOptions, type RegressionParts } from './train/tasks/regression.js'
+export {
+  IGNORE,
+  maskedText,
+  sequencePairs,
+  tokens,
+  type MaskedText,
+  type SequencePairs,
+  type TokenBatch,
+  type TokenData,
+  type TokenOptions,
+} from './train/tasks/tokens.js'
 export type { Retrain } from './train/retrain.js'

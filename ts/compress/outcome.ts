@@ -30,7 +30,10 @@ export interface EpochRecord {
   readonly step: number
   readonly loss: number
   readonly lr: number
+  /** On the validation data: of classifiers. */
   readonly accuracy?: number
+  /** All figures of the evaluation on the validation data. */
+  readonly metrics?: Readonly<Record<string, number>>
 }
 
 export interface PassOutcome {

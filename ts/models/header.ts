@@ -14,7 +14,7 @@ import { parseJson, toPlain } from '../base/json.js'
 import type { Json } from '../base/json-types.js'
 import { gunzip } from '../formats/inflate.js'
 import { formatContext, type ReadOptions } from '../formats/limits.js'
-import { moduleKind, type ModelInfo, type ModuleSpec } from '../nn/index.js'
+import { modelTasks, moduleKind, type ModelInfo, type ModuleSpec } from '../nn/index.js'
 
 export const METADATA_KEY = 'tersor'
 export const FORMAT_VERSION = 1
@@ -92,7 +92,7 @@ const headerSchema = z.strictObject({
   architecture: specSchema,
   info: z.looseObject({
     name: z.string(),
-    task: z.enum(['classification', 'embedding']),
+    task: z.enum(modelTasks),
     classes: z.array(z.string()).optional(),
     inputShape: z.array(z.int().positive()).optional(),
     normalize: z.strictObject({ mean: z.number(), std: z.number().positive() }).optional(),

@@ -80,6 +80,12 @@ export class CarriedState {
     this.#kept = next
   }
 
+  /** Begins with a state that was saved; the tensor belongs to this object from now on. */
+  hold(path: string, value: Tensor): void {
+    this.map.set(path, value)
+    this.#kept = [...this.#kept, value]
+  }
+
   /** Back to zeros: the beginning of another text. */
   reset(): void {
     for (const t of this.#kept) t.dispose()

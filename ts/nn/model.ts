@@ -32,11 +32,14 @@ export interface PlacedWeight {
   readonly weight: Weight
 }
 
+export const modelTasks = ['classification', 'embedding', 'regression', 'language', 'tokens'] as const
+export type ModelTask = (typeof modelTasks)[number]
+
 /** Facts about a model that travel with it. Plain JSON. */
 export interface ModelInfo {
   readonly name: string
-  /** What the output means: class scores or an embedding. */
-  readonly task: 'classification' | 'embedding'
+  /** What the output means: class scores, an embedding, numbers, scores of the next token or of every token. */
+  readonly task: ModelTask
   readonly classes?: readonly string[]
   /** Shape of one input, for example [1, 28, 28]; encoders have none. */
   readonly inputShape?: readonly number[]

@@ -35,6 +35,8 @@ export interface ForwardContext {
   readonly step: number
   /** Sees the input of every layer with a weight (calibration, sensitivity). */
   readonly observe?: (path: string, input: Tensor) => void
+  /** Sees what every module gives, inner modules first (the search for the first value that is not finite). */
+  readonly output?: (path: string, y: Tensor) => void
   /** Collects new values of state tensors while training, by path of the state ("blocks.0.norm.mean"). */
   readonly stateUpdates?: Map<string, Tensor>
   /**
@@ -102,7 +104,9 @@ export function parseConfig(kind: ModuleKind, config: JsonObject): JsonObject {
 
 /** Runs a module. Kinds call `runChild` for theirs. */
 export function run(module: Module, x: ModuleInput, context: ForwardContext): Tensor {
-  return moduleKind(module.kind).forward(module, module.config, x, context)
+  const y = moduleKind(module.kind).forward(module, module.config, x, context)
+  context.output?.(context.path, y)
+  return y
 }
 
 export function runChild(module: Module, name: string, x: ModuleInput, context: ForwardContext): Tensor {

@@ -11,6 +11,7 @@ import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js
 import { trainingOf, type TrainSettings } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
 import type { TrainControl } from '../train/contract.js'
+import { classification } from '../train/tasks/classification.js'
 import { runTraining } from '../train/training.js'
 import { checkFinite } from '../train/working-copy.js'
 import { valuesOf } from '../values.js'
@@ -144,14 +145,20 @@ export class MagnitudeRun {
       label: rounds === 1 ? 'retraining' : `round ${round + 1} of ${rounds}`,
       onEvent: emit,
       checkpoint: (state: () => TrainState, now: boolean) => checkpoint(() => pack(state()), now),
-      ...(validation ? { validation } : {}),
       ...(signal ? { signal } : {}),
     }
     const control: TrainControl = {
-      ...(target === undefined ? {} : { stop: { accuracy: target, everySteps: options.stop!.everySteps } }),
+      ...(target === undefined ? {} : { stop: { value: target, everySteps: options.stop!.everySteps } }),
       ...(options.gradual ? { beforeStep: this.#gradual(options.gradual, plan, density, data!.size) } : {}),
     }
-    const result = await runTraining(model, data!, plan.settings, hooks, resume ? { resume } : plan.start, control)
+    const result = await runTraining(
+      model,
+      classification(data!, { validation }),
+      plan.settings,
+      hooks,
+      resume ? { resume } : plan.start,
+      control,
+    )
     checkpoint(() => pack(result.state), true)
     return result
   }

@@ -32,8 +32,8 @@ export class Recorder {
 
   see(event: CompressEvent): void {
     if (event.type !== 'train-epoch') return
-    const { label, epoch, step, loss, lr, accuracy } = event
-    this.#epochs.push({ label, epoch, step, loss, lr, ...(accuracy === undefined ? {} : { accuracy }) })
+    const { label, epoch, step, loss, lr, accuracy, metrics } = event
+    this.#epochs.push({ label, epoch, step, loss, lr, ...(accuracy === undefined ? {} : { accuracy }), ...(metrics ? { metrics } : {}) })
   }
 
   get seconds(): number {

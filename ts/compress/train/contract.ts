@@ -1,18 +1,16 @@
 /** What a training takes and gives, and what it refuses before it begins. */
 import type { RawTensor } from '../../base/dtype.js'
 import { CheckpointError, OptionError } from '../../base/errors.js'
-import type { Dataset } from '../../data/dataset.js'
 import type { Leaf, Model } from '../../nn/index.js'
 import type { TrainEvent } from '../events.js'
 import type { EpochRecord } from '../outcome.js'
 import type { TrainSettings } from './settings.js'
 import type { Snapshots, TrainState } from './state.js'
+import type { TrainTask } from './task.js'
 
 export interface TrainHooks {
   /** What the training is for, in events. Default "train". */
   readonly label?: string
-  /** Held-out data, evaluated after each epoch. */
-  readonly validation?: Dataset
   readonly onEvent?: (event: TrainEvent) => void
   /** Stops at a step boundary with ERR_ABORTED, after a last `checkpoint`. */
   readonly signal?: AbortSignal
@@ -38,8 +36,8 @@ export interface TrainStart {
 export interface TrainControl {
   /** Runs before step `step`: may change masks and values of the leaves in place (gradual pruning). */
   readonly beforeStep?: (step: number, leaves: ReadonlyMap<string, Leaf>) => void
-  /** Ends the training early, at the first evaluation of `validation` that reaches `accuracy`. */
-  readonly stop?: { readonly accuracy: number; readonly everySteps: number }
+  /** Ends the training early, at the first evaluation in which the figure that decides reaches `value`. */
+  readonly stop?: { readonly value: number; readonly everySteps: number }
   /** Sees the rate of each step. */
   readonly onLr?: (step: number, lr: number) => void
 }
@@ -49,6 +47,8 @@ export interface TrainResult {
   readonly model: Model
   /** With `ema`: the model with the averaged weights, the caller's to dispose like `model`. */
   readonly average?: Model
+  /** With `keepBest`: the model of the best evaluation (with `ema`: of the average), the caller's to dispose like `model`. */
+  readonly best?: { readonly model: Model; readonly epoch: number; readonly value: number }
   /** Steps left out because an f16 gradient overflowed, since this run began. */
   readonly skipped: number
   readonly state: TrainState
@@ -59,25 +59,22 @@ export interface TrainResult {
 }
 
 /** ERR_OPTION for what cannot be trained, ERR_CHECKPOINT for a state of another training. */
-export function checkTask(model: Model, data: Dataset, settings: TrainSettings, { fromEpoch = 0, resume }: TrainStart): void {
-  const { task, classes, name } = model.info
-  if (task !== 'classification')
-    throw new OptionError('ERR_OPTION', `train: ${name} is made for ${task}; only classification can be trained`)
-  if (classes && classes.length !== data.classes.length)
-    throw new OptionError('ERR_OPTION', `train: ${name} has ${classes.length} classes, ${data.name} has ${data.classes.length}`)
+export function checkTask(model: Model, task: TrainTask, settings: TrainSettings, { fromEpoch = 0, resume }: TrainStart): void {
+  task.check?.(model, settings)
   if (model.leaves().size === 0)
-    throw new OptionError('ERR_OPTION', `train: no weight of ${name} can be trained (quantized and sparse weights are final)`)
+    throw new OptionError('ERR_OPTION', `train: no weight of ${model.info.name} can be trained (quantized and sparse weights are final)`)
   if (!Number.isInteger(fromEpoch) || fromEpoch < 0 || fromEpoch > settings.epochs)
     throw new OptionError('ERR_OPTION', `train: must begin at an epoch in [0, ${settings.epochs}], got ${fromEpoch}`)
-  if (!resume) return
-  if (resume.examples !== data.size)
-    throw new CheckpointError(
-      'ERR_CHECKPOINT',
-      `train: the saved state was made with ${resume.examples} examples, ${data.name} has ${data.size}`,
-      {
-        details: { reason: 'examples' },
-      },
-    )
-  if (JSON.stringify(resume.settings) !== JSON.stringify(settings))
-    throw new CheckpointError('ERR_CHECKPOINT', 'train: the saved state belongs to other settings', { details: { reason: 'settings' } })
+  if ((settings.earlyStop ?? settings.keepBest) && !(task.evaluate && task.goal))
+    throw new OptionError('ERR_OPTION', `train: ${settings.earlyStop ? 'earlyStop' : 'keepBest'} needs validation data`)
+  if (resume) checkResume(resume, task, settings)
+}
+
+function checkResume(resume: TrainState, task: TrainTask, settings: TrainSettings): void {
+  const refuse = (reason: string, message: string): never => {
+    throw new CheckpointError('ERR_CHECKPOINT', `train: the saved state ${message}`, { details: { reason } })
+  }
+  if (resume.task !== task.kind) refuse('task', `is of a ${resume.task} training, this is one of ${task.kind}`)
+  if (resume.examples !== task.examples) refuse('examples', `was made with ${resume.examples} examples, ${task.name} has ${task.examples}`)
+  if (JSON.stringify(resume.settings) !== JSON.stringify(settings)) refuse('settings', 'belongs to other settings')
 }

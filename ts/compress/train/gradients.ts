@@ -1,10 +1,12 @@
-/** Loss, gradients and new running statistics of one batch, in parts when that was asked for. */
+/** Loss, gradients, new running statistics and carried state of one batch, in parts when that was asked for. */
 import { valueAndGrad } from '../../autograd/index.js'
-import type { Dataset } from '../../data/dataset.js'
-import { batchInputs } from '../../models/inputs.js'
-import { axpby, crossEntropy, scaleShift, withPrecision } from '../../ops/index.js'
-import { scope, tensor, zeros, type Tensor } from '../../tensor/index.js'
+import { OptionError } from '../../base/errors.js'
+import type { ForwardContext } from '../../nn/index.js'
+import { axpby, scaleShift, withPrecision } from '../../ops/index.js'
+import { scope, zeros, type Tensor } from '../../tensor/index.js'
+import type { Carried, CarriedMap } from './carried.js'
 import type { TrainSettings } from './settings.js'
+import type { TrainTask } from './task.js'
 import type { WorkingCopy } from './working-copy.js'
 
 export interface Gradients {
@@ -13,64 +15,83 @@ export interface Gradients {
   readonly grads: ReadonlyMap<string, Tensor>
   /** New values of the state tensors. */
   readonly state: ReadonlyMap<string, Tensor>
+  /** Recurrent state behind each part. */
+  readonly carried: readonly CarriedMap[]
+}
+
+/** One training: what stays the same from batch to batch. */
+export interface LossOf {
+  readonly copy: WorkingCopy
+  readonly task: TrainTask
+  readonly settings: TrainSettings
+  /** With tasks that carry state. */
+  readonly carried: Carried | undefined
 }
 
 /**
- * Call inside a scope. In parts, every figure is the mean over the parts, weighted by their sizes: for gradients that is the gradient of the
+ * Call inside a scope. In parts, every figure is the mean over the parts, weighted by what they count: for gradients that is the gradient of the
  * batch (batch norm takes the statistics of each part).
  */
-export function gradients(
-  copy: WorkingCopy,
-  data: Dataset,
-  indices: Uint32Array,
-  settings: TrainSettings,
-  step: number,
-  scale: number,
-): Gradients {
-  const parts = Math.min(settings.accumulate ?? 1, indices.length)
-  if (parts === 1) return partGradients(copy, data, indices, settings, step, scale)
-  const empty = (of: ReadonlyMap<string, { readonly value: Tensor }>): Map<string, Tensor> =>
-    new Map([...of].map(([path, { value }]) => [path, zeros(value.shape, value.dtype)]))
-  const grads = empty(copy.leaves)
+export function gradients(of: LossOf, batch: unknown, step: number, scale: number): Gradients {
+  const { copy, task, settings } = of
+  const accumulate = settings.accumulate ?? 1
+  const parts = accumulate === 1 ? [batch] : task.split(batch, accumulate)
+  if (parts.length === 1) return partGradients(of, parts[0], 0, step, scale)
+  const grads = new Map([...copy.leaves].map(([path, { value }]) => [path, zeros(value.shape, value.dtype)]))
   const state = new Map<string, Tensor>()
+  const carried: CarriedMap[] = []
+  const total = parts.reduce<number>((n, part) => n + task.count(part), 0)
   let loss = 0
-  for (let k = 0; k < parts; k++) {
-    const [begin, end] = [k, k + 1].map((i) => Math.floor((i * indices.length) / parts)) as [number, number]
-    const share = (end - begin) / indices.length
+  parts.forEach((batchPart, k) => {
+    const share = task.count(batchPart) / total
     scope(() => {
-      const part = partGradients(copy, data, indices.slice(begin, end), settings, step * parts + k, scale)
+      const part = partGradients(of, batchPart, k, step * parts.length + k, scale)
       loss += part.loss * share
       for (const [path, sum] of grads) axpby(sum, part.grads.get(path)!, share, 1)
       for (const [path, t] of part.state) {
         if (!state.has(path)) state.set(path, zeros(t.shape, t.dtype))
         axpby(state.get(path)!, t, share, 1)
       }
+      carried.push(...part.carried)
       // What is returned outlives this part.
-      return [...state.values()]
+      return [...state.values(), ...part.carried.flatMap((map) => [...map.values()])]
     })
-  }
-  return { loss, grads, state }
+  })
+  return { loss, grads, state, carried }
 }
 
-function partGradients(
-  copy: WorkingCopy,
-  data: Dataset,
-  indices: Uint32Array,
-  { seed, labelSmoothing, precision = 'f32' }: TrainSettings,
+/** The loss as the task has it, with a forward pass that does what the settings say. `more`: for whoever looks on. */
+export function taskLoss(
+  { copy: { model }, task, settings, carried }: LossOf,
+  batch: unknown,
+  part: number,
   step: number,
-  scale: number,
-): Gradients {
-  const { x, labels } = batchInputs(copy.model, data, indices)
-  const target = tensor(labels, [indices.length])
-  const paths = [...copy.leaves.keys()]
+  more: Partial<ForwardContext> = {},
+): { readonly loss: Tensor; readonly state: ReadonlyMap<string, Tensor>; readonly carried: CarriedMap } {
+  const { seed, precision = 'f32' } = settings
+  const state = new Map<string, Tensor>()
+  const map: CarriedMap = carried?.fork(part) ?? new Map<string, Tensor>()
+  const context = { training: true, seed, step, stateUpdates: state, ...(carried ? { carried: map } : {}), ...more }
+  const forward = (x: Parameters<typeof model.forward>[0]): Tensor => withPrecision(precision, () => model.forward(x, context))
+  const loss = task.loss({ forward, model, settings, step }, batch)
+  if (loss.size !== 1) throw new OptionError('ERR_OPTION', `train: the loss of task ${task.kind} must be one number, got ${loss}`)
+  return { loss, state, carried: map }
+}
+
+function partGradients(of: LossOf, batch: unknown, part: number, step: number, scale: number): Gradients {
+  const { leaves } = of.copy
+  const paths = [...leaves.keys()]
   const { value, grads, aux } = valueAndGrad(
     () => {
-      const state = new Map<string, Tensor>()
-      const logits = withPrecision(precision, () => copy.model.forward(x, { training: true, seed, step, stateUpdates: state }))
-      const loss = crossEntropy(logits, target, { labelSmoothing })
-      return { value: scale === 1 ? loss : scaleShift(loss, scale, 0), aux: state }
+      const { loss, state, carried } = taskLoss(of, batch, part, step)
+      return { value: scale === 1 ? loss : scaleShift(loss, scale, 0), aux: { state, carried } }
     },
-    [...copy.leaves.values()].map((leaf) => leaf.value),
+    [...leaves.values()].map((leaf) => leaf.value),
   )
-  return { loss: value.item() / scale, grads: new Map(paths.map((path, i) => [path, grads[i]!])), state: aux }
+  return {
+    loss: value.item() / scale,
+    grads: new Map(paths.map((path, i) => [path, grads[i]!])),
+    state: aux.state,
+    carried: of.carried ? [aux.carried] : [],
+  }
 }

@@ -2,6 +2,7 @@
 import type { TrainEvent, TrainStart } from '../events.js'
 import type { EpochRecord } from '../outcome.js'
 import type { TrainState } from './state.js'
+import type { Metrics } from './task.js'
 
 const EVENT_MS = 100
 
@@ -56,20 +57,27 @@ export class Meter {
     this.#recentBegan = now
   }
 
-  epoch(epoch: number, epochs: number, step: number, lr: number, accuracy: number | undefined): void {
+  /** The epoch is over. `tell` sends its event, with the best epoch so far. */
+  close(epoch: number, step: number, lr: number, metrics: Metrics | undefined): EpochRecord {
     const record = {
       label: this.#label,
       epoch,
       step,
       loss: this.#lossSum / this.#seen,
       lr,
-      ...(accuracy === undefined ? {} : { accuracy }),
+      ...(metrics?.accuracy === undefined ? {} : { accuracy: metrics.accuracy }),
+      ...(metrics ? { metrics } : {}),
     }
     this.records.push(record)
-    const now = performance.now()
-    this.#emit?.({ type: 'train-epoch', ...record, epochs, seconds: (now - this.#epochBegan) / 1000 })
     this.#lossSum = 0
     this.#seen = 0
+    return record
+  }
+
+  tell(record: EpochRecord, epochs: number, best: number | undefined): void {
+    const now = performance.now()
+    const seconds = (now - this.#epochBegan) / 1000
+    this.#emit?.({ type: 'train-epoch', ...record, epochs, seconds, ...(best === undefined ? {} : { best }) })
     this.#epochBegan = now
   }
 

@@ -38,6 +38,10 @@ export const trainSettingsSchema = z.strictObject({
   sam: samSchema.optional(),
   /** Average of the weights over the steps; it is what validation measures. */
   ema: averageSchema.optional(),
+  /** Ends the training when `patience` evaluations in a row were not better than the best by more than `minDelta`. Needs validation. */
+  earlyStop: z.strictObject({ patience: z.int().positive().max(1e6), minDelta: z.number().nonnegative().finite().default(0) }).optional(),
+  /** Keeps the weights of the best evaluation: `best` of the result. Needs validation. */
+  keepBest: z.boolean().optional(),
 })
 
 /** As given: what is left out has a default. */

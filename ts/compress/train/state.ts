@@ -10,6 +10,8 @@ import type { EpochRecord } from '../outcome.js'
 import { plainSettings, trainSettingsSchema, type TrainSettings } from './settings.js'
 
 export interface TrainState {
+  /** Kind of the task. */
+  readonly task: string
   readonly settings: TrainSettings
   /** Size of the training data: another size would shift every epoch. */
   readonly examples: number
@@ -30,6 +32,17 @@ export interface TrainState {
   readonly average?: ReadonlyMap<string, RawTensor>
   /** With precision f16. */
   readonly lossScale?: LossScaleState
+  /** Recurrent state that goes on into the next step, by part and path ("0/rnn.h"). */
+  readonly carried?: ReadonlyMap<string, RawTensor>
+  /** With `keepBest`: values of the best evaluation so far. */
+  readonly best?: BestState
+}
+
+export interface BestState {
+  readonly epoch: number
+  /** Of the figure that decides. */
+  readonly value: number
+  readonly values: ReadonlyMap<string, RawTensor>
 }
 
 /** States of the original training at the ends of epochs: what weight rewinding goes back to. */
@@ -51,14 +64,27 @@ export interface PackedState {
 }
 
 export function packState(state: TrainState): PackedState {
-  const { settings, examples, step, updates, lossSum, seen, epochs, lossScale } = state
+  const { task, settings, examples, step, updates, lossSum, seen, epochs, lossScale, best } = state
   const tensors = new Map<string, RawTensor>()
   for (const [name, raw] of state.values) tensors.set(`values/${name}`, raw)
   for (const [name, raw] of state.slots) tensors.set(`slots/${name}`, raw)
   for (const [name, raw] of state.average ?? []) tensors.set(`average/${name}`, raw)
-  const scale = lossScale ? { lossScale: { ...lossScale } } : {}
+  for (const [name, raw] of state.carried ?? []) tensors.set(`carried/${name}`, raw)
+  for (const [name, raw] of best?.values ?? []) tensors.set(`best/${name}`, raw)
+  const records = epochs.map((e) => ({ ...e }))
   return {
-    json: { settings: plainSettings(settings), examples, step, updates, lossSum, seen, epochs: epochs.map((e) => ({ ...e })), ...scale },
+    json: {
+      task,
+      settings: plainSettings(settings),
+      examples,
+      step,
+      updates,
+      lossSum,
+      seen,
+      epochs: records,
+      ...(lossScale ? { lossScale: { ...lossScale } } : {}),
+      ...(best ? { best: { epoch: best.epoch, value: best.value } } : {}),
+    },
     tensors,
   }
 }
@@ -75,8 +101,11 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
   if (!Array.isArray(json.epochs)) throw damaged('epochs')
   const group = (prefix: string): Map<string, RawTensor> =>
     new Map([...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, raw]) => [name.slice(prefix.length), raw]))
-  const average = group('average/')
+  const [average, carried] = [group('average/'), group('carried/')]
+  const { task = 'classification' } = json
+  if (typeof task !== 'string') throw damaged('task')
   return {
+    task,
     settings: settings.data,
     examples: number('examples'),
     step: number('step'),
@@ -88,11 +117,23 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     slots: group('slots/'),
     ...(average.size ? { average } : {}),
     ...(json.lossScale === undefined ? {} : { lossScale: lossScaleOf(json.lossScale) }),
+    ...(carried.size ? { carried } : {}),
+    ...(json.best === undefined ? {} : { best: { ...bestOf(json.best), values: group('best/') } }),
   }
 }
 
+function objectOf(json: Json): JsonObject {
+  return (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as JsonObject
+}
+
+function bestOf(json: Json): Pick<BestState, 'epoch' | 'value'> {
+  const { epoch, value } = objectOf(json)
+  if (typeof epoch !== 'number' || typeof value !== 'number') throw damaged('best')
+  return { epoch, value }
+}
+
 function lossScaleOf(json: Json): LossScaleState {
-  const { scale, good } = (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as JsonObject
+  const { scale, good } = objectOf(json)
   if (typeof scale !== 'number' || !(scale > 0) || typeof good !== 'number' || !(good >= 0)) throw damaged('lossScale')
   return { scale, good }
 }

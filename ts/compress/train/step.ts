@@ -2,12 +2,10 @@
  * One step of a training on a working copy: gradients, SAM, clipping, optimizer, running statistics, average. All or nothing: what is not finite
  * is ERR_NUMERIC before a weight moves; in f16 a gradient that overflows leaves the step out (weights, optimizer and statistics keep their bits).
  */
-import type { Dataset } from '../../data/dataset.js'
 import { assign, countNonfinite, maskApply } from '../../ops/index.js'
 import { ascend, averageStep, clipByNorm, clipByValue, LossScale, Optimizer, parameterGroups, scaled } from '../../optim/index.js'
 import { scope, type Tensor } from '../../tensor/index.js'
-import { gradients, type Gradients } from './gradients.js'
-import type { TrainSettings } from './settings.js'
+import { gradients, type Gradients, type LossOf } from './gradients.js'
 import { checkFinite, type WorkingCopy } from './working-copy.js'
 
 type Grads = ReadonlyMap<string, Tensor>
@@ -22,12 +20,11 @@ export class TrainStep {
 
   /** `lossIsBad` throws; `average`: the copy that holds the averaged weights. */
   constructor(
-    private readonly copy: WorkingCopy,
+    private readonly of: LossOf,
     private readonly average: WorkingCopy | undefined,
-    private readonly data: Dataset,
-    private readonly settings: TrainSettings,
-    private readonly lossIsBad: (loss: number, indices: Uint32Array, step: number) => never,
+    private readonly lossIsBad: (loss: number, batch: unknown, step: number) => never,
   ) {
+    const { copy, settings } = of
     const roles = new Map(copy.model.weights().map(({ path, role }) => [path, role]))
     // A weight with several leaves has them at path#1, path#2.
     const byLeaf = new Map([...copy.leaves.keys()].map((path) => [path, roles.get(path.split('#')[0]!)!]))
@@ -37,56 +34,61 @@ export class TrainStep {
   }
 
   /** Gives the loss before the step. */
-  run(indices: Uint32Array, step: number, lr: number): number {
+  run(batch: unknown, step: number, lr: number): number {
     return scope(() => {
-      const first = this.#gradients(indices, step)
+      const { carried, task, settings } = this.of
+      if (task.restarts?.(batch)) carried!.reset()
+      const first = this.#gradients(batch, step)
       const grads = this.#usable(first, step)
-      const used = grads && this.settings.sam ? this.#sharpness(grads, indices, step) : grads
+      const used = grads && settings.sam ? this.#sharpness(grads, batch, step) : grads
       if (used) this.#take(used, first.state, lr, step)
       else {
         this.lossScale!.bad()
         this.skipped++
       }
+      carried?.commit(first.carried)
       return first.loss
     })
   }
 
-  #gradients(indices: Uint32Array, step: number): Gradients {
-    const found = gradients(this.copy, this.data, indices, this.settings, step, this.lossScale?.scale ?? 1)
-    if (!Number.isFinite(found.loss)) this.lossIsBad(found.loss, indices, step)
+  #gradients(batch: unknown, step: number): Gradients {
+    const found = gradients(this.of, batch, step, this.lossScale?.scale ?? 1)
+    if (!Number.isFinite(found.loss)) this.lossIsBad(found.loss, batch, step)
     return found
   }
 
   /** Without the loss scale and, where a norm is going to be taken, without what the masks take away. undefined: leave the step out. */
   #usable({ grads }: Gradients, step: number): Grads | undefined {
-    const { lossScale, copy } = this
+    const { lossScale } = this
+    const { copy, settings } = this.of
     if (lossScale) {
       for (const g of grads.values()) if (scope(() => countNonfinite(g).item()) > 0) return undefined
     } else for (const [path, g] of grads) checkFinite('train', 'gradient of', path, g, step)
     const plain = lossScale ? scaled(grads, 1 / lossScale.scale) : grads
-    if (!this.settings.sam && this.settings.clipNorm === undefined) return plain
+    if (!settings.sam && settings.clipNorm === undefined) return plain
     return new Map([...plain].map(([path, g]) => [path, copy.leaves.get(path)!.mask ? maskApply(g, copy.leaves.get(path)!.mask!) : g]))
   }
 
   /** The gradients where SAM goes; the weights come back whatever happens there. */
-  #sharpness(grads: Grads, indices: Uint32Array, step: number): Grads | undefined {
-    const restore = ascend(this.settings.sam!, this.copy.leaves, grads, (path) => this.#vectors.has(path))
+  #sharpness(grads: Grads, batch: unknown, step: number): Grads | undefined {
+    const restore = ascend(this.of.settings.sam!, this.of.copy.leaves, grads, (path) => this.#vectors.has(path))
     try {
-      return this.#usable(this.#gradients(indices, step), step)
+      return this.#usable(this.#gradients(batch, step), step)
     } finally {
       restore()
     }
   }
 
   #take(grads: Grads, state: ReadonlyMap<string, Tensor>, lr: number, step: number): void {
-    const { clipNorm, clipValue, ema } = this.settings
+    const { copy, settings } = this.of
+    const { clipNorm, clipValue, ema } = settings
     const short = clipNorm === undefined ? grads : clipByNorm(grads, clipNorm).grads
     const limited = clipValue === undefined ? short : clipByValue(short, clipValue)
     for (const [path, t] of state) checkFinite('train', 'state', path, t, step)
     this.optimizer.step(limited, lr)
-    for (const [path, t] of state) assign(this.copy.state.get(path)!, t)
+    for (const [path, t] of state) assign(copy.state.get(path)!, t)
     this.lossScale?.good()
-    if (ema) averageStep(ema, this.average!.leaves, this.copy.leaves, this.optimizer.updates)
+    if (ema) averageStep(ema, this.average!.leaves, copy.leaves, this.optimizer.updates)
   }
 
   dispose(): void {

@@ -1,38 +1,40 @@
 /**
- * The training loop: one for the command line, for passes that retrain and for users. Cross-entropy on the model's class scores, any
- * optimizer and schedule of ts/optim.
+ * The training loop: one for the command line, for passes that retrain and for users, for every task (task.ts) with any optimizer and schedule of
+ * ts/optim.
  *
- * Contract: the model given is not changed. The same model, data, settings and starting state give the same bits, whatever the thread count
+ * Contract: the model given is not changed. The same model, task, settings and starting state give the same bits, whatever the thread count
  * and however often the training was interrupted and continued. A step is all or nothing: NaN or infinity in loss or gradients is
  * ERR_NUMERIC before a weight moves, and a state that is not finite is never handed to `checkpoint`. Pruned weights stay exactly 0.
  */
-import { CheckpointError, isTersorError, NumericError } from '../../base/errors.js'
-import { BatchIterator } from '../../data/batches.js'
-import type { Dataset } from '../../data/dataset.js'
+import { CheckpointError, isTersorError } from '../../base/errors.js'
+import { pacer } from '../../base/pace.js'
 import type { Model } from '../../nn/index.js'
 import { lrAt } from '../../optim/index.js'
-import { accuracy } from './accuracy.js'
+import { bestOf } from './best.js'
+import { Carried } from './carried.js'
 import { checkTask, type TrainControl, type TrainHooks, type TrainResult, type TrainStart } from './contract.js'
+import type { LossOf } from './gradients.js'
 import { Meter } from './meter.js'
-import { pacer } from '../../base/pace.js'
 import type { TrainSettings } from './settings.js'
-import { snapshotsOf, type TrainState } from './state.js'
+import { snapshotsOf, type BestState, type TrainState } from './state.js'
 import { TrainStep } from './step.js'
+import { isBetter, type BatchSource, type TrainTask } from './task.js'
+import { throwTrouble } from './trouble.js'
 import { WorkingCopy } from './working-copy.js'
 
 /** @internal Training without a note in the history: what passes use. */
 export async function runTraining(
   model: Model,
-  data: Dataset,
+  task: TrainTask,
   settings: TrainSettings,
   hooks: TrainHooks,
   start: TrainStart,
   control: TrainControl,
 ): Promise<TrainResult> {
-  checkTask(model, data, settings, start)
+  checkTask(model, task, settings, start)
   const breathe = pacer('train', hooks.signal)
   await breathe()
-  const run = new Training(model, data, settings, hooks, start, control)
+  const run = new Training(model, task, settings, hooks, start, control)
   let finished = false
   try {
     const result = await run.run(breathe)
@@ -47,39 +49,39 @@ class Training {
   readonly #copy: WorkingCopy
   /** The averaged weights, with `ema`. */
   readonly #average: WorkingCopy | undefined
+  readonly #carried: Carried | undefined
   readonly #stepper: TrainStep
-  readonly #batches: BatchIterator
+  readonly #batches: BatchSource<unknown>
   readonly #stepsPerEpoch: number
   readonly #steps: number
   readonly #firstStep: number
   readonly #meter: Meter
   readonly #snapshots = new Map<number, TrainState>()
   readonly #resumed: boolean
+  #best: BestState | undefined
   #step: number
 
   constructor(
-    model: Model,
-    private readonly data: Dataset,
+    private readonly source: Model,
+    private readonly task: TrainTask,
     private readonly settings: TrainSettings,
     private readonly hooks: TrainHooks,
     start: TrainStart,
     private readonly control: TrainControl,
   ) {
-    const { batchSize, seed, epochs } = settings
-    const order = { batchSize, seed }
-    const { batchesPerEpoch } = new BatchIterator(data.size, order)
     const { resume, fromEpoch = 0 } = start
-    this.#stepsPerEpoch = batchesPerEpoch
-    this.#steps = epochs * batchesPerEpoch
-    this.#firstStep = fromEpoch * batchesPerEpoch
+    const first = task.batches(source, settings, { epoch: 0, batch: 0 })
+    this.#stepsPerEpoch = first.batchesPerEpoch
+    this.#steps = settings.epochs * this.#stepsPerEpoch
+    this.#firstStep = fromEpoch * this.#stepsPerEpoch
     this.#resumed = resume !== undefined
     this.#step = resume?.step ?? this.#firstStep
-    const epoch = Math.floor(this.#step / batchesPerEpoch)
-    const position = { size: data.size, order: 'shuffled', dropLast: false, epoch, batch: this.#step % batchesPerEpoch, ...order }
-    this.#batches = new BatchIterator(data.size, order, position)
-    this.#copy = new WorkingCopy(model)
-    this.#average = settings.ema ? new WorkingCopy(model) : undefined
-    this.#stepper = new TrainStep(this.#copy, this.#average, data, settings, (...where) => this.#numericError(...where))
+    this.#batches = this.#step === 0 ? first : this.#goOn(first)
+    this.#copy = new WorkingCopy(source)
+    this.#average = settings.ema ? new WorkingCopy(source) : undefined
+    this.#carried = task.restarts ? new Carried() : undefined
+    const of: LossOf = { copy: this.#copy, task, settings, carried: this.#carried }
+    this.#stepper = new TrainStep(of, this.#average, (...where) => throwTrouble(of, ...where))
     this.#meter = new Meter(hooks.label ?? 'train', hooks.onEvent, resume)
     try {
       this.#begin(start)
@@ -87,6 +89,13 @@ class Training {
       this.close(false)
       throw error
     }
+  }
+
+  /** The batches from the step that comes next. */
+  #goOn(first: BatchSource<unknown>): BatchSource<unknown> {
+    first.close?.()
+    const batch = this.#step % this.#stepsPerEpoch
+    return this.task.batches(this.source, this.settings, { epoch: (this.#step - batch) / this.#stepsPerEpoch, batch })
   }
 
   #begin({ resume, values, slots }: TrainStart): void {
@@ -103,6 +112,8 @@ class Training {
     this.#copy.restore(resume.values, 'all')
     optimizer.restore(resume.slots, resume.updates)
     this.#average?.restore(resume.average ?? new Map(), 'all')
+    this.#carried?.restore(resume.carried ?? new Map())
+    this.#best = resume.best
     if (!lossScale) return
     if (!resume.lossScale)
       throw new CheckpointError('ERR_CHECKPOINT', 'train: the saved state has no loss scale', { details: { reason: 'lossScale' } })
@@ -110,7 +121,9 @@ class Training {
   }
 
   close(finished: boolean): void {
+    this.#batches.close?.()
     this.#stepper.dispose()
+    this.#carried?.dispose()
     if (finished) return
     this.#copy.dispose()
     this.#average?.dispose()
@@ -125,15 +138,16 @@ class Training {
       steps: this.#steps,
       epochs,
       stepsPerEpoch: this.#stepsPerEpoch,
-      examples: this.data.size,
+      examples: this.task.examples,
     })
     // A state may have been saved between a step and the evaluation that belongs to it.
     let stopped = this.#resumed ? await this.#settle(breathe) : false
     if (!this.#resumed) this.#snapshot()
     while (this.#step < this.#steps && !stopped) {
-      this.#one()
-      this.#step++
       try {
+        const next = this.#batches.next()
+        this.#one(next instanceof Promise ? await next : next)
+        this.#step++
         stopped = await this.#settle(breathe)
         if (!stopped) hooks.checkpoint?.(this.#state, false)
         await breathe()
@@ -145,9 +159,11 @@ class Training {
     const state = this.#state()
     this.#meter.end(this.#step)
     this.#average?.follow(this.#copy)
+    const best = this.#bestModel()
     return {
       model: this.#copy.release(),
       ...(this.#average ? { average: this.#average.release() } : {}),
+      ...(best ? { best } : {}),
       skipped: this.#stepper.skipped,
       state,
       snapshots: snapshotsOf(this.#snapshots),
@@ -156,19 +172,40 @@ class Training {
     }
   }
 
-  /** Evaluates where it is due and closes the epoch; true when the stop rule is met. Doing it twice for the same step changes nothing. */
+  /** Evaluates where it is due and closes the epoch; true when a stop rule is met. Doing it twice for the same step changes nothing. */
   async #settle(breathe: () => Promise<void>): Promise<boolean> {
-    const { validation } = this.hooks
+    const { task } = this
     const { stop } = this.control
     const atEnd = this.#step % this.#stepsPerEpoch === 0
-    const due = validation !== undefined && (atEnd || (stop !== undefined && this.#step % stop.everySteps === 0))
+    const due = task.evaluate !== undefined && (atEnd || (stop !== undefined && this.#step % stop.everySteps === 0))
     if (due) this.#average?.follow(this.#copy)
-    const found = due ? await accuracy((this.#average ?? this.#copy).model, validation, breathe) : undefined
+    const found = due ? await task.evaluate!((this.#average ?? this.#copy).model, breathe) : undefined
     if (atEnd && this.#meter.open) {
-      this.#meter.epoch(this.#step / this.#stepsPerEpoch, this.settings.epochs, this.#step, this.#lr(this.#step - 1), found)
+      const record = this.#meter.close(this.#step / this.#stepsPerEpoch, this.#step, this.#lr(this.#step - 1), found)
+      const best = task.goal && bestOf(this.#meter.records, task.goal)
+      if (this.settings.keepBest && best?.epoch === record.epoch)
+        this.#best = { epoch: best.epoch, value: best.value, values: (this.#average ?? this.#copy).save(this.#step) }
+      this.#meter.tell(record, this.settings.epochs, best?.epoch)
       this.#snapshot()
     }
-    return stop !== undefined && found !== undefined && found >= stop.accuracy
+    return this.#shouldStop(found?.[task.goal?.name ?? ''])
+  }
+
+  #shouldStop(value: number | undefined): boolean {
+    const { goal } = this.task
+    const { stop } = this.control
+    const { earlyStop } = this.settings
+    if (!goal) return false
+    if (stop && value !== undefined && (value === stop.value || isBetter(goal, value, stop.value))) return true
+    if (!earlyStop) return false
+    return (bestOf(this.#meter.records, goal, earlyStop.minDelta)?.since ?? 0) >= earlyStop.patience
+  }
+
+  #bestModel(): TrainResult['best'] {
+    if (!this.#best) return undefined
+    const copy = new WorkingCopy(this.source)
+    copy.restore(this.#best.values, 'all')
+    return { model: copy.release(), epoch: this.#best.epoch, value: this.#best.value }
   }
 
   #lr(step: number): number {
@@ -184,8 +221,9 @@ class Training {
   }
 
   readonly #state = (): TrainState => ({
+    task: this.task.kind,
     settings: this.settings,
-    examples: this.data.size,
+    examples: this.task.examples,
     step: this.#step,
     updates: this.#stepper.optimizer.updates,
     ...this.#meter.state(),
@@ -193,38 +231,17 @@ class Training {
     slots: this.#stepper.optimizer.save(),
     ...(this.#average ? { average: this.#average.save(this.#step) } : {}),
     ...(this.#stepper.lossScale ? { lossScale: this.#stepper.lossScale.state() } : {}),
+    ...(this.#carried ? { carried: this.#carried.save() } : {}),
+    ...(this.#best ? { best: this.#best } : {}),
   })
 
   /** One step: all or nothing. */
-  #one(): void {
+  #one(batch: unknown): void {
     const step = this.#step
-    const { indices, epoch } = this.#batches.next()
     const lr = this.#lr(step)
     this.control.onLr?.(step, lr)
     this.control.beforeStep?.(step, this.#copy.leaves)
-    const loss = this.#stepper.run(indices, step, lr)
-    this.#meter.step(epoch, step + 1, this.#steps, loss, lr, indices.length)
-  }
-
-  /** Looks for the place where the trouble came from: the data, a weight, or the sum of it all. */
-  #numericError(loss: number, indices: Uint32Array, step: number): never {
-    if (this.data.input === 'numbers') {
-      const { x } = this.data.batch(indices)
-      const bad = x.findIndex((v) => !Number.isFinite(v))
-      const row = Math.floor(bad / (x.length / indices.length))
-      if (bad >= 0)
-        throw new NumericError('ERR_NUMERIC', `train: sample ${indices[row]} of ${this.data.name} holds ${x[bad]} (step ${step})`, {
-          details: { stage: 'train', tensor: this.data.name, index: indices[row], step },
-        })
-    }
-    this.#copy.checkFinite(step)
-    const { precision } = this.settings
-    throw new NumericError(
-      'ERR_NUMERIC',
-      `train: the loss is ${loss} at step ${step} although data and weights are finite: lower the learning rate${precision === 'f16' ? ', or activations pass 65504 (f16)' : ''}`,
-      {
-        details: { stage: 'train', tensor: 'loss', index: 0, step },
-      },
-    )
+    const loss = this.#stepper.run(batch, step, lr)
+    this.#meter.step(Math.floor(step / this.#stepsPerEpoch), step + 1, this.#steps, loss, lr, this.task.count(batch))
   }
 }

@@ -1,0 +1,19 @@
+/** Batches of a data set that gives its samples by index: what most tasks are made of. */
+import { BatchIterator } from '../../../data/batches.js'
+import type { BatchPlace, BatchSource } from '../task.js'
+import type { TrainSettings } from '../settings.js'
+
+/** Indices of the samples of each step, shuffled by seed and epoch. */
+export function sampleBatches(size: number, { batchSize, seed }: TrainSettings, { epoch, batch }: BatchPlace): BatchSource<Uint32Array> {
+  const order = { batchSize, seed }
+  const batches = new BatchIterator(size, order, { size, order: 'shuffled', dropLast: false, epoch, batch, ...order })
+  return { batchesPerEpoch: batches.batchesPerEpoch, next: () => batches.next().indices }
+}
+
+/** In parts of nearly the same size. */
+export function splitIndices(indices: Uint32Array, parts: number): Uint32Array[] {
+  const n = Math.min(parts, indices.length)
+  return Array.from({ length: n }, (_, k) =>
+    indices.slice(Math.floor((k * indices.length) / n), Math.floor(((k + 1) * indices.length) / n)),
+  )
+}

@@ -1,0 +1,186 @@
+/**
+ * Tasks with a label for each token of a sequence: translation (teacher forcing), masked language models, tagging. The model gives scores [B, T, V];
+ * labels i32 [B, T] say which token is right, IGNORE where none is asked for.
+ */
+import { DataError, OptionError } from '../../../base/errors.js'
+import { Rng } from '../../../base/rng.js'
+import type { Model, ModuleInput } from '../../../nn/index.js'
+import { argmax, crossEntropy } from '../../../ops/index.js'
+import { scope, tensor, type Tensor } from '../../../tensor/index.js'
+import type { Metrics, TrainTask } from '../task.js'
+import { sampleBatches, splitIndices } from './samples.js'
+
+/** Label of a position that costs nothing and does not count. */
+export const IGNORE = -100
+
+export interface TokenBatch {
+  readonly x: ModuleInput
+  /** Row-major [B, T]. */
+  readonly labels: Int32Array
+  readonly length: number
+}
+
+export interface TokenData {
+  readonly name: string
+  readonly size: number
+  /** Makes the model's input and the labels of some samples; draws (masking) come from `rng` alone. Called inside a scope. */
+  batch(indices: ArrayLike<number>, rng: Rng): TokenBatch
+}
+
+export interface TokenOptions {
+  readonly validation?: TokenData | undefined
+}
+
+/**
+ * The task of models that score every token. A batch counts its samples; within it every labelled token weighs the same. Figures on held-out data:
+ * perplexity (of the labelled tokens) and accuracy (share of them that is the top score); perplexity decides.
+ *
+ * - a label outside the vocabulary: ERR_SHAPE
+ *
+ * @example
+ * const { model } = await trainTask(untrained, tokens(sequencePairs({ name: 'reverse', pairs, begin: 1, end: 2, pad: 0 })), { epochs: 5 })
+ */
+export function tokens(data: TokenData, { validation }: TokenOptions = {}): TrainTask<Uint32Array> {
+  return {
+    kind: 'tokens',
+    name: data.name,
+    examples: data.size,
+    batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
+    count: (indices) => indices.length,
+    split: splitIndices,
+    loss: ({ forward, settings: { seed, labelSmoothing }, step }, indices) => {
+      const { x, labels, length } = data.batch(indices, Rng.of(seed, 'tokens', step))
+      return crossEntropy(forward(x), tensor(labels, [indices.length, length]), { ignoreIndex: IGNORE, labelSmoothing })
+    },
+    ...(validation
+      ? { goal: { name: 'perplexity', mode: 'min' }, evaluate: (model, breathe) => evaluateTokens(model, validation, breathe) }
+      : {}),
+  }
+}
+
+/** Perplexity and accuracy over all labelled tokens; what is drawn is the same every time. ERR_DATA when no token is labelled. */
+export async function evaluateTokens(model: Model, data: TokenData, breathe: () => Promise<void>): Promise<Metrics> {
+  let [loss, right, n] = [0, 0, 0]
+  for (let begin = 0; begin < data.size; begin += 32) {
+    const indices = Uint32Array.from({ length: Math.min(32, data.size - begin) }, (_, i) => begin + i)
+    scope(() => {
+      const { x, labels, length } = data.batch(indices, Rng.of(0, 'evaluate', begin))
+      const scores = model.forward(x)
+      const want = tensor(labels, [indices.length, length])
+      loss += crossEntropy(scores, want, { ignoreIndex: IGNORE, reduction: 'sum' }).item()
+      const top = argmax(scores).read()
+      labels.forEach((label, i) => {
+        if (label === IGNORE) return
+        n++
+        if (Number(top[i]) === label) right++
+      })
+    })
+    await breathe()
+  }
+  if (n === 0) throw new DataError('ERR_DATA', `${data.name}: no token is labelled`)
+  return { perplexity: Math.exp(loss / n), accuracy: right / n }
+}
+
+/** Rows of different length as one [B, T], filled up with `fill`. */
+export function padded(rows: readonly ArrayLike<number>[], fill: number): { readonly ids: Int32Array; readonly length: number } {
+  const length = Math.max(1, ...rows.map((row) => row.length))
+  const ids = new Int32Array(rows.length * length).fill(fill)
+  rows.forEach((row, i) => ids.set(row, i * length))
+  return { ids, length }
+}
+
+export interface SequencePairs {
+  readonly name: string
+  /** [source, target] as token numbers. */
+  readonly pairs: readonly (readonly [ArrayLike<number>, ArrayLike<number>])[]
+  /** Tokens that begin and end a target, and that fill up. */
+  readonly begin: number
+  readonly end: number
+  readonly pad: number
+  /** Makes the model's input; default `{ source, target, sourceLengths }`, i32 [B, S], [B, T], [B]. */
+  readonly input?: (batch: { readonly source: Tensor; readonly target: Tensor; readonly sourceLengths: Tensor }) => ModuleInput
+}
+
+/**
+ * Pairs of sequences with teacher forcing: the decoder reads begin t1 ... tn and shall give t1 ... tn end (Sutskever, Vinyals, Le 2014).
+ *
+ * @example
+ * sequencePairs({ name: 'reverse', pairs: [[[3, 4], [4, 3]]], begin: 1, end: 2, pad: 0 })
+ */
+export function sequencePairs({ name, pairs, begin, end, pad, input = (b) => b }: SequencePairs): TokenData {
+  return {
+    name,
+    size: pairs.length,
+    batch: (indices) => {
+      const rows = Array.from(indices, (i) => pairs[i]!)
+      const source = padded(
+        rows.map(([s]) => s),
+        pad,
+      )
+      const target = padded(
+        rows.map(([, t]) => [begin, ...Array.from(t)]),
+        pad,
+      )
+      const labels = padded(
+        rows.map(([, t]) => [...Array.from(t), end]),
+        IGNORE,
+      )
+      const x = input({
+        source: tensor(source.ids, [rows.length, source.length]),
+        target: tensor(target.ids, [rows.length, target.length]),
+        sourceLengths: tensor(Int32Array.from(rows, ([s]) => s.length)),
+      })
+      return { x, labels: labels.ids, length: labels.length }
+    },
+  }
+}
+
+export interface MaskedText {
+  readonly name: string
+  readonly rows: readonly ArrayLike<number>[]
+  readonly vocabulary: number
+  readonly mask: number
+  readonly pad: number
+  /** Tokens that are never asked for, for example [CLS] and [SEP]. */
+  readonly special?: readonly number[]
+  /** Share of tokens that is asked for. Default 0.15. */
+  readonly share?: number
+  /** Makes the model's input; default `{ ids, mask }`: i32 [B, T], f32 [B, T] with 1 at tokens and 0 at padding. */
+  readonly input?: (batch: { readonly ids: Tensor; readonly mask: Tensor }) => ModuleInput
+}
+
+/**
+ * Masked language modelling (Devlin et al. 2019, section 3.1): of the tokens that are asked for 80 % become [MASK], 10 % any token, 10 % stay. Drawn
+ * anew at every step.
+ *
+ * - a share outside (0, 1]: ERR_OPTION
+ *
+ * @example
+ * maskedText({ name: 'text', rows: [[5, 6, 7, 8]], vocabulary: 9, mask: 1, pad: 0 })
+ */
+export function maskedText(text: MaskedText): TokenData {
+  const { name, rows, vocabulary, mask, pad, special = [], share = 0.15, input = (b) => b } = text
+  if (!(share > 0 && share <= 1)) throw new OptionError('ERR_OPTION', `maskedText: share must be in (0, 1], got ${share}`)
+  const never = new Set([...special, pad])
+  return {
+    name,
+    size: rows.length,
+    batch: (indices, rng) => {
+      const { ids, length } = padded(
+        Array.from(indices, (i) => rows[i]!),
+        pad,
+      )
+      const labels = new Int32Array(ids.length).fill(IGNORE)
+      const there = Float32Array.from(ids, (id) => (id === pad ? 0 : 1))
+      ids.forEach((id, i) => {
+        if (never.has(id) || rng.uniform() >= share) return
+        labels[i] = id
+        const u = rng.uniform()
+        if (u < 0.8) ids[i] = mask
+        else if (u < 0.9) ids[i] = rng.int(vocabulary)
+      })
+      const shape = [indices.length, length]
+      return { x: input({ ids: tensor(ids, shape), mask: tensor(there, shape) }), labels, length }
+    },
+  }
+}
