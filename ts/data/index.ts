@@ -54,3 +54,12 @@ export {
   type VocabularyJson,
   type VocabularyOptions,
 } from './vocabulary.js'
+export {
+  augmentBatch,
+  augmentSchema,
+  augmentSettings,
+  type Augment,
+  type AugmentContext,
+  type AugmentedBatch,
+  type AugmentInput,
+} from './augment.js'
