@@ -64,6 +64,7 @@ export {
   hessian,
   inspect,
   latency,
+  metrics,
   outputs,
   withProbe,
   type Evaluation,

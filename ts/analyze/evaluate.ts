@@ -4,7 +4,7 @@ import type { Dataset } from '../data/index.js'
 import { batchInputs, evaluationBatches } from '../models/inputs.js'
 import type { Model } from '../nn/index.js'
 import { scope } from '../tensor/index.js'
-import { argmaxRows, percentile, shareEqual, wilsonInterval } from './metrics.js'
+import { argmaxRows, percentile, shareEqual, wilsonInterval } from './metrics/index.js'
 import { probeOf, probeScores, type Embeddings, type Probe } from './probe.js'
 
 export interface RunOptions {

@@ -6,7 +6,7 @@ import { DataError, ModelFormatError, OptionError } from '../base/errors.js'
 import { shuffle } from '../base/rng.js'
 import type { Model } from '../nn/index.js'
 import { lbfgs } from './lbfgs.js'
-import { argmaxRows, shareEqual } from './metrics.js'
+import { argmaxRows, shareEqual } from './metrics/index.js'
 
 export interface Probe {
   readonly classes: readonly string[]

@@ -1,5 +1,5 @@
 /** Figures over labels and probabilities. */
-import { OptionError, ShapeError } from '../base/errors.js'
+import { OptionError, ShapeError } from '../../base/errors.js'
 
 function sameLength(where: string, a: ArrayLike<number>, b: ArrayLike<number>): void {
   if (a.length !== b.length || a.length === 0)
