@@ -4,6 +4,7 @@ import type { OpName } from '../../ts/native/ops.gen.js'
 import { callOp, scope, Tensor } from '../../ts/tensor/index.js'
 import { code } from '../tensor/code.js'
 import { numbers } from './cases.js'
+import { alignment } from './edges/alignment.js'
 import { codes } from './edges/codes.js'
 import type { Edge } from './edges/edge.js'
 import { elementwise } from './edges/elementwise.js'
@@ -12,7 +13,7 @@ import { networks } from './edges/networks.js'
 import { norms } from './edges/norms.js'
 import { sparse } from './edges/sparse.js'
 
-const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...codes, ...sparse }
+const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...alignment, ...codes, ...sparse }
 
 describe.each(Object.entries(edges))('%s', (name, list) => {
   it.each(list.map((edge, i) => [i, edge] as const))('case %i', (_, [args, want]) =>

@@ -38,6 +38,7 @@ describe('the table of ops', () => {
       'layer_norm_grad',
       'rms_norm_grad',
       'batch_norm_grad',
+      'ctc_loss_grad',
       'lstm_grad',
       'gru_grad',
       'random_uniform',

@@ -84,6 +84,8 @@ export interface OpTable<T> {
   batch_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, variance: T]; tensors: 'x' | 'gamma' | 'beta' }
   batch_norm_grad: { args: [x: T, gamma: T | null, mean: T, variance: T, dy: T, eps: number]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'variance' | 'dy' }
   cross_entropy: { args: [logits: T, labels: T]; result: T; tensors: 'logits' | 'labels' }
+  ctc_loss: { args: [logProbs: T, targets: T, inputLengths: T | null, targetLengths: T | null, blank: number, zeroInfinity: boolean]; result: T; tensors: 'logProbs' | 'targets' | 'inputLengths' | 'targetLengths' }
+  ctc_loss_grad: { args: [logProbs: T, targets: T, inputLengths: T | null, targetLengths: T | null, dloss: T, blank: number, zeroInfinity: boolean]; result: T; tensors: 'logProbs' | 'targets' | 'inputLengths' | 'targetLengths' | 'dloss' }
   gather: { args: [table: T, index: T]; result: T; tensors: 'table' | 'index' }
   scatter_add: { args: [dy: T, index: T, rows: number]; result: T; tensors: 'dy' | 'index' }
   gather_along: { args: [x: T, index: T, axis: number]; result: T; tensors: 'x' | 'index' }
@@ -233,6 +235,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'batch_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'batch_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:variance)' },
   { name: 'batch_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'variance'], ['T', 'dy'], ['F', 'eps']], results: 3, schema: 'batch_norm_grad(T:x,O:gamma,T:mean,T:variance,T:dy,F:eps,R:dx,R:dgamma,R:dbeta)' },
   { name: 'cross_entropy', params: [['T', 'logits'], ['T', 'labels']], results: 1, schema: 'cross_entropy(T:logits,T:labels,R:loss)' },
+  { name: 'ctc_loss', params: [['T', 'logProbs'], ['T', 'targets'], ['O', 'inputLengths'], ['O', 'targetLengths'], ['I', 'blank'], ['B', 'zeroInfinity']], results: 1, schema: 'ctc_loss(T:log_probs,T:targets,O:input_lengths,O:target_lengths,I:blank,B:zero_infinity,R:loss)' },
+  { name: 'ctc_loss_grad', params: [['T', 'logProbs'], ['T', 'targets'], ['O', 'inputLengths'], ['O', 'targetLengths'], ['T', 'dloss'], ['I', 'blank'], ['B', 'zeroInfinity']], results: 1, schema: 'ctc_loss_grad(T:log_probs,T:targets,O:input_lengths,O:target_lengths,T:dloss,I:blank,B:zero_infinity,R:dlog_probs)' },
   { name: 'gather', params: [['T', 'table'], ['T', 'index']], results: 1, schema: 'gather(T:table,T:index,R:y)' },
   { name: 'scatter_add', params: [['T', 'dy'], ['T', 'index'], ['I', 'rows']], results: 1, schema: 'scatter_add(T:dy,T:index,I:rows,R:dtable)' },
   { name: 'gather_along', params: [['T', 'x'], ['T', 'index'], ['I', 'axis']], results: 1, schema: 'gather_along(T:x,T:index,I:axis,R:y)' },
@@ -299,4 +303,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'd7bfdb0ddf394f39'
+export const schemaHash = '3a6a776535723c1f'

@@ -80,6 +80,8 @@ export {
   type Padding1d,
   type Padding2d,
 } from './composite/convolution.js'
+export { ctcLoss, type CtcOptions } from './composite/ctc.js'
+export { ctcBeam, ctcGreedy, type CtcBeamOptions, type CtcDecodeOptions, type CtcResult } from './composite/ctc-decode.js'
 export { dropout } from './composite/dropout.js'
 export { embedding, embeddingBag, type EmbeddingBagOptions, type EmbeddingOptions } from './composite/embedding.js'
 export { average, dot, flatten, norm, pow, square, stopGradient } from './composite/elementary.js'
