@@ -1,35 +1,15 @@
 /** Built-in architectures by name: functions from the data's shape to a spec. */
-import { OptionError } from '../base/errors.js'
-import type { ModuleSpec } from '../nn/index.js'
+import type { Architecture, ArchitectureOptions } from './architecture.js'
 import { convnet } from './convnet.js'
 import { lenet5 } from './lenet5.js'
 import { mlp } from './mlp.js'
+import { mobilenets } from './vision/mobilenet.js'
+import { resnets } from './vision/resnet.js'
+import { vggs } from './vision/vgg.js'
 
-export interface ArchitectureOptions {
-  /** Shape of one sample as the data set has it, for example [28, 28] or [4]. */
-  readonly inputShape: readonly number[]
-  readonly classes: number
-}
-
-export interface Architecture {
-  readonly spec: ModuleSpec
-  /** Shape of one input as the model takes it: images get a channel dimension. */
-  readonly inputShape: readonly number[]
-}
-
-/** [H, W] and [C, H, W] -> [C, H, W]; anything else is ERR_OPTION. */
-export function imageShape(where: string, shape: readonly number[]): readonly [number, number, number] {
-  if (shape.length === 2) return [1, shape[0]!, shape[1]!]
-  if (shape.length === 3) return [shape[0]!, shape[1]!, shape[2]!]
-  throw new OptionError('ERR_OPTION', `${where}: takes images [H, W] or [C, H, W], the data has samples [${shape.join(', ')}]`)
-}
-
-/** H of a valid convolution (or pooling) with this kernel and stride; ERR_OPTION when the image is too small. */
-export function shrink(where: string, size: number, kernel: number, stride = 1): number {
-  const out = Math.floor((size - kernel) / stride) + 1
-  if (out < 1) throw new OptionError('ERR_OPTION', `${where}: images are too small: a side of ${size} under a window of ${kernel}`)
-  return out
-}
-
-export const architectures = { mlp, lenet5, convnet } as const satisfies Record<string, (o: ArchitectureOptions) => Architecture>
+export const architectures = { mlp, lenet5, convnet, ...resnets, ...vggs, ...mobilenets } as const satisfies Record<
+  string,
+  (o: ArchitectureOptions) => Architecture
+>
 export type ArchitectureName = keyof typeof architectures
+export { imageShape, shrink, type Architecture, type ArchitectureOptions } from './architecture.js'

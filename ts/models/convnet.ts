@@ -4,7 +4,7 @@
  * the ReLU makes values grow, so it starts from smaller weights than He's, with which it does not train at all at some rates and seeds.
  */
 import { activation, conv2d, flatten, linear, maxPool2d, sequential } from '../nn/index.js'
-import { imageShape, shrink, type Architecture, type ArchitectureOptions } from './architectures.js'
+import { imageShape, shrink, type Architecture, type ArchitectureOptions } from './architecture.js'
 
 export function convnet({ inputShape, classes }: ArchitectureOptions): Architecture {
   const [c, h, w] = imageShape('convnet', inputShape)

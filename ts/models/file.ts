@@ -24,6 +24,7 @@ import {
 } from '../formats/index.js'
 import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
+import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
 import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
 import { useLiteFromTfjs } from './use-lite-tfjs.js'
 
@@ -63,13 +64,18 @@ export function saveModel(model: Model, file: string, options: WriteOptions = {}
   return pieces.reduce((n, piece) => n + piece.byteLength, 0)
 }
 
+/** `architecture` (and what goes with it) is for files that hold tensors under PyTorch's names and do not say their architecture. */
+export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions>
+
 /**
- * Loads a model: a file of `saveModel`, or the folder (or model.json) of a tfjs model whose architecture is known. The content decides, not the name.
+ * Loads a model: a file of `saveModel`, the folder (or model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under
+ * the names of PyTorch's state dicts. The content decides, not the name.
  *
  * @example
  * const model = loadModel('encoder.safetensors')
+ * const net = loadModel('resnet18.safetensors', { architecture: 'resnet18' })   // torchvision's checkpoint as safetensors
  */
-export function loadModel(file: string, options: SafetensorsReadOptions = {}): Model {
+export function loadModel(file: string, options: LoadOptions = {}): Model {
   const io = options.io ?? nodeIo
   if (typeof file === 'string' && isFolder(io, file)) return loadTfjs(`${file.replace(/[\\/]+$/, '')}/model.json`, options)
   const format = detectFormat(file, options)
@@ -111,12 +117,14 @@ function loadTfjs(file: string, options: SafetensorsReadOptions): Model {
   )
 }
 
-function restore(where: string, source: SafetensorsFile, options: SafetensorsReadOptions): Model {
+function restore(where: string, source: SafetensorsFile, options: LoadOptions): Model {
   const text = source.metadata.get(METADATA_KEY)
+  if (text === undefined && options.architecture !== undefined)
+    return fromCheckpoint(source, { ...options, architecture: options.architecture }, where)
   if (text === undefined)
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
-      `${where}: the file holds tensors but no architecture (metadata "${METADATA_KEY}"): it was not written by Tersor`,
+      `${where}: the file holds tensors but no architecture (metadata "${METADATA_KEY}"): it was not written by Tersor; say \`architecture\``,
       {
         details: { what: 'safetensors without architecture' },
       },

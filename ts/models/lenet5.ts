@@ -3,7 +3,7 @@
  * convolution pads by 2, which gives the 32 x 32 of the paper. 61,706 parameters for MNIST.
  */
 import { activation, conv2d, flatten, linear, maxPool2d, sequential } from '../nn/index.js'
-import { imageShape, shrink, type Architecture, type ArchitectureOptions } from './architectures.js'
+import { imageShape, shrink, type Architecture, type ArchitectureOptions } from './architecture.js'
 
 export function lenet5({ inputShape, classes }: ArchitectureOptions): Architecture {
   const [c, h, w] = imageShape('lenet5', inputShape)

@@ -1,7 +1,7 @@
 /** Multi-layer perceptron 784-300-100-10 for MNIST (LeCun et al. 1998, section III): two hidden layers of 300 and 100 units, ReLU. */
 import { sizeOf } from '../base/shape.js'
 import { activation, flatten, linear, sequential, type ModuleSpec } from '../nn/index.js'
-import type { Architecture, ArchitectureOptions } from './architectures.js'
+import type { Architecture, ArchitectureOptions } from './architecture.js'
 
 export function mlp({ inputShape, classes }: ArchitectureOptions, hidden: readonly number[] = [300, 100]): Architecture {
   const layers: Record<string, ModuleSpec> = { flatten: flatten({}) }

@@ -25,6 +25,7 @@ export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from './norm.j
 export { dynamicConv, highway, lightweightConv } from './sequence-conv.js'
 export { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool1d, avgPool2d, globalAvgPool, maxPool1d, maxPool2d } from './pool.js'
 export { activate, activation, activationNames, gate, leakyRelu, prelu, type ActivationName } from './activation.js'
+export { parameterCount, specTensors, type SpecTensor } from './spec.js'
 export { dropout, flatten, sequential, streamOf } from './simple.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { DenseWeight } from './weight/dense.js'
