@@ -13,7 +13,7 @@ export type Metric =
   | { readonly kind: 'against'; readonly case: string; readonly contender: string; readonly subject?: string }
 
 export interface Bar {
-  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask' | 'second order'
+  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask' | 'second order' | 'training'
   readonly text: string
   readonly family: string
   /** Of the family's cases. */
@@ -332,4 +332,25 @@ const second: readonly Bar[] = [
   },
 ]
 
-export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second]
+const TRAINING = 'training'
+const overTorch = (text: string, cases: RegExp, bar: number): Bar => ({
+  section: TRAINING,
+  text: `${text}: >= ${bar}x torch`,
+  family: 'training',
+  cases,
+  metric: { kind: 'ratio', over: ['PyTorch'] },
+  bar,
+})
+const training: readonly Bar[] = [
+  overTorch('LSTM-650 language model step, batch 20, 35 tokens', /^lstm650 step/, 1.3),
+  {
+    section: TRAINING,
+    text: 'add of 16 floats with its release <= 500 ns',
+    family: 'eager',
+    cases: /^add$/,
+    metric: { kind: 'time' },
+    bar: 500,
+  },
+]
+
+export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second, ...training]

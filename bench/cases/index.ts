@@ -3,6 +3,7 @@ import type { Family } from './case.js'
 import { call } from './call.js'
 import { gemm } from './gemm.js'
 import { gemmBf16 } from './gemm-bf16.js'
+import { eager } from './eager.js'
 import { hessian, training } from './nets.js'
 import { qgemm } from './qgemm.js'
 import { quant } from './quant.js'
@@ -11,4 +12,4 @@ import { spmm } from './spmm.js'
 import { topk } from './topk.js'
 import { wgemm } from './wgemm.js'
 
-export const families: readonly Family[] = [gemm, gemmBf16, qgemm, wgemm, spmm, rows, topk, quant, training, hessian, call]
+export const families: readonly Family[] = [gemm, gemmBf16, qgemm, wgemm, spmm, rows, topk, quant, training, hessian, eager, call]

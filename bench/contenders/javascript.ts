@@ -17,6 +17,20 @@ const kernels: Readonly<Record<string, (p: Params) => ServedCase>> = {
     }
     return { calls: [call] }
   },
+  'eager.add': ({ n }) => {
+    const [a, b] = [floats(n!, 11), floats(n!, 22)]
+    const call = (): Float32Array => a.map((v, i) => v + b[i]!)
+    return { calls: [call], check: sumAbs(call()) }
+  },
+  'eager.chain': ({ n }) => {
+    const [a, b, c] = [floats(n!, 11), floats(n!, 22), floats(n!, 33)]
+    const call = (): Float32Array => {
+      const ab = a.map((v, i) => v * b[i]!)
+      const abc = ab.map((v, i) => v + c[i]!)
+      return abc.map((v) => Math.max(v, 0))
+    }
+    return { calls: [call], check: sumAbs(call()) }
+  },
   'gemm.f32': ({ m, k, n }) => {
     const [a, b, c] = [floats(m! * k!, 11), floats(k! * n!, 22), new Float32Array(m! * n!)]
     const call = (): void => {

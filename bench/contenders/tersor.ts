@@ -9,6 +9,7 @@ import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import type { Job } from '../lib/protocol.js'
 import { kernels, type Api } from './tersor-kernels.js'
 import { netKernels } from './tersor-nets.js'
+import { stepKernels } from './tersor-steps.js'
 
 const folder = process.env.TERSOR_BENCH_PACKAGE ?? join(import.meta.dirname, '..', '..')
 const load = (entry: string): Promise<Api> => import(pathToFileURL(join(folder, 'dist', 'esm', entry)).href)
@@ -16,7 +17,7 @@ const api = { ...(await load('nn/index.js')), ...(await load('index.js')), ...(a
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 
-const table = { ...kernels, ...netKernels }
+const table = { ...kernels, ...netKernels, ...stepKernels }
 
 function prepare(job: Job): ServedCase {
   const kernel = table[job.kernel]

@@ -16,7 +16,25 @@ wasm.setWasmPaths(join(home, 'wasm-out') + '/')
 await tf.setBackend('wasm')
 await tf.ready()
 
+/** The chain and the sum are released each, as without tf.tidy, whose bookkeeping costs more. */
+function eager(kernel: string, n: number): ServedCase {
+  const [a, b, c] = [11, 22, 33].map((seed) => tf.tensor1d(floats(n, seed)))
+  const chain = (): any => {
+    const ab = tf.mul(a, b)
+    const abc = tf.add(ab, c)
+    const y = tf.relu(abc)
+    tf.dispose([ab, abc])
+    return y
+  }
+  const make = kernel === 'eager.add' ? (): any => tf.add(a, b) : chain
+  const first = make()
+  const check = sumAbs(first.dataSync() as Float32Array)
+  first.dispose()
+  return { calls: [() => make().dispose() as void], check, release: () => tf.dispose([a, b, c]) as void }
+}
+
 function prepare({ kernel, threads, params }: Job): ServedCase {
+  if (kernel === 'eager.add' || kernel === 'eager.chain') return eager(kernel, params.n as number)
   if (kernel !== 'gemm.f32') throw new Unsupported(`no ${kernel} in this driver of TensorFlow.js`)
   if (threads > 1) throw new Unsupported('its WebAssembly threads do not run in Node')
   const { m, k, n } = params as Record<'m' | 'k' | 'n', number>

@@ -4,6 +4,7 @@ import warnings
 import torch
 
 import torch_nets
+import torch_steps
 from contender import Unsupported, bell_floats, floats, serve, sparse_floats
 
 warnings.filterwarnings("ignore")
@@ -36,6 +37,8 @@ def prepare(kernel, threads, p):
         return [lambda: a @ b], (a @ b).double().abs().sum().item()
     if kernel.startswith("net."):
         return torch_nets.prepare(kernel, p)
+    if kernel.startswith(("language.", "eager.")):
+        return torch_steps.prepare(kernel, p)
     if kernel.startswith("quant."):
         x = torch.from_numpy(floats((p["rows"], p["cols"]), 22))
         scale, zero = torch.full((p["rows"],), 1 / 127), torch.zeros(p["rows"], dtype=torch.long)
