@@ -10,8 +10,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // The addon's loader is CommonJS with __dirname and require: Node loads it, not the test runner's module graph.
-    server: { deps: { external: [/\/ts\/native\/load\.cjs$/] } },
+    // These are CommonJS with __dirname and require: Node loads them, not the test runner's module graph.
+    server: { deps: { external: [/\/ts\/(native\/load|data\/loader\/worker-file)\.cjs$/] } },
     coverage: { provider: 'v8', include: ['ts/**/*.ts'], exclude: ['**/*.gen.ts'], reporter: ['text-summary', 'html'] },
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/packaging/**'] } },

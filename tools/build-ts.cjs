@@ -17,8 +17,10 @@ process.on('exit', () => fs.rmSync(fresh, { recursive: true, force: true }))
 for (const kind of ['esm', 'cjs']) {
   const out = path.join(fresh, kind)
   quietly(`tsc (${kind})`, process.execPath, [binOf('typescript', 'tsc'), '-p', `tsconfig.${kind}.json`, '--outDir', out])
-  fs.mkdirSync(path.join(out, 'native'), { recursive: true })
-  for (const file of ['load.cjs', 'load.d.cts']) fs.copyFileSync(path.join(root, 'ts', 'native', file), path.join(out, 'native', file))
+  for (const file of ['native/load.cjs', 'native/load.d.cts', 'data/loader/worker-file.cjs', 'data/loader/worker-file.d.cts']) {
+    fs.mkdirSync(path.dirname(path.join(out, file)), { recursive: true })
+    fs.copyFileSync(path.join(root, 'ts', file), path.join(out, file))
+  }
 }
 fs.writeFileSync(path.join(fresh, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
 const cli = path.join(fresh, 'esm', 'cli', 'main.js')

@@ -43,7 +43,8 @@ function toFeatures(name: string, tensor: RawTensor): Float32Array | Uint8Array 
   return features
 }
 
-function toLabels(name: string, tensor: RawTensor): Int32Array {
+/** Class indices from a tensor [n] or [n, 1] of integers >= 0. */
+export function toLabels(name: string, tensor: RawTensor): Int32Array {
   if (tensor.shape.length !== 1 && !(tensor.shape.length === 2 && tensor.shape[1] === 1))
     throw new DataError('ERR_DATA', `${name}: labels must have the shape [n] or [n, 1], got [${tensor.shape.join(', ')}]`)
   return Int32Array.from(numbersOf(name, tensor) as ArrayLike<number>, (value, row) => {
@@ -74,7 +75,7 @@ function fromArrays({ name, x, y, inputShape, scale }: Arrays, options: LoadOpti
 const prefixes = { train: ['train'], test: ['t10k', 'test'] } as const
 
 /** The file of a split among the usual names: `train-images-idx3-ubyte`, `t10k-labels.idx1-ubyte.gz`, ... */
-function findIdx(dir: string, split: 'train' | 'test', what: 'images' | 'labels'): string {
+export function findIdx(dir: string, split: 'train' | 'test', what: 'images' | 'labels'): string {
   let names: string[]
   try {
     names = fs.readdirSync(dir)

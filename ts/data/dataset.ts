@@ -25,7 +25,16 @@ export interface NumberBatch {
 export interface NumberDataset extends DatasetBase {
   readonly input: 'numbers'
   readonly inputShape: readonly number[]
+  /** Where the numbers are, for loaders in other threads; a data set without it is asked for batches. Must agree with `batch`. */
+  readonly stored?: StoredFeatures
   batch(indices: ArrayLike<number>): NumberBatch
+}
+
+/** Sample i is row `rows[i]` (or i) of `features`, times `scale`. */
+export interface StoredFeatures {
+  readonly features: Float32Array | Uint8Array
+  readonly scale: number
+  readonly rows?: Uint32Array
 }
 
 export interface TextBatch {
@@ -91,6 +100,7 @@ export function numberDataset({ name, features, scale = 1, inputShape, labels, c
     inputShape,
     classes,
     labels,
+    stored: { features, scale },
     batch(indices) {
       const gathered = gatherLabels(name, labels, indices)
       const x = new Float32Array(indices.length * row)
@@ -154,7 +164,10 @@ export function subset(dataset: Dataset, indices: ArrayLike<number>): Dataset {
         return at[i]!
       }),
     )
-  return { ...dataset, size: at.length, labels, batch }
+  const { stored } = dataset
+  const rows = stored?.rows
+  const kept = stored ? { stored: { ...stored, rows: rows ? at.map((i) => rows[i]!) : at } } : {}
+  return { ...dataset, size: at.length, labels, batch, ...kept }
 }
 
 /** Samples per class. */

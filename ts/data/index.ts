@@ -11,6 +11,7 @@ export {
   type Dataset,
   type NumberBatch,
   type NumberDataset,
+  type StoredFeatures,
   type TextBatch,
   type TextDataset,
 } from './dataset.js'
@@ -54,12 +55,20 @@ export {
   type VocabularyJson,
   type VocabularyOptions,
 } from './vocabulary.js'
-export {
-  augmentBatch,
-  augmentSchema,
-  augmentSettings,
-  type Augment,
-  type AugmentContext,
-  type AugmentedBatch,
-  type AugmentInput,
-} from './augment.js'
+export { augmentBatch, type AugmentContext, type AugmentedBatch } from './augment.js'
+export { augmentSchema, augmentSettings, type Augment, type AugmentInput } from './augment-settings.js'
+export { openLoader, type Loader, type Padding } from './loader/loader.js'
+export type {
+  BatchSource,
+  LoadedBatch,
+  LoadedNumbers,
+  LoadedSequences,
+  LoaderMode,
+  LoaderOptions,
+  MapContext,
+  ModuleMap,
+  Sample,
+  SampleMap,
+} from './loader/contract.js'
+export { tokenize, type LoadableData, type SequenceData, type StreamData, type TokenizeOptions } from './loader/sources.js'
+export { streamData, streamForms, type StreamOptions } from './loader/stream.js'

@@ -3,7 +3,6 @@
  *
  * Ids: special tokens first, then by falling count, equal counts in code unit order: the same text gives the same ids everywhere.
  */
-import { z } from 'zod'
 import { DataError, LimitError, OptionError } from '../base/errors.js'
 
 /** What turns text into ids: a Vocabulary, or a tokenizer of your own. */
@@ -57,17 +56,42 @@ function eachToken(rules: TokenRules, source: string, emit: (token: string) => v
   }
 }
 
-const jsonSchema = z.strictObject({
-  vocabulary: z.literal(1),
-  level: z.enum(['word', 'character']),
-  words: z.enum(['punctuation', 'spaces']),
-  lower: z.boolean(),
-  unknown: z.string().nullable(),
-  end: z.string().nullable(),
-  specials: z.array(z.string()),
-  tokens: z.array(z.string()).min(1).max(MAX_DISTINCT),
-})
-export type VocabularyJson = z.infer<typeof jsonSchema>
+/** A vocabulary as JSON. */
+export interface VocabularyJson extends TokenRules {
+  /** Version of this form. */
+  readonly vocabulary: 1
+  readonly unknown: string | null
+  readonly end: string | null
+  readonly specials: readonly string[]
+  /** By id. */
+  readonly tokens: readonly string[]
+}
+
+const isText = (v: unknown): boolean => typeof v === 'string'
+const isTexts = (v: unknown): boolean => Array.isArray(v) && v.every(isText)
+/** Checked by hand: workers read vocabularies and start faster without a schema library. */
+const jsonRules: { readonly [K in keyof VocabularyJson]: readonly [rule: string, holds: (v: unknown) => boolean] } = {
+  vocabulary: ['1', (v) => v === 1],
+  level: ['word or character', (v) => v === 'word' || v === 'character'],
+  words: ['punctuation or spaces', (v) => v === 'punctuation' || v === 'spaces'],
+  lower: ['true or false', (v) => typeof v === 'boolean'],
+  unknown: ['a string or null', (v) => v === null || isText(v)],
+  end: ['a string or null', (v) => v === null || isText(v)],
+  specials: ['a list of strings', isTexts],
+  tokens: [`a list of 1 to ${MAX_DISTINCT} strings`, (v) => isTexts(v) && (v as []).length > 0 && (v as []).length <= MAX_DISTINCT],
+}
+
+function checkJson(json: unknown): VocabularyJson {
+  const fail = (why: string): never => {
+    throw new DataError('ERR_DATA', `vocabulary: ${why}`)
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) return fail('must be a JSON object')
+  const extra = Object.keys(json).find((key) => !Object.hasOwn(jsonRules, key))
+  if (extra !== undefined) fail(`unknown key ${JSON.stringify(extra)}`)
+  for (const [key, [rule, holds]] of Object.entries(jsonRules))
+    if (!holds((json as Record<string, unknown>)[key])) fail(`/${key}: must be ${rule}`)
+  return json as VocabularyJson
+}
 
 function checkSpecials(specials: readonly string[]): void {
   const twice = specials.find((s, i) => specials.indexOf(s) !== i)
@@ -172,10 +196,7 @@ export class Vocabulary implements Tokenizer {
 
   /** Restores what `toJSON` gave; ERR_DATA for anything else. */
   static fromJSON(json: unknown): Vocabulary {
-    const parsed = jsonSchema.safeParse(json)
-    if (parsed.success) return new Vocabulary(parsed.data)
-    const issue = parsed.error.issues[0]!
-    throw new DataError('ERR_DATA', `vocabulary: /${issue.path.join('/')}: ${issue.message}`, { cause: parsed.error })
+    return new Vocabulary(checkJson(json))
   }
 
   toJSON(): VocabularyJson {

@@ -19,35 +19,44 @@ const dtypeByCode = new Map<number, DType>([
   [0x0e, 'f64'],
 ])
 
-function readIdxFrom(ctx: FormatContext, input: Uint8Array): RawTensor {
-  const bytes = input[0] === 0x1f && input[1] === 0x8b ? gunzip(ctx, input) : input
-  if (bytes.byteLength < 4) throw formatError(ctx, 'truncated', `an idx file has at least 4 bytes`, { byteOffset: bytes.byteLength })
-  if (bytes[0] !== 0 || bytes[1] !== 0)
+/** What the first bytes of an idx file say: `head` holds them, `size` is the length of the file. Data begin at `offset`, big-endian. */
+export function readIdxHeader(
+  ctx: FormatContext,
+  head: Uint8Array,
+  size: number,
+): { readonly dtype: DType; readonly shape: readonly number[]; readonly offset: number } {
+  if (size < 4) throw formatError(ctx, 'truncated', `an idx file has at least 4 bytes`, { byteOffset: size })
+  if (head[0] !== 0 || head[1] !== 0)
     throw formatError(ctx, 'magic', 'not an idx file: it must begin with two zero bytes', { byteOffset: 0 })
-  const dtype = dtypeByCode.get(bytes[2]!)
+  const dtype = dtypeByCode.get(head[2]!)
   if (dtype === undefined)
-    throw new DTypeError('ERR_DTYPE', `${ctx.where}: element type 0x${bytes[2]!.toString(16)} is unknown (byte 2)`, {
+    throw new DTypeError('ERR_DTYPE', `${ctx.where}: element type 0x${head[2]!.toString(16)} is unknown (byte 2)`, {
       details: { format: ctx.format, reason: 'dtype', byteOffset: 2 },
     })
-  const rank = bytes[3]!
+  const rank = head[3]!
   if (rank === 0) throw formatError(ctx, 'shape', 'an idx file has at least one dimension', { byteOffset: 3 })
   if (rank > ctx.limits.rank) throw limitError(ctx.where, 'rank', rank, ctx.limits.rank)
   const offset = 4 + 4 * rank
-  if (bytes.byteLength < offset)
-    throw formatError(ctx, 'truncated', 'the file ends inside its dimensions', { byteOffset: bytes.byteLength })
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (size < offset) throw formatError(ctx, 'truncated', 'the file ends inside its dimensions', { byteOffset: size })
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
   const shape = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i))
-  const size = countBytes(ctx, dtype, shape, { byteOffset: 4 })
-  const there = bytes.byteLength - offset
-  if (size !== there)
+  const bytes = countBytes(ctx, dtype, shape, { byteOffset: 4 })
+  const there = size - offset
+  if (bytes !== there)
     throw formatError(
       ctx,
-      size > there ? 'truncated' : 'trailing',
-      `${dtype}[${shape.join(', ')}] takes ${size} bytes, the file has ${there}`,
+      bytes > there ? 'truncated' : 'trailing',
+      `${dtype}[${shape.join(', ')}] takes ${bytes} bytes, the file has ${there}`,
       {
         byteOffset: offset,
       },
     )
+  return { dtype, shape, offset }
+}
+
+function readIdxFrom(ctx: FormatContext, input: Uint8Array): RawTensor {
+  const bytes = input[0] === 0x1f && input[1] === 0x8b ? gunzip(ctx, input) : input
+  const { dtype, shape, offset } = readIdxHeader(ctx, bytes, bytes.byteLength)
   const data = new Uint8Array(bytes.subarray(offset))
   swapBytes(data, bytesPerElement(dtype))
   return { dtype, shape, data }
