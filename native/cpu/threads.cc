@@ -107,9 +107,8 @@ class Pool {
       for (auto it = offers_.begin(); it != offers_.end();) it = *it == &region ? offers_.erase(it) : it + 1;
       offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
     }
-    // Helpers that took an offer finish their chunk; spin briefly (chunks are short), then wait.
-    for (int spin = 0; region.helpers.load(std::memory_order_acquire) != 0 && spin < 4000; spin++) pause();
-    if (region.helpers.load(std::memory_order_acquire) != 0) {
+    // Helpers that took an offer finish their chunk.
+    if (!spin_until(kWaitForChunk, [&] { return region.helpers.load(std::memory_order_acquire) == 0; })) {
       std::unique_lock<std::mutex> lock(mutex_);
       done_.wait(lock, [&] { return region.helpers.load() == 0; });
     }
@@ -134,14 +133,7 @@ class Pool {
 
  private:
   static constexpr int kJobThreads = 2;
-
-  static void pause() {
-#if defined(__x86_64__) && defined(__GNUC__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__) && defined(__GNUC__)
-    __asm__ volatile("yield");
-#endif
-  }
+  static constexpr std::chrono::microseconds kWaitForChunk{1000};
 
   bool start_worker() {
     try {
@@ -159,7 +151,7 @@ class Pool {
       if (offers_.empty()) {
         // Spin before sleeping: the next region of a training step usually comes within microseconds.
         lock.unlock();
-        for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) == 0; spin++) pause();
+        for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) == 0; spin++) spin_pause();
         lock.lock();
         ready_.wait(lock, [&] { return !offers_.empty(); });
       }

@@ -2,7 +2,9 @@
 // are bit-identical for any thread count as long as each chunk writes its own outputs (reductions: one partial per chunk, combined in order).
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <thread>
 #include <type_traits>
 
 #include "base/status.h"
@@ -26,6 +28,28 @@ template <class F> Status parallel_for(int64_t n, int64_t grain, const Cancel* c
 inline int64_t grain_for(int64_t cost_per_item) {
   const int64_t g = (int64_t(1) << 15) / (cost_per_item > 0 ? cost_per_item : 1);
   return g > 0 ? g : 1;
+}
+
+inline void spin_pause() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+  __asm__ volatile("yield");
+#endif
+}
+// Waits up to `most` for something that another thread is at; false when it did not come. Waking a sleeping thread takes 50 microseconds on a virtual machine,
+// so this looks again and again: with pauses at first, then letting others have the processor in between, should there be more threads than processors.
+template <class F> bool spin_until(std::chrono::microseconds most, F&& done) {
+  for (int spin = 0; spin < 1000; spin++) {
+    if (done()) return true;
+    spin_pause();
+  }
+  const auto end = std::chrono::steady_clock::now() + most;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 int thread_count();               // threads that a parallel_for may use (TERSOR_THREADS, default: cores this process may run on)

@@ -77,39 +77,10 @@ void qgemm_result(const QgemmInput& in, DType dtype, TensorRef& y) {
 
 namespace {
 
-// Rows of f32 to codes; scales and zeros are written by the forms that find them.
-Status quantize_rows(const QgemmInput& in, const float* x, uint8_t* codes, int64_t depth, float* scales, int32_t* zeros, const Cancel* cancel) {
-  const int64_t k = in.k();
-  const QgemmWidth& width = *qgemm_row(in.rows()).width;
-  return parallel_for(in.rows(), grain_for(k), cancel, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      uint8_t* const to = codes + i * depth;
-      if (in.form == QgemmForm::scale) {
-        width.quantize({x + i * k, k, in.x_scale, static_cast<int32_t>(in.x_zero), to});
-      } else {
-        QgemmDynamic d{x + i * k, k, in.form == QgemmForm::token_symmetric, to, 0, 0};
-        width.dynamic(d);
-        scales[i] = d.scale, zeros[i] = d.zero;
-      }
-      memset(to + k, 0, static_cast<size_t>(depth - k));
-    }
-  });
-}
-
 // Bytes with the top bit flipped: i8 codes as u8 ones and back. Plain pointers, which the compiler knows not to overlap: as the body of a lambda whose
 // captures a store of bytes may change, this loop takes five cycles a byte.
 void flip_row(const uint8_t* __restrict from, int64_t n, uint8_t* __restrict to) {
   for (int64_t i = 0; i < n; i++) to[i] = static_cast<uint8_t>(from[i] ^ 0x80);
-}
-
-Status flip_rows(const uint8_t* codes, int64_t m, int64_t k, int64_t depth, uint8_t* to, const Cancel* cancel) {
-  return parallel_for(m, grain_for(k / 16), cancel, [&](int64_t begin, int64_t end) {
-    if (depth == k) return flip_row(codes + begin * k, (end - begin) * k, to + begin * k);
-    for (int64_t i = begin; i < end; i++) {
-      flip_row(codes + i * k, k, to + i * depth);
-      memset(to + i * depth + k, 0, static_cast<size_t>(depth - k));
-    }
-  });
 }
 
 // Sums of rows of codes, modulo 2^32.
@@ -120,6 +91,57 @@ template <class T> void sum_rows(const T* codes, int64_t k, int64_t row, int64_t
     memcpy(out + i, &s, 4);
   }
 }
+
+// What rows of x need before they can be multiplied: codes of the type that the kernel rows take, with their scales and zeros where the form finds them, and
+// the sums of codes that zero points of the weight meet.
+struct Preparation {
+  const QgemmInput& in;
+  const void* x;
+  QgemmCodes codes;          // of all rows: x itself, or the memory at `to`
+  uint8_t* to = nullptr;     // null: x is multiplied as it is
+  float* scales = nullptr;   // of the dynamic forms
+  int32_t* zeros = nullptr;
+  int32_t* sums = nullptr;   // null: none are needed
+
+  bool empty() const { return !to && !sums; }
+  int64_t grain() const {  // a few microseconds: one vector a cycle where bytes are flipped, one value where f32 is quantized
+    const int64_t k = in.k() > 0 ? in.k() : 1, work = in.form == QgemmForm::codes && !sums ? int64_t(1) << 16 : int64_t(1) << 13;
+    return work / k > 0 ? work / k : 1;
+  }
+  static void run(void* state, int64_t begin, int64_t end) { static_cast<const Preparation*>(state)->rows(begin, end); }
+
+  void rows(int64_t begin, int64_t end) const {
+    const int64_t k = in.k(), depth = codes.a_row;
+    if (to && in.form == QgemmForm::codes && depth == k) flip_row(static_cast<const uint8_t*>(x) + begin * k, (end - begin) * k, to + begin * k);
+    else if (to)
+      for (int64_t i = begin; i < end; i++) {
+        if (in.form == QgemmForm::codes) flip_row(static_cast<const uint8_t*>(x) + i * k, k, to + i * depth);
+        else quantize(i);
+        memset(to + i * depth + k, 0, static_cast<size_t>(depth - k));
+      }
+    if (!sums) return;
+    if (codes.a_signed) sum_rows(static_cast<const int8_t*>(codes.a), k, depth, begin, end, sums);
+    else sum_rows(static_cast<const uint8_t*>(codes.a), k, depth, begin, end, sums);
+  }
+
+ private:
+  void quantize(int64_t i) const {
+    const int64_t k = in.k();
+    const QgemmWidth& width = *qgemm_row(in.rows()).width;
+    const float* const from = static_cast<const float*>(x) + i * k;
+    uint8_t* const out = to + i * codes.a_row;
+    if (in.form == QgemmForm::scale) {
+      width.quantize({from, k, in.x_scale, static_cast<int32_t>(in.x_zero), out});
+    } else {
+      QgemmDynamic d{from, k, in.form == QgemmForm::token_symmetric, out, 0, 0};
+      width.dynamic(d);
+      scales[i] = d.scale;
+      if (in.form == QgemmForm::token_affine) zeros[i] = d.zero - (codes.a_signed ? 128 : 0);
+    }
+    if (codes.a_signed)
+      for (int64_t j = 0; j < k; j++) out[j] ^= 0x80;
+  }
+};
 
 // Totals in 64 bits: chunks of k whose sums fit, for a few rows at a time.
 Status product_64(const QgemmInput& in, const QgemmCodes& codes, const QgemmFinish& f, const Cancel* cancel) {
@@ -135,7 +157,7 @@ Status product_64(const QgemmInput& in, const QgemmCodes& codes, const QgemmFini
       QgemmFinish sums;
       sums.y = partial.as<void>(), sums.y_row = n;
       const QgemmCodes part{static_cast<const char*>(codes.a) + i * codes.a_row, codes.a_row, codes.a_signed};
-      TERSOR_TRY(qgemm_parallel(part, rows, in.packed->data, n, k, {k0, k - k0 < kChunk ? k - k0 : kChunk}, sums, cancel));
+      TERSOR_TRY(qgemm_parallel(in.op, part, rows, in.packed->data, n, k, {k0, k - k0 < kChunk ? k - k0 : kChunk}, sums, cancel));
       const int32_t* const p = partial.as<int32_t>();
       int64_t* const t = total.as<int64_t>();
       for (int64_t j = 0; j < rows * n; j++) t[j] += p[j];
@@ -179,26 +201,18 @@ Status qgemm_product(const QgemmInput& in, QgemmFinish f, const Cancel* cancel) 
     f.x_scale = scales, f.x_scale_step = 1;
   }
 
-  QgemmCodes codes{x.data(), k, as_signed};  // behind every tensor there is slack for the padding of k
+  Preparation p{in, x.data(), {x.data(), k, as_signed}};  // behind every tensor there is slack for the padding of k
   if (!direct) {
     const int64_t depth = layout.depth(k);
     TERSOR_TRY(code_memory.reserve(in.op, m * depth));
-    uint8_t* const to = code_memory.as<uint8_t>();
-    codes.a = to, codes.a_row = depth;
-    if (in.form == QgemmForm::codes) {
-      TERSOR_TRY(flip_rows(x.as<uint8_t>(), m, k, depth, to, cancel));
-    } else {
-      if (in.form != QgemmForm::scale) {
-        TERSOR_TRY(scale_memory.reserve(in.op, m * 4));
-        f.x_scale = scale_memory.as<float>(), f.x_scale_step = 1;
-        f.x_zero_step = in.form == QgemmForm::token_affine ? 1 : 0;  // symmetric: all rows have the same
-      }
-      TERSOR_TRY(quantize_rows(in, x.as<float>(), to, depth, scale_memory.as<float>(), zeros, cancel));
-      if (as_signed) {
-        for (int64_t i = 0; i < m * depth; i++) to[i] ^= 0x80;
-        if (in.form != QgemmForm::scale)
-          for (int64_t i = 0; i < m; i++) zeros[i] -= 128;
-      }
+    p.to = code_memory.as<uint8_t>();
+    p.codes.a = p.to, p.codes.a_row = depth;
+    if (in.form == QgemmForm::token_symmetric || in.form == QgemmForm::token_affine) {
+      TERSOR_TRY(scale_memory.reserve(in.op, m * 4));
+      f.x_scale = p.scales = scale_memory.as<float>(), f.x_scale_step = 1;
+      f.x_zero_step = in.form == QgemmForm::token_affine ? 1 : 0;
+      p.zeros = zeros;
+      if (f.x_zero_step == 0) zeros[0] = as_signed ? 0 : 128;  // symmetric: the same for all rows
     }
   }
 
@@ -209,16 +223,16 @@ Status qgemm_product(const QgemmInput& in, QgemmFinish f, const Cancel* cancel) 
     TERSOR_TRY(row_sums.reserve(in.op, m * 4));
     int32_t* const wz = w_zeros.as<int32_t>();
     TERSOR_TRY(gather_zeros(in.op, "w_zeros", *in.w_zeros, -128, 127, wz));
-    for (int64_t j = 0; j < n; j++) columns.as<int32_t>()[j] = f.column[j] - static_cast<int32_t>(k) * wz[j];  
-    TERSOR_TRY(parallel_for(m, grain_for(k / 8), cancel, [&](int64_t begin, int64_t end) {
-      int32_t* const sums = row_sums.as<int32_t>();
-      if (as_signed) sum_rows(static_cast<const int8_t*>(codes.a), k, codes.a_row, begin, end, sums);
-      else sum_rows(static_cast<const uint8_t*>(codes.a), k, codes.a_row, begin, end, sums);
-    }));
-    f.column = columns.as<int32_t>(), f.w_zero = wz, f.row_sum = row_sums.as<int32_t>();
+    for (int64_t j = 0; j < n; j++) columns.as<int32_t>()[j] = f.column[j] - static_cast<int32_t>(k) * wz[j];
+    f.column = columns.as<int32_t>(), f.w_zero = wz, f.row_sum = p.sums = row_sums.as<int32_t>();
   }
-  if (qgemm_needs_64(in)) return product_64(in, codes, f, cancel);
-  return qgemm_parallel(codes, m, in.packed->data, n, k, {0, k}, f, cancel);
+  if (qgemm_needs_64(in)) {
+    if (!p.empty()) TERSOR_TRY(parallel_for(m, p.grain(), cancel, [&](int64_t begin, int64_t end) { p.rows(begin, end); }));
+    return product_64(in, p.codes, f, cancel);
+  }
+  QgemmPrepare prepare;
+  if (!p.empty()) prepare = {Preparation::run, &p, p.grain()};
+  return qgemm_parallel(in.op, p.codes, m, in.packed->data, n, k, {0, k}, f, cancel, prepare);
 }
 
 }  // namespace tersor

@@ -1,5 +1,7 @@
 #include "ops/qgemm_run.h"
 
+#include <new>
+
 namespace tersor {
 
 Status qgemm_check_depth(const char* op, int64_t k) {
@@ -70,24 +72,67 @@ void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blo
   qgemm_row(q.m).block(q);
 }
 
-Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f, const Cancel* cancel) {
-  const QgemmLayout& layout = qgemm_layout();
-  // A task multiplies a block of rows with panels that stay in L2 (which also holds the rows); about eight tasks or more, of 2^21 products or more. Few rows
-  // read each panel once, so nothing need stay; bytes are what they cost, and 2^19 of them are worth a second thread.
-  constexpr int64_t kPanelBytes = 384 << 10, kRows = 384;
-  const int64_t panels = layout.panels(n), panel_bytes = layout.panel_bytes(k) > 0 ? layout.panel_bytes(k) : 1;
+namespace {
+
+// Tasks of rows x columns, row blocks outside: a thread's share of the tasks is a stretch of rows, whose codes it makes and keeps in its own caches.
+struct Tasks {
+  int64_t rows, row_blocks, panels, column_blocks;
+};
+
+// A task multiplies a block of rows with panels that stay in L2 (which also holds the rows), and has 2^21 products or more. Few rows read each panel once,
+// so nothing need stay; bytes are what they cost, and 2^19 of them are worth a second thread. Sums are exact, so the cut may follow the threads.
+Tasks cut(const QgemmLayout& layout, int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t kPanelBytes = 384 << 10, kRows = 384, kFewRows = 32;
+  const int64_t panels = layout.panels(n), panel_bytes = layout.panel_bytes(k) > 0 ? layout.panel_bytes(k) : 1, threads = thread_count();
   const int64_t streams = m > 12 && panels % 12 == 0 ? 12 : 8;  // whole tiles of three, four or eight panels
-  const int64_t row_block = m < kRows + kRows / 2 ? m : kRows, row_blocks = (m + row_block - 1) / row_block;
+  Tasks t;
+  t.row_blocks = m < kRows + kRows / 2 ? 1 : (m + kRows - 1) / kRows;
+  // Every thread gets rows of its own where each then has enough of them to use a panel well; else all threads share the rows and cut the columns.
+  if (threads > 1 && m >= kFewRows * threads) t.row_blocks = (t.row_blocks + threads - 1) / threads * threads;
+  t.rows = t.row_blocks == 1 ? m : ((m + t.row_blocks - 1) / t.row_blocks + 7) / 8 * 8;
+  t.row_blocks = (m + t.rows - 1) / t.rows;
   int64_t width = m <= 16 ? panels : kPanelBytes / panel_bytes / streams * streams;
-  const int64_t share = (panels * row_blocks + 7) / 8, least = (int64_t(1) << (m <= 4 ? 19 : 21)) / (panel_bytes * row_block);
+  const int64_t wanted = threads > 1 ? 16 * threads : 8;  // tasks: the one that is waited for at the end is a small part of the whole
+  const int64_t share = (panels * t.row_blocks + wanted - 1) / wanted, least = (int64_t(1) << (m <= 4 ? 19 : 21)) / (panel_bytes * t.rows);
   const int64_t fair = ((share > least ? share : least) + streams - 1) / streams * streams;
   if (width > fair) width = fair;
   if (width < streams) width = streams;
-  const int64_t column_blocks = (panels + width - 1) / width;
-  return parallel_for(column_blocks * row_blocks, 1, cancel, [&](int64_t begin, int64_t end) {
+  t.panels = width;
+  t.column_blocks = (panels + width - 1) / width;
+  return t;
+}
+
+// The rows of one block, made by whoever comes first, together with whoever comes while that goes on.
+struct alignas(64) Making {
+  std::atomic<int64_t> next{0}, made{0};
+
+  void finish(const QgemmPrepare& prepare, int64_t begin, int64_t end) {
+    const int64_t pieces = (end - begin + prepare.grain - 1) / prepare.grain;
+    if (made.load(std::memory_order_acquire) == pieces) return;
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
+      const int64_t from = begin + i * prepare.grain;
+      prepare.run(prepare.state, from, from + prepare.grain < end ? from + prepare.grain : end);
+      made.fetch_add(1, std::memory_order_acq_rel);
+    }
+    while (!spin_until(std::chrono::seconds(1), [&] { return made.load(std::memory_order_acquire) == pieces; })) {}
+  }
+};
+
+}  // namespace
+
+Status qgemm_parallel(const char* op, const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f,
+                      const Cancel* cancel, const QgemmPrepare& prepare) {
+  const QgemmLayout& layout = qgemm_layout();
+  const Tasks t = cut(layout, m, n, k);
+  Scratch memory;
+  if (prepare.run) TERSOR_TRY(memory.reserve(op, t.row_blocks * static_cast<int64_t>(sizeof(Making))));
+  Making* const making = memory.as<Making>();
+  for (int64_t i = 0; prepare.run && i < t.row_blocks; i++) new (making + i) Making;
+  return parallel_for(t.column_blocks * t.row_blocks, 1, cancel, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
-      const int64_t m0 = task % row_blocks * row_block, n0 = task / row_blocks * width * layout.nr;
-      const int64_t m1 = m0 + row_block < m ? m0 + row_block : m, n1 = n0 + width * layout.nr < n ? n0 + width * layout.nr : n;
+      const int64_t block = task / t.column_blocks, m0 = block * t.rows, n0 = task % t.column_blocks * t.panels * layout.nr;
+      const int64_t m1 = m0 + t.rows < m ? m0 + t.rows : m, n1 = n0 + t.panels * layout.nr < n ? n0 + t.panels * layout.nr : n;
+      if (prepare.run) making[block].finish(prepare, m0, m1);
       qgemm_part({static_cast<const char*>(codes.a) + m0 * codes.a_row, codes.a_row, codes.a_signed}, m0, m1, blob, n0, n1, k, depth, f);
     }
   });

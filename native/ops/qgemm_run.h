@@ -31,8 +31,14 @@ struct QgemmDepth {
 
 // Rows [m0, m1) times columns [n0, n1) of the blob of a weight [., k]; n0 is a multiple of the layout's nr. `codes` is that of row m0.
 void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, QgemmDepth depth, const QgemmFinish& f);
-// All rows and columns, on several threads.
-Status qgemm_parallel(const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f,
-                      const Cancel* cancel);
+// Makes rows [begin, end) of A and what the finish reads of them. Without `run` there is nothing to make.
+struct QgemmPrepare {
+  void (*run)(void* state, int64_t begin, int64_t end) = nullptr;
+  void* state = nullptr;
+  int64_t grain = 1;  // rows that are made at a time: some microseconds of work
+};
+// All rows and columns, on several threads. The rows of a block are made by the threads that multiply them, each row once, in the same parallel region.
+Status qgemm_parallel(const char* op, const QgemmCodes& codes, int64_t m, const void* blob, int64_t n, int64_t k, QgemmDepth depth, const QgemmFinish& f,
+                      const Cancel* cancel, const QgemmPrepare& prepare = {});
 
 }  // namespace tersor

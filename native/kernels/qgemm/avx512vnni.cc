@@ -77,16 +77,17 @@ template <int MR, int NP> TERSOR_VEC_INLINE void clear(Sum (&acc)[MR][NP]) {
     for (int v = 0; v < NP; v++) acc[r][v] = (Sum)_mm512_set1_epi32(none);
 }
 
-// The finish of plain products, on sums in registers: 32-bit sums, or f32 without activation and residual, one zero point for all rows, whole vectors.
+// The finish of plain products, on sums in registers: 32-bit sums with one zero point for all rows, or f32 without activation and residual; whole vectors.
 // (The way through memory and the general finish costs 3 % of the time at K = 768.) False: not such a product.
 template <int MR, int NP> TERSOR_VEC_INLINE bool finish_here(const QgemmFinish& f, const Sum (&acc)[MR][NP], int64_t row, int64_t col, int64_t n) {
-  const bool plain = !f.w_zero && !(f.column && f.x_zero_step) && n >= NP * 16;
-  if (!plain || (f.to != QgemmTo::s32 && (f.to != QgemmTo::f32 || f.act != QgemmAct::none || f.residual))) return false;
+  const bool by_row = f.column && f.x_zero_step;
+  if (f.w_zero || n < NP * 16) return false;
+  if (f.to == QgemmTo::s32 ? by_row : f.to != QgemmTo::f32 || f.act != QgemmAct::none || f.residual) return false;
   __m512i add[NP];
 #pragma GCC unroll 16
   for (int v = 0; v < NP; v++) {
     add[v] = f.add ? _mm512_loadu_si512(f.add + col + 16 * v) : _mm512_setzero_si512();
-    if (f.column) add[v] = _mm512_sub_epi32(add[v], _mm512_mullo_epi32(_mm512_set1_epi32(f.x_zero[0]), _mm512_loadu_si512(f.column + col + 16 * v)));
+    if (f.column && !by_row) add[v] = _mm512_sub_epi32(add[v], _mm512_mullo_epi32(_mm512_set1_epi32(f.x_zero[0]), _mm512_loadu_si512(f.column + col + 16 * v)));
   }
   const int64_t y_row = f.y_row;
   if (f.to == QgemmTo::s32) {
@@ -110,9 +111,12 @@ template <int MR, int NP> TERSOR_VEC_INLINE bool finish_here(const QgemmFinish& 
 #pragma GCC unroll 16
   for (int r = 0; r < MR; r++, y += y_row, x_scale += step) {
     const __m512 x = _mm512_set1_ps(*x_scale);
+    const __m512i zero = _mm512_set1_epi32(by_row ? f.x_zero[row + r] : 0);
 #pragma GCC unroll 16
     for (int v = 0; v < NP; v++) {
-      const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32((__m512i)acc[r][v], add[v]));
+      __m512i whole = _mm512_add_epi32((__m512i)acc[r][v], add[v]);
+      if (by_row) whole = _mm512_sub_epi32(whole, _mm512_mullo_epi32(zero, _mm512_loadu_si512(f.column + col + 16 * v)));
+      const __m512 sum = _mm512_cvtepi32_ps(whole);
       _mm512_storeu_ps(y + 16 * v, _mm512_add_ps(_mm512_mul_ps(sum, _mm512_mul_ps(x, scale[v])), bias[v]));
     }
   }
