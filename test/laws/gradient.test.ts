@@ -35,6 +35,7 @@ describe('the table of ops', () => {
       'linear_packed',
       'bf16_pack',
       'linear_bf16',
+      'attention_grad',
       'layer_norm_grad',
       'rms_norm_grad',
       'batch_norm_grad',

@@ -77,6 +77,8 @@ export interface OpTable<T> {
   avg_pool2d_grad: { args: [dy: T, inputShape: readonly number[], kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean, countPadding: boolean]; result: T; tensors: 'dy' }
   softmax: { args: [x: T]; result: T; tensors: 'x' }
   log_softmax: { args: [x: T]; result: T; tensors: 'x' }
+  attention: { args: [q: T, k: T, v: T, mask: T | null, keyMask: T | null, heads: number, scale: number, causal: boolean, dropout: number, seed: number, stream: number]; result: [y: T, lse: T]; tensors: 'q' | 'k' | 'v' | 'mask' | 'keyMask' }
+  attention_grad: { args: [q: T, k: T, v: T, mask: T | null, keyMask: T | null, y: T, lse: T, dy: T, heads: number, scale: number, causal: boolean, dropout: number, seed: number, stream: number]; result: [dq: T, dk: T, dv: T]; tensors: 'q' | 'k' | 'v' | 'mask' | 'keyMask' | 'y' | 'lse' | 'dy' }
   layer_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, rstd: T]; tensors: 'x' | 'gamma' | 'beta' }
   layer_norm_grad: { args: [x: T, gamma: T | null, mean: T, rstd: T, dy: T]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'rstd' | 'dy' }
   rms_norm: { args: [x: T, gamma: T | null, eps: number]; result: [y: T, rstd: T]; tensors: 'x' | 'gamma' }
@@ -228,6 +230,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'avg_pool2d_grad', params: [['T', 'dy'], ['L', 'inputShape'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil'], ['B', 'countPadding']], results: 1, schema: 'avg_pool2d_grad(T:dy,L:input_shape,L:kernel,L:stride,L:padding,B:ceil,B:count_padding,R:dx)' },
   { name: 'softmax', params: [['T', 'x']], results: 1, schema: 'softmax(T:x,R:y)' },
   { name: 'log_softmax', params: [['T', 'x']], results: 1, schema: 'log_softmax(T:x,R:y)' },
+  { name: 'attention', params: [['T', 'q'], ['T', 'k'], ['T', 'v'], ['O', 'mask'], ['O', 'keyMask'], ['I', 'heads'], ['F', 'scale'], ['B', 'causal'], ['F', 'dropout'], ['I', 'seed'], ['I', 'stream']], results: 2, schema: 'attention(T:q,T:k,T:v,O:mask,O:key_mask,I:heads,F:scale,B:causal,F:dropout,I:seed,I:stream,R:y,R:lse)' },
+  { name: 'attention_grad', params: [['T', 'q'], ['T', 'k'], ['T', 'v'], ['O', 'mask'], ['O', 'keyMask'], ['T', 'y'], ['T', 'lse'], ['T', 'dy'], ['I', 'heads'], ['F', 'scale'], ['B', 'causal'], ['F', 'dropout'], ['I', 'seed'], ['I', 'stream']], results: 3, schema: 'attention_grad(T:q,T:k,T:v,O:mask,O:key_mask,T:y,T:lse,T:dy,I:heads,F:scale,B:causal,F:dropout,I:seed,I:stream,R:dq,R:dk,R:dv)' },
   { name: 'layer_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'layer_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:rstd)' },
   { name: 'layer_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'rstd'], ['T', 'dy']], results: 3, schema: 'layer_norm_grad(T:x,O:gamma,T:mean,T:rstd,T:dy,R:dx,R:dgamma,R:dbeta)' },
   { name: 'rms_norm', params: [['T', 'x'], ['O', 'gamma'], ['F', 'eps']], results: 2, schema: 'rms_norm(T:x,O:gamma,F:eps,R:y,R:rstd)' },
@@ -303,4 +307,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '3a6a776535723c1f'
+export const schemaHash = '365691b38f697569'

@@ -69,9 +69,3 @@ export function attentionWeights(q: Tensor, k: Tensor, terms: AttentionTerms): {
 function shown(mask: Tensor): Tensor {
   return step(mul(mask, mask))
 }
-
-/** [B, H, T, E]. */
-export function attentionSpelledOut(q: Tensor, k: Tensor, v: Tensor, terms: AttentionTerms): Tensor {
-  const { weights, kept } = attentionWeights(q, k, terms)
-  return matmul(kept ? mul(weights, kept) : weights, v)
-}

@@ -1,8 +1,8 @@
 /** Scaled dot-product attention with several heads (Vaswani et al. 2017, eq. 1), between projections that belong to the caller. */
-import { permute, reshape } from '../../autograd/index.js'
 import { OptionError, ShapeError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
-import { attentionSpelledOut } from '../attention-rule.js'
+import { attentionOp } from '../attention.js'
+import { narrowed } from '../precision.js'
 import type { RandomOptions } from '../random.js'
 
 export interface AttentionOptions {
@@ -20,12 +20,6 @@ export interface AttentionOptions {
   readonly dropout?: (RandomOptions & { readonly p: number }) | null
   /** Default 1 / sqrt(C / heads). */
   readonly scale?: number
-}
-
-/** [B, T, C] -> [B, heads, T, C / heads], a view. */
-function split(x: Tensor, heads: number): Tensor {
-  const [b, t, c] = x.shape as [number, number, number]
-  return permute(reshape(x, [b, t, heads, c / heads]), [0, 2, 1, 3])
 }
 
 /**
@@ -46,26 +40,29 @@ export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, options: Att
       'ERR_SHAPE',
       `multiHeadAttention: q, k, v must be [B, T, C] with C a multiple of heads, got ${q}, ${k}, ${v} and ${heads} heads`,
     )
-  const [b, t, c] = q.shape as [number, number, number]
+  const [b, , c] = q.shape as [number, number, number]
   const [bk, s, ck] = k.shape as [number, number, number]
-  const [bv, sv, d] = v.shape as [number, number, number]
+  const [bv, sv] = v.shape as [number, number, number]
   if (bk !== b || bv !== b || sv !== s || ck !== c)
     throw new ShapeError('ERR_SHAPE', `multiHeadAttention: q [B,T,C], k [B,S,C] and v [B,S,D] do not fit together, got ${q}, ${k}, ${v}`)
   if (keyMask && !(keyMask.rank === 2 && keyMask.shape[0] === b && keyMask.shape[1] === s))
     throw new ShapeError('ERR_SHAPE', `multiHeadAttention: keyMask must be [${b}, ${s}], got ${keyMask}`)
   const p = dropout?.p ?? 0
   if (!(p >= 0 && p < 1)) throw new OptionError('ERR_OPTION', `multiHeadAttention: dropout.p must be in [0, 1), got ${p}`)
-  const terms = {
-    mask,
-    keyMask,
-    scale: scale ?? (c > 0 ? 1 / Math.sqrt(c / heads) : 1),
-    causal,
-    dropout: p,
-    seed: dropout?.seed ?? 0,
-    stream: dropout?.stream ?? 0,
-  }
   return scope(() => {
-    const heard = attentionSpelledOut(split(q, heads), split(k, heads), split(v, heads), terms)
-    return reshape(permute(heard, [0, 2, 1, 3]), [b, t, d])
+    const [y] = attentionOp(
+      narrowed(q),
+      narrowed(k),
+      narrowed(v),
+      mask,
+      keyMask,
+      heads,
+      scale ?? (c > 0 ? 1 / Math.sqrt(c / heads) : 1),
+      causal,
+      p,
+      dropout?.seed ?? 0,
+      dropout?.stream ?? 0,
+    )
+    return narrowed(y)
   })
 }
