@@ -38,6 +38,11 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^trace positive, known to \d\d? %$/m,
     /^mass of the density: 1\.000$/m,
   ],
+  '10-data-and-metrics.mjs': [
+    /^1200 rows of 2, 24 batches an epoch$/m,
+    /^batches from workers$/m,
+    /^accuracy 0\.9\d, macro F1 0\.9\d, Matthews 0\.\d\d$/m,
+  ],
   '02-train-and-prune.mjs': [
     /^7\d\d\d of 35604 weights are left$/m,
     /, (9|1\d)\.\dx smaller$/m,
