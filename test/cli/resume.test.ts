@@ -77,7 +77,49 @@ describe.concurrent('train', () => {
     expect(fresh.stdout).toMatch(/^nothing to resume: starting from the beginning$/m)
     // Another training must not go on from this checkpoint.
     const other = await tersor(['train', 'mlp', '--data', flowers, '--out', at('never'), '--epochs', '5', '--resume'])
-    expect({ code: other.code, stderr: other.stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/ERR_CHECKPOINT.*other settings/) })
+    expect({ code: other.code, stderr: other.stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/ERR_CHECKPOINT.*another training: its settings.*epochs 100000, now 5/),
+    })
+  })
+})
+
+describe.concurrent('train a language model', () => {
+  const text = at('text.txt')
+  fs.writeFileSync(
+    text,
+    Array.from({ length: 300 }, (_, i) => `the ${['cat', 'dog', 'hen'][i % 3]} sees the ${['sun', 'sea'][i % 2]}`).join('\n'),
+  )
+  const command = (out: string): string[] => {
+    const sizes = ['--hidden', '24', '--batch', '4', '--window', '12', '--epochs', '6', '--keep-best', '--checkpoint-seconds', '0.05']
+    return ['train', 'lstm', '--data', `text:${text}`, '--out', at(out), ...sizes]
+  }
+  const whole = succeeds(command('lm whole'))
+
+  it.each(['SIGINT', 'SIGKILL'] as const)('%s, then --resume: the same bytes, and a perplexity', async (signal) => {
+    const name = `lm ${signal}`
+    const first = await tersor(command(name), { onOutput: when(/epoch 2\/6/, signal) })
+    expect(signal === 'SIGINT' ? first.code : first.signal).toBe(signal === 'SIGINT' ? 130 : 'SIGKILL')
+    const generations = fs
+      .readdirSync(at(`${name}.checkpoint`))
+      .filter((f) => f.startsWith('tersor-train-'))
+      .sort()
+    expect(generations.length).toBeGreaterThanOrEqual(2)
+    // Half of the newest: the one before is taken, and both are named.
+    const newest = at(`${name}.checkpoint/${generations.at(-1)!}`)
+    fs.truncateSync(newest, Math.floor(fs.statSync(newest).size / 2))
+    const second = await succeeds([...command(name), '--resume'])
+    const number = (file: string): number => Number(/\d+/.exec(file)![0])
+    expect(second.stderr).toContain(`warning: checkpoint ${number(generations.at(-1)!)} cannot be used`)
+    expect(second.stderr).toContain(`going on from ${number(generations.at(-2)!)}`)
+    expect(second.stdout).not.toMatch(/epoch 1\/6/)
+    await whole
+    expect(bytesOf(name).equals(bytesOf('lm whole'))).toBe(true)
+    expect(beside(name)).toEqual([])
+    const found = await json(['evaluate', at(name), '--data', `text:${text}`])
+    expect(found).toMatchObject({ metric: 'perplexity', split: 'test', n: expect.any(Number) })
+    expect(found.value).toBeGreaterThan(1)
+    expect(found.value).toBeLessThan(3)
   })
 })
 

@@ -8,6 +8,21 @@ function placeText(at: { stage: number; stages: number; name: string } | undefin
   return at ? (at.stages > 1 ? `stage ${at.stage + 1}/${at.stages} ${at.name}` : at.name) : ''
 }
 
+/** Figures that are shares. */
+const SHARES = new Set(['accuracy', 'balancedAccuracy', 'precision', 'recall', 'f1', 'macroF1', 'microF1'])
+
+/** "accuracy 98.70 %, perplexity 93.21"; nothing for no figures. */
+export function metricsText(metrics: Readonly<Record<string, number>> | undefined): string {
+  return Object.entries(metrics ?? {})
+    .map(([name, value]) => `${name} ${SHARES.has(name) ? formatPercent(value, 2) : String(Number(value.toPrecision(5)))}`)
+    .join(', ')
+}
+
+/** A listener for `onEvent` that writes each event as one line of JSON to stderr. */
+export function eventLines(): { readonly onEvent: (e: CompressEvent) => void; readonly end: () => void } {
+  return { onEvent: (e) => void process.stderr.write(`${JSON.stringify(e)}\n`), end: () => undefined }
+}
+
 /** A listener for `onEvent`. `end()` takes a bar that is still there off the screen. */
 export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => void; readonly end: () => void } {
   let bar: Progress | undefined
@@ -52,8 +67,15 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
       case 'train-epoch':
         close()
         ui.say(
-          `${e.label}: epoch ${e.epoch}/${e.epochs}, loss ${formatNumber(e.loss)}${e.accuracy === undefined ? '' : `, accuracy ${formatPercent(e.accuracy, 2)}`}, ${formatDuration(e.seconds)}`,
+          `${e.label}: epoch ${e.epoch}/${e.epochs}, loss ${formatNumber(e.loss)}${e.metrics ? `, ${metricsText(e.metrics)}` : ''}, ${formatDuration(e.seconds)}`,
         )
+        break
+      case 'train-resume':
+        if (e.fallback)
+          process.stderr.write(
+            `warning: checkpoint ${e.fallback.generation} cannot be used (${e.fallback.reason}): going on from ${e.generation}, the one before\n`,
+          )
+        ui.say(`resuming at step ${e.step}`)
         break
       case 'pass-end':
         close()

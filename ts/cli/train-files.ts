@@ -1,9 +1,10 @@
-/** Training states as files: the checkpoint of a run, and the snapshots that rewinding goes back to. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+/** Training states as files: snapshots that rewinding goes back to, and where the checkpoints of a training stand. */
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { CheckpointError } from '../base/errors.js'
 import { parseJson, toPlain } from '../base/json.js'
 import type { JsonObject } from '../base/json-types.js'
+import { removeTrainCheckpoints } from '../compress/train/checkpoints.js'
 import { packState, unpackState, type Snapshots, type TrainState } from '../compress/train/state.js'
 import { readSafetensors, writeSafetensors } from '../formats/index.js'
 
@@ -23,7 +24,7 @@ export function loadTrainState(file: string): TrainState {
   return unpackState(toPlain(parseJson(text)) as JsonObject, tensors)
 }
 
-/** Where the snapshots of a model file stand, and the checkpoint of its training. */
+/** Folders beside a model file: the snapshots and the checkpoints of its training. */
 export function trainPaths(modelFile: string): { readonly checkpoint: string; readonly snapshots: string } {
   return { checkpoint: `${modelFile}.checkpoint`, snapshots: `${modelFile}.snapshots` }
 }
@@ -55,6 +56,12 @@ export function removeSnapshots(modelFile: string): void {
   for (const name of readdirSync(dir)) if (SNAPSHOT.test(name)) rmSync(join(dir, name), { force: true })
 }
 
-export function removeCheckpoint(modelFile: string): void {
-  rmSync(trainPaths(modelFile).checkpoint, { force: true })
+/** The result is safe: the checkpoints may go, and the folder when nothing else is in it. */
+export function dropCheckpoints(dir: string): void {
+  removeTrainCheckpoints(dir)
+  try {
+    rmdirSync(dir)
+  } catch {
+    // what is left there is not ours
+  }
 }

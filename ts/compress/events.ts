@@ -64,7 +64,20 @@ export interface TrainEnd extends Base {
   readonly step: number
   readonly seconds: number
 }
-export type TrainEvent = TrainStart | TrainStep | TrainEpoch | TrainEnd
+/** A training goes on from a checkpoint. `fallback`: a newer generation that could not be used, and why. */
+export interface TrainResume extends Base {
+  readonly type: 'train-resume'
+  readonly label: string
+  readonly generation: number
+  readonly step: number
+  readonly fallback?: { readonly generation: number; readonly reason: string }
+}
+export interface CheckpointSaved extends Base {
+  readonly type: 'checkpoint'
+  readonly generation: number
+  readonly bytes: number
+}
+export type TrainEvent = TrainStart | TrainStep | TrainEpoch | TrainEnd | TrainResume | CheckpointSaved
 
 export type CompressEvent =
   | TrainEvent
@@ -78,7 +91,6 @@ export type CompressEvent =
   | { readonly type: 'pass-end'; readonly at: Place; readonly seconds: number; readonly bytesBefore: number; readonly bytesAfter: number }
   /** `done` of `total` units of `task`; rates and remaining time are for the listener to compute. */
   | { readonly type: 'progress'; readonly at?: Place; readonly task: string; readonly done: number; readonly total: number }
-  | { readonly type: 'checkpoint'; readonly at?: Place; readonly generation: number; readonly bytes: number }
   | { readonly type: 'warning'; readonly at?: Place; readonly message: string }
   | { readonly type: 'run-end'; readonly seconds: number; readonly bytes: number }
 

@@ -41,6 +41,7 @@ export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
 export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
 export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
+export { removeTrainCheckpoints } from './train/checkpoints.js'
 export { trainTask, type TaskOptions, type TrainHooks, type TrainOptions, type TrainResult } from './train/train.js'
 export {
   isBetter,

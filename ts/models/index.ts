@@ -7,3 +7,4 @@ export { CarriedState, continueText, languageModel, type LanguageModelConfig } f
 export { lenet5 } from './lenet5.js'
 export { mlp } from './mlp.js'
 export { basicBlock, bottleneck, invertedResidual } from './vision/index.js'
+export { vocabularyOf, withVocabulary } from './vocabulary.js'

@@ -1,17 +1,21 @@
-/** `tersor evaluate`: accuracy, bytes and latency of a model on held-out data; fits a probe for encoders. */
+/** `tersor evaluate`: accuracy (language models: perplexity), bytes and latency of a model on held-out data; fits a probe for encoders. */
 import { statSync } from 'node:fs'
 import type { Command } from 'commander'
-import { OptionError } from '../../base/errors.js'
+import { DataError, OptionError } from '../../base/errors.js'
 import { evaluateModel, fitProbe, outputs, probeOf, withProbe } from '../../analyze/index.js'
+import { languagePerplexity } from '../../compress/train/tasks/language.js'
 import { loadData } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
+import { vocabularyOf } from '../../models/vocabulary.js'
 import { outFile } from '../options.js'
+import { heldOutText } from '../train-tasks.js'
 import { runCommand, type Ui } from '../ui.js'
 
 interface EvaluateOptions {
   readonly data: string
+  readonly split?: string
   readonly probe?: string
   readonly out?: string
   readonly json?: boolean
@@ -27,12 +31,53 @@ export async function probed(model: Model, spec: string, ui: Ui): Promise<Model>
   return withProbe(model, probe, { data: data.name, examples: data.size })
 }
 
+/** Corpus perplexity of a language model: the state carried through the whole text, every token counted. */
+async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, ui: Ui): Promise<void> {
+  if (o.probe !== undefined || o.out !== undefined)
+    throw new OptionError('ERR_OPTION', `evaluate: --probe and --out are for encoders; ${model.info.name} is a language model`)
+  const split = o.split ?? 'test'
+  const text = (await heldOutText(o.data, vocabularyOf(model), ui))[split as keyof typeof PARTS]
+  if (text.length < 2)
+    throw new DataError(
+      'ERR_DATA',
+      `${o.data}: the ${split} part has ${text.length} tokens; --split takes ${Object.keys(PARTS).join(', ')}`,
+    )
+  const bar = ui.progress('evaluating', text.length)
+  const started = performance.now()
+  const value = await languagePerplexity(model, text, {
+    signal: ui.signal,
+    onProgress: (done, total) => bar.update(Math.round((done / total) * text.length)),
+  }).finally(() => bar.end())
+  const n = text.length - 1
+  const tokensPerSecond = (1000 * n) / (performance.now() - started)
+  const bytes = statSync(file).size
+  ui.table({
+    head: ['model', 'file', 'metric', 'value', 'bits per token', 'tokens', 'tokens/s'],
+    numeric: [false, true, false, true, true, true, true],
+    rows: [
+      [
+        model.info.name,
+        formatBytes(bytes),
+        'perplexity',
+        value.toFixed(2),
+        Math.log2(value).toFixed(3),
+        formatCount(n),
+        formatCount(Math.round(tokensPerSecond)),
+      ],
+    ],
+  })
+  ui.result({ model: model.info.name, file, bytes, metric: 'perplexity', value, bitsPerToken: Math.log2(value), split, n, tokensPerSecond })
+}
+
+const PARTS = { train: true, valid: true, test: true } as const
+
 export function registerEvaluate(program: Command): void {
   program
     .command('evaluate')
     .description('accuracy, file size and latency of a model on held-out data')
     .argument('<model>', 'model file, or a tfjs folder of a known architecture')
-    .requiredOption('--data <spec>', 'held-out data: idx:DIR,split=test, npz:FILE, csv:FILE, tsv:FILE')
+    .requiredOption('--data <spec>', 'held-out data: idx:DIR,split=test, npz:FILE, csv:FILE, tsv:FILE; text:PATH, brown, moby-dick')
+    .option('--split <part>', 'language models: which part of the text, train, valid or test (default test)')
     .option('--probe <spec>', 'for an encoder: fit a logistic probe on this data and save it with the model')
     .option('--out <file>', 'where to save the model with its probe (default: the model file itself)', outFile)
     .option('--json', 'print JSON')
@@ -40,11 +85,20 @@ export function registerEvaluate(program: Command): void {
       'after',
       '\nExamples:\n  $ tersor evaluate lenet5.safetensors --data idx:mnist,split=test\n' +
         '  $ tersor evaluate encoder.safetensors --probe tsv:train.tsv --data tsv:heldout.tsv   # once, on the uncompressed encoder\n' +
-        '  $ tersor evaluate encoder.int8.safetensors --data tsv:heldout.tsv --json',
+        '  $ tersor evaluate encoder.int8.safetensors --data tsv:heldout.tsv --json\n' +
+        '  $ tersor evaluate whale.safetensors --data moby-dick',
     )
     .action((file: string, o: EvaluateOptions) =>
       runCommand(o.json ?? false, async (ui) => {
         let model = loadModel(file)
+        if (o.split !== undefined && !Object.hasOwn(PARTS, o.split))
+          throw new OptionError(
+            'ERR_OPTION',
+            `evaluate: --split must be one of ${Object.keys(PARTS).join(', ')}, got ${JSON.stringify(o.split)}`,
+          )
+        if (model.info.task === 'language') return evaluateLanguage(file, model, o, ui)
+        if (o.split !== undefined)
+          throw new OptionError('ERR_OPTION', `evaluate: --split is for language models; give ${model.info.name} the data itself`)
         const isFile = statSync(file).isFile()
         let savedAs: string | undefined
         if (o.out !== undefined && o.probe === undefined)

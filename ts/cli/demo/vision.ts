@@ -5,7 +5,7 @@
  */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { existsSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AbortError, InternalError } from '../../base/errors.js'
 import { VERSION } from '../../base/version.js'
@@ -19,9 +19,9 @@ import { loadModel, saveModel } from '../../models/file.js'
 import { formatPercent } from '../../report/format.js'
 import type { Curve, LayerRow, ReportSection, Variant } from '../../report/index.js'
 import { agreement, layerRows } from '../commands/compress.js'
-import { newModel } from '../commands/train.js'
+import { newModel } from '../train-tasks.js'
 import { eventView } from '../events.js'
-import { loadTrainState, removeCheckpoint, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
+import { dropCheckpoints, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
 import { downloadView, type DemoContext } from './context.js'
 import { slug } from './text.js'
 
@@ -168,7 +168,6 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
     const model = newModel('convnet', mnist.train, SEED)
     const { checkpoint } = trainPaths(store.path(dense))
     const view = eventView(ui)
-    let saved = Date.now()
     const result = await train(model, mnist.train, {
       ...settings,
       validation: mnist.test,
@@ -176,15 +175,12 @@ export async function visionHalf(ctx: DemoContext): Promise<ReportSection> {
       onEvent: view.onEvent,
       snapshotEpochs: snapshots,
       onSnapshot: (epoch, s) => saveTrainState(snapshotFile(store.path(dense), epoch), s),
-      ...(existsSync(checkpoint) ? { resume: loadTrainState(checkpoint) } : {}),
-      checkpoint: (take, now) => {
-        if (!now && Date.now() - saved < 5000) return
-        saveTrainState(checkpoint, take())
-        saved = Date.now()
-      },
+      checkpointDir: checkpoint,
+      checkpointSeconds: 5,
+      resume: true,
     }).finally(view.end)
     saveModel(result.model, store.path(dense))
-    removeCheckpoint(store.path(dense))
+    dropCheckpoints(checkpoint)
     return { epochs: result.epochs.map((e) => ({ x: e.epoch, y: e.accuracy ?? 0 })) as Json }
   })
 
