@@ -94,7 +94,8 @@ describe.each(tasks)('%s', (_name, task, model) => {
     }
     expect(trained.info.history.at(-1)).toMatchObject({ kind: 'train', task: task.kind, data: task.name })
     trained.dispose()
-    expect(memory().tensors).toBe(before)
+    // Models of tests before may be collected meanwhile.
+    expect(memory().tensors).toBeLessThanOrEqual(before)
   })
 
   it.each([
