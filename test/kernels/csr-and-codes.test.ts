@@ -1,6 +1,7 @@
 /** CSR matrices, codes and what the machine offers, from the kernel-level API. */
 import { describe, expect, it } from 'vitest'
 import {
+  BitmaskMatrix,
   CsrMatrix,
   dequantize,
   isa,
@@ -15,6 +16,7 @@ import {
   type QuantizeOptions,
   type Tensor,
 } from '../../ts/kernels/index.js'
+import { transpose } from '../../ts/ops/index.js'
 import { numbers } from '../laws/cases.js'
 import { sampler } from '../laws/sampler.js'
 import { code } from '../tensor/code.js'
@@ -22,6 +24,32 @@ import { code } from '../tensor/code.js'
 const run = (name: string, f: () => void): void => it(name, () => scope(f))
 
 describe('CsrMatrix', () => {
+  it('packed rows serve many vectors, as the dense product does, and are freed with the matrix', () => {
+    const before = memory().tensors
+    scope(() => {
+      const values = Float32Array.from({ length: 101 * 90 }, (_, i) => ((i * 7919) % 10 < 6 ? ((i * 31) % 17) - 8 : 0))
+      const dense = tensor(values, [101, 90])
+      const w = CsrMatrix.fromDense(dense)
+      const x = sampler(5, 'f32').normal(130, 90)
+      const near = (a: Tensor, b: Tensor): void => {
+        const [got, want] = [numbers(a), numbers(b)]
+        expect(got.length).toBe(want.length)
+        got.forEach((v, i) => expect(Math.abs(v - want[i]!)).toBeLessThan(1e-3))
+      }
+      expect(w.packed).toBe(null)
+      expect(w.pack().packed).toBe(w.pack().packed)
+      near(w.matmul(x), matmul(x, dense, false, true))
+      near(w.multiply(transpose(x)), matmul(dense, x, false, true))
+      expect(CsrMatrix.from(dense, { index: 'i32' }).pack().packed).toBe(null)
+    })
+    const one = tensor([[1, 2]])
+    const w = CsrMatrix.fromDense(one).pack()
+    w.dispose()
+    one.dispose()
+    expect(memory().tensors).toBe(before)
+    expect(w.packed).toBe(null)
+  })
+
   const dense = (): Tensor =>
     tensor([
       [0, 2, 0, -1],
@@ -57,6 +85,19 @@ describe('CsrMatrix', () => {
     expect(() => w.multiply(zeros([4, 2], 'f64'))).toThrowError(code('ERR_DTYPE'))
     const coded = CsrMatrix.fromDense(tensor(new Int8Array([0, 2, 0, -1, 0, 0]), [2, 3]), tensor([0.5, 2]))
     expect(coded.multiply(tensor([[1, 4], [2, 5], [3, 6]]), tensor([1, 2])).toArray()).toEqual([[3, 6], [0, -6]]) // prettier-ignore
+  })
+
+  run('takes over a bit mask', () => {
+    const x = tensor([[1, 2, 3, 4]])
+    for (const values of ['f32', 'i8'] as const) {
+      const w = BitmaskMatrix.from(dense(), { values })
+      const csr = CsrMatrix.fromBitmask(w)
+      expect(csr.nnz).toBe(4)
+      expect(csr.toDense().toArray()).toEqual(w.toDense().toArray())
+      expect(numbers(csr.matmul(x)).map((v) => Math.round(v) + 0)).toEqual([0, 0, 33])
+      w.dispose()
+      expect(csr.nnz).toBe(4)
+    }
   })
 
   run('holds scaled codes', () => {

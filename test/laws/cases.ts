@@ -34,6 +34,7 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['linear_packed', 'activations are f32'],
   ['bf16_pack', 'weights are f32 or bf16'],
   ['linear_bf16', 'activations are f32 or bf16'],
+  ['csr_group', 'values are f32'],
   ['csr_linear', 'values are f32 or i8'],
   ['csr_multiply', 'values are f32 or i8'],
   ['csr_to_dense', 'values are f32 or i8'],

@@ -201,10 +201,12 @@ describe('values that data forbid', () => {
     ['negative offset', [0, -1, 1], [0]],
   ])('csr_linear refuses %s', (_, indptr, columns) =>
     scope(() => {
-      const args = [tensor([[1, 2, 3]]), tensor(columns.map(() => 1)), i32(...indptr), tensor(Uint16Array.from(columns)), null, null]
+      const args = [tensor([[1, 2, 3]]), tensor(columns.map(() => 1)), i32(...indptr), tensor(Uint16Array.from(columns)), null, null, null]
       expect(outcome(() => callOp('csr_linear', args))).toBe('ERR_MODEL_FORMAT')
       expect(outcome(() => callOp('csr_to_dense', [...args.slice(1, 4), 3]))).toBe('ERR_MODEL_FORMAT')
-      expect(outcome(() => callOp('csr_multiply', [...args.slice(1, 4), tensor([[1], [2], [3]]), null, null]))).toBe('ERR_MODEL_FORMAT')
+      expect(outcome(() => callOp('csr_multiply', [...args.slice(1, 4), tensor([[1], [2], [3]]), null, null, null]))).toBe(
+        'ERR_MODEL_FORMAT',
+      )
     }),
   )
 })

@@ -80,6 +80,7 @@ describe('the table of ops', () => {
       'ternary_pack',
       'ternary_unpack',
       'csr_from_dense',
+      'csr_group',
       'csr_to_dense',
       'bsr_from_dense',
       'bsr_to_dense',

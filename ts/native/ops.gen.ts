@@ -138,8 +138,9 @@ export interface OpTable<T> {
   ternary_project: { args: [x: T, packed: T, out: number]; result: T; tensors: 'x' | 'packed' }
   csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
-  csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
-  csr_multiply: { args: [values: T, indptr: T, columns: T, x: T, scale: T | null, bias: T | null]; result: T; tensors: 'values' | 'indptr' | 'columns' | 'x' | 'scale' | 'bias' }
+  csr_group: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
+  csr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null, packed: T | null]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' | 'packed' }
+  csr_multiply: { args: [values: T, indptr: T, columns: T, x: T, scale: T | null, bias: T | null, packed: T | null]; result: T; tensors: 'values' | 'indptr' | 'columns' | 'x' | 'scale' | 'bias' | 'packed' }
   bsr_from_dense: { args: [w: T, blockRows: number, blockCols: number]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   bsr_to_dense: { args: [values: T, indptr: T, columns: T, rows: number, cols: number, blockRows: number, blockCols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
   bsr_linear: { args: [x: T, values: T, indptr: T, columns: T, scale: T | null, bias: T | null, rows: number, blockRows: number, blockCols: number, xScale: number, xZero: number]; result: T; tensors: 'x' | 'values' | 'indptr' | 'columns' | 'scale' | 'bias' }
@@ -291,8 +292,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'ternary_project', params: [['T', 'x'], ['T', 'packed'], ['I', 'out']], results: 1, schema: 'ternary_project(T:x,T:packed,I:out,R:y)' },
   { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
   { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
-  { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,R:y)' },
-  { name: 'csr_multiply', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['T', 'x'], ['O', 'scale'], ['O', 'bias']], results: 1, schema: 'csr_multiply(T:values,T:indptr,T:columns,T:x,O:scale,O:bias,R:y)' },
+  { name: 'csr_group', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_group(T:values,T:indptr,T:columns,I:cols,R:packed)' },
+  { name: 'csr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias'], ['O', 'packed']], results: 1, schema: 'csr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,O:packed,R:y)' },
+  { name: 'csr_multiply', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['T', 'x'], ['O', 'scale'], ['O', 'bias'], ['O', 'packed']], results: 1, schema: 'csr_multiply(T:values,T:indptr,T:columns,T:x,O:scale,O:bias,O:packed,R:y)' },
   { name: 'bsr_from_dense', params: [['T', 'w'], ['I', 'blockRows'], ['I', 'blockCols']], results: 3, schema: 'bsr_from_dense(T:w,I:block_rows,I:block_cols,R:values,R:indptr,R:columns)' },
   { name: 'bsr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'rows'], ['I', 'cols'], ['I', 'blockRows'], ['I', 'blockCols']], results: 1, schema: 'bsr_to_dense(T:values,T:indptr,T:columns,I:rows,I:cols,I:block_rows,I:block_cols,R:w)' },
   { name: 'bsr_linear', params: [['T', 'x'], ['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['O', 'scale'], ['O', 'bias'], ['I', 'rows'], ['I', 'blockRows'], ['I', 'blockCols'], ['F', 'xScale'], ['I', 'xZero']], results: 1, schema: 'bsr_linear(T:x,T:values,T:indptr,T:columns,O:scale,O:bias,I:rows,I:block_rows,I:block_cols,F:x_scale,I:x_zero,R:y)' },
@@ -307,4 +309,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '365691b38f697569'
+export const schemaHash = 'ad020abed37484ca'

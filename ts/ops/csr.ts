@@ -37,7 +37,25 @@ export const csrToDense = defineOp('csr_to_dense', {
   ],
 })
 
-/** x f32 [..., cols] -> f32 [..., rows] = x W^T * scale + bias. The gradient flows to x and bias; W is a constant. */
+/**
+ * values f32 [nnz], indptr, columns u16 of a matrix with `cols` columns -> u8: its rows in groups of three or four that share loads of x, the last argument of
+ * csrLinear and csrMultiply, which then compute many vectors faster (docs/performance/spmm.md). u8[0] where that does not pay: below 4 % of values, few values,
+ * no AVX-512. The result belongs to this process and is no file format. ERR_MODEL_FORMAT unless columns ascend within the matrix, ERR_DTYPE for other dtypes, ERR_OPTION
+ * for cols outside [0, 65536].
+ *
+ * @example
+ * const w = CsrMatrix.from(tensor([[0, 2], [1, 0]]))
+ * ops.csrGroup(w.values, w.indptr, w.columns, 2)   // u8[0] = []
+ */
+export const csrGroup = defineOp('csr_group', {
+  grad: null,
+  samples: (s) => [[...example(cast(s.normal(3), 'f32')), 3]],
+})
+
+/**
+ * x f32 [..., cols] -> f32 [..., rows] = x W^T * scale + bias. `packed`: what csrGroup made of the same matrix, or null; many vectors use it. The gradient flows to x and bias;
+ * W is a constant.
+ */
 export const csrLinear = defineOp('csr_linear', {
   grad: ({ args: [x, values, indptr, columns, scale] }, dy) => ({
     x: () => {
@@ -49,16 +67,17 @@ export const csrLinear = defineOp('csr_linear', {
     indptr: null,
     columns: null,
     scale: null,
+    packed: null,
   }),
   flops: ({ args: [x, values] }) => (2 * values.size * x.size) / Math.max(1, x.shape[x.rank - 1]!),
   samples: (s) => [
-    [s.normal(2, 3), ...example(cast(s.normal(3), 'f32')), null, s.normal(2)],
-    [s.normal(4, 2, 3), ...example(codes()), s.uniform([2], 0.01, 0.1), null],
-    [s.normal(3), ...example(codes()), s.uniform([1], 0.01, 0.1), s.normal(2)],
+    [s.normal(2, 3), ...example(cast(s.normal(3), 'f32')), null, s.normal(2), null],
+    [s.normal(4, 2, 3), ...example(codes()), s.uniform([2], 0.01, 0.1), null, null],
+    [s.normal(3), ...example(codes()), s.uniform([1], 0.01, 0.1), s.normal(2), null],
   ],
 })
 
-/** x f32 [cols, N] -> f32 [rows, N] = W x * scale + bias: the vectors of x are its columns. The gradient flows to x and bias; W is a constant. */
+/** x f32 [cols, N] -> f32 [rows, N] = W x * scale + bias: the vectors of x are its columns. `packed` and gradients as in csrLinear. */
 export const csrMultiply = defineOp('csr_multiply', {
   grad: ({ args: [values, indptr, columns, x, scale] }, dy) => ({
     x: () => {
@@ -70,12 +89,13 @@ export const csrMultiply = defineOp('csr_multiply', {
     indptr: null,
     columns: null,
     scale: null,
+    packed: null,
   }),
   flops: ({ args: [values, , , x] }) => 2 * values.size * x.shape[1]!,
   samples: (s) => [
-    [...example(cast(s.normal(3), 'f32')), s.normal(3, 2), null, s.normal(2)],
-    [...example(codes()), s.normal(3, 5), s.uniform([2], 0.01, 0.1), null],
-    [...example(codes()), s.normal(3, 1), s.uniform([1], 0.01, 0.1), s.normal(2)],
+    [...example(cast(s.normal(3), 'f32')), s.normal(3, 2), null, s.normal(2), null],
+    [...example(codes()), s.normal(3, 5), s.uniform([2], 0.01, 0.1), null, null],
+    [...example(codes()), s.normal(3, 1), s.uniform([1], 0.01, 0.1), s.normal(2), null],
   ],
 })
 

@@ -10,7 +10,7 @@ import type { RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, OptionError, ShapeError } from '../../base/errors.js'
 import type { Json } from '../../base/json-types.js'
 import { sizeOf, type Shape } from '../../base/shape.js'
-import { csrLinear, csrToDense, dequantizeRows, reshape } from '../../ops/index.js'
+import { csrGroup, csrLinear, csrToDense, dequantizeRows, reshape } from '../../ops/index.js'
 import { callOp, fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
@@ -38,6 +38,7 @@ export class SparseWeight implements Weight {
   readonly columns: Tensor
   readonly scale: Tensor | null
   #dense: Tensor | undefined
+  #packed: Tensor | undefined
   #codeBytes: number | undefined
 
   /** Takes over the tensors. Their structure must be valid: `sparseFrom` makes it so, files are checked on restore. */
@@ -90,9 +91,16 @@ export class SparseWeight implements Weight {
   }
 
   apply(x: Tensor, use: WeightUse): Tensor {
-    if (use.op === 'linear') return csrLinear(x, this.values, this.indptr, this.columns, this.scale, use.bias)
+    if (use.op === 'linear') return csrLinear(x, this.values, this.indptr, this.columns, this.scale, use.bias, this.#grouped(x))
     this.#dense ??= keep(scope(() => this.dense()))
     return applyDense(this.#dense, x, use)
+  }
+
+  /** The rows in groups, for 56 vectors or more (fewer do not use them): made on first use and kept in memory, never saved. */
+  #grouped(x: Tensor): Tensor | null {
+    const cols = x.shape[x.rank - 1]!
+    if (x.size < 56 * cols || this.values.dtype !== 'f32' || this.columns.dtype !== 'u16') return null
+    return (this.#packed ??= keep(scope(() => csrGroup(this.values, this.indptr, this.columns, cols))))
   }
 
   /** Entries per row, u16 where they fit. */
@@ -118,8 +126,9 @@ export class SparseWeight implements Weight {
   }
 
   dispose(): void {
-    for (const t of [this.values, this.indptr, this.columns, this.scale, this.#dense]) t?.dispose()
+    for (const t of [this.values, this.indptr, this.columns, this.scale, this.#dense, this.#packed]) t?.dispose()
     this.#dense = undefined
+    this.#packed = undefined
   }
 }
 
