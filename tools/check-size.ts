@@ -17,9 +17,9 @@ export interface PackBudget {
   readonly unpacked: number
 }
 // The addon: 2.3 MB (0.8 compressed) with rows for six x64 levels of nineteen kernel families; a quarter of a megabyte is the marshalling of 130
-// ops. Training took 0.3 MB: grouped convolutions, normalisations, activations, recurrent layers, each with its gradient. Eight platforms of that still
-// fit `packed`.
-export const BUDGET: PackBudget = { addon: 2.6e6, packed: 6e6, unpacked: 15e6 }
+// ops. Training took 0.3 MB: grouped convolutions, normalisations, activations, recurrent layers, each with its gradient; then augmentation, metrics and sparse rows in groups 0.1 MB. Eight
+// platforms of that still fit `packed`.
+export const BUDGET: PackBudget = { addon: 2.75e6, packed: 6e6, unpacked: 15e6 }
 
 export interface PackList {
   readonly size: number

@@ -1,5 +1,5 @@
 // csr_group(values f32 [nnz], indptr, columns u16, cols) -> packed u8: rows in groups that share loads of x (kernels/spmm/grouped.h), for csr_linear and csr_multiply
-// with many vectors. u8[0] where that does not pay: no kernel for it under this cap, few values, or less than 4 % of them. A few passes over the values;
+// with many vectors. u8[0] where that does not pay: no kernel for it under this cap, few values, or less than 8 % of them. A few passes over the values;
 // the structure is checked as csr_to_dense does (ERR_MODEL_FORMAT).
 #include <cstring>
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kPanelFloats = 1 << 18; // x of a panel of columns: half of a second cache level of 2 MiB
 constexpr int64_t kFewValues = 4096;
-constexpr double kSparse = 0.04, kDense = 0.25;
+constexpr double kSparse = 0.08, kDense = 0.25;
 
 // How W would be packed; lanes 0: not at all.
 CsrGroupsHeader plan(int64_t rows, int64_t cols, int64_t nnz) {

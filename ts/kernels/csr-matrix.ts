@@ -96,7 +96,7 @@ export class CsrMatrix {
   /**
    * Packs the rows in groups that share loads of x (ops.csrGroup): from then on products with 56 vectors and more use them. It takes about as long as two products with
    * 128 vectors, and as many bytes again as the values and a part of the columns; its tensor lives as the tensors of the matrix do. Nothing happens where it does not
-   * pay: int8 values, 32-bit columns, less than 4 % of values, no AVX-512.
+   * pay: int8 values, 32-bit columns, less than 8 % of values, no AVX-512.
    *
    * @example
    * const w = CsrMatrix.from(tensor([[0, 2], [1, 0]])).pack()

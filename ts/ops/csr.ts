@@ -39,7 +39,7 @@ export const csrToDense = defineOp('csr_to_dense', {
 
 /**
  * values f32 [nnz], indptr, columns u16 of a matrix with `cols` columns -> u8: its rows in groups of three or four that share loads of x, the last argument of
- * csrLinear and csrMultiply, which then compute many vectors faster (docs/performance/spmm.md). u8[0] where that does not pay: below 4 % of values, few values,
+ * csrLinear and csrMultiply, which then compute many vectors faster (docs/performance/spmm.md). u8[0] where that does not pay: below 8 % of values, few values,
  * no AVX-512. The result belongs to this process and is no file format. ERR_MODEL_FORMAT unless columns ascend within the matrix, ERR_DTYPE for other dtypes, ERR_OPTION
  * for cols outside [0, 65536].
  *
@@ -71,7 +71,7 @@ export const csrLinear = defineOp('csr_linear', {
   }),
   flops: ({ args: [x, values] }) => (2 * values.size * x.size) / Math.max(1, x.shape[x.rank - 1]!),
   samples: (s) => [
-    [s.normal(2, 3), ...example(cast(s.normal(3), 'f32')), null, s.normal(2), null],
+    [s.normal(2, 3), ...example(cast(s.normal(3), 'f32')), null, s.normal(2), tensor(new Uint8Array(0))],
     [s.normal(4, 2, 3), ...example(codes()), s.uniform([2], 0.01, 0.1), null, null],
     [s.normal(3), ...example(codes()), s.uniform([1], 0.01, 0.1), s.normal(2), null],
   ],
@@ -93,7 +93,7 @@ export const csrMultiply = defineOp('csr_multiply', {
   }),
   flops: ({ args: [values, , , x] }) => 2 * values.size * x.shape[1]!,
   samples: (s) => [
-    [...example(cast(s.normal(3), 'f32')), s.normal(3, 2), null, s.normal(2), null],
+    [...example(cast(s.normal(3), 'f32')), s.normal(3, 2), null, s.normal(2), tensor(new Uint8Array(0))],
     [...example(codes()), s.normal(3, 5), s.uniform([2], 0.01, 0.1), null, null],
     [...example(codes()), s.normal(3, 1), s.uniform([1], 0.01, 0.1), s.normal(2), null],
   ],
