@@ -55,6 +55,8 @@ template <class T> struct GemmExtra {
 };
 
 constexpr int64_t kGemmPackColumns = 128;  // of B that are packed at a time: with kGemmDepth 512 KiB, a quarter of L2
+// Where A lies transposed, its rows are packed too, once for each part of B: fewer, larger parts then.
+constexpr int64_t kGemmPackColumnsWide = 384;
 
 template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, const Cancel* cancel, const GemmExtra<T>& extra = {}) {
   if (g.m == 0 || g.n == 0) return {};
@@ -62,9 +64,10 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
   const GemmPath path = extra.packed ? GemmPath::packed : gemm_path(row, g);
   const GemmBlocks blocks = gemm_blocks(row, g, path, extra.packed != nullptr);
   const int64_t tasks = blocks.row_blocks * blocks.column_blocks, depth = gemm_cut(g.k, kGemmDepth, 4);
-  const bool packs = path == GemmPath::packed && !extra.packed;
+  const bool packs = path == GemmPath::packed && !extra.packed, packs_a = packs && g.a_row == 1 && gemm_scattered(g);
+  const int64_t part = packs_a ? kGemmPackColumnsWide : kGemmPackColumns, strips = packs_a ? kGemmPackStrips * row.mr : 0;
   ScratchSlots slots;
-  if (packs) TERSOR_TRY(slots.reserve(op, kGemmPackColumns * depth * static_cast<int64_t>(sizeof(T)), tasks));
+  if (packs) TERSOR_TRY(slots.reserve(op, (part + strips) * depth * static_cast<int64_t>(sizeof(T)), tasks));
   // A task that packs may take tens of milliseconds, and whoever cancels does not wait that long.
   std::atomic<bool> is_cut{false};
   const auto is_cancelled = [&] {
@@ -81,17 +84,19 @@ template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, 
         continue;
       }
       const ScratchSlots::Lease slot(slots);
-      for (int64_t n = n0; n < n1; n += kGemmPackColumns) {
+      for (int64_t n = n0; n < n1; n += part) {
         GemmMatrix<T> h = g;
-        h.m = m1 - m0, h.n = n1 - n < kGemmPackColumns ? n1 - n : kGemmPackColumns;
+        h.m = m1 - m0, h.n = n1 - n < part ? n1 - n : part;
         h.a += m0 * g.a_row, h.b += n * g.b_col, h.c += m0 * g.c_row + n;
         if (h.bias) h.bias += n;
         for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += depth) {
           if (is_cancelled()) return;
           h.k = g.k - k0 < depth ? g.k - k0 : depth;
           h.accumulate = g.accumulate || k0 > 0;
-          gemm_pack_b(row, h, 0, gemm_panels(row, h.n), slot.template as<T>());
-          gemm_block(row, h, GemmPath::packed, slot.template as<T>(), 0, h.m, 0, h.n);
+          T* const packed = slot.template as<T>();
+          gemm_pack_b(row, h, 0, gemm_panels(row, h.n), packed);
+          if (packs_a) gemm_columns(row, h, packed, packed + part * depth);
+          else gemm_block(row, h, GemmPath::packed, packed, 0, h.m, 0, h.n);
           h.a += depth * g.a_col, h.b += depth * g.b_row;
         }
         if (extra.finish.run) extra.finish.run(extra.finish.state, m0, h.m, n, h.n);

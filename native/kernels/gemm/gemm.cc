@@ -188,7 +188,7 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
     if (finish.run) finish.run(finish.state, m0, d.m, n0, d.n);
     return;
   }
-  const bool copies = g.a_col != 1 && g.k >= 64 && n1 - n0 >= 2 * row.nr;
+  const bool copies = gemm_scattered(g) && g.k >= 64 && n1 - n0 >= 2 * row.nr;
   int64_t depth = path == GemmPath::packed ? kGemmDepth : direct_depth(g);
   if (copies && depth > kCopyDepth) depth = kCopyDepth;
   depth = gemm_cut(g.k, depth, 4);
@@ -223,9 +223,41 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
     }
 }
 
+namespace {
+// out[(i / MR) * k * MR + p * MR + i % MR] = a[i + p * a_col]: rows of a column-major A by strips; behind the last row nothing is written.
+template <int MR, class T> void pack_strips(const T* a, int64_t a_col, int64_t m, int64_t k, T* out) {
+  const int64_t whole = m / MR * MR;
+  for (int64_t p = 0; p < k; p++) {
+    const T* column = a + p * a_col;
+    T* to = out + p * MR;
+    for (int64_t i = 0; i < whole; i += MR, to += k * MR) memcpy(to, column + i, sizeof(T) * MR);
+    for (int64_t i = whole; i < m; i++) to[i - whole] = column[i];
+  }
+}
+}  // namespace
+
+template <class T> void gemm_columns(const GemmRow<T>& row, const GemmMatrix<T>& g, const T* packed, T* strips) {
+  const int64_t mr = row.mr, most = kGemmPackStrips * mr;
+  for (int64_t m0 = 0; m0 < g.m; m0 += most) {
+    const int64_t m = g.m - m0 < most ? g.m - m0 : most;
+    const T* a = g.a + m0;
+    if (mr == 12) pack_strips<12>(a, g.a_col, m, g.k, strips);
+    else if (mr == 6) pack_strips<6>(a, g.a_col, m, g.k, strips);
+    else pack_strips<kScalarRows>(a, g.a_col, m, g.k, strips);
+    for (int64_t i = 0; i < m; i += mr) {
+      GemmMatrix<T> s = g;
+      s.m = m - i < mr ? m - i : mr;
+      s.a = strips + i * g.k, s.a_row = 1, s.a_col = mr;
+      s.c = g.c + (m0 + i) * g.c_row;
+      gemm_block(row, s, GemmPath::packed, packed, 0, s.m, 0, s.n);
+    }
+  }
+}
+
 #define TERSOR_INSTANTIATE(T)                                                                                   \
   template GemmPath gemm_path<T>(const GemmRow<T>&, const GemmMatrix<T>&);                                       \
   template void gemm_pack_b<T>(const GemmRow<T>&, const GemmMatrix<T>&, int64_t, int64_t, T*);                   \
+  template void gemm_columns<T>(const GemmRow<T>&, const GemmMatrix<T>&, const T*, T*);                          \
   template void gemm_block<T>(const GemmRow<T>&, const GemmMatrix<T>&, GemmPath, const T*, int64_t, int64_t, int64_t, int64_t, const GemmFinish&);
 TERSOR_INSTANTIATE(float)
 TERSOR_INSTANTIATE(double)

@@ -18,6 +18,8 @@ namespace tersor {
 // K block of the drivers: two panels of B and the rows of A that pass them (kGemmBlockBytes at most) stay in L2.
 constexpr int64_t kGemmDepth = 1024;
 constexpr int64_t kGemmBlockBytes = int64_t(1) << 20;
+// Strips of a transposed A that are packed together: runs of 16 * mr elements are read at a time, and the copy stays in L2 beside a part of B.
+constexpr int64_t kGemmPackStrips = 16;
 
 // Any m and n. A(i,k) = a[i*a_row + k*a_col]. The columns of B come in panels of nr: element (k, j) is
 // b[(j / nr) * b_panel + base(k) + j % nr] with base(k) = offset ? offset[k] : k * b_row. For plain row-major B, b_panel = nr; for
@@ -107,6 +109,10 @@ struct GemmFinish {
 template <class T>
 void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, const T* packed, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
                 const GemmFinish& finish = {});
+// Whether neighbours along K lie on lines of their own: such rows of A are copied before they are used.
+template <class T> bool gemm_scattered(const GemmMatrix<T>& g) { return g.a_col * static_cast<int64_t>(sizeof(T)) > 64; }
+// All of C where A is given by columns (a_row = 1): its rows are packed kGemmPackStrips strips at a time. `strips`: kGemmPackStrips * mr * k elements.
+template <class T> void gemm_columns(const GemmRow<T>& row, const GemmMatrix<T>& g, const T* packed, T* strips);
 // n cut evenly in blocks of about `most` > 0, each but the last a multiple of `unit`; never 0.
 inline int64_t gemm_cut(int64_t n, int64_t most, int64_t unit) {
   if (n <= 0) return unit;
