@@ -22,11 +22,18 @@ export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
 export {
   architectures,
   batchInputs,
+  buildWordPiece,
   CarriedState,
   continueText,
+  generate,
   languageModel,
+  loadHuggingFace,
   loadModel as load,
+  saveHuggingFace,
   saveModel as save,
+  tokenizerOf,
+  transformerSpec,
+  withTokenizer,
 } from './models/index.js'
 export {
   compress,

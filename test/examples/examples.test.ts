@@ -43,6 +43,12 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^batches from workers$/m,
     /^accuracy 0\.9\d, macro F1 0\.9\d, Matthews 0\.\d\d$/m,
   ],
+  '11-transformers.mjs': [
+    /^little BERT: 26\d\d\d parameters; GPT-2 would have 124439808$/m,
+    /^loss 0\.[6-9]\d -> 0\.[0-3]\d in 15 epochs$/m,
+    /^config\.json, model\.safetensors, tokenizer\.json, tokenizer_config\.json$/m,
+    /^"the origin of whales"; right on 1[56] of 16 sentences$/m,
+  ],
   '02-train-and-prune.mjs': [
     /^7\d\d\d of 35604 weights are left$/m,
     /, (9|1\d)\.\dx smaller$/m,

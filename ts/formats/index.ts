@@ -13,6 +13,7 @@ export {
   SafetensorsFile,
   encodeSafetensors,
   openSafetensors,
+  openSafetensorsBeneath,
   parseSafetensors,
   readSafetensors,
   writeSafetensors,

@@ -7,6 +7,7 @@
 import { dtypeInfo, type RawTensor } from '../base/dtype.js'
 import { OptionError } from '../base/errors.js'
 import { isWellFormed } from '../base/json.js'
+import { openBeneath, type BeneathOptions } from './beneath.js'
 import { bytesSource, openSource, type ByteSource } from './files.js'
 import { writeFileAtomic, type WriteOptions } from './atomic.js'
 import {
@@ -95,7 +96,19 @@ export class SafetensorsFile {
 
 /** Opens a file and reads its index. */
 export function openSafetensors(file: string, options: SafetensorsReadOptions = {}): SafetensorsFile {
-  const source = openSource(file, options)
+  return openFrom(openSource(file, options), file, options)
+}
+
+/** The same for a file that another one names (a shard): it must lie beneath `folder` (beneath.ts). */
+export function openSafetensorsBeneath(
+  folder: string,
+  name: string,
+  options: SafetensorsReadOptions & BeneathOptions = {},
+): SafetensorsFile {
+  return openFrom(openBeneath(`safetensors '${folder}'`, folder, name, options), name, options)
+}
+
+function openFrom(source: ByteSource, file: string, options: SafetensorsReadOptions): SafetensorsFile {
   try {
     return new SafetensorsFile(formatContext('safetensors', file, options), source, options.checksums ?? 'verify')
   } catch (error) {

@@ -26,6 +26,7 @@ import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/i
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
 import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
+import { isHuggingFace, loadHuggingFace } from './huggingface/load.js'
 import { useLiteFromTfjs } from './use-lite-tfjs.js'
 
 function encode(model: Model): Uint8Array[] {
@@ -68,8 +69,9 @@ export function saveModel(model: Model, file: string, options: WriteOptions = {}
 export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions>
 
 /**
- * Loads a model: a file of `saveModel`, the folder (or model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under
- * the names of PyTorch's state dicts. The content decides, not the name.
+ * Loads a model: a file of `saveModel`, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
+ * model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
+ * decides, not the name.
  *
  * @example
  * const model = loadModel('encoder.safetensors')
@@ -77,7 +79,8 @@ export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions>
  */
 export function loadModel(file: string, options: LoadOptions = {}): Model {
   const io = options.io ?? nodeIo
-  if (typeof file === 'string' && isFolder(io, file)) return loadTfjs(`${file.replace(/[\\/]+$/, '')}/model.json`, options)
+  if (typeof file === 'string' && isFolder(io, file))
+    return isHuggingFace(file, options) ? loadHuggingFace(file, options) : loadTfjs(`${file.replace(/[\\/]+$/, '')}/model.json`, options)
   const format = detectFormat(file, options)
   if (format === 'tfjs') return loadTfjs(file, options)
   if (format !== 'safetensors')

@@ -8,3 +8,19 @@ export { lenet5 } from './lenet5.js'
 export { mlp } from './mlp.js'
 export { basicBlock, bottleneck, invertedResidual } from './vision/index.js'
 export { vocabularyOf, withVocabulary } from './vocabulary.js'
+export {
+  loadHuggingFace,
+  publishedConfigs,
+  saveHuggingFace,
+  transformerSpec,
+  type HeadName,
+  type HuggingFaceOptions,
+  type PublishedName,
+  type SaveHuggingFaceOptions,
+  type SpecOptions,
+} from './huggingface/index.js'
+export { HubTokenizer, tokenizerOf, withTokenizer, type HubTokenizerFiles, type TextOrPair } from './tokenizer/hub.js'
+export { buildWordPiece } from './tokenizer/build-word-piece.js'
+export { transformer, type TransformerConfig } from './transformer/body.js'
+export { generate, type GenerateOptions } from './transformer/generate.js'
+export { causalLanguage, maskedLanguage, textClassifier, textEmbedding, tokenClassifier } from './transformer/heads.js'

@@ -8,6 +8,9 @@ import { sizeOf } from '../base/shape.js'
 import type { Model, ModuleInput } from '../nn/index.js'
 import { tensor } from '../tensor/index.js'
 
+/** Name of the extra that holds a model's tokenizer. */
+export const TOKENIZER = 'tokenizer'
+
 /** Makes a model's input from texts. */
 export interface TextEncoder {
   encode(texts: readonly string[]): ModuleInput

@@ -13,7 +13,8 @@ import { build, DenseWeight, Model } from '../nn/index.js'
 import { scope, tensor } from '../tensor/index.js'
 import { packJson } from './header.js'
 import { vocabularyFromPairs, vocabularyToJson } from './tokenizer/unigram.js'
-import { TOKENIZER, useLite, useLiteConfig } from './use-lite.js'
+import { TOKENIZER } from './inputs.js'
+import { useLite, useLiteConfig } from './use-lite.js'
 
 /** Control symbols at the beginning of vocab.json. */
 const RESERVED = 6

@@ -16,7 +16,7 @@ import { add, clip, div, mul, relu, reshape, scaleShift, sqrt, sum, tanh } from 
 import { attention, defineModule, embedding, layerNorm, linear, runChild } from '../nn/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 import { unpackJson } from './header.js'
-import { registerTextEncoder } from './inputs.js'
+import { registerTextEncoder, TOKENIZER } from './inputs.js'
 import { UnigramTokenizer, vocabularyFromJson } from './tokenizer/unigram.js'
 
 const layerConfig = z.strictObject({
@@ -120,9 +120,6 @@ function timing(length: number, width: number): Tensor {
   }
   return tensor(table.slice(0, length * width), [length, width])
 }
-
-/** Name of the extra that holds the vocabulary. */
-export const TOKENIZER = 'tokenizer'
 
 /** ids and mask of texts, padded to the longest. Texts are cut at `maxTokens`. */
 export function packTokens(lists: readonly (readonly number[])[], maxTokens: number): { ids: Tensor; mask: Tensor } {

@@ -23,6 +23,8 @@ const common = {
   norm: z.enum(['pre', 'post']).default('pre'),
   /** Of what each sublayer adds, while training. */
   dropout: z.number().min(0).lt(1).default(0),
+  /** Which sublayers `dropout` follows. */
+  dropoutAfter: z.enum(['both', 'attention', 'feedForward']).default('both'),
   /** Of the attention weights, while training. */
   attentionDropout: z.number().min(0).lt(1).default(0),
 }
@@ -51,7 +53,9 @@ const selfAttention = (c: Common, causal: boolean): ModuleSpec =>
 /** x and what the sublayer `name` adds to it, with the norm before or behind. */
 function sublayer(m: Module, c: Common, x: Tensor, name: string, normName: string, f: (x: Tensor) => Tensor, ctx: ForwardContext): Tensor {
   let y = f(c.norm === 'pre' ? runChild(m, normName, x, ctx) : x)
-  if (ctx.training && c.dropout > 0) y = dropoutOp(y, c.dropout, { seed: ctx.seed, stream: streamOf(join(ctx.path, name), ctx.step) })
+  const dropped = c.dropoutAfter === 'both' || (c.dropoutAfter === 'feedForward') === (name === 'down')
+  if (ctx.training && c.dropout > 0 && dropped)
+    y = dropoutOp(y, c.dropout, { seed: ctx.seed, stream: streamOf(join(ctx.path, name), ctx.step) })
   const sum = add(x, y)
   return c.norm === 'pre' ? sum : runChild(m, normName, sum, ctx)
 }
