@@ -342,6 +342,7 @@ const overTorch = (text: string, cases: RegExp, bar: number): Bar => ({
   bar,
 })
 const training: readonly Bar[] = [
+  overTorch('2-layer encoder step, width 512, 32 x 64 tokens', /^encoder step/, 1.3),
   overTorch('LSTM-650 language model step, batch 20, 35 tokens', /^lstm650 step/, 1.3),
   {
     section: TRAINING,

@@ -1,4 +1,5 @@
 /** Attention modules and transformer blocks: what hides what, norms before and behind, decoding token by token, positions. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { valueAndGrad } from '../../ts/autograd/index.js'
 import { Rng } from '../../ts/base/rng.js'
@@ -17,7 +18,7 @@ import {
   sinusoidalPositions,
   type ModuleSpec,
 } from '../../ts/nn/index.js'
-import { add, slice, sum } from '../../ts/ops/index.js'
+import { add, mul, slice, sum } from '../../ts/ops/index.js'
 import { full, ones, scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { code, floats, leavesNothing, maxDifference, normal } from './lib.js'
 
@@ -29,6 +30,14 @@ function modelOf(spec: ModuleSpec): Model {
     t.write(Rng.of(99, i).fillNormal(new Float32Array(t.size)))
   })
   return m
+}
+type Golden = Readonly<Record<'y', readonly number[]> & Partial<Record<'dx' | 'dup' | 'dmemory', readonly number[]>>>
+const torch = JSON.parse(readFileSync(new URL('../golden/torch-transformer.json', import.meta.url), 'utf8')) as Readonly<
+  Record<`${'encoder' | 'decoder'} ${'pre' | 'post'}`, Golden>
+>
+function near(got: Tensor, want: readonly number[]): void {
+  expect(got.size).toBe(want.length)
+  floats(got).forEach((v, i) => expect(Math.abs(v - want[i]!), `element ${i}`).toBeLessThan(2e-5 * (1 + Math.abs(want[i]!))))
 }
 const tokens = (x: Tensor, from: number, n: number): Tensor => slice(x, [0, from, 0], [x.shape[0]!, n, x.shape[2]!])
 function withModel(spec: ModuleSpec, fn: (m: Model) => void): void {
@@ -113,6 +122,70 @@ describe('blocks', () => {
       expect(maxDifference(y, m.forward({ x, memory: tokens(memory, 0, 3) }))).toBeGreaterThan(1e-3)
       const memoryMask = tensor([1, 1, 1, 0, 0], [1, 5])
       expect(maxDifference(m.forward({ x, memory, memoryMask }), m.forward({ x, memory: tokens(memory, 0, 3) }))).toBeLessThan(1e-5)
+    })
+  })
+})
+
+/** sin(0.7 i + seed) scale: what test/golden/make-torch-transformer.py fills tensors with. */
+const wave = (n: number, seed: number, scale: number): Float32Array =>
+  Float32Array.from({ length: n }, (_, i) => Math.sin(i * 0.7 + seed) * scale)
+
+/** A block with the weights of the golden layer; torch keeps query, key and value in one matrix. */
+function golden(spec: ModuleSpec, order: readonly string[]): Model {
+  const m = new Model(build(spec, freshValues(Rng.of(1))), { name: 't', task: 'embedding', history: [] })
+  const weights = new Map(m.weights().map(({ path, weight }) => [path, weight.dense()]))
+  order.forEach((name, i) => {
+    const packed = name.endsWith('qkv.bias') || name.endsWith('qkv.weight')
+    const targets = packed ? ['query', 'key', 'value'].map((part) => name.replace('qkv', part)) : [name]
+    const sizes = targets.map((target) => weights.get(target)!.size)
+    const all = wave(
+      sizes.reduce((a, b) => a + b),
+      i,
+      0.5,
+    )
+    targets.forEach((target, j) => weights.get(target)!.write(all.slice(j * sizes[j]!, (j + 1) * sizes[j]!)))
+  })
+  return m
+}
+const attentionNames = (at: string): string[] => ['qkv.bias', 'qkv.weight', 'output.bias', 'output.weight'].map((name) => `${at}.${name}`)
+const feedForward = ['up.bias', 'up.weight', 'down.bias', 'down.weight']
+const norms = (n: number): string[] => Array.from({ length: n }, (_, i) => [`norm${i + 1}.beta`, `norm${i + 1}.gamma`]).flat()
+
+describe.each(['pre', 'post'] as const)('torch 1.13, %s-norm', (norm) => {
+  const sizes = { width: 8, heads: 2, hidden: 12, norm }
+  it('encoder layer', () => {
+    leavesNothing(() => {
+      const m = golden(encoderBlock(sizes), [...feedForward, ...norms(2), ...attentionNames('attention')])
+      const want = torch[`encoder ${norm}`]
+      scope(() => {
+        const x = tensor(wave(48, 20, 1), [2, 3, 8])
+        const mask = tensor([1, 1, 1, 1, 1, 0], [2, 3])
+        near(m.forward({ x, mask }), want.y)
+        const up = m.leaves().get('up.weight')!.value
+        const dy = tensor(wave(48, 30, 1), [2, 3, 8])
+        const { grads } = valueAndGrad(() => sum(mul(m.forward({ x, mask }), dy), [], false), [x, up])
+        near(grads[0]!, want.dx!)
+        near(grads[1]!, want.dup!)
+      })
+      m.dispose()
+    })
+  })
+
+  it('decoder layer', () => {
+    leavesNothing(() => {
+      const order = [...feedForward, ...attentionNames('cross'), ...norms(3), ...attentionNames('attention')]
+      const m = golden(decoderBlock({ ...sizes, memory: 8 }), order)
+      const want = torch[`decoder ${norm}`]
+      scope(() => {
+        const [x, memory] = [tensor(wave(48, 20, 1), [2, 3, 8]), tensor(wave(64, 21, 1), [2, 4, 8])]
+        const input = { x, memory, memoryMask: tensor([1, 1, 1, 1, 1, 0, 0, 1], [2, 4]) }
+        near(m.forward(input), want.y)
+        const dy = tensor(wave(48, 30, 1), [2, 3, 8])
+        const { grads } = valueAndGrad(() => sum(mul(m.forward(input), dy), [], false), [x, memory])
+        near(grads[0]!, want.dx!)
+        near(grads[1]!, want.dmemory!)
+      })
+      m.dispose()
     })
   })
 })

@@ -3,6 +3,7 @@ import warnings
 
 import torch
 
+import torch_encoder
 import torch_nets
 import torch_steps
 from contender import Unsupported, bell_floats, floats, serve, sparse_floats
@@ -37,6 +38,8 @@ def prepare(kernel, threads, p):
         return [lambda: a @ b], (a @ b).double().abs().sum().item()
     if kernel.startswith("net."):
         return torch_nets.prepare(kernel, p)
+    if kernel == "encoder.step":
+        return torch_encoder.prepare(p)
     if kernel.startswith(("language.", "eager.")):
         return torch_steps.prepare(kernel, p)
     if kernel.startswith("quant."):
