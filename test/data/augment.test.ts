@@ -22,6 +22,22 @@ describe('one image', () => {
     expect(shifted(5, 0, false)).toEqual(new Array(9).fill(-1))
   })
 
+  test('shift and flip are what their definition says, pixel by pixel', () => {
+    const wide = { channels: 2, height: 3, width: 5 }
+    const from = Float32Array.from({ length: 30 }, (_, i) => i)
+    for (const flip of [false, true])
+      for (let dy = -4; dy <= 4; dy += 2)
+        for (let dx = -6; dx <= 6; dx++) {
+          const x = from.slice()
+          shiftFlip(x, wide, dy, dx, flip, -1)
+          const pixel = (i: number): number => {
+            const [c, sy, sx] = [Math.floor(i / 15), Math.floor((i % 15) / 5) + dy, (flip ? 4 - (i % 5) : i % 5) + dx]
+            return sy >= 0 && sy < 3 && sx >= 0 && sx < 5 ? from[c * 15 + sy * 5 + sx]! : -1
+          }
+          expect([...x]).toEqual(Array.from(from, (_, i) => pixel(i)))
+        }
+  })
+
   test('affine: quarter turns and whole moves are exact, halves interpolate', () => {
     const changed = (change: Partial<typeof still>): number[] => {
       const x = image()

@@ -263,6 +263,8 @@ describe('files in blocks', () => {
     expect((await rejectionOf(() => loadAll(`npy:${write('nan.npy', nan)},y=${two}`))).message).toMatch(/row 1, column 0 is NaN/)
     expect((await rejectionOf(() => loadAll(`npy:${npy.x}`))).code).toBe('ERR_OPTION')
     expect((await rejectionOf(() => streamData('npz:x'))).code).toBe('ERR_OPTION')
+    for (const bad of [{ blockRows: 0 }, { maxLength: NaN }, { pad: -1 }])
+      expect((await rejectionOf(() => streamData(`npy:${npy.x},y=${npy.y}`, bad))).code).toBe('ERR_OPTION')
   })
 
   test('a file that changes in use', async () => {

@@ -29,10 +29,13 @@ export function shiftFlip(
         continue
       }
       const row = (c * h + sy) * w
-      for (let x = 0; x < w; x++) {
-        const sx = (flip ? w - 1 - x : x) + dx
-        image[to + x] = sx >= 0 && sx < w ? from[row + sx]! : fill
-      }
+      // Columns first .. last - 1 come from the image, the others are fill: sx = x + dx, mirrored w - 1 - x + dx.
+      const first = Math.min(w, Math.max(0, flip ? dx : -dx))
+      const last = Math.max(first, Math.min(w, flip ? w + dx : w - dx))
+      image.fill(fill, to, to + first)
+      if (flip) for (let x = first, at = row + w - 1 - first + dx; x < last; x++) image[to + x] = from[at--]!
+      else image.set(from.subarray(row + first + dx, row + last + dx), to + first)
+      image.fill(fill, to + last, to + w)
     }
 }
 
@@ -66,11 +69,20 @@ export function affine(image: Float32Array, { channels, height: h, width: w }: I
       const sy = c * u + d * v + cy
       const [x0, y0] = [Math.floor(sx), Math.floor(sy)]
       const [fx, fy] = [sx - x0, sy - y0]
+      const to = y * w + x
+      if (x0 >= 0 && x0 + 1 < w && y0 >= 0 && y0 + 1 < h) {
+        for (let k = 0, at = y0 * w + x0; k < channels; k++, at += plane) {
+          const top = from[at]! * (1 - fx) + from[at + 1]! * fx
+          const bottom = from[at + w]! * (1 - fx) + from[at + w + 1]! * fx
+          image[k * plane + to] = top * (1 - fy) + bottom * fy
+        }
+        continue
+      }
       for (let k = 0; k < channels; k++) {
         const at = (yy: number, xx: number): number => (yy >= 0 && yy < h && xx >= 0 && xx < w ? from[k * plane + yy * w + xx]! : fill)
         const top = at(y0, x0) * (1 - fx) + at(y0, x0 + 1) * fx
         const bottom = at(y0 + 1, x0) * (1 - fx) + at(y0 + 1, x0 + 1) * fx
-        image[k * plane + y * w + x] = top * (1 - fy) + bottom * fy
+        image[k * plane + to] = top * (1 - fy) + bottom * fy
       }
     }
 }
@@ -93,7 +105,8 @@ export function brightnessContrast(
     for (let i = 0; i < plane; i++) sum += image[c * plane + i]!
     grey += (weight * sum) / plane
   })
-  for (let i = 0; i < image.length; i++) image[i] = clamp(contrast * image[i]! + (1 - contrast) * grey)
+  const offset = (1 - contrast) * grey
+  for (let i = 0; i < image.length; i++) image[i] = clamp(contrast * image[i]! + offset)
 }
 
 /** Sets a rectangle of every channel; what sticks out of the image is cut off. */

@@ -87,7 +87,7 @@ type Shareable = Float32Array | Uint8Array | Int32Array | Uint32Array | Float64A
 
 const shared = new WeakMap<ArrayBufferLike, SharedArrayBuffer>()
 
-/** The same numbers in memory that other threads see: copied once per buffer, however many loaders there are. */
+/** The same numbers in memory that other threads see: copied once per buffer, however many loaders there are; data sets do not change. */
 function share<T extends Shareable>(array: T): T {
   if (array.buffer instanceof SharedArrayBuffer) return array
   let memory = shared.get(array.buffer)

@@ -206,9 +206,14 @@ function columnsOf(base: StoredLines, line: string, header: boolean, spec: LineS
  * const loader = openLoader(data, { batchSize: 256, seed: 1 })
  */
 export async function streamData(spec: string, options: StreamOptions = {}): Promise<StreamData> {
-  const { blockRows = 1 } = options
-  if (!Number.isSafeInteger(blockRows) || blockRows < 1 || blockRows > 2 ** 24)
-    throw new OptionError('ERR_OPTION', `streamData: blockRows must be an integer in [1, ${2 ** 24}], got ${blockRows}`)
+  const { blockRows = 1, maxLength = 1, pad = 0 } = options
+  for (const [what, value, min] of [
+    ['blockRows', blockRows, 1],
+    ['maxLength', maxLength, 1],
+    ['pad', pad, 0],
+  ] as const)
+    if (!Number.isSafeInteger(value) || value < min || value > 2 ** 24)
+      throw new OptionError('ERR_OPTION', `streamData: ${what} must be an integer in [${min}, ${2 ** 24}], got ${value}`)
   const parsed = parseSpec('stream', streamForms, spec) as unknown as {
     format: keyof typeof streamForms
     path: string
