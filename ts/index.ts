@@ -34,6 +34,8 @@ export {
   tokenizerOf,
   transformerSpec,
   withTokenizer,
+  seq2seq,
+  translate,
 } from './models/index.js'
 export {
   compress,

@@ -84,6 +84,11 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^2:4 +5\d\d KiB {2}error 0\.00 %$/m,
     /^f32, into memory that exists +1024 KiB {2}error 0\.00 %$/m,
   ],
+  '12-spelling-to-sound.mjs': [
+    /^119676 parameters, 836 words to learn, 100 others to try$/m,
+    /^loss 1\.\d\d -> 0\.[0-4]\d$/m,
+    /^phoneme errors [12]?\d\.\d %, with a beam of four [12]?\d\.\d %$/m,
+  ],
   '08-bench.mjs': [/^64 x 64 +tersor +[\d.]+ [num]s/m, /^512 x 512 +a loop +[\d.]+ [num]s/m],
 }
 

@@ -15,6 +15,7 @@ export {
   type TextBatch,
   type TextDataset,
 } from './dataset.js'
+export { loadPronunciations, parsePronunciations, PRONUNCIATION_MARKS, type Pronunciations } from './cmu-dict.js'
 export { jaccard, nearDuplicates, nearest, normalizedWords, shingles, type DuplicateOptions } from './dedup.js'
 export { knownPackages, type KnownPackage } from './known-packages.js'
 export { loadData } from './load.js'

@@ -58,4 +58,13 @@ export const knownPackages = {
     what: 'Moby-Dick (Melville 1851): etymology, extracts, 135 chapters and epilogue in data/*.txt',
     include: /^data\/(chapter_[0-9]+|etymology|extracts|epilogue)\.txt$|^(LICENSE|NOTICE)$/,
   },
+  cmuDict: {
+    name: 'cmu-pronouncing-dictionary',
+    version: '3.0.0',
+    sha256: 'ca16ac157e95277ffe1ca105a5ca2c833a15626024f15711c2a425da367b68ce',
+    bytes: 950_120,
+    licence: 'ISC (package); the dictionary is BSD-2-Clause',
+    what: 'CMU Pronouncing Dictionary: 135,000 words and their phonemes in index.js',
+    include: /^(index\.js|license)$/,
+  },
 } as const satisfies Readonly<Record<string, KnownPackage>>

@@ -22,6 +22,8 @@ export { embedding, learnedPositions, sinusoidalPositions } from './embedding.js
 export { fanInUniform, filled, glorotUniform, heUniform, initial, initRules, normals, uniformIn, type InitRule, type Rng } from './init.js'
 export { linear } from './linear.js'
 export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from './norm.js'
+export { liteDecoderBlock, liteEncoderBlock, lsra } from './lite-transformer.js'
+export { sequenceAttention, type SequenceAttentionConfig } from './sequence-attention.js'
 export { dynamicConv, highway, lightweightConv } from './sequence-conv.js'
 export { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool1d, avgPool2d, globalAvgPool, maxPool1d, maxPool2d } from './pool.js'
 export { activate, activation, activationNames, gate, leakyRelu, prelu, type ActivationName } from './activation.js'
