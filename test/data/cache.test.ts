@@ -209,6 +209,6 @@ test('the known packages are complete', () => {
     expect(known.sha256).toMatch(/^[0-9a-f]{64}$/)
     expect(known.version).toMatch(/^\d+\.\d+\.\d+$/)
     expect(known.licence.length).toBeGreaterThan(2)
-    expect(known.bytes).toBeGreaterThan(1e6)
+    expect(known.bytes).toBeGreaterThan(1e5)
   }
 })
