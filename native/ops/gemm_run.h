@@ -17,10 +17,12 @@ template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatri
   const int64_t depth = g.k > 0 ? g.k : 1, nr = row.nr, threads = thread_count(), wanted = threads > 1 ? 2 * threads : 1;
   GemmBlocks b;
   if (prepacked) {
-    // As many rows as stay in cache meet all columns; columns are cut where that gives too few tasks.
+    // As many rows as stay in cache meet all columns; columns are cut where that gives too few tasks. The task that is waited for at the end should be a
+    // small part of the whole, for processors are not equally fast while others use them, but have 2^22 multiply-adds, some twenty microseconds.
     b.rows = gemm_rows_in_cache(row, g.m, gemm_cut(g.k, kGemmDepth, 4));
-    const int64_t rows = ceil_div(g.m, b.rows), most = ceil_div(g.n, 128);
-    const int64_t columns = rows >= wanted ? 1 : ceil_div(wanted, rows) < most ? ceil_div(wanted, rows) : most;
+    const int64_t rows = ceil_div(g.m, b.rows), least = (int64_t(1) << 22) / (depth * b.rows), fine = threads > 1 ? 8 * threads : 1;
+    const int64_t most = ceil_div(g.n, least > 2 * nr ? least : 2 * nr);
+    const int64_t columns = rows >= fine ? 1 : ceil_div(fine, rows) < most ? ceil_div(fine, rows) : most;
     // Not more than 2^29 multiply-adds, a few milliseconds: between tasks a call can be cancelled.
     const int64_t share = ceil_div(g.n, columns), limit = (int64_t(1) << 29) / (depth * b.rows), fair = share < limit ? share : limit;
     b.columns = ceil_div(fair > 0 ? fair : 1, 2 * nr) * 2 * nr;

@@ -106,7 +106,7 @@ Tasks cut(const QgemmLayout& layout, int64_t m, int64_t n, int64_t k) {
 struct alignas(64) Making {
   std::atomic<int64_t> next{0}, made{0};
 
-  void finish(const QgemmPrepare& prepare, int64_t begin, int64_t end) {
+  void ensure(const QgemmPrepare& prepare, int64_t begin, int64_t end) {
     const int64_t pieces = (end - begin + prepare.grain - 1) / prepare.grain;
     if (made.load(std::memory_order_acquire) == pieces) return;
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
@@ -132,7 +132,7 @@ Status qgemm_parallel(const char* op, const QgemmCodes& codes, int64_t m, const 
     for (int64_t task = begin; task < end; task++) {
       const int64_t block = task / t.column_blocks, m0 = block * t.rows, n0 = task % t.column_blocks * t.panels * layout.nr;
       const int64_t m1 = m0 + t.rows < m ? m0 + t.rows : m, n1 = n0 + t.panels * layout.nr < n ? n0 + t.panels * layout.nr : n;
-      if (prepare.run) making[block].finish(prepare, m0, m1);
+      if (prepare.run) making[block].ensure(prepare, m0, m1);
       qgemm_part({static_cast<const char*>(codes.a) + m0 * codes.a_row, codes.a_row, codes.a_signed}, m0, m1, blob, n0, n1, k, depth, f);
     }
   });
