@@ -18,7 +18,7 @@ template <class T> GemmBlocks gemm_blocks(const GemmRow<T>& row, const GemmMatri
   GemmBlocks b;
   if (prepacked) {
     // As many rows as stay in cache meet all columns; columns are cut where that gives too few tasks. The task that is waited for at the end should be a
-    // small part of the whole, for processors are not equally fast while others use them, but have 2^22 multiply-adds, some twenty microseconds.
+    // small part of the whole, for processors are not equally fast while others use them, but have 2^22 multiply-adds, some fifty microseconds.
     b.rows = gemm_rows_in_cache(row, g.m, gemm_cut(g.k, kGemmDepth, 4));
     const int64_t rows = ceil_div(g.m, b.rows), least = (int64_t(1) << 22) / (depth * b.rows), fine = threads > 1 ? 8 * threads : 1;
     const int64_t most = ceil_div(g.n, least > 2 * nr ? least : 2 * nr);
