@@ -163,7 +163,8 @@ describe('checkpoints', () => {
 })
 
 describe('training', () => {
-  it.each(['resnet20', 'mobilenet_v2'] as const)('%s learns four images by heart', (name) => {
+  it('learns four images by heart', () => {
+    const name = 'resnet20'
     const { spec } = architectures[name]({ inputShape: [3, 16, 16], classes: 2 })
     const model = new Model(build(spec, freshValues(Rng.of(5))), { name, task: 'classification', history: [] })
     const x = normal([4, 3, 16, 16], 6)
