@@ -13,7 +13,15 @@ import { networks } from './edges/networks.js'
 import { norms } from './edges/norms.js'
 import { sparse } from './edges/sparse.js'
 
-const edges: Readonly<Record<OpName, readonly Edge[]>> = { ...elementwise, ...networks, ...convolutions, ...norms, ...alignment, ...codes, ...sparse }
+const edges: Readonly<Record<OpName, readonly Edge[]>> = {
+  ...elementwise,
+  ...networks,
+  ...convolutions,
+  ...norms,
+  ...alignment,
+  ...codes,
+  ...sparse,
+}
 
 describe.each(Object.entries(edges))('%s', (name, list) => {
   it.each(list.map((edge, i) => [i, edge] as const))('case %i', (_, [args, want]) =>
