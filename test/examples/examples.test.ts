@@ -49,6 +49,12 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^config\.json, model\.safetensors, tokenizer\.json, tokenizer_config\.json$/m,
     /^"the origin of whales"; right on 1[56] of 16 sentences$/m,
   ],
+  '13-train-any-task.mjs': [
+    /^stopped: ERR_ABORTED$/m,
+    /^same bits: true$/m,
+    /^mse on held-out waves: 0\.\d+ -> 0\.0\d+; noise: 0\.250$/m,
+    /^best epoch has the least: true$/m,
+  ],
   '02-train-and-prune.mjs': [
     /^7\d\d\d of 35604 weights are left$/m,
     /, (9|1\d)\.\dx smaller$/m,

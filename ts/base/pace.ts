@@ -4,6 +4,16 @@ import { AbortError } from './errors.js'
 /** Longest stretch of work between two turns of the event loop, plus one step. */
 const STRETCH_MS = 15
 
+/** Longest time that work under way elsewhere is waited for: reading a small file takes a turn of the event loop per system call. */
+const PAUSE_MS = 2
+
+/** Requests of others (files, names, sockets that were written to) whose answers come in further turns. */
+function othersWait(): boolean {
+  return process.getActiveResourcesInfo().some((name) => name.includes('Req'))
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 /** ERR_ABORTED with the caller's reason as its cause. */
 export function abortError(where: string, signal: AbortSignal): AbortError {
   const cause: unknown = signal.reason
@@ -19,7 +29,9 @@ export function pacer(where: string, ownSignal?: AbortSignal): (signal?: AbortSi
   return async (signal = ownSignal) => {
     if (signal?.aborted) throw abortError(where, signal)
     if (performance.now() - last < STRETCH_MS) return
-    await new Promise<void>((resolve) => setImmediate(resolve))
+    const began = performance.now()
+    do await turn()
+    while (othersWait() && performance.now() - began < PAUSE_MS)
     last = performance.now()
     if (signal?.aborted) throw abortError(where, signal)
   }
