@@ -119,7 +119,8 @@ describe.concurrent('train a language model', () => {
     const found = await json(['evaluate', at(name), '--data', `text:${text}`])
     expect(found).toMatchObject({ metric: 'perplexity', split: 'test', n: expect.any(Number) })
     expect(found.value).toBeGreaterThan(1)
-    expect(found.value).toBeLessThan(3)
+    // Eleven tokens are known; each line leaves six choices.
+    expect(found.value).toBeLessThan(5)
   })
 })
 
