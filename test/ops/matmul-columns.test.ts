@@ -12,12 +12,13 @@ it.each([
   [49, 257, 33, 'f32'],
   [131, 1025, 50, 'f64'],
 ] as const)('%i x %i x %i, %s', (m, k, n, dtype) => {
-  const make = dtype === 'f32' ? Float32Array : Float64Array
+  const make = (n: number, value: (i: number) => number): Float32Array | Float64Array =>
+    dtype === 'f32' ? Float32Array.from({ length: n }, (_, i) => value(i)) : Float64Array.from({ length: n }, (_, i) => value(i))
   const random = Rng.of(1, `${m}`)
-  const rows = make.from({ length: m * k }, () => random.uniform() - 0.5)
-  const columns = make.from({ length: m * k }, (_, i) => rows[(i % m) * k + Math.floor(i / m)]!)
+  const rows = make(m * k, () => random.uniform() - 0.5)
+  const columns = make(m * k, (i) => rows[(i % m) * k + Math.floor(i / m)]!)
   const b = tensor(
-    make.from({ length: k * n }, () => random.uniform() - 0.5),
+    make(k * n, () => random.uniform() - 0.5),
     [k, n],
   )
   const before = threads()
