@@ -44,7 +44,7 @@ template <class F> int64_t LanePlanner::each_part(F f) const {
   return count;
 }
 
-Status LanePlanner::make(const char* op, const ConvShape& s, bool adjoint, int lanes, int64_t unit, const float* w) {
+Status LanePlanner::make(const char* op, const ConvShape& s, bool adjoint, int lanes, int64_t unit, int64_t rows_together, const float* w) {
   LanePlan& p = plan;
   p.y = {s.sh, s.ph, s.kh, s.height, s.out_h, adjoint};
   p.x = {s.sw, s.pw, s.kw, s.width, s.out_w, adjoint};
@@ -58,7 +58,8 @@ Status LanePlanner::make(const char* op, const ConvShape& s, bool adjoint, int l
   const int64_t rows = p.y.positions(0), vector = lanes * static_cast<int64_t>(sizeof(float));
   const int64_t result_row = p.result * p.x.positions(0) * p.y.phases() * p.x.phases();
   p.band = conv_band_rows(rows, p.halo, (p.planes.elements(1) + result_row) * vector, 48 * 1024 * lanes, s.out * s.in * s.kh * s.kw * p.planes.pitch * lanes / 16);
-  p.bands = (rows + p.band - 1) / p.band;
+  p.band = (p.band + rows_together - 1) / rows_together * rows_together;
+  p.bands = rows > 0 ? (rows + p.band - 1) / p.band : 1;
   p.plane = p.planes.plane(p.band + p.halo);
   p.channel = p.plane * p.planes.phases_y * p.planes.phases_x;
 
@@ -132,20 +133,48 @@ void lane_gather_table(const ConvPlanes& p, int64_t plane, int32_t* at) {
     }
 }
 
-void lane_fill(const ConvPlanes& p, int64_t plane, const int32_t* at, const float* images, int count, int64_t r0, int64_t rows, float* planes) {
+bool lane_fill(const ConvPlanes& p, int64_t plane, const int32_t* at, const LaneSource& from, int64_t first, int count, int64_t r0, int64_t rows,
+               float* planes) {
   const LanesRow& row = lanes_row();
   int64_t begin = r0 * p.sh - p.top, end = (r0 + rows - 1) * p.sh + p.phases_y - p.top;
   if (begin < 0) begin = 0;
   if (end > p.height) end = p.height;
-  if (begin >= end) return;
+  if (begin >= end) return true;
   LanesGather g;
-  g.image_step = p.channels * p.height * p.width, g.images = count;
-  g.n = (end - begin) * p.width, g.at = at + begin * p.width;
-  for (int64_t c = 0; c < p.channels; c++) {
-    g.image = images + (c * p.height + begin) * p.width;
-    g.block = planes + (c * p.phases_y * p.phases_x * plane - r0 * p.pitch) * row.lanes;
-    row.gather(g);
+  g.image_step = from.image, g.images = count;
+  if (!from.index) {
+    g.n = (end - begin) * p.width, g.at = at + begin * p.width;
+    for (int64_t c = 0; c < p.channels; c++) {
+      g.image = from.value + first * from.image + (c * p.height + begin) * p.width;
+      g.block = planes + (c * p.phases_y * p.phases_x * plane - r0 * p.pitch) * row.lanes;
+      row.gather(g);
+    }
+    return true;
   }
+  const int64_t ph = from.windows.ph, pw = from.windows.pw, all = p.height / ph, columns = p.width / pw;
+  const int64_t w0 = begin / ph, w1 = (end + ph - 1) / ph < all ? (end + ph - 1) / ph : all;
+  if (w0 >= w1 || columns == 0) return true;
+  bool good = true;
+  float* const index = from.pooled + (w1 - w0) * columns * row.lanes;
+  g.n = (w1 - w0) * columns, g.at = from.line;
+  for (int64_t c = 0; c < p.channels; c++) {
+    const int64_t start = first * from.image + (c * all + w0) * columns;
+    g.image = from.value + start, g.block = from.pooled;
+    row.gather(g);
+    g.image = reinterpret_cast<const float*>(from.index + start), g.block = index;
+    row.gather(g);
+    for (int64_t i = w0; i < w1; i++) {
+      LanesWindows w;
+      w.columns = columns, w.ph = ph, w.pw = pw;
+      w.r0 = begin > i * ph ? begin - i * ph : 0, w.r1 = end - i * ph < ph ? end - i * ph : ph;
+      w.dense = planes + (c * plane + (i * ph + p.top - r0) * p.pitch + p.left) * row.lanes, w.pitch = p.pitch;
+      w.first = static_cast<int32_t>(i * ph * p.width), w.row = static_cast<int32_t>(p.width);
+      w.value = from.pooled + (i - w0) * columns * row.lanes, w.index = reinterpret_cast<int32_t*>(index + (i - w0) * columns * row.lanes);
+      w.images = count;
+      good = row.expand(w) && good;
+    }
+  }
+  return good;
 }
 
 }  // namespace tersor

@@ -2,7 +2,7 @@
 // in x are the same computation with other taps: the adjoint of a strided convolution splits its result by phase of the stride.
 #pragma once
 #include "base/alloc.h"
-#include "ops/conv_shape.h"
+#include "ops/conv_lanes.h"
 
 namespace tersor {
 
@@ -49,6 +49,7 @@ struct LanePlan {
   const int64_t* offset;      // of each tap, in floats
   const float* weight;        // per part [result, depth]
   const int32_t* gather_at;   // [source height * width] -> position in a channel's planes of row 0
+  // For forward 0, 1, 2, ...
   const int32_t* scatter_at;  // [band * result_step rows of the result] -> position in the band's result of a channel
   int64_t planes_positions() const { return channel * source; }
   int64_t result_channel() const { return phase * y.phases() * x.phases(); }  // positions of one channel of the band's result
@@ -57,8 +58,8 @@ struct LanePlan {
 // Owns what a plan points to.
 class LanePlanner {
  public:
-  // `unit`: columns that are computed together.
-  Status make(const char* op, const ConvShape& s, bool adjoint, int lanes, int64_t unit, const float* w);
+  // `unit`: columns that are computed together. A band has a multiple of `rows_together` rows.
+  Status make(const char* op, const ConvShape& s, bool adjoint, int lanes, int64_t unit, int64_t rows_together, const float* w);
   LanePlan plan;
 
  private:
@@ -70,7 +71,19 @@ class LanePlanner {
 
 // The table of LanePlan::gather_at for planes of `rows` rows.
 void lane_gather_table(const ConvPlanes& p, int64_t plane, int32_t* at);
-// Fills planes rows [r0, r0 + rows) of all channels from the rows of the images that exist; other elements stay.
-void lane_fill(const ConvPlanes& p, int64_t plane, const int32_t* at, const float* images, int count, int64_t r0, int64_t rows, float* planes);
+// Where the planes' values come from: images of a batch, or windows of which one position each has a value and the others are 0.
+struct LaneSource {
+  const float* value;
+  const int32_t* index = nullptr;  // null: images
+  ConvWindows windows{};
+  int64_t image = 0;               // elements of an image of `value`
+  float* pooled = nullptr;         // with windows: room for lane_pooled_floats
+  const int32_t* line = nullptr;   // 0, 1, 2, ...
+};
+inline int64_t lane_pooled_floats(int64_t windows, int lanes) { return 2 * windows * lanes; }
+// Fills planes rows [r0, r0 + rows) of all channels from the rows that exist of `count` images, the first of them number `first`; other elements stay.
+// Planes of windows have no stride. False: an index lies outside its window.
+bool lane_fill(const ConvPlanes& p, int64_t plane, const int32_t* at, const LaneSource& from, int64_t first, int count, int64_t r0, int64_t rows,
+               float* planes);
 
 }  // namespace tersor

@@ -1,5 +1,8 @@
 // Transposes between images and blocks, each row against the definition, with guard pages on either side.
 #include "kernels/lanes/lanes.h"
+#include <cmath>
+#include <vector>
+
 #include "test/op_call.h"
 
 namespace tersor {
@@ -46,6 +49,67 @@ TERSOR_TEST(lanes_rows_move_every_element_and_no_other) {
             }
           CHECK_MSG(same, "%s_scatter: n %lld, images %d", row.function, static_cast<long long>(n), images);
         }
+  }
+}
+
+TERSOR_TEST(lanes_windows_expand_pool_and_select) {
+  const LanesRow* rows;
+  const int count = lanes_all_rows(&rows);
+  for (int r = 0; r < count; r++) {
+    const LanesRow& row = rows[r];
+    if ((row.needs & ~isa::detected()) != 0) continue;
+    const int64_t L = row.lanes;
+    for (int64_t columns : {0, 1, 5})
+      for (int64_t ph : {1, 2, 3})
+        for (int64_t pw : {1, 2})
+          for (Side side : {Side::end, Side::begin}) {
+            const int64_t pitch = columns * pw + 1, dense_positions = columns > 0 ? (ph - 1) * pitch + columns * pw : 0, plane_row = 40;
+            GuardedBuffer dense(static_cast<size_t>(dense_positions * L) * 4, side), value(static_cast<size_t>(columns * L) * 4, side),
+                index(static_cast<size_t>(columns * L) * 4, side);
+            const float values[] = {-INFINITY, -1, -0.0f, 0, 1, 1, 2, INFINITY, NAN};
+            for (int64_t i = 0; i < dense_positions * L; i++) dense.as<float>()[i] = values[random_int(0, 8)];
+            const std::vector<float> before(dense.as<float>(), dense.as<float>() + dense_positions * L);
+            LanesWindows w{columns, ph, pw, 0, ph, dense.as<float>(), pitch, 400, static_cast<int32_t>(plane_row), value.as<float>(), index.as<int32_t>(), static_cast<int>(L) - 1};
+            row.pool(w);
+            bool same = true;
+            for (int64_t e = 0; e < columns * L; e++) {
+              const int64_t j = e / L, lane = e % L;
+              float top = 0;
+              int64_t at = -1;
+              for (int64_t p = 0; p < ph; p++)
+                for (int64_t q = 0; q < pw; q++) {
+                  const float x = before[static_cast<size_t>((p * pitch + j * pw + q) * L + lane)];
+                  if (at < 0 || (!std::isnan(top) && (std::isnan(x) || x > top))) top = x, at = 400 + p * plane_row + j * pw + q;
+                }
+              same = same && !memcmp(&top, value.as<float>() + e, 4) && index.as<int32_t>()[e] == at;
+            }
+            CHECK_MSG(same, "%s_pool: %lld windows %lldx%lld", row.function, (long long)columns, (long long)ph, (long long)pw);
+            const std::vector<float> pooled(value.as<float>(), value.as<float>() + columns * L);
+            for (int64_t e = 0; e < columns * L; e++) value.as<float>()[e] = -5;
+            CHECK(row.select(w));
+            CHECK_MSG(columns == 0 || !memcmp(pooled.data(), value.as<float>(), pooled.size() * 4), "%s_select", row.function);
+            for (int64_t r0 : {int64_t(0), ph - 1}) {  // all rows of the windows, or the last one
+              for (int64_t i = 0; i < dense_positions * L; i++) dense.as<float>()[i] = -9;
+              w.r0 = r0;
+              CHECK(row.expand(w));
+              same = true;
+              for (int64_t p = 0; p < ph; p++)
+                for (int64_t q = 0; q < pitch && p * pitch + q < dense_positions; q++)
+                  for (int64_t lane = 0; lane < L; lane++) {
+                    const int64_t j = q / pw;
+                    const size_t e = static_cast<size_t>(j * L + lane);
+                    const float want = p < r0 || j >= columns ? -9.0f : index.as<int32_t>()[e] == 400 + p * plane_row + q ? pooled[e] : 0.0f;
+                    same = same && !memcmp(&want, dense.as<float>() + (p * pitch + q) * L + lane, 4);
+                  }
+              CHECK_MSG(same, "%s_expand: %lld windows %lldx%lld from row %lld", row.function, (long long)columns, (long long)ph, (long long)pw, (long long)r0);
+            }
+            w.r0 = 0;
+            if (columns == 0) continue;
+            index.as<int32_t>()[columns * L - 1] = -1;  // of a lane without an image: no matter
+            CHECK(row.select(w) && row.expand(w));
+            index.as<int32_t>()[columns * L - 2] = static_cast<int32_t>(400 + (columns - 1) * pw - 1);  // the window to the left
+            CHECK(!row.select(w) && !row.expand(w));
+          }
   }
 }
 

@@ -67,6 +67,10 @@ export interface OpTable<T> {
   conv2d: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'dy' | 'w' }
   conv2d_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[]]; result: T; tensors: 'x' | 'dy' }
+  conv2d_max_pool: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[], pool: readonly number[]]; result: [y: T, index: T]; tensors: 'x' | 'w' | 'bias' }
+  conv2d_select: { args: [x: T, w: T, index: T, stride: readonly number[], padding: readonly number[], pool: readonly number[]]; result: T; tensors: 'x' | 'w' | 'index' }
+  conv2d_select_grad_input: { args: [dy: T, index: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[], pool: readonly number[]]; result: T; tensors: 'dy' | 'index' | 'w' }
+  conv2d_select_grad_weight: { args: [x: T, dy: T, index: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], pool: readonly number[]]; result: T; tensors: 'x' | 'dy' | 'index' }
   conv2d_grouped: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grouped_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'dy' | 'w' }
   conv2d_grouped_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'dy' }
@@ -221,6 +225,10 @@ export const opRows: readonly OpRow[] = [
   { name: 'conv2d', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d(T:x,T:w,O:bias,L:stride,L:padding,R:y)' },
   { name: 'conv2d_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,R:dx)' },
   { name: 'conv2d_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding']], results: 1, schema: 'conv2d_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,R:dw)' },
+  { name: 'conv2d_max_pool', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding'], ['L', 'pool']], results: 2, schema: 'conv2d_max_pool(T:x,T:w,O:bias,L:stride,L:padding,L:pool,R:y,R:index)' },
+  { name: 'conv2d_select', params: [['T', 'x'], ['T', 'w'], ['T', 'index'], ['L', 'stride'], ['L', 'padding'], ['L', 'pool']], results: 1, schema: 'conv2d_select(T:x,T:w,T:index,L:stride,L:padding,L:pool,R:y)' },
+  { name: 'conv2d_select_grad_input', params: [['T', 'dy'], ['T', 'index'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'pool']], results: 1, schema: 'conv2d_select_grad_input(T:dy,T:index,T:w,L:input_shape,L:stride,L:padding,L:pool,R:dx)' },
+  { name: 'conv2d_select_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['T', 'index'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'pool']], results: 1, schema: 'conv2d_select_grad_weight(T:x,T:dy,T:index,L:weight_shape,L:stride,L:padding,L:pool,R:dw)' },
   { name: 'conv2d_grouped', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped(T:x,T:w,O:bias,L:stride,L:padding,L:dilation,I:groups,R:y)' },
   { name: 'conv2d_grouped_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,L:dilation,I:groups,R:dx)' },
   { name: 'conv2d_grouped_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,L:dilation,I:groups,R:dw)' },
@@ -309,4 +317,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'ad020abed37484ca'
+export const schemaHash = 'eb58be8c4e1737fd'

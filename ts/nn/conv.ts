@@ -1,7 +1,9 @@
 /** Convolutions: x [B, C, H, W] or [B, C, L]. The attributes mean what they mean in ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
 import { z } from 'zod'
 import { filled, initial, initRules, type InitRule } from './init.js'
-import { defineModule, single, vector, type ModuleKind, type ModuleSpec } from './module.js'
+import { conv2dMaxPool, narrowed } from '../ops/index.js'
+import { defineModule, single, vector, type Module, type ModuleKind, type ModuleSpec } from './module.js'
+import type { PoolConfig } from './pool.js'
 
 const size = z
   .int()
@@ -54,9 +56,29 @@ const conv2dConfig = z
   .refine(fits, misfit)
 export type Conv2dConfig = z.infer<typeof conv2dConfig>
 
+/** The pool of windows that do not overlap which `next` is, if convolution and pooling can be one op. */
+function pooling(m: Module, c: Conv2dConfig, next: Module): readonly [number, number] | undefined {
+  if (next.kind !== 'maxPool2d' || c.groups !== 1 || c.dilation.some((d) => d !== 1) || !isPair(c.padding)) return undefined
+  const { kind } = m.weights.weight!
+  const { kernel, stride, padding, ceil } = next.config as PoolConfig
+  const apart = kernel.every((k, i) => k === stride[i] && padding[i] === 0) && !ceil
+  return apart && (kind === 'dense' || kind === 'masked') ? kernel : undefined
+}
+const isPair = (p: Conv2dConfig['padding']): p is [number, number] => typeof p[0] === 'number'
+
 const makeConv2d = defineModule<Conv2dConfig>({
   kind: 'conv2d',
   config: conv2dConfig,
+  absorb: (m, c, next) => {
+    const pool = pooling(m, c, next)
+    if (!pool) return undefined
+    return (_m, _c, input, ctx) => {
+      const x = single('conv2d', input)
+      ctx.observe?.(ctx.path, x)
+      const options = { stride: c.stride, padding: c.padding as [number, number], pool }
+      return narrowed(conv2dMaxPool(narrowed(x), narrowed(m.weights.weight!.dense()), narrowed(vector(m, 'bias')), options))
+    }
+  },
   weights: (c) => {
     const taps = c.kernel[0] * c.kernel[1]
     return filters(c, [c.out, c.in / c.groups, ...c.kernel], (c.in / c.groups) * taps, (c.out / c.groups) * taps)

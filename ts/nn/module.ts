@@ -56,6 +56,11 @@ export interface ModuleKind<C extends JsonObject = JsonObject> {
    * that 'selects' the largest of each window. Containers run the selection first: the clamp then sees fewer elements.
    */
   readonly order?: (config: C) => 'clamps' | 'selects' | undefined
+  /**
+   * This layer and the one that follows it as a single computation of the same values and gradients, where there is a faster one; the next layer
+   * has no weights. Containers then run the result in place of both.
+   */
+  readonly absorb?: (module: Module, config: C, next: Module) => ModuleKind<C>['forward'] | undefined
   /** Shape and role of each weight; what a file must hold. Optional weights are left out when the configuration has none. */
   readonly weights: (
     config: C,

@@ -1,7 +1,7 @@
 /** Layers without weights, and the container. */
 import { z } from 'zod'
 import { dropout as dropoutOp, reshape } from '../ops/index.js'
-import { defineModule, moduleKind, runChild, single, type Module, type ModuleSpec } from './module.js'
+import { defineModule, join, moduleKind, runChild, single, type Module, type ModuleSpec } from './module.js'
 
 const flattenConfig = z.strictObject({})
 /** [B, ...] -> [B, product]. */
@@ -50,7 +50,14 @@ const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
     for (let i = 0; i + 1 < names.length; i++)
       if (order[i] === 'clamps' && order[i + 1] === 'selects') names.splice(i, 2, names[i + 1]!, names[i]!)
     let x = input
-    for (const name of names) x = runChild(m, name, x, ctx)
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i]!
+      const child = m.children[name]!
+      const next = i + 1 < names.length ? m.children[names[i + 1]!] : undefined
+      const both = next && moduleKind(child.kind).absorb?.(child, child.config, next)
+      x = both ? both(child, child.config, x, { ...ctx, path: join(ctx.path, name) }) : runChild(m, name, x, ctx)
+      if (both) i++
+    }
     return single('sequential', x)
   },
 })

@@ -2,7 +2,9 @@
 #include "kernels/lanes/lanes.h"
 
 #if TERSOR_ARCH_X64
-#include <immintrin.h>
+#include "simd/vec_avx2.h"
+
+#include "kernels/lanes/generic.h"
 
 namespace tersor {
 TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX2)
@@ -53,6 +55,8 @@ void lanes_f32_8_avx2_scatter(const LanesScatter& s) {
   for (; p + 8 <= s.n; p += 8) scatter8(s, p);
   if (p < s.n) scatter8(s, s.n - 8);
 }
+
+TERSOR_LANES_WINDOWS(lanes_f32_8_avx2, 8)
 
 TERSOR_TARGET_END
 }  // namespace tersor

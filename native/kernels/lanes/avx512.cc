@@ -3,7 +3,9 @@
 #include "kernels/lanes/lanes.h"
 
 #if TERSOR_ARCH_X64
-#include <immintrin.h>
+#include "simd/vec_avx512.h"
+
+#include "kernels/lanes/generic.h"
 
 namespace tersor {
 TERSOR_TARGET_BEGIN(TERSOR_TARGET_AVX512)
@@ -67,6 +69,8 @@ void lanes_f32_16_avx512_scatter(const LanesScatter& s) {
   for (; p + 16 <= s.n; p += 16) scatter16(s, p);
   if (p < s.n) scatter16(s, s.n - 16);
 }
+
+TERSOR_LANES_WINDOWS(lanes_f32_16_avx512, 16)
 
 TERSOR_TARGET_END
 }  // namespace tersor

@@ -1,5 +1,9 @@
 #include "kernels/lanes/lanes.h"
 
+#include "simd/vec_scalar.h"
+
+#include "kernels/lanes/generic.h"
+
 namespace tersor {
 
 void lanes_gather_reference(const LanesGather& g, int lanes) {
@@ -17,10 +21,11 @@ void lanes_scatter_reference(const LanesScatter& s, int lanes) {
 
 void lanes_f32_4_scalar_gather(const LanesGather& g) { lanes_gather_reference(g, 4); }
 void lanes_f32_4_scalar_scatter(const LanesScatter& s) { lanes_scatter_reference(s, 4); }
+TERSOR_LANES_WINDOWS(lanes_f32_4_scalar, 4)
 
 namespace {
 const LanesRow kRows[] = {
-#define TERSOR_LANES(needs, name, lanes) {needs, #name, lanes, name##_gather, name##_scatter},
+#define TERSOR_LANES(needs, name, lanes) {needs, #name, lanes, name##_gather, name##_scatter, name##_expand, name##_pool, name##_select},
 #include "kernels/lanes/kernels.inc"
 #undef TERSOR_LANES
 };
