@@ -343,6 +343,8 @@ const overTorch = (text: string, cases: RegExp, bar: number): Bar => ({
 })
 const training: readonly Bar[] = [
   overTorch('2-layer encoder step, width 512, 32 x 64 tokens', /^encoder step/, 1.3),
+  overTorch('LeNet-5 epoch on MNIST sizes, batch 64', /^lenet5 epoch/, 3),
+  overTorch('ResNet-20 step on 32 x 32 images, batch 128', /^resnet20 step/, 1.3),
   overTorch('LSTM-650 language model step, batch 20, 35 tokens', /^lstm650 step/, 1.3),
   {
     section: TRAINING,

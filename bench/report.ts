@@ -29,7 +29,7 @@ export function familyTable(file: ResultFile): string {
     if (!f) return ''
     const times = f === m.figures[0] || f.ratio === null ? '' : ` (${digits(f.ratio)}x)`
     const speed = rate(m, f.median)
-    return (speed === '-' ? formatTime(f.median) : speed.split(' ')[0]!) + times
+    return (speed === '-' ? formatTime(f.median) : speed.split(' ')[0]!) + times + (f.peak ? `, ${digits(f.peak / 1e6)} MB` : '')
   }
   const unit = file.cases.some((m) => rate(m, 1) !== '-') ? (families.find((f) => f.name === file.family)?.unit ?? '') : 'time'
   const header = [`${title}, ${unit}`, 'threads', ...names, 'of the limit']

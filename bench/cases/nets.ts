@@ -1,5 +1,6 @@
 /** Training of small nets: forward + backward, and a step of power iteration on the Hessian with the gradient's graph kept. Batch 1024. */
 import { encoderStep } from './encoder.js'
+import { imageSteps } from './images.js'
 import { languageStep } from './language.js'
 import { type Case, type Family, type Part } from './case.js'
 
@@ -39,7 +40,7 @@ export const training: Family = {
   name: 'training',
   title: 'forward + backward',
   unit: 'GFLOP/s',
-  cases: [...nets.map((net) => one(net, 'forward + backward', operations(net, 2, 3), both('net.gradient'))), languageStep, encoderStep],
+  cases: [...nets.map((net) => one(net, 'forward + backward', operations(net, 2, 3), both('net.gradient'))), ...imageSteps, languageStep, encoderStep],
 }
 
 export const hessian: Family = {

@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import type { Job } from '../lib/protocol.js'
 import { encoderKernels } from './tersor-encoder.js'
+import { imageKernels } from './tersor-images.js'
 import { kernels, type Api } from './tersor-kernels.js'
 import { netKernels } from './tersor-nets.js'
 import { stepKernels } from './tersor-steps.js'
@@ -18,7 +19,7 @@ const api = { ...(await load('nn/index.js')), ...(await load('index.js')), ...(a
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 
-const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels }
+const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels, ...imageKernels }
 
 function prepare(job: Job): ServedCase {
   const kernel = table[job.kernel]

@@ -10,14 +10,23 @@ export function rate(m: Measured, ns: number | null): string {
   return amount && ns ? `${digits(amount / ns)} ${unit}` : '-'
 }
 
+const MB = (f: Figure): string => (f.peak ? `${digits(f.peak / 1e6)} MB` : '')
 const spread = (f: Figure): string => `±${digits(((f.q3! - f.q1!) / 2 / f.median!) * 100)} %`
 
 /** Median, spread, rate and ratio of every contender; the fraction of the limit; who is absent and why. */
 export function showMeasured(m: Measured): string {
-  const rows = [['', 'median', 'spread', 'rate', 'Tersor is faster by']]
+  const peaks = m.figures.some((f) => f.peak)
+  const rows = [['', 'median', 'spread', 'rate', 'Tersor is faster by', ...(peaks ? ['memory'] : [])]]
   for (const [i, f] of m.figures.entries()) {
     const times = i && f.ratio !== null ? `${digits(f.ratio)}x (${digits(f.ratioQ1)}-${digits(f.ratioQ3)})` : ''
-    rows.push([`  ${f.contender}${f.differs ? ' (other result)' : ''}`, formatTime(f.median), spread(f), rate(m, f.median), times])
+    rows.push([
+      `  ${f.contender}${f.differs ? ' (other result)' : ''}`,
+      formatTime(f.median),
+      spread(f),
+      rate(m, f.median),
+      times,
+      ...(peaks ? [MB(f)] : []),
+    ])
   }
   const { limit } = m
   const bound = limit ? `  ${digits(limit.fraction! * 100)} % of the ${limit.name} (${digits(limit.perSecond! / 1e9)} G/s)\n` : ''

@@ -18,6 +18,8 @@ export interface Figure {
   readonly ratio: number | null
   readonly ratioQ1: number | null
   readonly ratioQ3: number | null
+  /** Bytes by which its resident memory grew at most in a call, where it says so. */
+  readonly peak?: number
   /** Its result differs from Tersor's of the same kernel by more than 2 %: it computes something else, and bars are held against it only where there is no other rival. */
   readonly differs?: boolean
 }
@@ -49,7 +51,7 @@ export interface ResultFile {
 /** Four digits; null where there is no number (no first contender to compare with). */
 const rounded = (x: number): number | null => (Number.isFinite(x) ? Number(x.toPrecision(4)) : null)
 
-export function measured(item: Item, entries: readonly Entry[]): Measured {
+export function measured(item: Item, entries: readonly Entry[], peaks: ReadonlyMap<string, number>): Measured {
   const { family, case: c, isa, threads } = item
   const isLimit = (e: Entry): boolean => e.contender.startsWith('limit: ')
   const figures: Figure[] = []
@@ -68,6 +70,7 @@ export function measured(item: Item, entries: readonly Entry[]): Measured {
       ratio: rounded(e.ratio.median),
       ratioQ1: rounded(e.ratio.q1),
       ratioQ3: rounded(e.ratio.q3),
+      ...(peaks.has(e.contender) ? { peak: peaks.get(e.contender)! } : {}),
       ...(differs ? { differs } : {}),
     })
   }

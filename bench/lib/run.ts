@@ -60,18 +60,22 @@ export interface RunResult {
 export async function runBench(selection: Selection, settings: RunSettings): Promise<RunResult> {
   const pool = new ContenderPool(selection.base)
   const done: Measured[] = []
+  const peaks = new Map<string, number>() // of the case in progress
   try {
     const result = await suite<Item>({
       name: 'bench',
       cases: itemsOf(selection),
-      contenders: (item) => contendersOf(item, pool, selection, settings),
+      contenders: (item) => {
+        peaks.clear()
+        return contendersOf(item, pool, selection, settings, peaks)
+      },
     }).run({
       rounds: settings.rounds,
       budgetMs: settings.budgetMs,
       ...(settings.signal ? { signal: settings.signal } : {}),
       ...(settings.onProgress ? { onProgress: settings.onProgress } : {}),
       onResult: (r) => {
-        const one = measured(r.case as Item, r.entries)
+        const one = measured(r.case as Item, r.entries, peaks)
         done.push(one)
         settings.onMeasured?.(one)
       },
@@ -89,7 +93,13 @@ function partsOf(item: Item, base: boolean): Part[] {
   return all.filter((p) => p.contender === 'tersor').flatMap((p) => [p, { ...p, contender: 'base' }])
 }
 
-function contendersOf(item: Item, pool: ContenderPool, selection: Selection, settings: RunSettings): Contender<Item>[] {
+function contendersOf(
+  item: Item,
+  pool: ContenderPool,
+  selection: Selection,
+  settings: RunSettings,
+  peaks: Map<string, number>,
+): Contender<Item>[] {
   const parts = partsOf(item, selection.base !== undefined)
   const limits = selection.base === undefined ? item.case.limits : []
   return [
@@ -109,6 +119,7 @@ function contendersOf(item: Item, pool: ContenderPool, selection: Selection, set
         if (!child) return { unsupported: `absent: ${started.absent}` }
         const reply = await child.prepare(slot, { kernel, threads: item.threads, isa: item.isa, params })
         if (reply.unsupported !== undefined) return { unsupported: reply.unsupported }
+        if (reply.peak) peaks.set(name, reply.peak)
         const ms = settings.ms ?? item.case.ms
         return {
           ...(reply.check === undefined ? {} : { check: reply.check }),

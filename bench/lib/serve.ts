@@ -1,4 +1,5 @@
 /** The contender's side of the protocol for Node programs. Samples are taken by Benchmark.js (promises by a plain loop). */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { defaultSampler } from '../../ts/bench/sampler.js'
 import type { Hello, Job } from './protocol.js'
@@ -7,8 +8,22 @@ export interface ServedCase {
   /** Visited in turn: more than one for weights that must come from memory. A promise is awaited. */
   readonly calls: readonly (() => unknown)[]
   readonly check?: number
+  /** Bytes by which resident memory grew at most in a call. */
+  readonly peak?: number
   release?(): void | Promise<void>
 }
+
+const status = (field: string): number =>
+  Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024
+let start = 0
+/** Highest resident memory is counted from here on (Linux; elsewhere nothing is). */
+export function resetPeak(): void {
+  if (process.platform !== 'linux') return
+  writeFileSync('/proc/self/clear_refs', '5')
+  start = status('VmRSS')
+}
+/** Bytes by which resident memory grew at most since resetPeak. */
+export const peakGrowth = (): number => (process.platform === 'linux' ? status('VmHWM') - start : 0)
 
 export class Unsupported extends Error {}
 
@@ -33,7 +48,7 @@ export async function serve(hello: Hello, prepare: (job: Job) => ServedCase | Pr
         slots.delete(slot)
         const served = await prepare(request as unknown as Job)
         slots.set(slot, { served, sample: sampler.wrap(inTurn(served.calls)) })
-        return { ok: true, ...(served.check === undefined ? {} : { check: served.check }) }
+        return { ok: true, ...(served.check === undefined ? {} : { check: served.check }), ...(served.peak ? { peak: served.peak } : {}) }
       }
       case 'sample': {
         const prepared = slots.get(slot)

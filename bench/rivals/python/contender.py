@@ -71,8 +71,25 @@ def sample(calls, ms):
 sample.turn = 0
 
 
+def _status(field):
+    with open("/proc/self/status") as f:
+        return next((int(line.split()[1]) * 1024 for line in f if line.startswith(field)), 0)
+
+
+def reset_peak():
+    """Highest resident memory is counted from here on (Linux)."""
+    with open("/proc/self/clear_refs", "w") as f:
+        f.write("5")
+    reset_peak.start = _status("VmRSS")
+
+
+def peak_growth():
+    """Bytes by which resident memory grew at most since reset_peak."""
+    return _status("VmHWM") - reset_peak.start
+
+
 def serve(hello, prepare):
-    """prepare(kernel, threads, params) -> (calls, check or None); raises Unsupported for what it cannot run."""
+    """prepare(kernel, threads, params) -> (calls, check or None) or (calls, check, peak bytes); raises Unsupported for what it cannot run."""
     slots = {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -82,8 +99,10 @@ def serve(hello, prepare):
                 reply = hello
             elif op == "prepare":
                 slots.pop(slot, None)
-                slots[slot], check = prepare(request["kernel"], request["threads"], request["params"])
+                slots[slot], check, *peak = prepare(request["kernel"], request["threads"], request["params"])
                 reply = {"ok": True} if check is None else {"ok": True, "check": float(check)}
+                if peak:
+                    reply["peak"] = peak[0]
             elif op == "sample":
                 reply = {"ns": sample(slots[slot], request["ms"])}
             elif op == "release":

@@ -4,6 +4,7 @@ import warnings
 import torch
 
 import torch_encoder
+import torch_images
 import torch_nets
 import torch_steps
 from contender import Unsupported, bell_floats, floats, serve, sparse_floats
@@ -40,6 +41,8 @@ def prepare(kernel, threads, p):
         return torch_nets.prepare(kernel, p)
     if kernel == "encoder.step":
         return torch_encoder.prepare(p)
+    if kernel == "images.train":
+        return torch_images.prepare(p)
     if kernel.startswith(("language.", "eager.")):
         return torch_steps.prepare(kernel, p)
     if kernel.startswith("quant."):
