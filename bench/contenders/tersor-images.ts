@@ -9,10 +9,11 @@ const product = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 function network(api: Api, name: string, inputShape: readonly number[]): any {
   const { spec } = api.architectures[name]({ inputShape, classes: 10 })
   const weight = (path: string, shape: readonly number[]): any => {
-    const values = new Float32Array(product(shape)).fill(shape.length === 1 && path.endsWith('weight') ? 1 : 0)
+    const values = new Float32Array(product(shape)).fill(shape.length === 1 && /(weight|gamma)$/.test(path) ? 1 : 0)
     return new api.DenseWeight(api.tensor(values, shape))
   }
-  const state = (_path: string, shape: readonly number[], value: number): any => api.tensor(new Float32Array(product(shape)).fill(value), shape)
+  const state = (_path: string, shape: readonly number[], value: number): any =>
+    api.tensor(new Float32Array(product(shape)).fill(value), shape)
   const net = new api.Model(api.build(spec, { weight, state }), { name, task: 'classification', history: [] })
   const leaves = new Map<string, any>(net.leaves())
   ;[...leaves.keys()].sort().forEach((path, i) => {
