@@ -186,6 +186,7 @@ describe('values that data forbid', () => {
     ['one_hot', () => [i32(3), 3]],
     ['one_hot', () => [i32(-(2 ** 31)), 3]],
     ['cross_entropy', () => [tensor([[1, 2]]), i32(2)]],
+    ['cross_entropy_grad', () => [tensor([[1, 2]]), i32(2), tensor([1])]],
     ['max_unpool2d', () => [tensor([[[[1]]]]), tensor(Int32Array.of(4), [1, 1, 1, 1]), [1, 1, 2, 2]]],
     ['pool_select2d', () => [tensor([[[[1]]]]), tensor(Int32Array.of(-1), [1, 1, 1, 1])]],
   ] as const)('%s refuses an index out of range', (op, args) =>

@@ -37,6 +37,7 @@ describe('the table of ops', () => {
       'linear_bf16',
       'attention_grad',
       'layer_norm_grad',
+      'cross_entropy_grad',
       'rms_norm_grad',
       'batch_norm_grad',
       'ctc_loss_grad',

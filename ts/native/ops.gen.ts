@@ -90,6 +90,7 @@ export interface OpTable<T> {
   batch_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, variance: T]; tensors: 'x' | 'gamma' | 'beta' }
   batch_norm_grad: { args: [x: T, gamma: T | null, mean: T, variance: T, dy: T, eps: number]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'variance' | 'dy' }
   cross_entropy: { args: [logits: T, labels: T]; result: T; tensors: 'logits' | 'labels' }
+  cross_entropy_grad: { args: [logits: T, labels: T, dy: T]; result: T; tensors: 'logits' | 'labels' | 'dy' }
   ctc_loss: { args: [logProbs: T, targets: T, inputLengths: T | null, targetLengths: T | null, blank: number, zeroInfinity: boolean]; result: T; tensors: 'logProbs' | 'targets' | 'inputLengths' | 'targetLengths' }
   ctc_loss_grad: { args: [logProbs: T, targets: T, inputLengths: T | null, targetLengths: T | null, dloss: T, blank: number, zeroInfinity: boolean]; result: T; tensors: 'logProbs' | 'targets' | 'inputLengths' | 'targetLengths' | 'dloss' }
   gather: { args: [table: T, index: T]; result: T; tensors: 'table' | 'index' }
@@ -248,6 +249,7 @@ export const opRows: readonly OpRow[] = [
   { name: 'batch_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'batch_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:variance)' },
   { name: 'batch_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'variance'], ['T', 'dy'], ['F', 'eps']], results: 3, schema: 'batch_norm_grad(T:x,O:gamma,T:mean,T:variance,T:dy,F:eps,R:dx,R:dgamma,R:dbeta)' },
   { name: 'cross_entropy', params: [['T', 'logits'], ['T', 'labels']], results: 1, schema: 'cross_entropy(T:logits,T:labels,R:loss)' },
+  { name: 'cross_entropy_grad', params: [['T', 'logits'], ['T', 'labels'], ['T', 'dy']], results: 1, schema: 'cross_entropy_grad(T:logits,T:labels,T:dy,R:dlogits)' },
   { name: 'ctc_loss', params: [['T', 'logProbs'], ['T', 'targets'], ['O', 'inputLengths'], ['O', 'targetLengths'], ['I', 'blank'], ['B', 'zeroInfinity']], results: 1, schema: 'ctc_loss(T:log_probs,T:targets,O:input_lengths,O:target_lengths,I:blank,B:zero_infinity,R:loss)' },
   { name: 'ctc_loss_grad', params: [['T', 'logProbs'], ['T', 'targets'], ['O', 'inputLengths'], ['O', 'targetLengths'], ['T', 'dloss'], ['I', 'blank'], ['B', 'zeroInfinity']], results: 1, schema: 'ctc_loss_grad(T:log_probs,T:targets,O:input_lengths,O:target_lengths,T:dloss,I:blank,B:zero_infinity,R:dlog_probs)' },
   { name: 'gather', params: [['T', 'table'], ['T', 'index']], results: 1, schema: 'gather(T:table,T:index,R:y)' },
@@ -317,4 +319,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'eb58be8c4e1737fd'
+export const schemaHash = '41d6049166f4cc93'

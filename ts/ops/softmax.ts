@@ -25,8 +25,9 @@ export const logSoftmaxLast = defineOp('log_softmax', {
 
 /** logits [N, C], labels i32 [N] -> loss of each row [N]: -log softmax at the label. See `crossEntropy` for reductions and options. */
 export const crossEntropyRows = defineOp('cross_entropy', {
-  grad: ({ args: [logits, labels] }, dy) => ({
+  grad: ({ args: [logits, labels], higher }, dy) => ({
     logits: () => {
+      if (!higher) return crossEntropyGrad(logits, labels, dy)
       const target = inDType(oneHot(labels, logits.shape[1]!), logits.dtype)
       return mul(sub(softmaxLast(logits), target), reshape(dy, [dy.size, 1]))
     },
@@ -37,4 +38,11 @@ export const crossEntropyRows = defineOp('cross_entropy', {
     [s.normal(3, 4), s.index([3], 4)],
     [s.normal(2, 1), s.index([2], 1)],
   ],
+})
+
+/** Constant to the tape: only first derivatives use it, and nothing records those. */
+const crossEntropyGrad = defineOp('cross_entropy_grad', {
+  grad: null,
+  flops: ({ args: [logits] }) => 7 * logits.size,
+  samples: (s) => [[s.normal(3, 4), s.index([3], 4), s.normal(3)]],
 })
