@@ -88,7 +88,7 @@ Status cross_entropy_cpu(cross_entropy_args& a, Context& ctx) {
     float* const y = slot.as<float>();
     for (int64_t i = begin; i < end; i++) {
       softmax(SoftmaxArgs<float>{logits.as<float>() + i * classes, y, 1, classes, true});
-      a.loss.as<float>()[i] = -y[label[i]];
+      a.loss.as<float>()[i] = 0 - y[label[i]];  // +0 for a certain label, as of the other type
     }
   });
 }
