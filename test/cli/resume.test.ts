@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { CompressReport } from '../../ts/compress/index.js'
+import { Workspace } from '../../ts/formats/workspace.js'
 import { filesIn } from '../formats/lib.js'
 import { json, succeeds, tempDir, tersor, when, writeArrays, writeFlowers } from './lib.js'
 
@@ -64,6 +65,22 @@ describe.concurrent('train', () => {
       ).toBe(true)
   })
 
+  it('a second run while the first one trains: ERR_BUSY, and the snapshots of the first stay', async () => {
+    const snapshot = at('busy.snapshots/epoch-1.safetensors')
+    fs.mkdirSync(path.dirname(snapshot))
+    fs.writeFileSync(snapshot, 'of the first')
+    const other = new Workspace(at('busy.checkpoint'))
+    try {
+      const { code, stderr } = await tersor(['train', 'mlp', '--data', flowers, '--out', at('busy'), '--epochs', '1'])
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('ERR_BUSY') })
+      expect(fs.readFileSync(snapshot, 'utf8')).toBe('of the first')
+    } finally {
+      other.close()
+    }
+    await succeeds(['train', 'mlp', '--data', flowers, '--out', at('busy'), '--epochs', '1'])
+    expect(fs.existsSync(snapshot)).toBe(false)
+  })
+
   it('--json: one value on stdout also when it was interrupted; nothing to resume is said', async () => {
     const args = ['train', 'mlp', '--data', flowers, '--out', at('never'), '--epochs', '100000', '--json']
     // No output to wait for: the checkpoint of the first epoch tells that it is running.
@@ -91,7 +108,7 @@ describe.concurrent('train a language model', () => {
     Array.from({ length: 300 }, (_, i) => `the ${['cat', 'dog', 'hen'][i % 3]} sees the ${['sun', 'sea'][i % 2]}`).join('\n'),
   )
   const command = (out: string): string[] => {
-    const sizes = ['--hidden', '24', '--batch', '4', '--window', '12', '--epochs', '6', '--keep-best', '--checkpoint-seconds', '0.05']
+    const sizes = ['--hidden', '24', '--batch', '4', '--window', '12', '--epochs', '6', '--keep-best', '--checkpoint-seconds', '0']
     return ['train', 'lstm', '--data', `text:${text}`, '--out', at(out), ...sizes]
   }
   const whole = succeeds(command('lm whole'))

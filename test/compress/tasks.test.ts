@@ -130,6 +130,29 @@ describe('a state of another task', () => {
   })
 })
 
+describe('a state of the same task with other options', () => {
+  it.each<[string, () => Model, TrainTask, TrainTask]>([
+    ['window', lm, language(text, { window: 6 }), language(text, { window: 7 })],
+    ['text', lm, language(text, { window: 6 }), language(text.slice().reverse(), { window: 6 })],
+    ['loss', net, regression(numbers), regression(numbers, { loss: { huber: 1 } })],
+    [
+      'targets',
+      net,
+      regression(numbers),
+      regression(regressionData({ name: 'numbers', features, inputShape: [2], targets: targets.slice().reverse() })),
+    ],
+  ])('%s: refused', async (_what, model, task, other) => {
+    let state: TrainState | undefined
+    await trainTask(model(), task, { ...adam, epochs: 1, checkpoint: (take) => (state ??= take()) })
+    const { json, tensors } = packState(state!)
+    const resume = unpackState(JSON.parse(JSON.stringify(json)), tensors)
+    await expect(trainTask(model(), other, { ...adam, epochs: 1, resume })).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT',
+      details: { reason: 'options' },
+    })
+  })
+})
+
 describe('early stop and the best model', () => {
   /** Validation figures as a script has them. */
   const scripted = (figures: readonly number[], mode: 'min' | 'max' = 'min'): TrainTask => {

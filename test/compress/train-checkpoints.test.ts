@@ -128,6 +128,48 @@ describe('checkpoints of a training', () => {
     },
   )
 
+  it('other samples under the same name and size: ERR_CHECKPOINT that names the digest', async () => {
+    await stopAt(3)
+    await expect(train(mlp({ p: 0.2 }), blobs(200, { seed: 9 }), options({ resume: true }))).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT',
+      details: { reason: 'options' },
+      message: expect.stringContaining('digest'),
+    })
+  })
+
+  it('the newest cannot be read for the moment: that error, and nothing is removed', async () => {
+    await stopAt(5)
+    const before = files()
+    const [newest, aside] = [file(0), `${dir}.aside`]
+    fs.renameSync(newest, aside)
+    fs.mkdirSync(newest)
+    await expect(resume()).rejects.toMatchObject({ code: 'ERR_IO' })
+    expect(files()).toEqual(before)
+    fs.rmdirSync(newest)
+    fs.renameSync(aside, newest)
+    expect((await resume()).events[0]).toMatchObject({ type: 'train-resume', step: 5 })
+  })
+
+  it('a model that does not fit is refused before the old checkpoints go', async () => {
+    await stopAt(3)
+    const before = files()
+    await expect(train(mlp(), { ...data, classes: ['one'] }, options())).rejects.toMatchObject({ code: 'ERR_OPTION' })
+    expect(files()).toEqual(before)
+  })
+
+  it('options that cannot be kept: ERR_OPTION', async () => {
+    const { checkpointDir: _dir, ...without } = options()
+    await expect(train(mlp(), data, { ...without, resume: true })).rejects.toMatchObject({
+      code: 'ERR_OPTION',
+      details: { pointer: '/resume' },
+    })
+    for (const checkpointSeconds of [NaN, -1])
+      await expect(train(mlp(), data, options({ checkpointSeconds }))).rejects.toMatchObject({
+        code: 'ERR_OPTION',
+        details: { pointer: '/checkpointSeconds' },
+      })
+  })
+
   it('of another version: ERR_CHECKPOINT', async () => {
     await stopAt(3)
     const { tensors, metadata } = readSafetensors(file(0))

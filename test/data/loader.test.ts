@@ -5,6 +5,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import type * as data from '../../ts/data/index.js'
+import { storedOf } from '../../ts/data/loader/sources.js'
 import { Loader } from '../../ts/data/loader/loader.js'
 import { blocks, bucketed } from '../../ts/data/loader/order.js'
 import {
@@ -40,6 +41,23 @@ const images = numberDataset({
   labels: Int32Array.from({ length: 37 }, (_, i) => i % 3),
   classes: ['a', 'b', 'c'],
 })
+test('what workers see: the view alone, copied once per data set', () => {
+  const pool = new ArrayBuffer(1 << 16)
+  const labels = Int32Array.of(0, 0)
+  const made = (features: Float32Array): data.NumberDataset =>
+    numberDataset({ name: 'pooled', features, inputShape: [1], labels, classes: ['a'] })
+  const numbers = (of: data.NumberDataset): Float32Array => (storedOf(of, true) as { features: Float32Array }).features
+  const view = new Float32Array(pool, 128, 2)
+  view.set([1, 2])
+  const first = made(view)
+  expect([...numbers(first)]).toEqual([1, 2])
+  expect(numbers(first).buffer.byteLength).toBe(8)
+  expect(numbers(first)).toBe(numbers(first))
+  // The same memory with other numbers in it is other data.
+  view.set([3, 4])
+  expect([...numbers(made(view))]).toEqual([3, 4])
+})
+
 const take = async (loader: { next(): Promise<unknown> }, n: number): Promise<unknown[]> => {
   const out: unknown[] = []
   for (let i = 0; i < n; i++) out.push(await loader.next())

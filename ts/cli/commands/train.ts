@@ -1,5 +1,4 @@
 /** `tersor train`: trains one of the built-in architectures and saves it. */
-import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { trainTask } from '../../compress/train/train.js'
 import type { EpochRecord } from '../../compress/outcome.js'
@@ -29,10 +28,7 @@ async function trainCommand(architecture: string, o: TrainCliOptions, ui: Ui): P
   const { model, task, facts, held } = await kind.prepare(architecture, o, ui)
   ui.say(`${architecture}: ${formatCount(model.parameters())} parameters; ${facts}`)
   const { checkpoint } = trainPaths(o.out)
-  if (!(o.resume && existsSync(checkpoint))) {
-    if (o.resume) ui.say('nothing to resume: starting from the beginning')
-    removeSnapshots(o.out)
-  }
+  let resumed = false
   const view = o.json ? eventLines() : eventView(ui)
   const curves = trainCurves()
   const result = await trainTask(model, task, {
@@ -43,6 +39,12 @@ async function trainCommand(architecture: string, o: TrainCliOptions, ui: Ui): P
     snapshotEpochs: o.snapshots ?? [],
     onSnapshot: (epoch, s) => saveTrainState(snapshotFile(o.out, epoch), s),
     onEvent: (e) => {
+      if (e.type === 'train-resume') resumed = true
+      // Not sooner: until here another run may have the lock of this file.
+      if (e.type === 'train-start' && !resumed) {
+        if (o.resume) ui.say('nothing to resume: starting from the beginning')
+        removeSnapshots(o.out)
+      }
       curves.see(e)
       view.onEvent(e)
     },

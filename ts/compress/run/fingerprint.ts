@@ -7,6 +7,14 @@ import type { Model } from '../../nn/index.js'
 import type { Recipe } from '../recipe.js'
 import type { CompressOptions } from './options.js'
 
+/** Of regression. */
+interface Targets {
+  readonly size: number
+  readonly inputShape: readonly number[]
+  readonly outputs: number
+  batch(indices: ArrayLike<number>): { readonly x: Float32Array; readonly y: Float32Array }
+}
+
 const utf8 = new TextEncoder()
 const PROBES = 16
 
@@ -23,10 +31,29 @@ export function modelHash(model: Model): string {
   return sha256Hex(...parts)
 }
 
+const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
+
+/** At most `count` indices, spread over all. */
+function probesOf(size: number, count: number): Uint32Array {
+  return Uint32Array.from({ length: Math.min(count, size) }, (_, i) => Math.floor((i * size) / count) % size)
+}
+
+/** sha256 over every number. */
+export function arrayHash(...arrays: readonly ArrayBufferView[]): string {
+  return sha256Hex(...arrays.map(bytesOf))
+}
+
+/** sha256 over shapes and some samples of data with numbers to predict. */
+export function targetsHash(data: Targets): string {
+  const { size, inputShape, outputs } = data
+  const { x, y } = data.batch(probesOf(size, 256))
+  return sha256Hex(utf8.encode(JSON.stringify([size, inputShape, outputs])), bytesOf(x), bytesOf(y))
+}
+
 /** sha256 over size, classes, labels and some samples: enough to notice another data set. */
-function dataHash(data: Dataset | undefined): string {
+export function dataHash(data: Dataset | undefined): string {
   if (!data) return ''
-  const probes = Uint32Array.from({ length: Math.min(PROBES, data.size) }, (_, i) => Math.floor((i * data.size) / PROBES) % data.size)
+  const probes = probesOf(data.size, PROBES)
   const batch = data.batch(probes)
   const samples =
     'texts' in batch ? utf8.encode(JSON.stringify(batch.texts)) : new Uint8Array(batch.x.buffer, batch.x.byteOffset, batch.x.byteLength)

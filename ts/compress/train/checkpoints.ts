@@ -2,7 +2,7 @@
  * Checkpoints of a training in a directory of their own: `tersor-train-<generation>.safetensors`, each the whole state (with `keepBest` the best weights
  * too). Every file is written atomically and carries checksums; the last two generations are kept. A generation that is half written, damaged or no
  * checkpoint at all falls back to the one before, and says so; one that is whole but of another model, task, data, settings or version is
- * ERR_CHECKPOINT and nothing is taken instead. Generations count up; clocks do not matter.
+ * ERR_CHECKPOINT and nothing is taken instead; one that cannot be read for the moment (ERR_IO, ERR_MEMORY_BUDGET) ends the attempt. Generations count up; clocks do not matter.
  */
 import { CheckpointError, isTersorError } from '../../base/errors.js'
 import { parseJson, toPlain } from '../../base/json.js'
@@ -16,10 +16,12 @@ import { plainSettings, type TrainSettings } from './settings.js'
 import { packState, unpackState, type TrainState } from './state.js'
 import type { TrainTask } from './task.js'
 
-const FORMAT = 1
+const FORMAT = 2
 const KEY = 'tersor.training'
 const FILE = /^tersor-train-([0-9]{12})\.safetensors$/
 const KEPT = 2
+/** Failures that say nothing of the file: it may be read later. */
+const PASSING: ReadonlySet<string> = new Set(['ERR_IO', 'ERR_MEMORY_BUDGET', 'ERR_ABORTED'])
 
 const nameOf = (generation: number): string => `tersor-train-${String(generation).padStart(12, '0')}.safetensors`
 const generationOf = (name: string): number => Number(FILE.exec(name)![1])
@@ -31,12 +33,13 @@ export interface TrainKey extends JsonObject {
   readonly task: string
   readonly data: string
   readonly examples: number
+  readonly options: JsonObject
   readonly settings: JsonObject
 }
 
 export function trainKey(model: Model, task: TrainTask, settings: TrainSettings): TrainKey {
-  const { kind, name, examples } = task
-  return { version: VERSION, model: modelHash(model), task: kind, data: name, examples, settings: plainSettings(settings) }
+  const { kind, name, examples, options = {} } = task
+  return { version: VERSION, model: modelHash(model), task: kind, data: name, examples, options, settings: plainSettings(settings) }
 }
 
 export interface RestoredTraining {
@@ -86,8 +89,8 @@ export class TrainCheckpoints {
         this.#kept = [generation]
         return { state, generation, ...(newest ? { fallback: { generation: newest.generation, reason: newest.error.message } } : {}) }
       } catch (error) {
-        // What is damaged falls through to the generation before; a checkpoint that is whole but not ours does not.
-        if (!isTersorError(error) || error.details.foreign === true) throw error
+        // What is damaged falls through to the generation before; a checkpoint that is whole but not ours, or cannot be read now, does not.
+        if (!isTersorError(error) || error.details.foreign === true || PASSING.has(error.code)) throw error
         newest ??= { generation, error }
       }
     }
@@ -108,7 +111,10 @@ export class TrainCheckpoints {
     for (const [part, now] of Object.entries(this.#key)) {
       const then = (key as JsonObject)[part]
       if (JSON.stringify(then) !== JSON.stringify(now))
-        throw other(part, `belongs to another training: its ${part} ${part === 'settings' ? 'are' : 'is'} ${difference(then, now)}`)
+        throw other(
+          part,
+          `belongs to another training: its ${part} ${part === 'settings' || part === 'options' ? 'are' : 'is'} ${difference(then, now)}`,
+        )
     }
     return unpackState(state as JsonObject, tensors)
   }

@@ -76,5 +76,7 @@ function checkResume(resume: TrainState, task: TrainTask, settings: TrainSetting
   }
   if (resume.task !== task.kind) refuse('task', `is of a ${resume.task} training, this is one of ${task.kind}`)
   if (resume.examples !== task.examples) refuse('examples', `was made with ${resume.examples} examples, ${task.name} has ${task.examples}`)
+  const [then, now] = [JSON.stringify(resume.options ?? {}), JSON.stringify(task.options ?? {})]
+  if (then !== now) refuse('options', `belongs to other options or data: ${then}, now ${now}`)
   if (JSON.stringify(resume.settings) !== JSON.stringify(settings)) refuse('settings', 'belongs to other settings')
 }

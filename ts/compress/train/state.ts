@@ -15,6 +15,8 @@ export interface TrainState {
   readonly settings: TrainSettings
   /** Size of the training data: another size would shift every epoch. */
   readonly examples: number
+  /** `options` of the task. */
+  readonly options?: JsonObject
   /** Steps done, counted from the beginning of the schedule. */
   readonly step: number
   /** Optimizer steps done (differs from `step` after rewinding: Adam's bias correction counts them). */
@@ -64,7 +66,7 @@ export interface PackedState {
 }
 
 export function packState(state: TrainState): PackedState {
-  const { task, settings, examples, step, updates, lossSum, seen, epochs, lossScale, best } = state
+  const { task, settings, examples, options, step, updates, lossSum, seen, epochs, lossScale, best } = state
   const tensors = new Map<string, RawTensor>()
   for (const [name, raw] of state.values) tensors.set(`values/${name}`, raw)
   for (const [name, raw] of state.slots) tensors.set(`slots/${name}`, raw)
@@ -77,6 +79,7 @@ export function packState(state: TrainState): PackedState {
       task,
       settings: plainSettings(settings),
       examples,
+      ...(options ? { options } : {}),
       step,
       updates,
       lossSum,
@@ -108,6 +111,7 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     task,
     settings: settings.data,
     examples: number('examples'),
+    ...(json.options === undefined ? {} : { options: objectOf(json.options) }),
     step: number('step'),
     updates: number('updates'),
     lossSum: number('lossSum'),

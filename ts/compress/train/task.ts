@@ -5,6 +5,7 @@
  * Contract: everything is a function of what is passed. The batches of a source depend on the settings and on the place alone, the loss on the batch,
  * the model and `step`: then a training that was interrupted goes on with the same bits. What a task draws it draws from (settings.seed, step).
  */
+import type { JsonObject } from '../../base/json-types.js'
 import type { Model, ModuleInput } from '../../nn/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { TrainSettings } from './settings.js'
@@ -47,6 +48,8 @@ export interface TrainTask<B = unknown> {
   readonly name: string
   /** What an epoch counts: samples, or tokens. */
   readonly examples: number
+  /** What else batches and loss depend on (a window, a digest of the data): part of what a checkpoint or state belongs to. Asked for more than once. */
+  readonly options?: JsonObject
   /** Refuses (ERR_OPTION, ERR_DATA) a model or settings that do not fit. */
   check?(model: Model, settings: TrainSettings): void
   batches(model: Model, settings: TrainSettings, from: BatchPlace): BatchSource<B>

@@ -1,10 +1,11 @@
 /** Training for users: checked settings, checkpoints in a directory, and a note in the model's history. The loop is in training.ts. */
+import { OptionError } from '../../base/errors.js'
 import { VERSION } from '../../base/version.js'
 import type { Dataset } from '../../data/dataset.js'
 import type { Model } from '../../nn/index.js'
 import { TrainCheckpoints, trainKey } from './checkpoints.js'
 import { plainSettings, trainSettings, type TrainSettingsInput } from './settings.js'
-import type { TrainHooks, TrainResult, TrainStart } from './contract.js'
+import { checkTask, type TrainHooks, type TrainResult, type TrainStart } from './contract.js'
 import type { TrainState } from './state.js'
 import type { TrainTask } from './task.js'
 import { classification } from './tasks/classification.js'
@@ -43,7 +44,7 @@ export async function train(model: Model, data: Dataset, { validation, ...option
  * Trains a model on any task: those of Tersor (`classification`, `regression`, `language`, `tokens`) or one of your own. The model given is not
  * changed; what comes back has a note in its history.
  *
- * - settings out of range, a model that does not fit the task: ERR_OPTION
+ * - settings out of range, a model that does not fit the task, `resume: true` without `checkpointDir`: ERR_OPTION
  * - a state or checkpoint of another training, or no checkpoint that is whole: ERR_CHECKPOINT with the reason; one that another run uses: ERR_BUSY
  * - a loss, gradient or weight that is not finite: ERR_NUMERIC with stage, layer, tensor and step, before a weight moves
  *
@@ -56,6 +57,14 @@ export async function trainTask<B>(model: Model, task: TrainTask<B>, options: Ta
   const hooks = defined({ label, onEvent, signal, checkpoint, snapshotEpochs, onSnapshot })
   const run = (start: TrainStart, more: TrainHooks): Promise<TrainResult> => runTraining(model, task, settings, more, start, {})
   const given = typeof resume === 'object' ? { resume } : {}
+  if (resume === true && checkpointDir === undefined)
+    throw new OptionError('ERR_OPTION', 'train: resume needs checkpointDir, or a state to go on from', { details: { pointer: '/resume' } })
+  if (checkpointSeconds !== undefined && !(checkpointSeconds >= 0))
+    throw new OptionError('ERR_OPTION', `train: checkpointSeconds must be a number >= 0, got ${checkpointSeconds}`, {
+      details: { pointer: '/checkpointSeconds' },
+    })
+  // Before the old checkpoints go.
+  checkTask(model, task, settings, given)
   const result =
     checkpointDir === undefined
       ? await run(given, hooks)

@@ -224,6 +224,7 @@ class Training {
     task: this.task.kind,
     settings: this.settings,
     examples: this.task.examples,
+    ...(this.task.options ? { options: this.task.options } : {}),
     step: this.#step,
     updates: this.#stepper.optimizer.updates,
     ...this.#meter.state(),

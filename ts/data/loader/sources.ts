@@ -85,19 +85,17 @@ export function tokenize(data: TextDataset, tokenizer: Tokenizer, options: Token
 
 type Shareable = Float32Array | Uint8Array | Int32Array | Uint32Array | Float64Array
 
-const shared = new WeakMap<ArrayBufferLike, SharedArrayBuffer>()
+/** By data set: copied once, however many loaders there are; data sets do not change. Not by buffer: those are pooled and filled anew. */
+const shared = new WeakMap<LoadableData, StoredSamples>()
 
-/** The same numbers in memory that other threads see: copied once per buffer, however many loaders there are; data sets do not change. */
+/** The same numbers in memory that other threads see. */
 function share<T extends Shareable>(array: T): T {
   if (array.buffer instanceof SharedArrayBuffer) return array
-  let memory = shared.get(array.buffer)
-  if (!memory || memory.byteLength !== array.buffer.byteLength) {
-    memory = new SharedArrayBuffer(array.buffer.byteLength)
-    new Uint8Array(memory).set(new Uint8Array(array.buffer))
-    shared.set(array.buffer, memory)
-  }
-  const View = array.constructor as new (buffer: SharedArrayBuffer, offset: number, length: number) => T
-  return new View(memory, array.byteOffset, array.length)
+  // A Buffer is a Uint8Array that cannot be made so.
+  const View = (array instanceof Uint8Array ? Uint8Array : array.constructor) as new (buffer: SharedArrayBuffer) => T
+  const copy = new View(new SharedArrayBuffer(array.byteLength))
+  copy.set(array)
+  return copy
 }
 
 /** What the data set keeps; one that only gives batches is asked for all of them. */
@@ -110,8 +108,16 @@ function numbersOf(data: NumberDataset): StoredNumbers {
 
 /** `threads`: the description goes to workers. */
 export function storedOf(data: LoadableData, threads: boolean): StoredSamples {
+  const made = threads ? shared.get(data) : undefined
+  if (made) return made
   const stored = 'input' in data && data.input === 'numbers' && 'batch' in data ? numbersOf(data) : data.stored
   if (!threads) return stored
+  const copy = sharedCopy(stored)
+  shared.set(data, copy)
+  return copy
+}
+
+function sharedCopy(stored: StoredSamples): StoredSamples {
   if (stored.kind === 'numbers')
     return {
       ...stored,

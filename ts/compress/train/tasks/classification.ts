@@ -7,6 +7,7 @@ import { tensor } from '../../../tensor/index.js'
 import { accuracy } from '../accuracy.js'
 import type { TrainTask } from '../task.js'
 import { sampleBatches, splitIndices } from './samples.js'
+import { dataHash } from '../../run/fingerprint.js'
 
 export interface ClassificationOptions {
   /** Held-out data, evaluated after each epoch. */
@@ -22,8 +23,12 @@ export interface ClassificationOptions {
  * const { model } = await trainTask(untrained, classification(data, { validation }), { epochs: 3 })
  */
 export function classification(data: Dataset, { validation }: ClassificationOptions = {}): TrainTask<Uint32Array> {
+  let options: { readonly digest: string } | undefined
   return {
     kind: 'classification',
+    get options() {
+      return (options ??= { digest: dataHash(data) })
+    },
     name: data.name,
     examples: data.size,
     check: ({ info: { task, classes, name } }) => {

@@ -5,6 +5,7 @@
  */
 import { DataError, OptionError } from '../../../base/errors.js'
 import { pacer } from '../../../base/pace.js'
+import { arrayHash } from '../../run/fingerprint.js'
 import { CarriedState, continueText } from '../../../models/language.js'
 import type { Model } from '../../../nn/index.js'
 import { crossEntropy } from '../../../ops/index.js'
@@ -129,8 +130,12 @@ export function language(
   tokens: Int32Array,
   { window = 35, validation, validationColumns = 8, name = 'text' }: LanguageOptions = {},
 ): TrainTask<TextWindow> {
+  let options: { readonly window: number; readonly digest: string } | undefined
   return {
     kind: 'language',
+    get options() {
+      return (options ??= { window, digest: arrayHash(tokens) })
+    },
     name,
     examples: tokens.length,
     check: (_model, { batchSize }) => {

@@ -1,6 +1,8 @@
 /** Regression: numbers to numbers, by squared error or Huber's. */
 import { DataError, OptionError } from '../../../base/errors.js'
+import type { JsonObject } from '../../../base/json-types.js'
 import { sizeOf } from '../../../base/shape.js'
+import { targetsHash } from '../../run/fingerprint.js'
 import type { Model } from '../../../nn/index.js'
 import { huberLoss, mse } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
@@ -87,11 +89,15 @@ function inputs(model: Model, data: RegressionData, indices: ArrayLike<number>):
  * const { model } = await trainTask(untrained, regression(data, { loss: { huber: 1 }, validation }), { epochs: 20 })
  */
 export function regression(data: RegressionData, { loss = 'mse', validation }: RegressionOptions = {}): TrainTask<Uint32Array> {
+  let options: JsonObject | undefined
   const delta = loss === 'mse' ? undefined : loss.huber
   if (delta !== undefined && !(delta > 0 && delta < Infinity))
     throw new OptionError('ERR_OPTION', `regression: huber must be a positive number, got ${delta}`)
   return {
     kind: 'regression',
+    get options() {
+      return (options ??= { loss, digest: targetsHash(data) })
+    },
     name: data.name,
     examples: data.size,
     check: ({ info: { name, task } }) => {
