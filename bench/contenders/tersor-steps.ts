@@ -5,7 +5,7 @@ import type { Api } from './tersor-kernels.js'
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
-/** Weights in +-0.05 by the order of their names, zero rates of nothing: every step is as long as the one before it. */
+/** Weights in +-0.05 by the order of their names; a small rate, so that they hardly move. */
 function language(api: Api, p: any): ServedCase {
   const { vocabulary, hidden, layers, batch, window } = p
   const spec = api.languageModel({ vocabulary, width: hidden, hidden, layers })

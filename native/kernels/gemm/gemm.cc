@@ -105,7 +105,7 @@ int gemm_all_rows(const GemmRow<float>** out) {
 int gemm_rows(RowInfo* out, int capacity) {
   int n = 0;
   for (const GemmRow<float>& row : kRows)
-    if (n < capacity) out[n++] = {"gemm", "f32", row.function, row.needs, (row.needs & ~isa::allowed()) == 0, &row == &gemm_row<float>()};
+    if (n < capacity) out[n++] = {"gemm", "f32", row.function, row.needs, (row.needs & ~isa::allowed()) == 0, &row == &select_row(kRows)};
   if (n < capacity) out[n++] = {"gemm", "f64", kDoubleRow.function, kDoubleRow.needs, true, true};
   return kRowCount + 1;
 }

@@ -43,7 +43,7 @@ int lanes_all_rows(const LanesRow** out) {
 int lanes_rows(RowInfo* out, int capacity) {
   int n = 0;
   for (const LanesRow& row : kRows)
-    if (n < capacity) out[n++] = {"lanes", "f32", row.function, row.needs, (row.needs & ~isa::allowed()) == 0, &row == &lanes_row()};
+    if (n < capacity) out[n++] = {"lanes", "f32", row.function, row.needs, (row.needs & ~isa::allowed()) == 0, &row == &select_row(kRows)};
   return kRowCount;
 }
 

@@ -27,7 +27,7 @@ const RecurrentRow& chosen() {
 
 int recurrent_rows(RowInfo* out, int capacity) {
   for (int n = 0; n < kRowCount && n < capacity; n++)
-    out[n] = {"recurrent", "f32", kRows[n].function, kRows[n].needs, (kRows[n].needs & ~isa::allowed()) == 0, &kRows[n] == &chosen()};
+    out[n] = {"recurrent", "f32", kRows[n].function, kRows[n].needs, (kRows[n].needs & ~isa::allowed()) == 0, &kRows[n] == &select_row(kRows)};
   return kRowCount;
 }
 int recurrent_table(const RecurrentRow** rows) {

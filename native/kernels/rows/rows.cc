@@ -86,7 +86,7 @@ int rows_all_rows(const RowsRow** out) {
 
 int rows_rows(RowInfo* out, int capacity) {
   for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"rows", "selected, ternary", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &rows_row()};
+    out[i] = {"rows", "selected, ternary", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &select_row(kRows)};
   return kRowCount;
 }
 

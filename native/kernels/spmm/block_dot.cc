@@ -65,7 +65,7 @@ int spmm_dot_all_rows(const SpmmDotRow** out) {
 
 int spmm_dot_rows(RowInfo* out, int capacity) {
   for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"spmm_dot", "u8s8", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &spmm_dot_row()};
+    out[i] = {"spmm_dot", "u8s8", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &select_row(kRows)};
   return kRowCount;
 }
 

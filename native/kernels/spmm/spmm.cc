@@ -89,7 +89,7 @@ int spmm_all_rows(const SpmmRow** out) {
 
 int spmm_rows(RowInfo* out, int capacity) {
   for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"spmm", "csr", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &spmm_row()};
+    out[i] = {"spmm", "csr", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &select_row(kRows)};
   return kRowCount;
 }
 

@@ -100,7 +100,7 @@ int wgemm_all_rows(const WgemmRow** out) {
 
 int wgemm_rows(RowInfo* out, int capacity) {
   for (int i = 0; i < kRowCount && i < capacity; i++)
-    out[i] = {"wgemm", "2-8 bit", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &wgemm_row()};
+    out[i] = {"wgemm", "2-8 bit", kRows[i].function, kRows[i].needs, (kRows[i].needs & ~isa::allowed()) == 0, &kRows[i] == &select_row(kRows)};
   return kRowCount;
 }
 
