@@ -40,7 +40,12 @@ export const training: Family = {
   name: 'training',
   title: 'forward + backward',
   unit: 'GFLOP/s',
-  cases: [...nets.map((net) => one(net, 'forward + backward', operations(net, 2, 3), both('net.gradient'))), ...imageSteps, languageStep, encoderStep],
+  cases: [
+    ...nets.map((net) => one(net, 'forward + backward', operations(net, 2, 3), both('net.gradient'))),
+    ...imageSteps,
+    languageStep,
+    encoderStep,
+  ],
 }
 
 export const hessian: Family = {
