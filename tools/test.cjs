@@ -24,12 +24,6 @@ function countsOf(output, status) {
   return counts
 }
 
-function runProgram(what, program, env = {}, args = []) {
-  const result = cp.spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, ...env } })
-  if (result.error) throw result.error
-  return show({ ...result, what })
-}
-
 function show({ what, stdout, stderr, signal, status }) {
   process.stdout.write(`${stdout.replace(COUNTS, '').trimEnd()}\n${stderr}`)
   if (signal) console.error(`${what}: died of ${signal}`)
@@ -39,7 +33,12 @@ function show({ what, stdout, stderr, signal, status }) {
 function runNative() {
   const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
   quietly('native build', process.execPath, ['tools/build-native.cjs', '--builder=cmake', '--tests'])
-  return runProgram('native runner', program)
+  return runEach(halves('native runner', program))
+}
+
+/** The tests of a runner in two halves, side by side. */
+function halves(what, program, env = {}) {
+  return ['0/2', '1/2'].map((part) => ({ what: `${what}, part ${part}`, program, args: ['--part', part], env }))
 }
 
 function add(total, counts) {
@@ -93,7 +92,7 @@ function runAsan() {
     UBSAN_OPTIONS: 'print_stacktrace=1',
   }
   const program = path.join(root, folder, 'Release', 'tersor_test')
-  return runEach(['0/2', '1/2'].map((part) => ({ what: `native runner (sanitizers, part ${part})`, program, args: ['--part', part], env })))
+  return runEach(halves('native runner (sanitizers)', program, env))
 }
 
 /** The native runner cross-built for Arm, under qemu's user mode: kernel tests with and without dot products, and under each cap. */

@@ -4,6 +4,7 @@
 // row keeps its largest score and its sum (Milakov, Gimelshein 2018). mask broadcasts to [B, heads, T, S], below -1e29 it hides; key_mask [B, S] hides where it
 // is 0; causal: query i sees keys j <= i + S - T. A row that sees nothing gives zeros and lse = +infinity; else lse = log sum exp of the row.
 // Weight (b, h, i, j) survives dropout where element ((b heads + h) T + i) S64 + j of random_uniform(seed, stream) is below 1 - dropout, S64 = S up to a multiple of 64.
+#include <atomic>
 #include <cmath>
 
 #include "ops/attention_shape.h"
@@ -34,7 +35,8 @@ template <class T> Status run(attention_args& x, Context& ctx) {
   ScratchSlots slots;
   const int64_t elements = k_size + v_size + kAttentionRows * ld + columns + kAttentionRows + 2 * task_rows;
   TERSOR_TRY(slots.reserve(kOp, elements * static_cast<int64_t>(sizeof(T)) + chances * 4, tasks));
-  return parallel_for(tasks, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
+  std::atomic<bool> is_cut{false};  // a task may take seconds, and whoever cancels does not wait that long
+  TERSOR_TRY(parallel_for(tasks, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
     const ScratchSlots::Lease slot(slots);
     T* const packed_k = slot.template as<T>();
     T *const packed_v = packed_k + k_size, *const s = packed_v + v_size, *const bias = s + kAttentionRows * ld;
@@ -46,6 +48,7 @@ template <class T> Status run(attention_args& x, Context& ctx) {
       for (int64_t i = 0; i < to - from; i++) top[i] = static_cast<T>(-INFINITY), sum[i] = T(0);
       zero_rows(y.at(b, h, from), y.row, to - from, n.width);
       for (int64_t j0 = 0; j0 < n.keys; j0 += columns) {
+        if (ctx.cancel && ctx.cancel->load(std::memory_order_relaxed)) return is_cut.store(true, std::memory_order_relaxed);
         const int64_t m = n.keys - j0 < columns ? n.keys - j0 : columns;
         if (scores.columns(from, to - from, j0, m) == 0) break;
         product.pack(k.at(b, h, j0), k.row, n.depth, m, true, packed_k);
@@ -73,7 +76,8 @@ template <class T> Status run(attention_args& x, Context& ctx) {
       out.s = y.at(b, h, from), out.rows = to - from, out.n = n.width, out.ld = y.row, out.factor = sum;
       attention_scale(out);
     }
-  });
+  }));
+  return is_cut.load() ? fail(Code::aborted, "cancelled") : Status{};
 }
 
 }  // namespace

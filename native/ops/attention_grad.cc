@@ -3,6 +3,8 @@
 //   dv = (u P)^T dy    dS = P (u (dy v^T) - delta) scale    dq = dS k    dk = dS^T q
 // Examples and heads are the tasks: five products each. Too few of them (a pure function of the shape) are cut once by keys for dk and dv and once by queries
 // for dq: seven products. The mask's own gradient is spelled out in TypeScript.
+#include <atomic>
+
 #include "ops/attention_shape.h"
 
 namespace tersor {
@@ -17,6 +19,8 @@ template <class T> struct Backward {
   Heads<const T> q, k, v, dy;
   Heads<T> dq, dk, dv;
   const T *lse, *delta;
+  const Cancel* cancel;
+  std::atomic<bool>& is_cut;
   int64_t columns, ld, depth_size, width_size, key_size, row_depth_size, row_width_size, chances;
 
   void plan() {
@@ -36,6 +40,7 @@ template <class T> struct Backward {
     float* const uniform = reinterpret_cast<float*>(bias + columns);
     const int64_t b = pair / n.heads, h = pair % n.heads;
     for (int64_t j0 = j_from; j0 < j_to; j0 += columns) {
+      if (cancel && cancel->load(std::memory_order_relaxed)) return is_cut.store(true, std::memory_order_relaxed);
       const int64_t m = j_to - j0 < columns ? j_to - j0 : columns;
       bool first = true;
       if (scores.columns(i_from, i_to - i_from, j0, m) > 0) {
@@ -94,8 +99,9 @@ template <class T> Status run(attention_grad_args& x, Context& ctx) {
   if (pairs == 0) return {};
   Scratch delta;
   TERSOR_TRY(delta.reserve(kOp, pairs * n.queries * static_cast<int64_t>(sizeof(T))));
+  std::atomic<bool> is_cut{false};  // a task may take seconds, and whoever cancels does not wait that long
   Backward<T> back = {scores, n, {gemm_row<T>()}, q, k, v, dy, heads_of<T>(x.dq, x.heads, x.dq.data), heads_of<T>(x.dk, x.heads, x.dk.data),
-                      heads_of<T>(x.dv, x.heads, x.dv.data), hold_lse.as<T>(), delta.as<T>(), 0, 0, 0, 0, 0, 0, 0, 0};
+                      heads_of<T>(x.dv, x.heads, x.dv.data), hold_lse.as<T>(), delta.as<T>(), ctx.cancel, is_cut, 0, 0, 0, 0, 0, 0, 0, 0};
   back.plan();
   if (n.keys == 0) {
     zero_rows(x.dq.as<T>(), 0, 1, x.dq.size());
@@ -120,14 +126,16 @@ template <class T> Status run(attention_grad_args& x, Context& ctx) {
       back.run(slot.template as<T>(), t / key_parts, from, to, 0, n.queries, true, whole);
     }
   }));
+  if (is_cut.load()) return fail(Code::aborted, "cancelled");
   if (whole) return {};
-  return parallel_for(pairs * row_parts, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
+  TERSOR_TRY(parallel_for(pairs * row_parts, 1, ctx.cancel, [&](int64_t begin, int64_t end) {
     const ScratchSlots::Lease slot(slots);
     for (int64_t t = begin; t < end; t++) {
       const int64_t from = t % row_parts * rows, to = n.queries - from < rows ? n.queries : from + rows;
       back.run(slot.template as<T>(), t / row_parts, 0, n.keys, from, to, false, true);
     }
-  });
+  }));
+  return is_cut.load() ? fail(Code::aborted, "cancelled") : Status{};
 }
 
 }  // namespace

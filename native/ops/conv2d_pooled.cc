@@ -5,6 +5,7 @@
 // The last three are linear in each tensor, and each other's derivatives. Where the batch fills the lanes of a vector (conv_lanes.h) pooling and selection
 // happen while a block is in cache; else they are the ops conv2d*, max_pool2d, max_unpool2d and pool_select2d one after the other. f32 or f64.
 #include <atomic>
+#include <cstring>
 
 #include "ops/conv_lanes.h"
 #include "ops/util.h"
@@ -35,7 +36,10 @@ Status check_index(const char* op, const ConvShape& s, const ConvWindows& p, con
     for (int64_t at = begin; at < end; at++)
       for (int64_t j = 0; j < columns; j++) {
         const int64_t v = index[at * columns + j];
-        if (v < 0 || v / s.out_w / p.ph != at % rows || v % s.out_w / p.pw != j) bad.store(at * columns + j, std::memory_order_relaxed);
+        if (v >= 0 && v / s.out_w / p.ph == at % rows && v % s.out_w / p.pw == j) continue;
+        int64_t seen = bad.load();  // the first one, whichever thread finds it
+        while ((seen < 0 || at * columns + j < seen) && !bad.compare_exchange_weak(seen, at * columns + j)) {
+        }
       }
   }));
   if (bad.load() < 0) return {};
@@ -51,6 +55,11 @@ Status attach(const char* op, TensorRef& t, Scratch& memory) {
 }
 
 bool in_lanes(const TensorRef& x, const ConvShape& s) { return x.dtype == DType::f32 && conv_lanes_pays(s); }
+
+// Lanes only say that an index is bad: which one, check_index finds.
+Status named(const Status& status, const char* op, const ConvShape& s, const ConvWindows& p, const Contiguous& index, const Cancel* cancel) {
+  return status.code == Code::shape ? check_index(op, s, p, index.as<int32_t>(), cancel) : status;
+}
 
 // max_unpool2d of dy to the convolution's result.
 Status unpool(const char* op, const ConvShape& s, const TensorRef& dy, const TensorRef& index, TensorRef* out, Scratch& memory, Context& ctx) {
@@ -135,7 +144,7 @@ Status conv2d_select_cpu(conv2d_select_args& a, Context& ctx) {
   if (in_lanes(a.x, s)) {
     TERSOR_TRY(x.open(op, a.x, ctx.cancel));
     TERSOR_TRY(w.open(op, a.w, ctx.cancel));
-    return conv_lanes_select(op, s, p, x.as<float>(), w.as<float>(), index.as<int32_t>(), a.y.as<float>(), ctx.cancel);
+    return named(conv_lanes_select(op, s, p, x.as<float>(), w.as<float>(), index.as<int32_t>(), a.y.as<float>(), ctx.cancel), op, s, p, index, ctx.cancel);
   }
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;
@@ -174,10 +183,12 @@ Status conv2d_select_grad_input_cpu(conv2d_select_grad_input_args& a, Context& c
   const ConvWindows p{a.pool.v[0], a.pool.v[1]};
   Contiguous dy, w, index;
   TERSOR_TRY(index.open(op, a.index, ctx.cancel));
-  if (in_lanes(a.dy, s)) {
+  // Where padding is as wide as the kernel, parts of dy meet no x, and the planes have no room for them.
+  if (in_lanes(a.dy, s) && s.ph < s.kh && s.pw < s.kw) {
     TERSOR_TRY(dy.open(op, a.dy, ctx.cancel));
     TERSOR_TRY(w.open(op, a.w, ctx.cancel));
-    return conv_lanes_select_grad_input(op, s, p, dy.as<float>(), index.as<int32_t>(), w.as<float>(), a.dx.as<float>(), ctx.cancel);
+    return named(conv_lanes_select_grad_input(op, s, p, dy.as<float>(), index.as<int32_t>(), w.as<float>(), a.dx.as<float>(), ctx.cancel), op, s, p, index,
+                 ctx.cancel);
   }
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;
@@ -209,13 +220,18 @@ Status conv2d_select_grad_weight_cpu(conv2d_select_grad_weight_args& a, Context&
   const char* op = "conv2d_select_grad_weight";
   ConvShape s;
   TERSOR_TRY(conv_shape(op, a.x.shape, a.weight_shape.v, a.stride, a.padding, &s));
+  if (s.batch == 0) {
+    if (a.dw.size() > 0) memset(a.dw.data, 0, static_cast<size_t>(a.dw.bytes()));
+    return {};
+  }
   const ConvWindows p{a.pool.v[0], a.pool.v[1]};
   Contiguous x, dy, index;
   TERSOR_TRY(index.open(op, a.index, ctx.cancel));
   if (in_lanes(a.x, s)) {
     TERSOR_TRY(x.open(op, a.x, ctx.cancel));
     TERSOR_TRY(dy.open(op, a.dy, ctx.cancel));
-    return conv_lanes_select_grad_weight(op, s, p, x.as<float>(), dy.as<float>(), index.as<int32_t>(), a.dw.as<float>(), ctx.cancel);
+    return named(conv_lanes_select_grad_weight(op, s, p, x.as<float>(), dy.as<float>(), index.as<int32_t>(), a.dw.as<float>(), ctx.cancel), op, s, p, index,
+                 ctx.cancel);
   }
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;

@@ -104,8 +104,6 @@ Status run(const char* op, const ConvShape& s, bool adjoint, LaneSource source, 
   for (int64_t i = 0; i < windows; i++) line.as<int32_t>()[i] = static_cast<int32_t>(i);
   source.line = line.as<int32_t>();
   source.image = in.ph > 0 ? s.out * windows : p.source * p.y.source() * p.x.source();
-  // Elements of the planes that no task writes are 0, but bands meet other rows there, of which some belong to no window.
-  const bool rests = in.ph > 0 && p.bands > 1 && s.out_h % in.ph > 0;
   std::atomic<bool> good{true};
   ScratchSlots slots;
   TERSOR_TRY(slots.reserve(op, (planes_floats + tile_floats + lane_pooled_floats(windows, lanes.lanes)) * static_cast<int64_t>(sizeof(float)), blocks * p.bands));
@@ -120,7 +118,7 @@ Status run(const char* op, const ConvShape& s, bool adjoint, LaneSource source, 
       const int64_t block = task / p.bands, q0 = task % p.bands * p.band;
       const int64_t rows = p.y.positions(0) - q0 < p.band ? p.y.positions(0) - q0 : p.band;
       const int images = block_images(s.batch, block, lanes.lanes);
-      if (task == begin || rests) memset(planes, 0, static_cast<size_t>(planes_floats) * sizeof(float));
+      memset(planes, 0, static_cast<size_t>(planes_floats) * sizeof(float));
       if (!lane_fill(p.planes, p.plane, p.gather_at, from, block * L, images, q0, rows + p.halo, planes)) good.store(false, std::memory_order_relaxed);
       correlate(p, row, lanes.lanes, bias, q0, rows, planes, tile);
       const int64_t y0 = q0 * p.y.result_step(), y1 = (q0 + rows) * p.y.result_step();

@@ -8,6 +8,8 @@
 #include "ops/slots.h"
 #include "ops/util.h"
 
+#include <cmath>
+
 namespace tersor {
 
 namespace {
@@ -39,6 +41,7 @@ double row_loss(const double* x, int64_t n, int64_t label) {
     for (int q = 0; q < 8; q++) top[q] = x[i + q] > top[q] ? x[i + q] : top[q];
   for (; i < n; i++) m = x[i] > m ? x[i] : m;
   for (double t : top) m = t > m ? t : m;
+  if (m == -INFINITY) return INFINITY;  // as kernels/softmax has it
   double total = 0;
   for (int64_t c = 0; c < n; c += 256) {
     const int64_t end = c + 256 < n ? c + 256 : n;

@@ -117,7 +117,9 @@ Status csr_group_cpu(csr_group_args& a, Context& ctx) {
   int32_t* column_start = const_cast<int32_t*>(view.column_start);
   int32_t* value_start = const_cast<int32_t*>(view.value_start);
   uint16_t* counts = const_cast<uint16_t*>(view.counts);
+  const auto is_cancelled = [&](int64_t g) { return g % 256 == 0 && ctx.cancel && ctx.cancel->load(std::memory_order_relaxed); };
   for (int64_t g = 0; g < groups; g++) {
+    if (is_cancelled(g)) return fail(Code::aborted, "cancelled");
     if (!cell.mark(g)) return fail(Code::model_format, "%s: columns of rows %lld to %lld must ascend within [0, %d)", op, static_cast<long long>(g * h.group_rows),
                                    static_cast<long long>(g * h.group_rows + h.group_rows - 1), h.cols);
     for (int64_t p = 0, at = g; p < h.panels; p++, at += groups) cell.count(p, counts + at * lists, column_start + at, value_start + at);
@@ -131,6 +133,7 @@ Status csr_group_cpu(csr_group_args& a, Context& ctx) {
   h.column_count = column_count;
   memcpy(block, &h, sizeof h);
   for (int64_t g = 0; g < groups; g++) {
+    if (is_cancelled(g)) return fail(Code::aborted, "cancelled");
     cell.mark(g);
     for (int64_t p = 0, at = g; p < h.panels; p++, at += groups)
       cell.fill(p, counts + at * lists, const_cast<uint16_t*>(view.columns) + column_start[at], value_start[at]);

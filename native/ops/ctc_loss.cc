@@ -174,7 +174,7 @@ template <class T> T row_loss(const Row& r, const T* x, Work& w, bool zero_infin
   double m, e;
   forward(r, x, w, false, &m, &e);
   if (m == 0) return zero_infinity ? T(0) : std::numeric_limits<T>::infinity();
-  return static_cast<T>(-(log_positive(m) + e * 0.6931471805599453));
+  return static_cast<T>(0 - (log_positive(m) + e * 0.6931471805599453));
 }
 
 // dx [T, C] is zero before.

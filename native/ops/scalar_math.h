@@ -7,27 +7,6 @@ namespace tersor {
 
 // exp(x) for x <= 0.5, relative error below 2 ulp: a Taylor polynomial on |r| <= ln2 / 2. Below the smallest normal number's logarithm it stays at
 // that number. Adding 1.5 * 2^(mantissa bits) rounds to the nearest integer and leaves it in the low bits: no float -> int cast, so NaN is harmless.
-inline float exp_negative(float x) {
-  const float bounded = x < -87.0f ? -87.0f : x;
-  const float shifted = bounded * 1.44269504f + 12582912.0f;
-  const float n = shifted - 12582912.0f;
-  const float r = (bounded - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  uint32_t bits;
-  memcpy(&bits, &shifted, 4);
-  bits = (bits + 127) << 23;
-  float power;
-  memcpy(&power, &bits, 4);
-  return p * power;
-}
-
 inline double exp_negative(double x) {
   const double bounded = x < -708.0 ? -708.0 : x;
   const double shifted = bounded * 1.4426950408889634 + 6755399441055744.0;

@@ -49,6 +49,17 @@ TERSOR_TEST(cross_entropy_op) {
   labels[1] = 1;
   CHECK_OK(RUN_OP(c, cross_entropy));
   CHECK(c.args.loss.as<float>()[1] == INFINITY);
+  std::vector<float> none = {-INFINITY, -INFINITY};  // a row without any chance, in both types
+  std::vector<double> none64 = {-INFINITY, -INFINITY};
+  std::vector<int32_t> zero = {0};
+  OpCall<cross_entropy_args> d;
+  d.args.labels = view(DType::i32, zero, {1});
+  d.args.logits = view(DType::f32, none, {1, 2});
+  CHECK_OK(RUN_OP(d, cross_entropy));
+  CHECK(d.args.loss.as<float>()[0] == INFINITY);
+  d.args.logits = view(DType::f64, none64, {1, 2});
+  CHECK_OK(RUN_OP(d, cross_entropy));
+  CHECK(d.args.loss.as<double>()[0] == INFINITY);
   for (int32_t bad : {3, -1}) {
     labels[1] = bad;
     const Status s = RUN_OP(c, cross_entropy);

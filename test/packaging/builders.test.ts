@@ -35,9 +35,4 @@ it('node-gyp builds from binding.gyp what cmake-js builds from CMakeLists.txt', 
     names: Object.keys(native).sort(),
     rows: JSON.parse(JSON.stringify(native.kernelRows())),
   })
-  execFileSync(
-    process.execPath,
-    ['tools/check-isa-leaks.ts'].flatMap((file) => ['--import', 'tsx', join(copy, file)]),
-    { cwd: copy, stdio: 'pipe' },
-  )
 })
