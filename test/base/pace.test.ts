@@ -1,29 +1,52 @@
-/** Work that is paced lets others read files: all turns that a small file takes fit into one pause. */
-import fs from 'node:fs'
-import { expect, it } from 'vitest'
+/** Work that is paced lets others read files: all turns that a small file takes fit into one pause. The clock and the requests are set by hand. */
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { pacer } from '../../ts/base/pace.js'
 
-/** Stretches of 16 ms of work until a small file is read. */
-async function stretches(): Promise<number> {
-  const breathe = pacer('test')
-  let done = false
-  const reading = fs.promises.readFile(import.meta.filename).then(() => (done = true))
-  let n = 0
-  while (!done) {
-    const began = performance.now()
-    while (performance.now() - began < 16);
-    await breathe()
-    n++
-  }
-  await reading
-  return n
-}
+let now = 0
+/** Turns of the event loop that requests of others still take. */
+let waiting = 0
+let turns = 0
 
-it('a file is read within two pauses of busy work, not one system call a pause', async () => {
-  const tries: number[] = []
-  // The best of some: a loaded machine may keep the thread that reads from running.
-  for (let i = 0; i < 8 && !(Math.min(...tries) <= 2); i++) tries.push(await stretches())
-  expect(Math.min(...tries)).toBeLessThanOrEqual(2)
+beforeEach(() => {
+  ;[now, waiting, turns] = [0, 0, 0]
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  vi.spyOn(process, 'getActiveResourcesInfo').mockImplementation(() => {
+    turns++
+    now += 0.25
+    return waiting-- > 0 ? ['TTYWrap', 'FSReqPromise'] : ['TTYWrap', 'Timeout']
+  })
+})
+afterEach(() => vi.restoreAllMocks())
+
+it('nothing is waited for before 15 ms of work', async () => {
+  const breathe = pacer('test')
+  now = 14
+  await breathe()
+  expect(turns).toBe(0)
+})
+
+it('one turn when nobody waits, and the next stretch begins behind it', async () => {
+  const breathe = pacer('test')
+  now = 16
+  await breathe()
+  expect(turns).toBe(1)
+  now += 14
+  await breathe()
+  expect(turns).toBe(1)
+})
+
+it('all turns that a small file takes fit into one pause, not one a pause', async () => {
+  const breathe = pacer('test')
+  ;[now, waiting] = [16, 5]
+  await breathe()
+  expect({ turns, waiting }).toEqual({ turns: 6, waiting: -1 })
+})
+
+it('requests without end hold the work for 2 ms', async () => {
+  const breathe = pacer('test')
+  ;[now, waiting] = [16, Infinity]
+  await breathe()
+  expect(now).toBe(18)
 })
 
 it('stops at once when it is told to', async () => {

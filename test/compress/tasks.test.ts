@@ -16,6 +16,7 @@ import {
   type TrainState,
   type TrainTask,
 } from '../../ts/compress/index.js'
+import { metricsText } from '../../ts/cli/events.js'
 import { languageModel } from '../../ts/models/index.js'
 import { memory } from '../../ts/native/devices.js'
 import { activation, build, freshValues, linear, Model, sequential, type ModelTask, type ModuleSpec } from '../../ts/nn/index.js'
@@ -150,6 +151,19 @@ describe('a state of the same task with other options', () => {
       code: 'ERR_CHECKPOINT',
       details: { reason: 'options' },
     })
+  })
+})
+
+describe('figures that are not finite', () => {
+  it('come back from a saved state as they were', async () => {
+    const figures = { a: NaN, b: Infinity, c: 0.5 }
+    const task: TrainTask = { ...regression(numbers), evaluate: () => Promise.resolve({ ...figures, accuracy: NaN }) }
+    const { state } = await trainTask(net(), task, { ...adam, epochs: 1 })
+    const { json, tensors } = packState(state)
+    const [record] = unpackState(JSON.parse(JSON.stringify(json)), tensors).epochs
+    expect(record).toEqual(state.epochs[0])
+    expect(record!.metrics).toEqual({ ...figures, accuracy: NaN })
+    expect(metricsText(record!.metrics)).toBe('a NaN, b Infinity, c 0.5, accuracy NaN')
   })
 })
 

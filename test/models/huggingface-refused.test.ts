@@ -78,7 +78,14 @@ describe('a Hugging Face folder', () => {
       'first token, length 1',
     )
     write('1_Pooling/config.json', { pooling_mode_max_tokens: true })
-    rejects(folder, 'ERR_MODEL_FORMAT', /only the mean of tokens and the first token/)
+    rejects(folder, 'ERR_UNSUPPORTED', /either the mean of tokens or the first token alone.*pooling_mode_max_tokens/)
+    write('1_Pooling/config.json', { pooling_mode_mean_tokens: true, pooling_mode_max_tokens: true })
+    rejects(folder, 'ERR_UNSUPPORTED', /got pooling_mode_mean_tokens and pooling_mode_max_tokens/)
+    write('1_Pooling/config.json', null)
+    rejects(folder, 'ERR_MODEL_FORMAT', /1_Pooling\/config\.json: must be an object/)
+    write('1_Pooling/config.json', { pooling_mode_mean_tokens: true })
+    write('modules.json', [{ type: 'sentence_transformers.models.Transformer' }, { type: 'sentence_transformers.models.Dense' }])
+    rejects(folder, 'ERR_UNSUPPORTED', /modules\.json: .*got Dense/)
   })
 
   it('is refused with tensors that are missing, unknown, of another shape, or untied', () => {

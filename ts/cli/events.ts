@@ -14,7 +14,10 @@ const SHARES = new Set(['accuracy', 'balancedAccuracy', 'precision', 'recall', '
 /** "accuracy 98.70 %, perplexity 93.21"; nothing for no figures. */
 export function metricsText(metrics: Readonly<Record<string, number>> | undefined): string {
   return Object.entries(metrics ?? {})
-    .map(([name, value]) => `${name} ${SHARES.has(name) ? formatPercent(value, 2) : String(Number(value.toPrecision(5)))}`)
+    .map(([name, value]) => {
+      if (!Number.isFinite(value)) return `${name} ${value}`
+      return `${name} ${SHARES.has(name) ? formatPercent(value, 2) : String(Number(value.toPrecision(5)))}`
+    })
     .join(', ')
 }
 

@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { DataError, ioError } from '../base/errors.js'
-import { Rng } from '../base/rng.js'
+import { Rng, shuffleInPlace } from '../base/rng.js'
 import { fetchPackage, type FetchOptions } from './cache.js'
 import { knownPackages } from './known-packages.js'
 
@@ -36,11 +36,7 @@ export function parsePronunciations(text: string): Pronunciations {
   for (const [, word, said] of text.matchAll(/^\s*"?([a-z]+)"?: "([^"]+)"/gm))
     entries.push([word!, said!.split(' #')[0]!.replace(/[0-9]/g, '').trim().split(/ +/)])
   if (entries.length === 0) throw new DataError('ERR_DATA', 'parsePronunciations: the text has no entry like "word": "W ER1 D"')
-  const order = Rng.of(0, 'pronunciations')
-  for (let i = entries.length - 1; i > 0; i--) {
-    const j = order.int(i + 1)
-    ;[entries[i], entries[j]] = [entries[j]!, entries[i]!]
-  }
+  shuffleInPlace(entries, Rng.of(0, 'pronunciations'))
   const sounds = [...MARKS, ...[...new Set(entries.flatMap(([, s]) => s))].sort()]
   const numbers = new Map(sounds.map((s, i) => [s, i]))
   return {

@@ -60,7 +60,8 @@ function checkLabels(name: string, labels: Int32Array, classes: readonly string[
     })
 }
 
-function checkIndex(name: string, size: number, index: number): void {
+/** @internal ERR_OPTION for an index outside [0, size). */
+export function checkIndex(name: string, size: number, index: number): void {
   if (!(index >= 0 && index < size)) throw new OptionError('ERR_OPTION', `${name}: index must be in [0, ${size}), got ${index}`)
 }
 

@@ -73,7 +73,7 @@ export function packState(state: TrainState): PackedState {
   for (const [name, raw] of state.average ?? []) tensors.set(`average/${name}`, raw)
   for (const [name, raw] of state.carried ?? []) tensors.set(`carried/${name}`, raw)
   for (const [name, raw] of best?.values ?? []) tensors.set(`best/${name}`, raw)
-  const records = epochs.map((e) => ({ ...e }))
+  const records = epochs.map(plainRecord)
   return {
     json: {
       task,
@@ -116,13 +116,36 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     updates: number('updates'),
     lossSum: number('lossSum'),
     seen: number('seen'),
-    epochs: json.epochs,
+    epochs: (json.epochs as readonly Json[]).map(recordOf),
     values: group('values/'),
     slots: group('slots/'),
     ...(average.size ? { average } : {}),
     ...(json.lossScale === undefined ? {} : { lossScale: lossScaleOf(json.lossScale) }),
     ...(carried.size ? { carried } : {}),
     ...(json.best === undefined ? {} : { best: { ...bestOf(json.best), values: group('best/') } }),
+  }
+}
+
+/** JSON has no NaN and no infinity: as text. */
+const plainNumber = (v: number): Json => (Number.isFinite(v) ? v : String(v))
+
+function plainRecord({ accuracy, metrics, ...rest }: EpochRecord): JsonObject {
+  return {
+    ...rest,
+    ...(accuracy === undefined ? {} : { accuracy: plainNumber(accuracy) }),
+    ...(metrics ? { metrics: Object.fromEntries(Object.entries(metrics).map(([name, v]) => [name, plainNumber(v)])) } : {}),
+  }
+}
+
+function recordOf(json: Json): EpochRecord {
+  const { accuracy, metrics, ...rest } = objectOf(json)
+  const numberOf = (v: Json): number => (typeof v === 'string' ? Number(v) : typeof v === 'number' ? v : NaN)
+  return {
+    ...(rest as unknown as EpochRecord),
+    ...(accuracy === undefined ? {} : { accuracy: numberOf(accuracy) }),
+    ...(metrics === undefined
+      ? {}
+      : { metrics: Object.fromEntries(Object.entries(objectOf(metrics)).map(([name, v]) => [name, numberOf(v)])) }),
   }
 }
 

@@ -1,15 +1,12 @@
 /** Samples by index, from memory or from files. A file is read in blocks of rows; the last few blocks stay in memory. */
-import { DataError, OptionError } from '../../base/errors.js'
+import { DataError } from '../../base/errors.js'
 import { sizeOf } from '../../base/shape.js'
 import { openSource, type ByteSource } from '../../formats/files.js'
 import { swapBytes } from '../../formats/npy.js'
+import { checkIndex } from '../dataset.js'
 import { BlockCache, checkStamp, type SampleReader } from './file-blocks.js'
 import type { StoredNumbers, StoredRows, StoredSamples, StoredSequences } from './contract.js'
 import { linesReader } from './lines-reader.js'
-
-function checkIndex(name: string, size: number, index: number): void {
-  if (!(index >= 0 && index < size)) throw new OptionError('ERR_OPTION', `${name}: index must be in [0, ${size}), got ${index}`)
-}
 
 function numbersReader({ name, size, features, scale, inputShape, labels, rows }: StoredNumbers): SampleReader {
   const row = sizeOf(inputShape)

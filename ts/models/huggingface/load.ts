@@ -5,8 +5,8 @@
  * the model does not have (listed in `info.unused`); any other is ERR_MODEL_FORMAT, and nothing stays allocated. Weights are f32 in memory,
  * whatever the file's floating type.
  */
-import { ModelFormatError, OptionError } from '../../base/errors.js'
-import type { Json, JsonObject } from '../../base/json-types.js'
+import { ModelFormatError, OptionError, UnsupportedError } from '../../base/errors.js'
+import type { Json } from '../../base/json-types.js'
 import { Rng } from '../../base/rng.js'
 import { sameShape } from '../../base/shape.js'
 import { build, DenseWeight, freshValues, Model, type ModelTask, type ValueSource } from '../../nn/index.js'
@@ -52,7 +52,7 @@ export function isHuggingFace(folder: string, options: HubReadOptions = {}): boo
 /**
  * Loads a folder of a BERT, RoBERTa (also XLM-RoBERTa, CamemBERT), ALBERT, DistilBERT or GPT-2 model.
  *
- * - another model_type, architecture or variant, no safetensors: ERR_UNSUPPORTED; tensors missing, unknown or of other shapes: ERR_MODEL_FORMAT
+ * - another model_type, architecture, variant or way of pooling, no safetensors: ERR_UNSUPPORTED; tensors missing, unknown or of other shapes: ERR_MODEL_FORMAT
  *
  * @example
  * const model = loadHuggingFace('bert-base-uncased', { head: 'classifier', classes: ['ham', 'spam'] })
@@ -62,15 +62,23 @@ export function loadHuggingFace(folder: string, options: HuggingFaceOptions = {}
   const where = `load '${root}'`
   const config = readConfig(`${where}: config.json`, readJson(root, 'config.json', options), options.head)
   const prefix = config.family.types[config.type]!
-  const tensors = new HubTensors(root, new KnownNames(config.family, prefix), options)
+  const known = new KnownNames(config.family, prefix)
+  const tensors = new HubTensors(root, known, options)
   try {
-    return scope(() => restore(where, root, config, tensors, options))
+    return scope(() => restore(where, root, config, tensors, known, options))
   } finally {
     tensors.close()
   }
 }
 
-function restore(where: string, folder: string, config: HubConfig, tensors: HubTensors, options: HuggingFaceOptions): Model {
+function restore(
+  where: string,
+  folder: string,
+  config: HubConfig,
+  tensors: HubTensors,
+  known: KnownNames,
+  options: HuggingFaceOptions,
+): Model {
   const { family } = config
   const prefix = family.types[config.type]!
   const head = config.head ?? 'embedding'
@@ -112,7 +120,6 @@ function restore(where: string, folder: string, config: HubConfig, tensors: HubT
       throw new ModelFormatError('ERR_MODEL_FORMAT', `${where}: no state expected at ${path}`)
     },
   }
-  const known = new KnownNames(family, prefix)
   const module = build(spec, values)
   const unused = settle(where, config, tensors, left, used, known)
   const files = readTokenizerFiles(where, folder, config, options)
@@ -162,30 +169,43 @@ function settle(
   return [...left].map((name) => tensors.original(name)).sort()
 }
 
+const MODULES: ReadonlySet<string> = new Set(['Transformer', 'Pooling', 'Normalize'])
+const POOLING: Readonly<Record<string, 'mean' | 'first'>> = { pooling_mode_mean_tokens: 'mean', pooling_mode_cls_token: 'first' }
+
 /** What a Sentence Transformers folder says about the vector of a text. */
 function pooling(
   where: string,
   folder: string,
   options: HuggingFaceOptions,
 ): { output: 'tokens' | 'mean' | 'first' | 'pooled'; normalize: boolean } {
-  const normalize = hasFile(folder, 'modules.json', options) && normalizes(readJson(folder, 'modules.json', options))
+  const types = hasFile(folder, 'modules.json', options) ? moduleTypes(readJson(folder, 'modules.json', options)) : []
+  const normalize = types.includes('Normalize')
   if (options.output) return { output: options.output, normalize: normalize && options.output !== 'tokens' }
+  const refuse = (what: string, message: string): never => {
+    throw new UnsupportedError('ERR_UNSUPPORTED', `${where}: ${message}; give the option output`, { details: { what } })
+  }
+  const other = types.find((type) => !MODULES.has(type))
+  if (other !== undefined) refuse(other, `modules.json: only ${[...MODULES].join(', ')} are supported, got ${other}`)
   if (!hasFile(folder, '1_Pooling/config.json', options)) return { output: 'mean', normalize }
-  const json = readJson(folder, '1_Pooling/config.json', options) as JsonObject
-  if (json.pooling_mode_mean_tokens === true) return { output: 'mean', normalize }
-  if (json.pooling_mode_cls_token === true) return { output: 'first', normalize }
-  throw formatError(
-    where,
-    'pooling',
-    '1_Pooling/config.json: only the mean of tokens and the first token are supported; give the option output',
+  const json = readJson(folder, '1_Pooling/config.json', options)
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw formatError(where, 'pooling', '1_Pooling/config.json: must be an object')
+  const modes = Object.entries(json).flatMap(([name, on]) => (name.startsWith('pooling_mode_') && on === true ? [name] : []))
+  const output = modes.length === 1 ? POOLING[modes[0]!] : undefined
+  if (output) return { output, normalize }
+  return refuse(
+    modes.join(' + ') || 'no pooling',
+    `1_Pooling/config.json: either the mean of tokens or the first token alone is supported, got ${modes.join(' and ') || 'none'}`,
   )
 }
 
-function normalizes(modules: Json): boolean {
-  const types = Array.isArray(modules)
-    ? (modules as readonly Json[]).map((m) => (typeof m === 'object' && m !== null && 'type' in m ? m.type : null))
-    : []
-  return types.some((type) => typeof type === 'string' && type.endsWith('.Normalize'))
+/** Last parts of their class names: "Transformer", "Pooling", "Normalize", "Dense". */
+function moduleTypes(modules: Json): string[] {
+  if (!Array.isArray(modules)) return []
+  return (modules as readonly Json[]).map((m) => {
+    const type = typeof m === 'object' && m !== null && 'type' in m ? m.type : null
+    return typeof type === 'string' ? type.slice(type.lastIndexOf('.') + 1) : JSON.stringify(type)
+  })
 }
 
 function baseName(folder: string): string {

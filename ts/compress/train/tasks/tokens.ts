@@ -36,6 +36,7 @@ export interface TokenOptions {
  * perplexity (of the labelled tokens) and accuracy (share of them that is the top score); perplexity decides.
  *
  * - a label outside the vocabulary: ERR_SHAPE
+ * - parts of `accumulate` weigh by samples, not by labelled tokens: where these differ between parts, the step is close to that of the whole batch, not equal
  *
  * @example
  * const { model } = await trainTask(untrained, tokens(sequencePairs({ name: 'reverse', pairs, begin: 1, end: 2, pad: 0 })), { epochs: 5 })
