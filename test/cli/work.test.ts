@@ -21,12 +21,14 @@ interface Trained {
   readonly bytes: number
   readonly parameters: number
   readonly settings: { readonly epochs: number; readonly batchSize: number; readonly seed: number; readonly schedule: { kind: string } }
-  readonly epochs: readonly { readonly epoch: number; readonly loss: number; readonly accuracy?: number }[]
+  readonly epochs: readonly { readonly epoch: number; readonly loss: number; readonly accuracy?: number; readonly metrics?: object }[]
 }
 interface Evaluated {
   readonly bytes: number
   readonly metric: string
   readonly value: number
+  readonly macroF1: number
+  readonly matthews: number
   readonly interval: readonly [number, number]
   readonly n: number
   readonly latencyMs: { readonly p50: number; readonly p95: number }
@@ -85,11 +87,36 @@ describe.concurrent.each(cases)('$arch', ({ arch, data, held, options }) => {
     const own = await evaluateModel(model, dataset, { latencyRuns: 1 })
     expect(found).toMatchObject({ metric: 'accuracy', value: own.accuracy, n: dataset.size, bytes: trained.bytes })
     expect(found.value).toBe(trained.epochs.at(-1)!.accuracy)
+    const { macroF1, matthews } = found
+    expect(trained.epochs.at(-1)!.metrics).toEqual({ accuracy: found.value, macroF1, matthews })
     expect(found.interval).toEqual([...wilsonInterval(own.accuracy, dataset.size)])
     expect(found.latencyMs.p50).toBeGreaterThan(0)
     expect(found.latencyMs.p95).toBeGreaterThanOrEqual(found.latencyMs.p50)
     model.dispose()
   })
+})
+
+it('augments, with workers, and keeps the best by the figure that is named', async () => {
+  const file = at('augmented.safetensors')
+  const found = await json<{ settings: object; epochs: { metrics: { matthews: number } }[]; best: { value: number } }>([
+    ...['train', 'lenet5', '--data', images, '--validation', heldImages, '--out', file, '--epochs', '2', '--batch', '16'],
+    ...['--augment', 'crop=2,rotate=5,scale,flip=0,mixup=0.2', '--workers', '2', '--metric', 'matthews', '--keep-best'],
+  ])
+  expect(found.settings).toMatchObject({
+    augment: { crop: { padding: 2 }, affine: { rotate: 5, scale: 0.1 }, flip: 0, mixup: { alpha: 0.2 } },
+    metric: { name: 'matthews' },
+  })
+  expect(found.best.value).toBe(Math.max(...found.epochs.map((e) => e.metrics.matthews)))
+})
+
+it('says which figures there are, and what augmentation is for', async () => {
+  const to = ['--validation', heldFlowers, '--out', at('refused.safetensors')]
+  const [metric, augment] = await Promise.all([
+    tersor(['train', 'mlp', '--data', flowers, ...to, '--metric', 'bleu']),
+    tersor(['train', 'mlp', '--data', flowers, ...to, '--augment', 'flip']),
+  ])
+  expect(metric.stderr).toMatch(/ERR_OPTION.*accuracy, macroF1, matthews, got "bleu"/)
+  expect(augment.stderr).toMatch(/ERR_OPTION.*is for images/)
 })
 
 describe.concurrent('for people', () => {
@@ -101,15 +128,15 @@ describe.concurrent('for people', () => {
 
   it('train says what it does and what came of it', () => {
     expect(training).toMatch(/^mlp: 31,903 parameters; 240 examples, 3 classes$/m)
-    expect(training).toMatch(/^train: epoch 1\/2, loss [\d.]+, accuracy [\d.]+ %, [\d.]+ s$/m)
-    expect(training).toMatch(/^saved .*people\.safetensors: 1\d\d KiB, accuracy [\d.]+ % \(n = 90\)$/m)
+    expect(training).toMatch(/^train: epoch 1\/2, loss [\d.]+, accuracy [\d.]+ %, macroF1 [\d.]+ %, matthews -?[\d.]+, [\d.]+ s$/m)
+    expect(training).toMatch(/^saved .*people\.safetensors: 1\d\d KiB, accuracy [\d.]+ %, macroF1 [\d.]+ %, matthews -?[\d.]+ \(n = 90\)$/m)
   })
 
   it('inspect and evaluate draw tables', async () => {
     const [inspected, evaluated] = await Promise.all([succeeds(['inspect', file]), succeeds(['evaluate', file, '--data', heldFlowers])])
     expect(inspected.stdout).toMatch(/│ fc1\.weight +│ f32 +│ 300 x 4 +│ +1,200 │ +0\.0 % │ +4\.69 KiB │ +0 │/)
     expect(inspected.stdout).toMatch(/│ total +│ +│ +│ +31,903 │/)
-    expect(evaluated.stdout).toMatch(/│ mlp +│ 1\d\d KiB │ accuracy │ [\d.]+ % │ [\d.]+ % to [\d.]+ % │ 90 │/)
+    expect(evaluated.stdout).toMatch(/│ mlp +│ 1\d\d KiB │ accuracy │ [\d.]+ % │ [\d.]+ % to [\d.]+ % │ 90 │ +[\d.]+ % │ +-?[\d.]+ │/)
     expect(inspected.stderr + evaluated.stderr).toBe('')
   })
 })

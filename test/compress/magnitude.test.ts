@@ -240,8 +240,8 @@ describe('retraining (A2.1)', () => {
   it('at high sparsity retraining recovers most of the accuracy', async () => {
     const of = async (retrain: ReturnType<typeof train.none>): Promise<number> => {
       const { model } = await run({ sparsity: 0.9, scope: 'global', retrain })
-      const { accuracy } = await import('../../ts/compress/train/accuracy.js')
-      return accuracy(model, validation, async () => {})
+      const { evaluateClassifier } = await import('../../ts/compress/train/tasks/classification.js')
+      return (await evaluateClassifier(model, validation, async () => {})).accuracy
     }
     const none = await of(train.none())
     const rewound = await of(train.rewindLearningRate({ epochs: 4 }))

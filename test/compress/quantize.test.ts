@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { compress, prune, quantize, recipe, sparsify, train, type CompressEvent } from '../../ts/compress/index.js'
 import { relativeError } from '../../ts/compress/run/layers.js'
-import { accuracy } from '../../ts/compress/train/accuracy.js'
+import { evaluateClassifier } from '../../ts/compress/train/tasks/classification.js'
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
@@ -19,7 +19,7 @@ beforeAll(async () => {
   net = (await train(mlp(), data, quick)).model
   conv = (await train(convnet(), images, { ...quick, epochs: 8 })).model
 })
-const of = (m: Model, set: typeof data): Promise<number> => accuracy(m, set, async () => {})
+const of = async (m: Model, set: typeof data): Promise<number> => (await evaluateClassifier(m, set, async () => {})).accuracy
 const weightAt = (m: Model, path: string): Weight => m.weights().find((w) => w.path === path)!.weight
 const dense = (w: Weight): Float32Array => scope(() => w.dense().read()) as Float32Array
 

@@ -4,7 +4,7 @@ import type { Dataset } from '../data/index.js'
 import { batchInputs, evaluationBatches } from '../models/inputs.js'
 import type { Model } from '../nn/index.js'
 import { scope } from '../tensor/index.js'
-import { argmaxRows, percentile, shareEqual, wilsonInterval } from './metrics/index.js'
+import { argmaxRows, ConfusionMatrix, percentile, wilsonInterval } from './metrics/index.js'
 import { probeOf, probeScores, type Embeddings, type Probe } from './probe.js'
 
 export interface RunOptions {
@@ -67,6 +67,10 @@ export async function latency(
 export interface Evaluation {
   readonly n: number
   readonly accuracy: number
+  /** Mean of the classes' F1. */
+  readonly macroF1: number
+  /** Matthews correlation; for more than two classes Gorodkin's R_K. */
+  readonly matthews: number
   /** 95 % Wilson interval. */
   readonly interval: readonly [number, number]
   readonly predictions: Int32Array
@@ -76,7 +80,7 @@ export interface Evaluation {
 }
 
 /**
- * Accuracy and latency of a classifier, or of an encoder through the probe that it carries (or the one given).
+ * Accuracy, macro F1, Matthews correlation and latency of a classifier, or of an encoder through the probe that it carries (or the one given).
  */
 export async function evaluateModel(
   model: Model,
@@ -98,10 +102,14 @@ export async function evaluateModel(
   const scores = probe ? probeScores(probe, out) : out.values
   const classes = probe ? probe.classes.length : out.width
   const predictions = argmaxRows(scores, classes)
-  const accuracy = shareEqual(predictions, data.labels)
+  const confusion = new ConfusionMatrix(Math.max(classes, data.classes.length))
+  confusion.update(predictions, data.labels)
+  const { accuracy, macro, matthews } = confusion.result()
   return {
     n: data.size,
     accuracy,
+    macroF1: macro.f1,
+    matthews,
     interval: wilsonInterval(accuracy, data.size),
     predictions,
     scores,

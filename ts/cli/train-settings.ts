@@ -2,7 +2,9 @@
 import type { Command } from 'commander'
 import { OptionError } from '../base/errors.js'
 import type { TrainSettingsInput } from '../compress/train/settings.js'
+import type { AugmentInput } from '../data/augment-settings.js'
 import type { OptimizerInput, Schedule } from '../optim/index.js'
+import { augmentNames, augmentOption } from './augment-option.js'
 import { integer, list, real } from './options.js'
 
 export interface SettingOptions {
@@ -24,6 +26,9 @@ export interface SettingOptions {
   readonly precision?: (typeof PRECISIONS)[number]
   readonly accumulate?: number
   readonly weightDecay: number
+  readonly metric?: string
+  readonly augment?: AugmentInput
+  readonly workers?: number
   readonly patience?: number
   readonly minDelta?: number
   readonly keepBest?: boolean
@@ -114,6 +119,9 @@ export function trainSettingsOf(o: SettingOptions, defaults: SettingDefaults): T
     sam: o.sam !== undefined ? { rho: o.sam } : o.asam === undefined ? undefined : { rho: o.asam, adaptive: true },
     precision: o.precision === 'f32' ? undefined : o.precision,
     groups: o.vectorDecay === false ? [{ role: 'vector' as const, weightDecay: 0 }] : undefined,
+    metric: o.metric === undefined ? undefined : { name: o.metric },
+    augment: o.augment,
+    workers: o.workers,
     earlyStop:
       o.patience === undefined ? undefined : { patience: o.patience, ...(o.minDelta === undefined ? {} : { minDelta: o.minDelta }) },
     keepBest: o.keepBest,
@@ -149,6 +157,12 @@ export function addSettings(command: Command, defaults: (name: keyof SettingDefa
     .option('--asam <rho>', 'its adaptive form, e.g. 0.5', real(1e-6, 100))
     .option('--precision <kind>', 'of matrix products: f32, bf16, f16 (with loss scaling)', 'f32')
     .option('--accumulate <n>', 'parts in which a batch is computed, for less memory', integer(1, 65536))
+    .option('--augment <list>', `change the images: ${augmentNames}; each may have =value`, augmentOption)
+    .option('--workers <n>', 'threads that make batches of numbers ahead (default 1 with --augment, else 0)', integer(0, 16))
+    .option(
+      '--metric <name>',
+      'figure of validation that decides: accuracy, macroF1, matthews; language: perplexity, accuracy (default the first)',
+    )
     .option('--patience <n>', 'end after so many evaluations in a row without a better one', integer(1, 1e6))
     .option('--min-delta <x>', 'with --patience: by how much better counts as better (default 0)', real(0, 1e12))
     .option('--keep-best', 'save the model of the best evaluation, not the last one')

@@ -52,14 +52,23 @@ export {
   type Metrics,
   type TrainTask,
 } from './train/task.js'
-export { classification, type ClassificationOptions } from './train/tasks/classification.js'
-export { language, languagePerplexity, type LanguageOptions, type PerplexityOptions, type TextWindow } from './train/tasks/language.js'
+export { classification, type ClassBatch, type ClassificationOptions } from './train/tasks/classification.js'
+export {
+  language,
+  languageFigures,
+  languagePerplexity,
+  type LanguageFigures,
+  type LanguageOptions,
+  type PerplexityOptions,
+  type TextWindow,
+} from './train/tasks/language.js'
 export { regression, regressionData, type RegressionData, type RegressionOptions, type RegressionParts } from './train/tasks/regression.js'
 export {
   IGNORE,
   maskedText,
   sequencePairs,
   tokens,
+  type DecodedTokens,
   type MaskedText,
   type SequencePairs,
   type TokenBatch,

@@ -2,11 +2,11 @@
  * From samples of a data set to what a model takes: numbers in the model's input shape, scaled by its `normalize`; texts through its own
  * tokenizer. Training, calibration and evaluation all go through here.
  */
-import type { Dataset } from '../data/dataset.js'
+import type { Dataset, NumberDataset } from '../data/dataset.js'
 import { DataError, UnsupportedError } from '../base/errors.js'
 import { sizeOf } from '../base/shape.js'
 import type { Model, ModuleInput } from '../nn/index.js'
-import { tensor } from '../tensor/index.js'
+import { tensor, type Tensor } from '../tensor/index.js'
 
 /** Name of the extra that holds a model's tokenizer. */
 export const TOKENIZER = 'tokenizer'
@@ -47,6 +47,11 @@ export function batchInputs(
     return { x: textEncoder(model).encode(texts), labels }
   }
   const { x, labels } = dataset.batch(indices)
+  return { x: numberInputs(model, dataset, x, indices.length), labels }
+}
+
+/** `count` samples of the data as the model's input; `x` is changed. Call inside a scope, or dispose the tensor. */
+export function numberInputs(model: Model, dataset: NumberDataset, x: Float32Array, count: number): Tensor {
   const shape = model.info.inputShape ?? dataset.inputShape
   if (sizeOf(shape) !== sizeOf(dataset.inputShape))
     throw new DataError(
@@ -58,7 +63,7 @@ export function batchInputs(
     const factor = 1 / normalize.std
     for (let i = 0; i < x.length; i++) x[i] = (x[i]! - normalize.mean) * factor
   }
-  return { x: tensor(x, [indices.length, ...shape]), labels }
+  return tensor(x, [count, ...shape])
 }
 
 /** Indices cut into batches; texts sorted by length first, so that a batch pads little. */

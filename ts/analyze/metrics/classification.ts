@@ -1,5 +1,5 @@
 /**
- * Figures of classifiers from counts: constant memory, whatever the number of examples.
+ * Figures of classifiers from counts: memory for the pairs of classes that occur, whatever the number of examples.
  *
  * Where a denominator is 0 the value is 0, as in scikit-learn (`zero_division=0`): precision of a class that was never predicted, recall of one that
  * never occurs, Matthews correlation where all labels or all predictions are one class.
@@ -40,14 +40,14 @@ const ratio = (a: number, b: number): number => (b === 0 ? 0 : a / b)
  * m.result().classes[1].f1              // 0.8
  */
 export class ConfusionMatrix {
-  readonly #counts: Float64Array
+  /** By label * classes + prediction; only pairs that occurred, so that many classes cost nothing. */
+  readonly #counts = new Map<number, number>()
   #total = 0
 
   /** `classes` of at least 1: ERR_OPTION. */
   constructor(readonly classes: number) {
     if (!Number.isInteger(classes) || classes < 1 || classes > 65_536)
       throw new OptionError('ERR_OPTION', `ConfusionMatrix: classes must be an integer in [1, 65536], got ${classes}`)
-    this.#counts = new Float64Array(classes * classes)
   }
 
   /** Lists of different length: ERR_SHAPE; a label that is no class: ERR_DATA. All or nothing. */
@@ -63,7 +63,10 @@ export class ConfusionMatrix {
           throw new DataError('ERR_DATA', `ConfusionMatrix: ${what} ${i} must be in [0, ${this.classes}), got ${value}`, {
             details: { row: i },
           })
-    for (let i = 0; i < labels.length; i++) this.#counts[labels[i]! * this.classes + predictions[i]!]!++
+    for (let i = 0; i < labels.length; i++) {
+      const key = labels[i]! * this.classes + predictions[i]!
+      this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+    }
     this.#total += labels.length
   }
 
@@ -73,7 +76,8 @@ export class ConfusionMatrix {
 
   /** Row: true label; column: prediction. A copy. */
   counts(): number[][] {
-    return Array.from({ length: this.classes }, (_, c) => [...this.#counts.subarray(c * this.classes, (c + 1) * this.classes)])
+    const { classes: k } = this
+    return Array.from({ length: k }, (_, t) => Array.from({ length: k }, (_p, p) => this.#counts.get(t * k + p) ?? 0))
   }
 
   /** F1 of one class against the rest: what "F1" means for two classes (default: class 1). */
@@ -91,15 +95,14 @@ export class ConfusionMatrix {
     const actual = new Float64Array(k)
     const predicted = new Float64Array(k)
     let correct = 0
-    for (let t = 0; t < k; t++)
-      for (let p = 0; p < k; p++) {
-        const count = this.#counts[t * k + p]!
-        actual[t]! += count
-        predicted[p]! += count
-        if (t === p) correct += count
-      }
+    for (const [key, count] of this.#counts) {
+      const [t, p] = [Math.floor(key / k), key % k]
+      actual[t]! += count
+      predicted[p]! += count
+      if (t === p) correct += count
+    }
     const classes = Array.from({ length: k }, (_, c): ClassFigures => {
-      const hits = this.#counts[c * k + c]!
+      const hits = this.#counts.get(c * k + c) ?? 0
       return {
         precision: ratio(hits, predicted[c]!),
         recall: ratio(hits, actual[c]!),

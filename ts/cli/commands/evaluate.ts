@@ -1,9 +1,9 @@
-/** `tersor evaluate`: accuracy (language models: perplexity), bytes and latency of a model on held-out data; fits a probe for encoders. */
+/** `tersor evaluate`: accuracy, macro F1 and Matthews correlation (language models: perplexity and accuracy), bytes and latency of a model on held-out data; fits a probe for encoders. */
 import { statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { DataError, OptionError } from '../../base/errors.js'
 import { evaluateModel, fitProbe, outputs, probeOf, withProbe } from '../../analyze/index.js'
-import { languagePerplexity } from '../../compress/train/tasks/language.js'
+import { languageFigures } from '../../compress/train/tasks/language.js'
 import { loadData } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
@@ -44,7 +44,7 @@ async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, 
     )
   const bar = ui.progress('evaluating', text.length)
   const started = performance.now()
-  const value = await languagePerplexity(model, text, {
+  const { perplexity: value, accuracy } = await languageFigures(model, text, {
     signal: ui.signal,
     onProgress: (done, total) => bar.update(Math.round((done / total) * text.length)),
   }).finally(() => bar.end())
@@ -52,8 +52,8 @@ async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, 
   const tokensPerSecond = (1000 * n) / (performance.now() - started)
   const bytes = statSync(file).size
   ui.table({
-    head: ['model', 'file', 'metric', 'value', 'bits per token', 'tokens', 'tokens/s'],
-    numeric: [false, true, false, true, true, true, true],
+    head: ['model', 'file', 'metric', 'value', 'bits per token', 'tokens', 'accuracy', 'tokens/s'],
+    numeric: [false, true, false, true, true, true, true, true],
     rows: [
       [
         model.info.name,
@@ -62,11 +62,23 @@ async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, 
         value.toFixed(2),
         Math.log2(value).toFixed(3),
         formatCount(n),
+        formatPercent(accuracy, 2),
         formatCount(Math.round(tokensPerSecond)),
       ],
     ],
   })
-  ui.result({ model: model.info.name, file, bytes, metric: 'perplexity', value, bitsPerToken: Math.log2(value), split, n, tokensPerSecond })
+  ui.result({
+    model: model.info.name,
+    file,
+    bytes,
+    metric: 'perplexity',
+    value,
+    accuracy,
+    bitsPerToken: Math.log2(value),
+    split,
+    n,
+    tokensPerSecond,
+  })
 }
 
 const PARTS = { train: true, valid: true, test: true } as const
@@ -120,8 +132,8 @@ export function registerEvaluate(program: Command): void {
         const at = savedAs ?? (isFile ? file : undefined)
         const bytes = at === undefined ? modelFileBytes(model) : statSync(at).size
         ui.table({
-          head: ['model', 'file', 'metric', 'value', '95 % interval', 'n', 'p50', 'p95'],
-          numeric: [false, true, false, true, true, true, true, true],
+          head: ['model', 'file', 'metric', 'value', '95 % interval', 'n', 'macro F1', 'Matthews', 'p50', 'p95'],
+          numeric: [false, true, false, true, true, true, true, true, true, true],
           rows: [
             [
               model.info.name,
@@ -130,6 +142,8 @@ export function registerEvaluate(program: Command): void {
               formatPercent(e.accuracy, 2),
               `${formatPercent(e.interval[0])} to ${formatPercent(e.interval[1])}`,
               formatCount(e.n),
+              formatPercent(e.macroF1, 2),
+              e.matthews.toFixed(4),
               formatMs(e.latency.p50),
               formatMs(e.latency.p95),
             ],
@@ -143,6 +157,8 @@ export function registerEvaluate(program: Command): void {
           value: e.accuracy,
           interval: e.interval,
           n: e.n,
+          macroF1: e.macroF1,
+          matthews: e.matthews,
           latencyMs: e.latency,
         })
       }),

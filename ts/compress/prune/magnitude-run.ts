@@ -6,12 +6,11 @@ import { assign, maskApply } from '../../ops/index.js'
 import { scope, tensor } from '../../tensor/index.js'
 import type { PassContext, PassState } from '../pass.js'
 import { release } from '../release.js'
-import { accuracy } from '../train/accuracy.js'
 import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js'
 import { trainingOf, type TrainSettings } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
 import type { TrainControl } from '../train/contract.js'
-import { classification } from '../train/tasks/classification.js'
+import { classification, evaluateClassifier } from '../train/tasks/classification.js'
 import { runTraining } from '../train/training.js'
 import { checkFinite } from '../train/working-copy.js'
 import { valuesOf } from '../values.js'
@@ -127,8 +126,8 @@ export class MagnitudeRun {
     return this.#context.options.training ?? trainingOf(this.#source.info)!
   }
 
-  #validate(model: Model): Promise<number> {
-    return accuracy(model, this.#context.validation!, this.#context.breathe)
+  async #validate(model: Model): Promise<number> {
+    return (await evaluateClassifier(model, this.#context.validation!, this.#context.breathe)).accuracy
   }
 
   /** Trains one round; the result has its own values and masks. */

@@ -4,7 +4,8 @@ import { CheckpointError, OptionError } from '../../base/errors.js'
 import type { Leaf, Model } from '../../nn/index.js'
 import type { TrainEvent } from '../events.js'
 import type { EpochRecord } from '../outcome.js'
-import type { TrainSettings } from './settings.js'
+import { goalOf } from './best.js'
+import { plainSettings, type TrainSettings } from './settings.js'
 import type { Snapshots, TrainState } from './state.js'
 import type { TrainTask } from './task.js'
 
@@ -65,9 +66,20 @@ export function checkTask(model: Model, task: TrainTask, settings: TrainSettings
     throw new OptionError('ERR_OPTION', `train: no weight of ${model.info.name} can be trained (quantized and sparse weights are final)`)
   if (!Number.isInteger(fromEpoch) || fromEpoch < 0 || fromEpoch > settings.epochs)
     throw new OptionError('ERR_OPTION', `train: must begin at an epoch in [0, ${settings.epochs}], got ${fromEpoch}`)
-  if ((settings.earlyStop ?? settings.keepBest) && !(task.evaluate && task.goal))
-    throw new OptionError('ERR_OPTION', `train: ${settings.earlyStop ? 'earlyStop' : 'keepBest'} needs validation data`)
+  const { metric, earlyStop, keepBest } = settings
+  if ((metric ?? earlyStop ?? keepBest) && !(task.evaluate && (metric ?? task.goal)))
+    throw new OptionError('ERR_OPTION', `train: ${metric ? 'metric' : earlyStop ? 'earlyStop' : 'keepBest'} needs validation data`)
+  if (metric) checkMetric(metric.name, task, settings)
   if (resume) checkResume(resume, task, settings)
+}
+
+function checkMetric(name: string, task: TrainTask, settings: TrainSettings): void {
+  const refuse = (why: string): never => {
+    throw new OptionError('ERR_OPTION', `train: /metric: ${why}`, { details: { pointer: '/metric' } })
+  }
+  if (task.figures && !Object.hasOwn(task.figures, name))
+    refuse(`${task.kind} has the figures ${Object.keys(task.figures).join(', ')}, got ${JSON.stringify(name)}`)
+  if (!goalOf(task, settings)) refuse(`task ${task.kind} does not say whether ${name} is better high or low: give mode 'max' or 'min'`)
 }
 
 function checkResume(resume: TrainState, task: TrainTask, settings: TrainSettings): void {
@@ -78,5 +90,6 @@ function checkResume(resume: TrainState, task: TrainTask, settings: TrainSetting
   if (resume.examples !== task.examples) refuse('examples', `was made with ${resume.examples} examples, ${task.name} has ${task.examples}`)
   const [then, now] = [JSON.stringify(resume.options ?? {}), JSON.stringify(task.options ?? {})]
   if (then !== now) refuse('options', `belongs to other options or data: ${then}, now ${now}`)
-  if (JSON.stringify(resume.settings) !== JSON.stringify(settings)) refuse('settings', 'belongs to other settings')
+  if (JSON.stringify(plainSettings(resume.settings)) !== JSON.stringify(plainSettings(settings)))
+    refuse('settings', 'belongs to other settings')
 }

@@ -74,7 +74,7 @@ export function retrainPlan(
 ): RetrainPlan {
   const { examples, seed, last, snapshots } = facts
   // What is pruned on is the trained model itself: nobody takes an average or the best here, and the length is that of the plan.
-  const { ema: _ema, earlyStop: _stop, keepBest: _best, ...training } = original
+  const { ema: _ema, earlyStop: _stop, keepBest: _best, metric: _metric, ...training } = original
   const slots = last ? { slots: { slots: last.slots, updates: last.updates } } : {}
   const fromEpoch = training.epochs - how.epochs
   switch (how.kind) {

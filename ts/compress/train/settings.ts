@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { OptionError } from '../../base/errors.js'
 import type { Json, JsonObject } from '../../base/json-types.js'
+import { augmentSchema } from '../../data/augment-settings.js'
 import type { ModelInfo } from '../../nn/index.js'
 import { averageSchema, groupSchema, lossScaleSchema, optimizerSchema, samSchema, scheduleSchema } from '../../optim/index.js'
 
@@ -38,18 +39,27 @@ export const trainSettingsSchema = z.strictObject({
   sam: samSchema.optional(),
   /** Average of the weights over the steps; it is what validation measures. */
   ema: averageSchema.optional(),
+  /** The figure of validation that decides for earlyStop and keepBest; `mode` where the task does not know it. Default: that of the task. */
+  metric: z.strictObject({ name: z.string().min(1).max(100), mode: z.enum(['max', 'min']).optional() }).optional(),
   /** Ends the training when `patience` evaluations in a row were not better than the best by more than `minDelta`. Needs validation. */
   earlyStop: z.strictObject({ patience: z.int().positive().max(1e6), minDelta: z.number().nonnegative().finite().default(0) }).optional(),
   /** Keeps the weights of the best evaluation: `best` of the result. Needs validation. */
   keepBest: z.boolean().optional(),
+  /** Changes of the images of a batch, drawn by seed, epoch and sample; for classification. */
+  augment: augmentSchema.optional(),
+  // How batches are made, not what is in them: these two are no part of history and checkpoints.
+  /** Threads that make batches ahead; 0: the calling thread. Default 1 with `augment`, else 0. For classification of numbers. */
+  workers: z.int().min(0).max(16).optional(),
+  /** Batches made ahead; default 2 + workers. */
+  prefetch: z.int().min(0).max(1024).optional(),
 })
 
 /** As given: what is left out has a default. */
 export type TrainSettingsInput = z.input<typeof trainSettingsSchema>
 export type TrainSettings = z.output<typeof trainSettingsSchema>
 
-/** Settings as JSON: what was left out is not there. */
-export function plainSettings(settings: TrainSettings): JsonObject {
+/** Settings as JSON: what was left out is not there, nor what changes no bit of the result (workers, prefetch). */
+export function plainSettings({ workers: _workers, prefetch: _prefetch, ...settings }: TrainSettings): JsonObject {
   return JSON.parse(JSON.stringify(settings)) as JsonObject
 }
 

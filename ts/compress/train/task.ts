@@ -61,8 +61,10 @@ export interface TrainTask<B = unknown> {
   loss(context: LossContext, batch: B): Tensor
   /** Figures on held-out data; without it there is no validation. `breathe` lets other work run: await it between batches. */
   evaluate?(model: Model, breathe: () => Promise<void>): Promise<Metrics>
-  /** Which figure of `evaluate` decides. */
+  /** Which figure of `evaluate` decides, when the settings name none. */
   readonly goal?: MetricGoal
+  /** All figures of `evaluate`, and which way is better: those that `metric` of the settings can name. A figure that is not defined is left out. */
+  readonly figures?: Readonly<Record<string, MetricGoal['mode']>>
   /**
    * With this method the recurrent state goes on from step to step (ForwardContext.carried), without gradient; true where a batch does not go on from
    * the one before and begins with zeros. Each part of a batch has a state of its own, so `split` must cut it the same way every time.

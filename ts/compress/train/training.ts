@@ -10,7 +10,7 @@ import { CheckpointError, isTersorError } from '../../base/errors.js'
 import { pacer } from '../../base/pace.js'
 import type { Model } from '../../nn/index.js'
 import { lrAt } from '../../optim/index.js'
-import { bestOf } from './best.js'
+import { bestOf, goalOf } from './best.js'
 import { Carried } from './carried.js'
 import { checkTask, type TrainControl, type TrainHooks, type TrainResult, type TrainStart } from './contract.js'
 import type { LossOf } from './gradients.js'
@@ -18,7 +18,7 @@ import { Meter } from './meter.js'
 import type { TrainSettings } from './settings.js'
 import { snapshotsOf, type BestState, type TrainState } from './state.js'
 import { TrainStep } from './step.js'
-import { isBetter, type BatchSource, type TrainTask } from './task.js'
+import { isBetter, type BatchSource, type MetricGoal, type TrainTask } from './task.js'
 import { throwTrouble } from './trouble.js'
 import { WorkingCopy } from './working-copy.js'
 
@@ -58,6 +58,7 @@ class Training {
   readonly #meter: Meter
   readonly #snapshots = new Map<number, TrainState>()
   readonly #resumed: boolean
+  readonly #goal: MetricGoal | undefined
   #best: BestState | undefined
   #step: number
 
@@ -70,6 +71,7 @@ class Training {
     private readonly control: TrainControl,
   ) {
     const { resume, fromEpoch = 0 } = start
+    this.#goal = goalOf(task, settings)
     const first = task.batches(source, settings, { epoch: 0, batch: 0 })
     this.#stepsPerEpoch = first.batchesPerEpoch
     this.#steps = settings.epochs * this.#stepsPerEpoch
@@ -77,12 +79,17 @@ class Training {
     this.#resumed = resume !== undefined
     this.#step = resume?.step ?? this.#firstStep
     this.#batches = this.#step === 0 ? first : this.#goOn(first)
-    this.#copy = new WorkingCopy(source)
-    this.#average = settings.ema ? new WorkingCopy(source) : undefined
-    this.#carried = task.restarts ? new Carried() : undefined
-    const of: LossOf = { copy: this.#copy, task, settings, carried: this.#carried }
-    this.#stepper = new TrainStep(of, this.#average, (...where) => throwTrouble(of, ...where))
-    this.#meter = new Meter(hooks.label ?? 'train', hooks.onEvent, resume)
+    try {
+      this.#copy = new WorkingCopy(source)
+      this.#average = settings.ema ? new WorkingCopy(source) : undefined
+      this.#carried = task.restarts ? new Carried() : undefined
+      const of: LossOf = { copy: this.#copy, task, settings, carried: this.#carried }
+      this.#stepper = new TrainStep(of, this.#average, (...where) => throwTrouble(of, ...where))
+      this.#meter = new Meter(hooks.label ?? 'train', hooks.onEvent, resume)
+    } catch (error) {
+      this.#batches.close?.()
+      throw error
+    }
     try {
       this.#begin(start)
     } catch (error) {
@@ -182,17 +189,17 @@ class Training {
     const found = due ? await task.evaluate!((this.#average ?? this.#copy).model, breathe) : undefined
     if (atEnd && this.#meter.open) {
       const record = this.#meter.close(this.#step / this.#stepsPerEpoch, this.#step, this.#lr(this.#step - 1), found)
-      const best = task.goal && bestOf(this.#meter.records, task.goal)
+      const best = this.#goal && bestOf(this.#meter.records, this.#goal)
       if (this.settings.keepBest && best?.epoch === record.epoch)
         this.#best = { epoch: best.epoch, value: best.value, values: (this.#average ?? this.#copy).save(this.#step) }
       this.#meter.tell(record, this.settings.epochs, best?.epoch)
       this.#snapshot()
     }
-    return this.#shouldStop(found?.[task.goal?.name ?? ''])
+    return this.#shouldStop(found?.[this.#goal?.name ?? ''])
   }
 
   #shouldStop(value: number | undefined): boolean {
-    const { goal } = this.task
+    const goal = this.#goal
     const { stop } = this.control
     const { earlyStop } = this.settings
     if (!goal) return false

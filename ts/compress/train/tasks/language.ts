@@ -3,14 +3,16 @@
  * are read side by side, `window` tokens at a time; the state goes on from window to window and begins at zero with each epoch (Zaremba, Sutskever,
  * Vinyals 2014). An epoch's mean loss is the natural logarithm of the perplexity of the text while it was trained on.
  */
+import { Perplexity } from '../../../analyze/metrics/index.js'
 import { DataError, OptionError } from '../../../base/errors.js'
 import { pacer } from '../../../base/pace.js'
 import { arrayHash } from '../../run/fingerprint.js'
 import { CarriedState, continueText } from '../../../models/language.js'
 import type { Model } from '../../../nn/index.js'
-import { crossEntropy } from '../../../ops/index.js'
+import { argmax, crossEntropy } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { TrainTask } from '../task.js'
+import { refuseLoading } from './samples.js'
 
 /** Some rows of the columns of a text, both [columns, length] row-major: y is x one token later. */
 export interface TextWindow {
@@ -76,40 +78,59 @@ export interface PerplexityOptions {
   readonly onProgress?: (done: number, total: number) => void
 }
 
+export interface LanguageFigures {
+  readonly perplexity: number
+  /** Share of the tokens that had the highest score. */
+  readonly accuracy: number
+  /** log2 of the perplexity. */
+  readonly bits: number
+  /** Tokens that were predicted. */
+  readonly tokens: number
+}
+
+/** `languageFigures(...).perplexity`. */
+export async function languagePerplexity(model: Model, tokens: Int32Array, options: PerplexityOptions = {}): Promise<number> {
+  return (await languageFigures(model, tokens, options)).perplexity
+}
+
 /**
- * Perplexity of a text: exp of the mean negative log-likelihood per token over the whole text, the state carried through it. Tokens that do not fill
+ * Figures of a text. Perplexity: exp of the mean negative log-likelihood per token over the whole text, the state carried through it. Tokens that do not fill
  * `columns` columns are left out.
  *
  * - a text too short: ERR_DATA; a token outside the vocabulary: ERR_SHAPE
  */
-export async function languagePerplexity(
+export async function languageFigures(
   model: Model,
   tokens: Int32Array,
-  { columns = 1, window = 256, signal, breathe = pacer('languagePerplexity', signal), onProgress }: PerplexityOptions = {},
-): Promise<number> {
-  const windows = new Windows('languagePerplexity', tokens, columns, window)
+  { columns = 1, window = 256, signal, breathe = pacer('languageFigures', signal), onProgress }: PerplexityOptions = {},
+): Promise<LanguageFigures> {
+  const windows = new Windows('languageFigures', tokens, columns, window)
   const state = new CarriedState()
-  let [total, count] = [0, 0]
+  const perplexity = new Perplexity()
+  let right = 0
   try {
     for (let i = 0; i < windows.count; i++) {
       await breathe()
-      total += scope(() => {
+      scope(() => {
         const cut = windows.at(i)
-        count += cut.x.length
-        return crossEntropy(continueText(model, asTensor(cut.x, cut), state), asTensor(cut.y, cut)).item() * cut.x.length
+        const scores = continueText(model, asTensor(cut.x, cut), state)
+        perplexity.update(crossEntropy(scores, asTensor(cut.y, cut)).item(), cut.y.length)
+        const top = argmax(scores).read()
+        right += cut.y.reduce((n, token, k) => n + (Number(top[k]) === token ? 1 : 0), 0)
       })
       onProgress?.(i + 1, windows.count)
     }
   } finally {
     state.dispose()
   }
-  return Math.exp(total / count)
+  const { perplexity: value, bits, tokens: count } = perplexity.result()
+  return { perplexity: value, accuracy: right / count, bits, tokens: count }
 }
 
 export interface LanguageOptions {
   /** Tokens of a window: how far gradients go back. Default 35. */
   readonly window?: number
-  /** Held-out text: its perplexity is measured after each epoch. */
+  /** Held-out text: its perplexity (it decides) and accuracy are measured after each epoch. */
   readonly validation?: Int32Array | undefined
   /** Columns for that. Default 8: faster than 1, and the first tokens of 8 columns have no past. */
   readonly validationColumns?: number
@@ -138,7 +159,9 @@ export function language(
     },
     name,
     examples: tokens.length,
-    check: (_model, { batchSize }) => {
+    check: (_model, settings) => {
+      refuseLoading('language', settings)
+      const { batchSize } = settings
       // What is too short or out of range is told before the first step.
       new Windows('language', tokens, batchSize, window)
       if (validation) new Windows('language: validation', validation, validationColumns, window)
@@ -163,9 +186,11 @@ export function language(
     ...(validation
       ? {
           goal: { name: 'perplexity', mode: 'min' },
-          evaluate: async (model, breathe) => ({
-            perplexity: await languagePerplexity(model, validation, { columns: validationColumns, breathe }),
-          }),
+          figures: { perplexity: 'min', accuracy: 'max' },
+          evaluate: async (model, breathe) => {
+            const { perplexity, accuracy } = await languageFigures(model, validation, { columns: validationColumns, breathe })
+            return { perplexity, accuracy }
+          },
         }
       : {}),
   }

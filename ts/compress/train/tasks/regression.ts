@@ -1,5 +1,6 @@
 /** Regression: numbers to numbers, by squared error or Huber's. */
-import { DataError, OptionError } from '../../../base/errors.js'
+import { Regression, spearman } from '../../../analyze/metrics/index.js'
+import { DataError, OptionError, ShapeError } from '../../../base/errors.js'
 import type { JsonObject } from '../../../base/json-types.js'
 import { sizeOf } from '../../../base/shape.js'
 import { targetsHash } from '../../run/fingerprint.js'
@@ -8,7 +9,7 @@ import { huberLoss, mse } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { Metrics, TrainTask } from '../task.js'
 import { badSample } from './classification.js'
-import { sampleBatches, splitIndices } from './samples.js'
+import { refuseLoading, sampleBatches, splitIndices } from './samples.js'
 
 /** Samples with `outputs` numbers to predict each. */
 export interface RegressionData {
@@ -80,8 +81,9 @@ function inputs(model: Model, data: RegressionData, indices: ArrayLike<number>):
 }
 
 /**
- * The task of models that predict numbers. Targets are used as they are: bring them to a scale near 1. Figures on held-out data: mse, mae and r2 (share
- * of the variance that is explained); mse decides.
+ * The task of models that predict numbers. Targets are used as they are: bring them to a scale near 1. Figures on held-out data: mse (it decides), mae,
+ * r2 (share of the variance that is explained), pearson and spearman (correlations); of several outputs the means. A correlation with a constant is not
+ * defined and left out.
  *
  * - a model whose info says another task: ERR_OPTION; its output of another size than the targets: ERR_SHAPE
  *
@@ -100,7 +102,8 @@ export function regression(data: RegressionData, { loss = 'mse', validation }: R
     },
     name: data.name,
     examples: data.size,
-    check: ({ info: { name, task } }) => {
+    check: ({ info: { name, task } }, settings) => {
+      refuseLoading('regression', settings)
       if (task !== 'regression') throw new OptionError('ERR_OPTION', `train: ${name} is made for ${task}; ${data.name} is for regression`)
     },
     batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
@@ -118,30 +121,51 @@ export function regression(data: RegressionData, { loss = 'mse', validation }: R
       badSample(`the targets of ${data.name}`, y, indices, step)
     },
     ...(validation
-      ? { goal: { name: 'mse', mode: 'min' }, evaluate: (model, breathe) => evaluateRegression(model, validation, breathe) }
+      ? {
+          goal: { name: 'mse', mode: 'min' },
+          figures: { mse: 'min', mae: 'min', r2: 'max', pearson: 'max', spearman: 'max' },
+          evaluate: (model, breathe) => evaluateRegression(model, validation, breathe),
+        }
       : {}),
   }
 }
 
-/** mse, mae and r2 over all targets of the data. */
+/**
+ * Figures of each output, averaged over the outputs; one that is not defined (NaN) is left out. Keeps all predictions, for the ranks.
+ *
+ * - no samples: ERR_DATA; a prediction or target that is not finite: ERR_NUMERIC; a model with another number of outputs: ERR_SHAPE
+ */
 export async function evaluateRegression(model: Model, data: RegressionData, breathe: () => Promise<void>): Promise<Metrics> {
-  let [squares, absolute, sum, squareSum, n] = [0, 0, 0, 0, 0]
-  for (let begin = 0; begin < data.size; begin += 256) {
-    const indices = Uint32Array.from({ length: Math.min(256, data.size - begin) }, (_, i) => begin + i)
+  const { name, size, outputs } = data
+  if (size === 0) throw new DataError('ERR_DATA', `${name}: has no examples`)
+  const columns = Array.from({ length: outputs }, () => ({
+    figures: new Regression(),
+    got: new Float32Array(size),
+    want: new Float32Array(size),
+  }))
+  for (let begin = 0; begin < size; begin += 256) {
+    const indices = Uint32Array.from({ length: Math.min(256, size - begin) }, (_, i) => begin + i)
+    const end = begin + indices.length
     scope(() => {
       const { x, y } = inputs(model, data, indices)
-      const got = model.forward(x).read() as Float32Array
-      y.forEach((want, i) => {
-        const e = got[i]! - want
-        squares += e * e
-        absolute += Math.abs(e)
-        sum += want
-        squareSum += want * want
+      const found = model.forward(x).read()
+      if (found.length !== y.length)
+        throw new ShapeError('ERR_SHAPE', `${model.info.name}: gives ${found.length} numbers for ${y.length} targets of ${name}`)
+      columns.forEach(({ figures, got, want }, c) => {
+        for (let i = begin; i < end; i++) {
+          got[i] = Number(found[(i - begin) * outputs + c])
+          want[i] = y[(i - begin) * outputs + c]!
+        }
+        figures.update(got.subarray(begin, end), want.subarray(begin, end))
       })
-      n += y.length
     })
     await breathe()
   }
-  const variance = squareSum - (sum * sum) / n
-  return { mse: squares / n, mae: absolute / n, r2: variance > 0 ? 1 - squares / variance : 0 }
+  const all = columns.map(({ figures, got, want }) => {
+    const { mse, mae, r2, pearson } = figures.result()
+    return { mse, mae, r2, pearson, spearman: spearman(got, want) }
+  })
+  const mean = (figure: keyof (typeof all)[number]): [string, number] => [figure, all.reduce((sum, f) => sum + f[figure], 0) / outputs]
+  const means = (['mse', 'mae', 'r2', 'pearson', 'spearman'] as const).map(mean)
+  return Object.fromEntries(means.filter(([, value]) => !Number.isNaN(value)))
 }

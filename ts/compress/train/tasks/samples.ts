@@ -1,4 +1,5 @@
 /** Batches of a data set that gives its samples by index: what most tasks are made of. */
+import { OptionError } from '../../../base/errors.js'
 import { BatchIterator } from '../../../data/batches.js'
 import type { BatchPlace, BatchSource } from '../task.js'
 import type { TrainSettings } from '../settings.js'
@@ -8,6 +9,15 @@ export function sampleBatches(size: number, { batchSize, seed }: TrainSettings, 
   const order = { batchSize, seed }
   const batches = new BatchIterator(size, order, { size, order: 'shuffled', dropLast: false, epoch, batch, ...order })
   return { batchesPerEpoch: batches.batchesPerEpoch, next: () => batches.next().indices }
+}
+
+/** ERR_OPTION for settings of image classification in other tasks. */
+export function refuseLoading(kind: string, settings: TrainSettings): void {
+  for (const name of ['augment', 'workers', 'prefetch'] as const)
+    if (settings[name] !== undefined)
+      throw new OptionError('ERR_OPTION', `train: /${name}: is for the classification of numbers, this is ${kind}`, {
+        details: { pointer: `/${name}` },
+      })
 }
 
 /** In parts of nearly the same size. */

@@ -2,13 +2,15 @@
  * Tasks with a label for each token of a sequence: translation (teacher forcing), masked language models, tagging. The model gives scores [B, T, V];
  * labels i32 [B, T] say which token is right, IGNORE where none is asked for.
  */
+import { Bleu, ErrorRate, Perplexity } from '../../../analyze/metrics/index.js'
 import { DataError, OptionError } from '../../../base/errors.js'
 import { Rng } from '../../../base/rng.js'
+import { translate } from '../../../models/translate.js'
 import type { Model, ModuleInput } from '../../../nn/index.js'
 import { argmax, crossEntropy } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { Metrics, TrainTask } from '../task.js'
-import { sampleBatches, splitIndices } from './samples.js'
+import { refuseLoading, sampleBatches, splitIndices } from './samples.js'
 
 /** Label of a position that costs nothing and does not count. */
 export const IGNORE = -100
@@ -25,27 +27,48 @@ export interface TokenData {
   readonly size: number
   /** Makes the model's input and the labels of some samples; draws (masking) come from `rng` alone. Called inside a scope. */
   batch(indices: ArrayLike<number>, rng: Rng): TokenBatch
+  /** What the model writes by itself for some samples, and what it should. */
+  decode?(model: Model, indices: ArrayLike<number>): readonly DecodedTokens[]
+}
+
+export interface DecodedTokens {
+  readonly hypothesis: ArrayLike<number>
+  readonly reference: ArrayLike<number>
 }
 
 export interface TokenOptions {
   readonly validation?: TokenData | undefined
+  /**
+   * Decodes the held-out data after each epoch, without teacher forcing, and compares: 'bleu' (0 to 100), or edits / tokens as 'cer' where tokens are
+   * characters, 'wer' where they are words.
+   */
+  readonly decode?: 'bleu' | 'cer' | 'wer'
 }
 
 /**
  * The task of models that score every token. A batch counts its samples; within it every labelled token weighs the same. Figures on held-out data:
- * perplexity (of the labelled tokens) and accuracy (share of them that is the top score); perplexity decides.
+ * perplexity (of the labelled tokens; it decides), accuracy (share of them that is the top score) and what `decode` names.
  *
- * - a label outside the vocabulary: ERR_SHAPE
+ * - a label outside the vocabulary: ERR_SHAPE; `decode` of data or models that cannot: ERR_OPTION
  * - parts of `accumulate` weigh by samples, not by labelled tokens: where these differ between parts, the step is close to that of the whole batch, not equal
  *
  * @example
  * const { model } = await trainTask(untrained, tokens(sequencePairs({ name: 'reverse', pairs, begin: 1, end: 2, pad: 0 })), { epochs: 5 })
  */
-export function tokens(data: TokenData, { validation }: TokenOptions = {}): TrainTask<Uint32Array> {
+export function tokens(data: TokenData, { validation, decode }: TokenOptions = {}): TrainTask<Uint32Array> {
+  if (decode && !['bleu', 'cer', 'wer'].includes(decode))
+    throw new OptionError('ERR_OPTION', `tokens: decode must be bleu, cer or wer, got ${JSON.stringify(decode)}`)
+  if (decode && !validation?.decode)
+    throw new OptionError('ERR_OPTION', `tokens: decode needs validation data that can be decoded, ${validation?.name ?? 'there is none'}`)
   return {
     kind: 'tokens',
     name: data.name,
     examples: data.size,
+    check: (model, settings) => {
+      refuseLoading('tokens', settings)
+      // A model that cannot decode is told before the first step.
+      if (decode && validation!.size > 0) scope(() => void validation!.decode!(model, [0]))
+    },
     batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
     count: (indices) => indices.length,
     split: splitIndices,
@@ -54,32 +77,57 @@ export function tokens(data: TokenData, { validation }: TokenOptions = {}): Trai
       return crossEntropy(forward(x), tensor(labels, [indices.length, length]), { ignoreIndex: IGNORE, labelSmoothing })
     },
     ...(validation
-      ? { goal: { name: 'perplexity', mode: 'min' }, evaluate: (model, breathe) => evaluateTokens(model, validation, breathe) }
+      ? {
+          goal: { name: 'perplexity', mode: 'min' },
+          figures: { perplexity: 'min', accuracy: 'max', ...(decode ? { [decode]: decode === 'bleu' ? 'max' : 'min' } : {}) },
+          evaluate: async (model, breathe) => ({
+            ...(await evaluateTokens(model, validation, breathe)),
+            ...(decode ? { [decode]: await decodedFigure(decode, model, validation, breathe) } : {}),
+          }),
+        }
       : {}),
   }
 }
 
 /** Perplexity and accuracy over all labelled tokens; what is drawn is the same every time. ERR_DATA when no token is labelled. */
 export async function evaluateTokens(model: Model, data: TokenData, breathe: () => Promise<void>): Promise<Metrics> {
-  let [loss, right, n] = [0, 0, 0]
+  const perplexity = new Perplexity()
+  let right = 0
   for (let begin = 0; begin < data.size; begin += 32) {
     const indices = Uint32Array.from({ length: Math.min(32, data.size - begin) }, (_, i) => begin + i)
     scope(() => {
       const { x, labels, length } = data.batch(indices, Rng.of(0, 'evaluate', begin))
       const scores = model.forward(x)
       const want = tensor(labels, [indices.length, length])
-      loss += crossEntropy(scores, want, { ignoreIndex: IGNORE, reduction: 'sum' }).item()
+      const counted = labels.reduce((n, label) => n + (label === IGNORE ? 0 : 1), 0)
+      if (counted > 0) perplexity.update(crossEntropy(scores, want, { ignoreIndex: IGNORE, reduction: 'sum' }).item() / counted, counted)
       const top = argmax(scores).read()
       labels.forEach((label, i) => {
-        if (label === IGNORE) return
-        n++
-        if (Number(top[i]) === label) right++
+        if (label !== IGNORE && Number(top[i]) === label) right++
       })
     })
     await breathe()
   }
-  if (n === 0) throw new DataError('ERR_DATA', `${data.name}: no token is labelled`)
-  return { perplexity: Math.exp(loss / n), accuracy: right / n }
+  if (perplexity.count === 0) throw new DataError('ERR_DATA', `${data.name}: no token is labelled`)
+  return { perplexity: perplexity.result().perplexity, accuracy: right / perplexity.count }
+}
+
+/** Over all of the data, decoded in batches. References without a token: ERR_DATA. */
+async function decodedFigure(
+  figure: NonNullable<TokenOptions['decode']>,
+  model: Model,
+  data: TokenData,
+  breathe: () => Promise<void>,
+): Promise<number> {
+  const [bleu, errors] = [new Bleu(), new ErrorRate(figure === 'wer' ? 'word' : 'character')]
+  for (let begin = 0; begin < data.size; begin += 32) {
+    const indices = Uint32Array.from({ length: Math.min(32, data.size - begin) }, (_, i) => begin + i)
+    for (const { hypothesis, reference } of data.decode!(model, indices))
+      if (figure === 'bleu') bleu.update(hypothesis, [reference])
+      else errors.update(hypothesis, reference)
+    await breathe()
+  }
+  return figure === 'bleu' ? bleu.result().score : errors.result().rate
 }
 
 /** Rows of different length as one [B, T], filled up with `fill`. */
@@ -103,7 +151,8 @@ export interface SequencePairs {
 }
 
 /**
- * Pairs of sequences with teacher forcing: the decoder reads begin t1 ... tn and shall give t1 ... tn end (Sutskever, Vinyals, Le 2014).
+ * Pairs of sequences with teacher forcing: the decoder reads begin t1 ... tn and shall give t1 ... tn end (Sutskever, Vinyals, Le 2014). Decoding is greedy,
+ * by `translate`, and takes a `seq2seq` model.
  *
  * @example
  * sequencePairs({ name: 'reverse', pairs: [[[3, 4], [4, 3]]], begin: 1, end: 2, pad: 0 })
@@ -132,6 +181,15 @@ export function sequencePairs({ name, pairs, begin, end, pad, input = (b) => b }
         sourceLengths: tensor(Int32Array.from(rows, ([s]) => s.length)),
       })
       return { x, labels: labels.ids, length: labels.length }
+    },
+    decode: (model, indices) => {
+      const rows = Array.from(indices, (i) => pairs[i]!)
+      const found = translate(
+        model,
+        rows.map(([s]) => s),
+        { begin, end },
+      )
+      return rows.map(([, reference], i) => ({ hypothesis: found[i]![0]?.tokens ?? [], reference }))
     },
   }
 }
