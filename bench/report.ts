@@ -49,8 +49,10 @@ function page(files: readonly ResultFile[]): string {
   if (!first) return 'No results: npm run bench:all\n'
   const { cpu, cores, os, node } = first.machine
   const versions = Object.assign({}, ...files.map((f) => f.versions)) as Record<string, string>
+  const rounds = files.map((f) => f.rounds)
+  const [least, most] = [Math.min(...rounds), Math.max(...rounds)]
   const dates = [...new Set(files.map((f) => f.date.slice(0, 10)))].join(', ')
-  const head = `Measured ${dates} on ${cpu}, ${cores} cores, ${os}, Node ${node}; ${first.rounds} rounds. ${Object.entries(versions)
+  const head = `Measured ${dates} on ${cpu}, ${cores} cores, ${os}, Node ${node}; ${least === most ? least : `${least} to ${most}`} rounds. ${Object.entries(versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')}. Numbers in parentheses: how many times as long as the first column, taken round by round.`
   return `# Results\n\n${head}\n\n### Bars\n\n${barTables(files)}\n\n### Figures\n\n${files.map(familyTable).join('\n\n')}\n`
