@@ -52,7 +52,9 @@ function page(files: readonly ResultFile[]): string {
   const rounds = files.map((f) => f.rounds)
   const [least, most] = [Math.min(...rounds), Math.max(...rounds)]
   const dates = [...new Set(files.map((f) => f.date.slice(0, 10)))].join(', ')
-  const head = `Measured ${dates} on ${cpu}, ${cores} cores, ${os}, Node ${node}; ${least === most ? least : `${least} to ${most}`} rounds. ${Object.entries(versions)
+  const head = `Measured ${dates} on ${cpu}, ${cores} cores, ${os}, Node ${node}; ${least === most ? least : `${least} to ${most}`} rounds. ${Object.entries(
+    versions,
+  )
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')}. Numbers in parentheses: how many times as long as the first column, taken round by round.`
   return `# Results\n\n${head}\n\n### Bars\n\n${barTables(files)}\n\n### Figures\n\n${files.map(familyTable).join('\n\n')}\n`
