@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { afterAll } from 'vitest'
 import { bytesPerElement, dtypes, type RawTensor } from '../../ts/base/dtype.js'
 import { isTersorError, type TersorError } from '../../ts/base/errors.js'
 import { sizeOf } from '../../ts/base/shape.js'
@@ -13,10 +14,10 @@ export const golden = (name: string): string => path.join(goldenDir, name)
 export const goldenBytes = (name: string): Uint8Array => new Uint8Array(fs.readFileSync(golden(name)))
 
 const dirs: string[] = []
+afterAll(() => dirs.forEach((dir) => fs.rmSync(dir, { recursive: true, force: true })))
 
-/** A folder that is removed when the process ends. */
+/** A folder that is removed when the tests of the file are through. */
 export function tempDir(): string {
-  if (dirs.length === 0) process.once('exit', () => dirs.forEach((dir) => fs.rmSync(dir, { recursive: true, force: true })))
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-test-'))
   dirs.push(dir)
   return dir
