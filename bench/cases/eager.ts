@@ -1,5 +1,5 @@
 /** What an operation costs beside its arithmetic, when each one is a call of its own: 16 floats, the result is released. */
-import { type Case, type Family } from './case.js'
+import { parts, type Case, type Family } from './case.js'
 
 const N = 16
 const one = (name: string, kernel: string, rivals: readonly string[]): Case => ({
@@ -8,7 +8,7 @@ const one = (name: string, kernel: string, rivals: readonly string[]): Case => (
   operations: N,
   bytes: 0,
   limits: [],
-  parts: ['tersor', ...rivals].map((contender) => ({ contender, kernel })),
+  parts: parts(kernel, 'tersor', ...rivals),
   threads: [1],
   ms: 20,
 })

@@ -1,5 +1,5 @@
 /** A training step of a transformer encoder: forward, backward and Adam; two post-norm blocks of width 512, 8 heads, batch 32 of 64 tokens. */
-import type { Case } from './case.js'
+import { parts, type Case } from './case.js'
 
 const net = { layers: 2, width: 512, hidden: 1536, heads: 8, batch: 32, tokens: 64 } as const
 const rows = net.batch * net.tokens
@@ -14,9 +14,6 @@ export const encoderStep: Case = {
   operations,
   bytes: 0,
   limits: [{ kernel: 'limit.f32', amount: operations }],
-  parts: [
-    { contender: 'tersor', kernel: 'encoder.step' },
-    { contender: 'torch', kernel: 'encoder.step' },
-  ],
+  parts: parts('encoder.step', 'tersor', 'torch'),
   ms: 600,
 }

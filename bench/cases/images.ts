@@ -1,5 +1,5 @@
 /** Training steps of nets for images: LeNet-5 over MNIST's sizes as `tersor train` does it, and ResNet-20 on 32 x 32 images (He et al. 2016, section 4.2). */
-import type { Case } from './case.js'
+import { parts, type Case } from './case.js'
 
 /** Multiply-adds of one image's value. */
 const lenet = { first: 6 * 25 * 784, later: 16 * 150 * 100 + 400 * 120 + 120 * 84 + 84 * 10 }
@@ -17,10 +17,7 @@ function one(name: string, params: Case['params'], images: number, products: { r
     operations,
     bytes: 0,
     limits: [{ kernel: 'limit.f32', amount: operations }],
-    parts: [
-      { contender: 'tersor', kernel: 'images.train' },
-      { contender: 'torch', kernel: 'images.train' },
-    ],
+    parts: parts('images.train', 'tersor', 'torch'),
     ms: 400,
   }
 }

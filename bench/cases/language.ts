@@ -1,5 +1,5 @@
 /** A training step of a word language model: two LSTM layers of 650 units (Zaremba, Sutskever, Vinyals 2014, "medium"), batch 20, 35 tokens. */
-import type { Case } from './case.js'
+import { parts, type Case } from './case.js'
 
 const net = { vocabulary: 10_000, hidden: 650, layers: 2, batch: 20, window: 35 } as const
 const cells = net.layers * 4 * 2 * net.hidden * net.hidden
@@ -12,9 +12,6 @@ export const languageStep: Case = {
   operations,
   bytes: 0,
   limits: [{ kernel: 'limit.f32', amount: operations }],
-  parts: [
-    { contender: 'tersor', kernel: 'language.step' },
-    { contender: 'torch', kernel: 'language.step' },
-  ],
+  parts: parts('language.step', 'tersor', 'torch'),
   ms: 400,
 }

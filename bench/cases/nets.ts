@@ -2,7 +2,7 @@
 import { encoderStep } from './encoder.js'
 import { imageSteps } from './images.js'
 import { languageStep } from './language.js'
-import { type Case, type Family, type Part } from './case.js'
+import { parts, type Case, type Family, type Part } from './case.js'
 
 const BATCH = 1024
 
@@ -19,21 +19,18 @@ function operations(net: Net, first: number, later: number): number {
   return 2 * BATCH * (first * head + later * rest.reduce((a, b) => a + b, 0))
 }
 
-function one(net: Net, what: string, count: number, parts: readonly Part[]): Case {
+function one(net: Net, what: string, count: number, list: readonly Part[]): Case {
   return {
     name: `${net} ${what}`,
     params: { net, batch: BATCH },
     operations: count,
     bytes: 0,
     limits: [{ kernel: 'limit.f32', amount: count }],
-    parts,
+    parts: list,
     ms: 60,
   }
 }
-const both = (kernel: string): readonly Part[] => [
-  { contender: 'tersor', kernel },
-  { contender: 'torch', kernel },
-]
+const both = (kernel: string): readonly Part[] => parts(kernel, 'tersor', 'torch')
 const nets: readonly Net[] = ['mlp', 'lenet5']
 
 export const training: Family = {
@@ -55,8 +52,7 @@ export const hessian: Family = {
   cases: nets.map((net) =>
     one(net, 'power step', operations(net, 2, 6), [
       ...both('net.hessian'),
-      { contender: 'tersor', kernel: 'net.gradient', label: 'forward + backward' },
-      { contender: 'torch', kernel: 'net.gradient', label: 'forward + backward' },
+      ...both('net.gradient').map((part) => ({ ...part, label: 'forward + backward' })),
     ]),
   ),
 }

@@ -14,8 +14,6 @@ namespace {
 constexpr const char* kOp = "conv2d_grad_input";
 constexpr int64_t kBandBytes = int64_t(1) << 18;
 
-int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-
 // One axis: dx position q * stride + phase receives dy[q + shift] for every tap with shift = (phase + padding - tap) / stride exact.
 struct Axis {
   int64_t stride, padding, taps, in, out;

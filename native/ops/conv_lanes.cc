@@ -206,7 +206,7 @@ Status grad_weight(const char* op, const ConvShape& s, const float* x, LaneSourc
       g.c = partials > 1 ? sums.as<float>() + part * size : dw, g.c_row = depth;
       for (int64_t item = part * run; item < items && item < (part + 1) * run; item++) {
         const int64_t block = item / bands, r0 = item % bands * band;
-        const int images = static_cast<int>(s.batch - block * L < L ? s.batch - block * L : L);
+        const int images = block_images(s.batch, block, lanes.lanes);
         if (bands > 1 || item == part * run) memset(at_x, 0, static_cast<size_t>(x_floats) * sizeof(float));  // the rows outside differ by band
         g.groups = s.out_h - r0 < band ? s.out_h - r0 : band;
         lane_fill(planes, plane, x_table.as<int32_t>(), images_x, block * L, images, r0, g.groups + halo, at_x);

@@ -4,9 +4,6 @@
 #include "ops/util.h"
 
 namespace tersor {
-namespace {
-int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-}  // namespace
 
 int64_t LaneAxis::delta(int64_t phase, int64_t tap) const { return adjoint ? floor_div(phase + padding - tap, stride) : tap - padding; }
 int64_t LaneAxis::before() const { return !adjoint ? padding : taps - 1 > padding ? (taps - 1 - padding + stride - 1) / stride : 0; }

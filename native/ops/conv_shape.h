@@ -5,6 +5,9 @@
 
 namespace tersor {
 
+// Towards minus infinity; b > 0.
+inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
 // x[B,C,H,W] * w[O,C,kh,kw] -> y[B,O,OH,OW] with symmetric zero padding.
 struct ConvShape {
   int64_t batch, in, height, width;

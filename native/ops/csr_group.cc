@@ -53,21 +53,21 @@ struct Cell {
     *column_count = *value_count = 0;
     for (int p = 1; p <= h.lists(); p++) {
       counts[p - 1] = static_cast<uint16_t>(by_rows[p]);
-      *column_count += by_rows[p], *value_count += by_rows[p] * rows_in(p);
+      *column_count += by_rows[p], *value_count += by_rows[p] * spmm_rows_in(p);
     }
   }
   void fill(int64_t panel, const uint16_t* counts, uint16_t* out, int32_t value) const {
     int32_t next_column[1 << kSpmmGroupRows], next_value[1 << kSpmmGroupRows], column = 0;
     for (int p = 1; p <= h.lists(); p++) {
       next_column[p] = column, next_value[p] = value;
-      column += counts[p - 1], value += counts[p - 1] * rows_in(p);
+      column += counts[p - 1], value += counts[p - 1] * spmm_rows_in(p);
     }
     const int64_t begin = panel * h.panel_cols(), end = begin + h.panel_cols() < h.cols ? begin + h.panel_cols() : h.cols;
     for (int64_t c = begin; c < end; c++) {
       const int p = rows_of[c];
       if (!p) continue;
       out[next_column[p]++] = static_cast<uint16_t>(c);
-      place[c] = next_value[p], next_value[p] += rows_in(p);
+      place[c] = next_value[p], next_value[p] += spmm_rows_in(p);
     }
   }
   void move_values(int64_t g, const float* values, float* out) const {

@@ -7,9 +7,6 @@
 
 namespace tersor {
 
-// Rows that a list stands for.
-constexpr int rows_in(int list) { return list ? (list & 1) + rows_in(list >> 1) : 0; }
-
 struct CsrGroupsHeader {
   int32_t magic, rows, cols, nnz, column_count, group_rows, lanes, panels;
   static constexpr int32_t kMagic = 0x31677363;

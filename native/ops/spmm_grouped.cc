@@ -64,7 +64,7 @@ struct GroupedRun {
     const int64_t lists = q.head.lists();
     for (int64_t i = at; i < at + count; i++) {
       int64_t c = 0, v = 0;
-      for (int64_t p = 1; p <= lists; p++) c += q.counts[i * lists + p - 1], v += q.counts[i * lists + p - 1] * rows_in(static_cast<int>(p));
+      for (int64_t p = 1; p <= lists; p++) c += q.counts[i * lists + p - 1], v += q.counts[i * lists + p - 1] * spmm_rows_in(static_cast<int>(p));
       if (c != q.column_start[i + 1] - q.column_start[i] || v != q.value_start[i + 1] - q.value_start[i]) return false;
     }
     const int64_t columns = q.column_start[at + count] - q.column_start[at];

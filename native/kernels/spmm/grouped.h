@@ -17,6 +17,8 @@
 namespace tersor {
 
 constexpr int kSpmmGroupRows = 4;  // at most
+// Rows that list p stands for.
+constexpr int spmm_rows_in(int p) { return p ? (p & 1) + spmm_rows_in(p >> 1) : 0; }
 
 struct SpmmGroups {
   int group_rows = 0, lanes = 0;  // a pair that the row of the table has

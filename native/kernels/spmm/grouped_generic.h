@@ -7,11 +7,9 @@ TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
 
-constexpr int bits_of(int p) { return p ? (p & 1) + bits_of(p >> 1) : 0; }
-
 // All columns of list P. The sums of the R rows stay in registers through all lists.
 template <int R, int NV, int P> TERSOR_VEC_INLINE void take_list(simd::F32 (&acc)[R][NV], const uint16_t*& columns, const float*& values, int count, const SpmmGroups& s) {
-  constexpr int kValues = bits_of(P);
+  constexpr int kValues = spmm_rows_in(P);
   const uint16_t* column = columns;
   const float* value = values;
   const uint16_t* end = column + count;
