@@ -18,7 +18,7 @@ interface Report {
   readonly memory: Record<string, Measured>
   readonly linearity: Record<string, number>
   readonly keys: { accepted: Measured; rejected: Measured }
-  readonly descriptors: { fds: number; grewMiB: number } | null
+  readonly descriptors: Record<string, { fds: number; grewMiB: number }> | null
   readonly stack: Record<string, string>
 }
 
@@ -35,6 +35,9 @@ describe('bounds of time, memory, stack and descriptors, in a process of its own
     ['headerOverLimit', 'ERR_LIMIT', 50, 16], // F03
     ['sparseTerabyte', 'ERR_MODEL_FORMAT', 50, 16], // F26
     ['sparseTerabyteNpy', 'ERR_MODEL_FORMAT', 50, 16],
+    ['sparseTerabyteGguf', 'ERR_MODEL_FORMAT', 50, 16],
+    ['ggufKeys', 'ERR_MODEL_FORMAT', 50, 16], // F13
+    ['ggufStrings', 'ERR_MODEL_FORMAT', 50, 16], // F14
     ['sparseTerabyteIdx', 'ERR_LIMIT', 50, 16],
     ['sparseTerabyteNpz', 'ERR_MODEL_FORMAT', 50, 16],
     ['overlapping', 'ERR_MODEL_FORMAT', 110, 16 + 3 * 7], // F04: header of 6.6 MB, its bytes, its text, and the file being made
@@ -57,8 +60,10 @@ describe('bounds of time, memory, stack and descriptors, in a process of its own
   })
 
   test.runIf(fs.existsSync('/proc/self/fd'))('10,000 opens of a bad file leave no descriptor and no memory (F30)', () => {
-    expect(report.descriptors!.fds).toBe(0)
-    expect(report.descriptors!.grewMiB).toBeLessThan(1)
+    for (const [format, { fds, grewMiB }] of Object.entries(report.descriptors!)) {
+      expect(fds, format).toBe(0)
+      expect(grewMiB, format).toBeLessThan(1)
+    }
   })
 
   test('200,000 levels on a stack of 256 KiB (F09, P09)', () => {
@@ -112,11 +117,13 @@ describe('files of several formats at once (F28)', () => {
   const safetensors = goldenBytes('two.safetensors')
   const npy = goldenBytes('le-f4-c.npy')
   const idx = goldenBytes('bytes-idx3-ubyte')
+  const gguf = goldenBytes('blocks.gguf')
   test.each([
     ['safetensors with a zip behind', concat(safetensors, npz)],
     ['npy with a zip behind', concat(npy, npz)],
     ['npy with safetensors and a zip behind', concat(npy, safetensors, npz)],
     ['idx with a zip behind', concat(idx, npz)],
+    ['GGUF with a zip behind', concat(gguf, npz)],
     ['zip with npy before', concat(npy, npz)],
     ['zip with npy behind', concat(npz, npy)],
   ])('%s is rejected', (_, bytes) => {
@@ -132,6 +139,7 @@ describe('files of several formats at once (F28)', () => {
       ['le-f4-c.npy', '.npy'],
       ['stored.npz', '.npz'],
       ['floats.idx', '.idx'],
+      ['blocks.gguf', '.gguf'],
     ] as const)
       for (const extension of ['.safetensors', '.npy', '.npz', '.idx', '.gz', '.json', '.gguf', '.NPZ'].filter(
         (e) => e.toLowerCase() !== right,

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { isTersorError } from '../../ts/base/errors.js'
 import { parseJson } from '../../ts/base/json.js'
+import { openGguf, parseGguf } from '../../ts/formats/gguf/index.js'
 import { readIdx } from '../../ts/formats/idx.js'
 import { readNpy } from '../../ts/formats/npy.js'
 import { readNpz } from '../../ts/formats/npz.js'
@@ -67,6 +68,21 @@ function putOverlapping(name: string, count: number): string {
 const empties = (count: number): Uint8Array =>
   file(`{${Array.from({ length: count }, (_, i) => `"t${i}":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}`).join(',')}}`)
 
+/** Magic, version 3 and counts; then the key of an array, its type, the type of its elements and their number. */
+function ggufHead(tensors: bigint, keys: bigint, key = '', type = 0, of = 0, n = 0): Uint8Array {
+  const head = Buffer.alloc(64)
+  head.write('GGUF')
+  head.writeUInt32LE(3, 4)
+  head.writeBigUInt64LE(tensors, 8)
+  head.writeBigUInt64LE(keys, 16)
+  head.writeBigUInt64LE(BigInt(key.length), 24)
+  head.write(key, 32)
+  head.writeUInt32LE(type, 32 + key.length)
+  head.writeUInt32LE(of, 36 + key.length)
+  head.writeBigUInt64LE(BigInt(n), 40 + key.length)
+  return head
+}
+
 function memory(): object {
   parseSafetensors(file('{}')) // warm
   const deep = put('g.safetensors', file('{"a":'.repeat(200_000)))
@@ -83,6 +99,9 @@ function memory(): object {
     sparseTerabyte: measure(() => readSafetensors(sparse('b.safetensors', new Uint8Array(16), 2 ** 40))),
     sparseTerabyteNpy: measure(() => readNpy(sparse('c.npy', npyHead, 2 ** 40 + 128 - 128 * 1024))),
     sparseTerabyteIdx: measure(() => readIdx(sparse('d.idx', new Uint8Array(16), 2 ** 40))),
+    sparseTerabyteGguf: measure(() => openGguf(sparse('h.gguf', ggufHead(0n, 0n), 2 ** 40))),
+    ggufKeys: measure(() => openGguf(sparse('i.gguf', ggufHead(0n, 100_000n), 2 ** 40))),
+    ggufStrings: measure(() => openGguf(sparse('j.gguf', ggufHead(0n, 1n, 'a', 9, 8, 2 ** 24), 64 * 2 ** 20))),
     sparseTerabyteNpz: measure(() => readNpz(sparse('e.npz', Buffer.from('PK\x03\x04'), 2 ** 40))),
     deepHeader: measure(() => readSafetensors(deep)),
     overlapping: measure(() => readSafetensors(overlap)),
@@ -91,10 +110,17 @@ function memory(): object {
 
 /** The factor by which time grows for each doubling, from n to 8n: a single doubling would measure caches and garbage collection too. */
 function linearity(): object {
-  const time = (bytes: Uint8Array): number => Math.min(...Array.from({ length: 5 }, () => measure(() => parseSafetensors(bytes)).ms))
+  const timeOf = (run: () => unknown): number => Math.min(...Array.from({ length: 5 }, () => measure(run).ms))
+  const time = (bytes: Uint8Array): number => timeOf(() => parseSafetensors(bytes))
   const perDoubling = (make: (n: number) => Uint8Array, n: number): number => Math.cbrt(time(make(8 * n)) / time(make(n)))
   const metadata = (n: number): Uint8Array => file(`{"__metadata__":{${Array.from({ length: n }, (_, i) => `"${i}":"x"`).join(',')}}}`)
-  return { tensors: perDoubling(empties, 5_000), metadata: perDoubling(metadata, 10_000) }
+  // Counted: keys as they are given, each a boolean.
+  const ggufKeys = (n: number): Uint8Array => {
+    const keys = Buffer.concat(Array.from({ length: n }, (_, i) => ggufHead(0n, 0n, String(i).padStart(8), 0).subarray(24, 45)))
+    return Buffer.concat([ggufHead(0n, BigInt(n)).subarray(0, 24), keys])
+  }
+  const gguf = Math.cbrt(timeOf(() => parseGguf(ggufKeys(80_000))) / timeOf(() => parseGguf(ggufKeys(10_000))))
+  return { tensors: perDoubling(empties, 5_000), metadata: perDoubling(metadata, 10_000), gguf }
 }
 
 function keys(): object {
@@ -105,11 +131,10 @@ function keys(): object {
   return { accepted, rejected }
 }
 
-function descriptors(): object {
-  const bad = put('bad.safetensors', file('{"x":{}}'))
+function descriptors(open: (file: string) => unknown, bad: string): object {
   const count = (): number => fs.readdirSync('/proc/self/fd').length
   const round = (): void => {
-    for (let i = 0; i < 10_000; i++) if (codeOf(() => openSafetensors(bad)) !== 'ERR_MODEL_FORMAT') throw new Error('read a bad file')
+    for (let i = 0; i < 10_000; i++) if (codeOf(() => open(bad)) !== 'ERR_MODEL_FORMAT') throw new Error('read a bad file')
   }
   round()
   round()
@@ -155,7 +180,12 @@ async function smallStack(): Promise<object> {
 // In this order: later ones leave more memory behind.
 const result = {
   memory: memory(),
-  descriptors: fs.existsSync('/proc/self/fd') ? descriptors() : null,
+  descriptors: fs.existsSync('/proc/self/fd')
+    ? {
+        safetensors: descriptors(openSafetensors, put('bad.safetensors', file('{"x":{}}'))),
+        gguf: descriptors(openGguf, put('bad.gguf', ggufHead(0n, 1n, 'a', 99))),
+      }
+    : null,
   linearity: linearity(),
   keys: keys(),
   stack: await smallStack(),

@@ -1,12 +1,13 @@
 /** What a hostile file is: bytes, who reads them, and what must come of it. The tables are in the files beside this. */
 import type { ErrorCode } from '../../ts/base/codes.gen.js'
 import type { RawTensor } from '../../ts/base/dtype.js'
+import { openGguf, parseGguf, type GgufFile } from '../../ts/formats/gguf/index.js'
 import { parseIdx, readIdx } from '../../ts/formats/idx.js'
 import { parseNpy, readNpy } from '../../ts/formats/npy.js'
 import { parseNpz, readNpz } from '../../ts/formats/npz.js'
 import { parseSafetensors, readSafetensors } from '../../ts/formats/safetensors.js'
 
-export type FileFormat = 'safetensors' | 'npy' | 'npz' | 'idx'
+export type FileFormat = 'safetensors' | 'npy' | 'npz' | 'idx' | 'gguf'
 
 export interface HostileFile {
   /** Row of the list in the reliability rules: F01 ... */
@@ -25,6 +26,13 @@ interface Reader {
   readonly fromBytes: (bytes: Uint8Array) => Map<string, RawTensor>
 }
 
+function allOf(file: GgufFile): Map<string, RawTensor> {
+  try {
+    return file.readAll()
+  } finally {
+    file.close()
+  }
+}
 const one = (tensor: RawTensor): Map<string, RawTensor> => new Map([['data', tensor]])
 
 export const readers: Readonly<Record<FileFormat, Reader>> = {
@@ -32,6 +40,7 @@ export const readers: Readonly<Record<FileFormat, Reader>> = {
   npy: { fromPath: (f) => one(readNpy(f)), fromBytes: (b) => one(parseNpy(b)) },
   npz: { fromPath: readNpz, fromBytes: parseNpz },
   idx: { fromPath: (f) => one(readIdx(f)), fromBytes: (b) => one(parseIdx(b)) },
+  gguf: { fromPath: (f) => allOf(openGguf(f)), fromBytes: (b) => allOf(parseGguf(b)) },
 }
 
 export const latin1 = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'latin1'))

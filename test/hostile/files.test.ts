@@ -7,12 +7,13 @@ import { sizeOf } from '../../ts/base/shape.js'
 import { tempDir } from '../formats/lib.js'
 import { arrayFiles } from './array-files.js'
 import { readers, type HostileFile } from './corpus.js'
+import { ggufFiles } from './gguf-files.js'
 import { flipped, truncated } from './mutations.js'
 import { safetensorsFiles } from './safetensors-files.js'
 import { zipFiles } from './zip-files.js'
 import { cpuClock } from '../cpu-time.js'
 
-const tables = [...safetensorsFiles, ...arrayFiles, ...zipFiles]
+const tables = [...safetensorsFiles, ...ggufFiles, ...arrayFiles, ...zipFiles]
 const all = [...tables, ...truncated, ...flipped]
 const dir = tempDir()
 
@@ -38,7 +39,7 @@ function check({ expect: expected, reason, name }: HostileFile, outcome: Outcome
   if (expected === 'any') expect(error.code).not.toBe('ERR_INTERNAL')
   else expect(error.code, `${name}: ${error.message}`).toBe(expected)
   if (reason !== undefined) expect(error.details.reason, error.message).toBe(reason)
-  expect(error.message).toMatch(/^(read|safetensors|npy|npz|idx)/)
+  expect(error.message).toMatch(/^(read|safetensors|gguf|npy|npz|idx)/)
   if (error.code === 'ERR_LIMIT')
     expect(error.details).toMatchObject({ limit: expect.any(String) as string, max: expect.any(Number) as number })
 }
@@ -85,7 +86,7 @@ describe(`hostile files: ${all.length}, of these ${tables.length} built by hand`
 
   test.each(tables.map((file) => [`${file.format} ${file.id}: ${file.name}`, file] as const))('%s', (_, file) => run(file))
 
-  test.each(['safetensors', 'npy', 'npz', 'idx'] as const)('F01: %s cut at every byte', (format) => {
+  test.each(['safetensors', 'gguf', 'npy', 'npz', 'idx'] as const)('F01: %s cut at every byte', (format) => {
     const files = truncated.filter((f) => f.format === format)
     expect(files.length).toBeGreaterThan(50)
     for (const file of files) {
@@ -96,7 +97,7 @@ describe(`hostile files: ${all.length}, of these ${tables.length} built by hand`
     for (const file of files.filter((_, i) => i % 16 === 0)) run(file)
   })
 
-  test.each(['safetensors', 'npy', 'npz', 'idx'] as const)('F02: %s with every byte changed in three ways', (format) => {
+  test.each(['safetensors', 'gguf', 'npy', 'npz', 'idx'] as const)('F02: %s with every byte changed in three ways', (format) => {
     const files = flipped.filter((f) => f.format === format)
     for (const file of files)
       check(

@@ -4,8 +4,9 @@
  */
 import path from 'node:path'
 import type { RawTensor } from '../base/dtype.js'
-import { ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
+import { ModelFormatError, OptionError } from '../base/errors.js'
 import { withSource } from './files.js'
+import { openGguf } from './gguf/index.js'
 import { readIdx } from './idx.js'
 import type { ReadOptions } from './limits.js'
 import { readNpy } from './npy.js'
@@ -13,8 +14,8 @@ import { readNpz } from './npz.js'
 import { readSafetensors } from './safetensors.js'
 import { readTfjs } from './tfjs.js'
 
-export type FormatName = 'safetensors' | 'npy' | 'npz' | 'idx' | 'tfjs'
-type Magic = FormatName | 'gzip' | 'gguf'
+export type FormatName = 'safetensors' | 'npy' | 'npz' | 'idx' | 'tfjs' | 'gguf'
+type Magic = FormatName | 'gzip'
 
 const extensions: Readonly<Record<string, readonly Magic[]>> = {
   '.safetensors': ['safetensors'],
@@ -45,16 +46,18 @@ function detectMagic(head: Uint8Array, size: number): Magic | undefined {
 export function detectFormat(file: string, options: ReadOptions = {}): FormatName {
   const magic = withSource(file, options, (source) => detectMagic(source.read(0, Math.min(64, source.size)), source.size))
   if (magic === undefined)
-    throw new ModelFormatError('ERR_MODEL_FORMAT', `'${file}': no known format (known: safetensors, npy, npz, idx, tfjs model.json)`, {
-      details: { format: 'unknown', reason: 'magic', byteOffset: 0, path: file },
-    })
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `'${file}': no known format (known: safetensors, gguf, npy, npz, idx, tfjs model.json)`,
+      {
+        details: { format: 'unknown', reason: 'magic', byteOffset: 0, path: file },
+      },
+    )
   const claimed = extensions[path.extname(file).toLowerCase()]
   if (claimed && !claimed.includes(magic))
     throw new OptionError('ERR_OPTION', `'${file}': the name says ${claimed.join(' or ')}, the content is ${magic}`, {
       details: { path: file, format: magic },
     })
-  if (magic === 'gguf')
-    throw new UnsupportedError('ERR_UNSUPPORTED', `'${file}': GGUF files are not supported`, { details: { what: 'gguf' } })
   return magic === 'gzip' ? 'idx' : magic
 }
 
@@ -65,6 +68,14 @@ const readers: Readonly<Record<FormatName, (file: string, options: ReadOptions) 
   npz: readNpz,
   idx: (file, options) => single(readIdx(file, options)),
   tfjs: (file, options) => readTfjs(file, options).tensors,
+  gguf: (file, options) => {
+    const open = openGguf(file, options)
+    try {
+      return open.readAll()
+    } finally {
+      open.close()
+    }
+  },
 }
 
 /** Reads the tensors of a file of any known format; a format of one tensor gives it the name `data`. */

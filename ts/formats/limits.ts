@@ -16,6 +16,9 @@ export interface Limits {
   readonly tensors: number
   readonly metadataKeys: number
   readonly metadataString: number
+  /** Elements of an array in GGUF metadata, and how deep arrays stand inside arrays. */
+  readonly metadataArray: number
+  readonly arrayDepth: number
   readonly rank: number
   readonly dimension: number
   /** One tensor in memory. */
@@ -40,6 +43,8 @@ export const defaultLimits: Limits = {
   tensors: 1_000_000,
   metadataKeys: 100_000,
   metadataString: 16 * MiB,
+  metadataArray: 16 * MiB,
+  arrayDepth: 1,
   rank: 8,
   dimension: 2 ** 48,
   tensorBytes: 2 ** 32,

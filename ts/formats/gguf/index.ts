@@ -1,0 +1,5 @@
+export { blockTypes, decodeBlocks, isBlockType, type BlockType } from './blocks.js'
+export { GgufFile, openGguf, parseGguf, type GgufTensor } from './file.js'
+export type { GgufTensorEntry } from './header.js'
+export { ggufTypeNames, type GgufArray, type GgufScalar, type GgufType, type GgufValue } from './types.js'
+export { encodeGguf, writeGguf, type GgufSource, type GgufWriteOptions } from './write.js'
