@@ -146,7 +146,19 @@ function ops(read: Read): string {
   )
 }
 
+/** The descriptor of onnx.proto as onnx-buf carries it: that package is ES modules only, the library is CommonJS too. Its types are used as they are. */
+function onnxSchema(read: Read): string {
+  const source = read('../node_modules/onnx-buf/dist/onnx_pb.js')
+  const descriptor = /fileDesc\("([A-Za-z0-9+/=]+)"\)/.exec(source)?.[1]
+  if (descriptor === undefined) throw new Error('onnx-buf: no file descriptor in dist/onnx_pb.js')
+  return `// Generated from onnx-buf (onnx.proto, Apache-2.0) by tools/gen.ts. Do not edit.
+export const onnxDescriptor =
+  '${descriptor}'
+`
+}
+
 export const generators: Readonly<Record<string, (read: Read) => string>> = {
+  'formats/onnx/descriptor.gen.ts': onnxSchema,
   'base/codes.gen.ts': codes,
   'base/dtypes.gen.ts': dtypes,
   'native/isas.gen.ts': isas,

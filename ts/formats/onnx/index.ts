@@ -1,0 +1,15 @@
+/** ONNX files as plain data. */
+export { parseOnnx, readOnnx, type OnnxReadOptions } from './read.js'
+export {
+  bitsOf,
+  elementTypes,
+  type Dim,
+  type ElementType,
+  type OnnxAttribute,
+  type OnnxFunction,
+  type OnnxGraph,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxTensor,
+  type ValueInfo,
+} from './types.js'

@@ -1,0 +1,159 @@
+/**
+ * Values that live in JavaScript: integers, booleans and strings that steer shapes (Shape -> Gather -> Concat -> Reshape), and small constants. They
+ * become native tensors only where an operator takes them as data, so a run with given input shapes is a fixed list of native calls.
+ */
+import { dtypeInfo, isDType, type DType } from '../base/dtype.js'
+import { DTypeError, NumericError, ShapeError } from '../base/errors.js'
+import { sizeOf, type Shape } from '../base/shape.js'
+import { fromRaw, tensor, type Tensor } from '../tensor/index.js'
+import type { ElementType, GraphTensor } from './graph.js'
+
+/**
+ * A tensor in JavaScript: row-major numbers (booleans are 0 and 1), or strings. Integers are exact up to 2^53; beyond it only +-2^63 exists, which
+ * files use for "to the end".
+ */
+export class HostTensor {
+  readonly dtype: ElementType
+  readonly shape: Shape
+  #data: readonly number[] | undefined
+  readonly strings: readonly string[] | undefined
+  readonly #source: GraphTensor | undefined
+  /** The same values as a native tensor that somebody else owns. */
+  readonly native: Tensor | undefined
+
+  constructor(
+    dtype: ElementType,
+    shape: Shape,
+    data: readonly number[] | GraphTensor,
+    extra: { strings?: readonly string[]; native?: Tensor } = {},
+  ) {
+    this.dtype = dtype
+    this.shape = shape
+    if (Array.isArray(data)) {
+      this.#data = data as readonly number[]
+      checkIntegers(dtype, this.#data)
+      const size = extra.strings ? extra.strings.length : this.#data.length
+      if (size !== sizeOf(shape)) throw new ShapeError('ERR_SHAPE', `host value: [${shape}] needs ${sizeOf(shape)} elements, got ${size}`)
+    } else this.#source = data as GraphTensor
+    this.strings = extra.strings
+    this.native = extra.native
+  }
+
+  get data(): readonly number[] {
+    return (this.#data ??= decode(this.#source!))
+  }
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+  get rank(): number {
+    return this.shape.length
+  }
+  /** Where the values come from when they are those of a constant. */
+  get source(): GraphTensor | undefined {
+    return this.#source
+  }
+  toString(): string {
+    return `${this.dtype}[${this.shape.join(',')}]`
+  }
+}
+
+function checkIntegers(dtype: ElementType, data: readonly number[]): void {
+  if (dtype !== 'i64' && dtype !== 'u64') return
+  for (const v of data)
+    if (!Number.isSafeInteger(v) && Math.abs(v) !== 2 ** 63 && v !== 2 ** 64)
+      throw new NumericError('ERR_NUMERIC', `host value: ${dtype} numbers are exact up to 2^53 here, got ${v}`)
+}
+
+/** A list of sizes, axes or positions: i64 [n]. */
+export function hostInts(values: readonly number[], dtype: ElementType = 'i64'): HostTensor {
+  return new HostTensor(dtype, [values.length], values)
+}
+export function hostScalar(value: number, dtype: ElementType = 'i64'): HostTensor {
+  return new HostTensor(dtype, [], [value])
+}
+export function hostStrings(strings: readonly string[], shape: Shape): HostTensor {
+  return new HostTensor('string', shape, [], { strings })
+}
+
+const floats16 = {
+  f16: (h: number): number => {
+    const sign = h & 0x8000 ? -1 : 1
+    const exponent = (h >> 10) & 31
+    const fraction = h & 1023
+    if (exponent === 0) return sign * fraction * 2 ** -24
+    return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+  },
+  bf16: (h: number): number => {
+    const view = new DataView(new ArrayBuffer(4))
+    view.setUint32(0, h << 16)
+    return view.getFloat32(0)
+  },
+}
+
+type Reader = (view: DataView, i: number) => number
+const bitsAt = (view: DataView, i: number, bits: 2 | 4): number => {
+  const per = 8 / bits
+  return (view.getUint8(Math.floor(i / per)) >> (bits * (i % per))) & (2 ** bits - 1)
+}
+const signed = (v: number, bits: number): number => (v << (32 - bits)) >> (32 - bits)
+
+/** Element i of a constant, by dtype. */
+const readers: Readonly<Partial<Record<ElementType, Reader>>> = {
+  f32: (v, i) => v.getFloat32(4 * i, true),
+  f64: (v, i) => v.getFloat64(8 * i, true),
+  f16: (v, i) => floats16.f16(v.getUint16(2 * i, true)),
+  bf16: (v, i) => floats16.bf16(v.getUint16(2 * i, true)),
+  i64: (v, i) => Number(v.getBigInt64(8 * i, true)),
+  u64: (v, i) => Number(v.getBigUint64(8 * i, true)),
+  i32: (v, i) => v.getInt32(4 * i, true),
+  u32: (v, i) => v.getUint32(4 * i, true),
+  i16: (v, i) => v.getInt16(2 * i, true),
+  u16: (v, i) => v.getUint16(2 * i, true),
+  i8: (v, i) => v.getInt8(i),
+  u8: (v, i) => v.getUint8(i),
+  bool: (v, i) => v.getUint8(i),
+  u4: (v, i) => bitsAt(v, i, 4),
+  i4: (v, i) => signed(bitsAt(v, i, 4), 4),
+  u2: (v, i) => bitsAt(v, i, 2),
+  i2: (v, i) => signed(bitsAt(v, i, 2), 2),
+}
+
+/** Numbers of a constant. */
+function decode(t: GraphTensor): number[] {
+  const read = readers[t.dtype]
+  if (!read) throw new DTypeError('ERR_DTYPE', `constant: elements of type ${t.dtype} are not supported`)
+  const bytes = t.read()
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const out = Array.from({ length: sizeOf(t.shape) }, (_, i) => read(view, i))
+  checkIntegers(t.dtype, out)
+  return out
+}
+
+const halves: readonly ElementType[] = ['f16', 'bf16']
+/** Native dtype in which values of an element type are computed: half floats as f32, integers without a native type as i64, 4-bit ones as bytes. */
+export function nativeDType(dtype: ElementType): DType {
+  if (halves.includes(dtype)) return 'f32'
+  if (isDType(dtype)) return dtype
+  const other: Partial<Record<ElementType, DType>> = { u32: 'i64', u64: 'i64', i4: 'i8', u4: 'u8', i2: 'i8', u2: 'u8' }
+  const found = other[dtype]
+  if (found === undefined) throw new DTypeError('ERR_DTYPE', `values of type ${dtype} have no native tensor`)
+  return found
+}
+
+/** A native tensor of the values: those of `native` where it is there. */
+export function toNative(value: HostTensor): Tensor {
+  if (value.native) return value.native
+  const dtype = nativeDType(value.dtype)
+  if (value.source && value.dtype === dtype) return fromRaw({ dtype, shape: value.shape, data: value.source.read() })
+  const array = new dtypeInfo[dtype].array(value.size)
+  value.data.forEach((v, i) => {
+    array[i] = array instanceof BigInt64Array ? (Math.abs(v) >= 2 ** 63 ? (v > 0 ? 2n ** 63n - 1n : -(2n ** 63n)) : BigInt(v)) : v
+  })
+  return tensor(array, value.shape, dtype)
+}
+
+/** The values of a native tensor. Reading them makes the rest of a run depend on values, not only on shapes. */
+export function toHost(t: Tensor): HostTensor {
+  if (halves.includes(t.dtype)) return new HostTensor(t.dtype, t.shape, Array.from(t.read() as Uint16Array, floats16[t.dtype as 'f16']))
+  return new HostTensor(t.dtype, t.shape, Array.from(t.read() as Float32Array, Number))
+}

@@ -1,0 +1,37 @@
+/** Graphs of operators: import, types, execution. */
+export {
+  defineOnnxOp,
+  floatAttribute,
+  floatsAttribute,
+  graphAttribute,
+  hasAttribute,
+  intAttribute,
+  intsAttribute,
+  onnxOp,
+  onnxOps,
+  SequenceValue,
+  stringAttribute,
+  type InferContext,
+  type OnnxOp,
+  type RunContext,
+  type Value,
+  type ValueType,
+} from './define.js'
+export { checkSupported, runGraph, unsupported, type RunOptions } from './executor.js'
+export {
+  checkGraph,
+  freeNames,
+  mapSubgraphs,
+  nodeLabel,
+  subgraphs,
+  type Attribute,
+  type Dim,
+  type ElementType,
+  type Graph,
+  type GraphNode,
+  type GraphTensor,
+  type ValueInfo,
+} from './graph.js'
+export { HostTensor, hostInts, hostScalar, hostStrings, toHost, toNative } from './host.js'
+export { graphFromOnnx, type ImportOptions } from './import-onnx.js'
+export { inferTypes } from './infer.js'

@@ -1,0 +1,119 @@
+/**
+ * Types of all values of a graph: dtype, shape with names for sizes that only a run knows, and the elements of small integer values as far as they
+ * are known, so that shapes computed by nodes (Shape -> Gather -> Concat -> Reshape) come out too.
+ *
+ * A shape that cannot fit is an error here already, before anything is computed.
+ */
+import { failAt, onnxOp, versionFor, type InferContext, type ValueType } from './define.js'
+import type { Dim, Graph, GraphTensor } from './graph.js'
+import { HostTensor } from './host.js'
+
+/** Integer constants up to this size are followed by value. */
+const MAX_VALUE = 64
+const integers: readonly string[] = ['i64', 'i32', 'bool', 'u8', 'i8', 'u16', 'i16', 'u32', 'u64']
+
+export function typeOfConstant(t: GraphTensor): ValueType {
+  const size = t.shape.reduce((a, b) => a * b, 1)
+  const follow = size <= MAX_VALUE && integers.includes(t.dtype)
+  return { dtype: t.dtype, shape: t.shape, ...(follow ? { value: new HostTensor(t.dtype, t.shape, t).data } : {}) }
+}
+
+/** Known facts of both, the first winning where both say something. */
+export function mergeTypes(a: ValueType, b: ValueType | undefined): ValueType {
+  if (!b) return a
+  const shape =
+    a.shape && b.shape && a.shape.length === b.shape.length
+      ? a.shape.map((d, i) => (typeof d === 'number' || (d !== null && typeof b.shape![i] !== 'number') ? d : b.shape![i]!))
+      : (a.shape ?? b.shape)
+  const dtype = a.dtype ?? b.dtype
+  return { ...(dtype ? { dtype } : {}), ...(shape ? { shape } : {}), ...(a.value ? { value: a.value } : {}) }
+}
+
+/** Types of every value of the graph, its subgraphs' included (their names come without a path: they are unique in a checked import). */
+export function inferTypes(graph: Graph, inputs: ReadonlyMap<string, ValueType> = new Map()): Map<string, ValueType> {
+  const types = new Map<string, ValueType>()
+  walk(graph, inputs, types)
+  return types
+}
+
+function walk(graph: Graph, given: ReadonlyMap<string, ValueType>, types: Map<string, ValueType>): void {
+  for (const input of graph.inputs) types.set(input.name, mergeTypes(given.get(input.name) ?? {}, input))
+  for (const [name, t] of graph.constants) types.set(name, typeOfConstant(t))
+  for (const node of graph.nodes) {
+    const row = onnxOp(node.domain, node.op)
+    const fail = failAt(node)
+    const version = row && versionFor(row, graph.opsets[node.domain] ?? 1)
+    let results: readonly ValueType[] = []
+    if (row && version !== undefined) {
+      const ctx: InferContext = {
+        node,
+        version,
+        fail,
+        infer: (inner, own) => {
+          walk(inner, new Map(inner.inputs.map((v, i) => [v.name, own[i] ?? {}])), types)
+          return inner.outputs.map((name) => types.get(name) ?? {})
+        },
+      }
+      results = row.infer(
+        ctx,
+        node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? {}))),
+        node,
+      )
+    }
+    node.outputs.forEach((name, i) => {
+      if (name === '') return
+      const declared = graph.values.get(name)
+      const found = results[i] ?? {}
+      types.set(name, mergeTypes(found, declared))
+    })
+  }
+}
+
+// Helpers for rows.
+
+const known = (d: Dim | undefined): d is number => typeof d === 'number'
+
+/** NumPy's rule on dimensions that may be names; two different names give an unknown size. */
+export function broadcastDims(ctx: InferContext, shapes: readonly (readonly Dim[] | undefined)[]): Dim[] | undefined {
+  if (shapes.some((s) => s === undefined)) return undefined
+  const rank = Math.max(0, ...shapes.map((s) => s!.length))
+  return Array.from({ length: rank }, (_, i) => {
+    let size: Dim = 1
+    for (const shape of shapes as readonly (readonly Dim[])[]) {
+      const d = shape[shape.length - rank + i]
+      if (d === undefined || d === 1 || d === size) continue
+      if (size === 1) size = d
+      else if (known(d) && known(size))
+        return ctx.fail('ERR_SHAPE', `shapes ${shapes.map((s) => `[${s!.join(',')}]`).join(' and ')} do not broadcast`)
+      else size = known(d) ? d : known(size) ? size : null
+    }
+    return size
+  })
+}
+
+/** Shape and dtype of the first input. */
+export const sameType: (ctx: InferContext, inputs: readonly (ValueType | undefined)[]) => ValueType[] = (_ctx, [x]) => [
+  { ...(x?.dtype ? { dtype: x.dtype } : {}), ...(x?.shape ? { shape: x.shape } : {}) },
+]
+
+/** A type from what is known; parts that are undefined are left out. */
+export function valueType(dtype: ValueType['dtype'] | undefined, shape?: readonly Dim[], value?: readonly Dim[]): ValueType {
+  return { ...(dtype === undefined ? {} : { dtype }), ...(shape === undefined ? {} : { shape }), ...(value === undefined ? {} : { value }) }
+}
+
+/** All dimensions as numbers, or undefined. */
+export function numbers(dims: readonly Dim[] | undefined): readonly number[] | undefined {
+  return dims?.every(known) ? dims : undefined
+}
+
+/** An axis in [-rank, rank) as one in [0, rank). */
+export function axisOf(ctx: { readonly fail: InferContext['fail'] }, axis: number, rank: number): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
+    ctx.fail('ERR_SHAPE', `axis must be an integer in [${-rank}, ${rank}), got ${axis}`)
+  return axis < 0 ? axis + rank : axis
+}
+
+/** Product of dimensions where all are known or some is 0. */
+export function product(dims: readonly Dim[]): Dim {
+  return dims.every(known) ? dims.reduce((a, b) => a * b, 1) : dims.length === 1 ? dims[0]! : null
+}

@@ -1,0 +1,10 @@
+/** Every group of operators: importing this file fills the table. */
+import './activations.js'
+import './arithmetic.js'
+import './control.js'
+import './conv.js'
+import './norm.js'
+import './pool.js'
+import './products.js'
+import './shapes.js'
+import './softmax.js'
