@@ -122,8 +122,8 @@ class Importer {
 
   #attributes(node: OnnxNode, place: Place): Readonly<Record<string, Attribute>> {
     const out: Record<string, Attribute> = {}
-    for (const name in node.attributes) {
-      let a: OnnxAttribute | undefined = node.attributes[name]
+    for (const [name, given] of Object.entries(node.attributes)) {
+      let a: OnnxAttribute | undefined = given
       if (a.type === 'reference') {
         if (!place.attributes)
           this.#fail('attribute', `${node.op} ${JSON.stringify(node.name)}: a reference to an attribute outside of a function`)
