@@ -79,3 +79,17 @@ export {
   type Evaluation,
   type Inspection,
 } from './analyze/index.js'
+export {
+  Profile,
+  session,
+  Session,
+  type ProfileStep,
+  type RunOptions,
+  type SessionClass,
+  type SessionFunction,
+  type SessionInfo,
+  type SessionInput,
+  type SessionInputs,
+  type SessionOptions,
+  type SessionValue,
+} from './runtime/index.js'

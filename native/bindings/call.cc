@@ -1,11 +1,12 @@
 // Calls of ops, generic over the op table: synchronous on the JavaScript thread, asynchronous on our own job threads.
 // A failed call answers -1 or null, and lastError says why.
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 
 #include "bindings/marshal.h"
-#include "cpu/threads.h"
+#include "bindings/pending.h"
 #include "ops/schema.h"
 
 namespace tersor {
@@ -15,14 +16,9 @@ namespace {
 static_assert(Env::kOutStride * kMaxResults < Env::kPageArgs && Env::kPageArgs + kMaxSlots <= Env::kPageSize, "the page is too small");
 
 // One asynchronous call: owns a copy of the arguments and a reference to every storage in them.
-struct AsyncCall {
+struct AsyncCall : Pending {
   std::unique_ptr<std::max_align_t[]> storage;
   Call call;
-  std::shared_ptr<Completion> done;
-  napi_deferred deferred = nullptr;
-  std::shared_ptr<std::atomic<bool>> cancel = std::make_shared<std::atomic<bool>>(false);
-  uint32_t ticket = 0;
-  Status status;
 
   explicit AsyncCall(const Entry& entry)
       : storage(new std::max_align_t[entry.bytes / sizeof(std::max_align_t) + 1]), call(entry, storage.get()) {}
@@ -32,31 +28,28 @@ struct AsyncCall {
       storage_of(*call.inputs[i])->readers.fetch_add(1);
     }
   }
-  void finish_inputs() {
+  void work() override {
+    Context context;
+    context.cancel = cancel.get();
+    if (status.ok()) status = call.entry.cpu(call.args, context);
     for (int i = 0; i < call.input_count; i++) {
       storage_of(*call.inputs[i])->readers.fetch_sub(1);
       storage_of(*call.inputs[i])->release();
     }
   }
-  void run() {
-    Context context;
-    context.cancel = cancel.get();
-    status = cancel->load() ? fail(Code::aborted, "cancelled before it began") : call.entry.cpu(call.args, context);
-  }
-};
-
-// The queue deletes a Job after run(); the call itself lives on until JavaScript has its answer.
-struct AsyncJob : Job {
-  AsyncCall* call;
-  explicit AsyncJob(AsyncCall* c) : call(c) {}
-  void run() override {
-    call->run();
-    call->finish_inputs();
-    const std::shared_ptr<Completion> done = call->done;
-    if (!done->post(call)) {  // the environment is gone, nobody waits: only memory is left to free
-      call->call.undo();
-      delete call;
+  void abandon() override { call.undo(); }
+  napi_value result(napi_env env, Env* state) override {
+    napi_value list = nullptr;
+    const int n = call.result_count;
+    napi_create_array_with_length(env, static_cast<size_t>(n) * Env::kOutStride, &list);
+    for (int i = 0; i < n; i++) {
+      const TensorRef& t = *call.results[i];
+      state->put_result(0, state->insert(t), t);
+      for (int j = 0; j < Env::kOutStride; j++)
+        napi_set_element(env, list, static_cast<uint32_t>(i * Env::kOutStride + j), make_number(env, state->out()[j]));
     }
+    state->account();
+    return list;
   }
 };
 
@@ -66,6 +59,9 @@ int run_sync(Env* env, const Entry& entry, const double* values) {
   Call call(entry, storage);
   Status s = call.prepare(env, values, false);
   if (!s.ok()) return env->fail(s);
+  alignas(std::max_align_t) char before[kMaxArgsBytes];
+  Recording* const recording = env->recording_.get();
+  if (recording) memcpy(before, storage, entry.bytes);
   Context context;
   s = entry.cpu(storage, context);
   if (s.ok() && call.any_given) s = call.check_sizes();
@@ -73,6 +69,7 @@ int run_sync(Env* env, const Entry& entry, const double* values) {
     call.undo();
     return env->fail(s);
   }
+  if (recording) recording->call(entry, before, call.shrunk());
   bool fresh = false;
   for (int i = 0; i < call.result_count; i++) {
     if (!call.mine[i]) continue;  // JavaScript has its handle
@@ -117,42 +114,6 @@ napi_value call_sync(napi_env env, napi_callback_info info) {
   });
 }
 
-napi_value make_error(napi_env env, const Status& s) {
-  napi_value error = nullptr;
-  napi_create_error(env, make_string(env, code_name(s.code)), make_string(env, s.message), &error);
-  return error;
-}
-
-// On the JavaScript thread. env is null when the environment is closing.
-void complete(napi_env env, napi_value, void* context, void* data) {
-  AsyncCall* call = static_cast<AsyncCall*>(data);
-  Env* state = static_cast<Env*>(context);
-  if (!env) {
-    call->call.undo();
-    delete call;
-    return;
-  }
-  state->cancels_.erase(call->ticket);
-  if (--state->pending_ == 0) napi_unref_threadsafe_function(env, state->done_->function);
-  if (!call->status.ok()) {
-    call->call.undo();
-    napi_reject_deferred(env, call->deferred, make_error(env, call->status));
-  } else {
-    napi_value list = nullptr;
-    const int n = call->call.result_count;
-    napi_create_array_with_length(env, static_cast<size_t>(n) * Env::kOutStride, &list);
-    for (int i = 0; i < n; i++) {
-      const TensorRef& t = *call->call.results[i];
-      state->put_result(0, state->insert(t), t);
-      for (int j = 0; j < Env::kOutStride; j++)
-        napi_set_element(env, list, static_cast<uint32_t>(i * Env::kOutStride + j), make_number(env, state->out()[j]));
-    }
-    state->account();
-    napi_resolve_deferred(env, call->deferred, list);
-  }
-  delete call;
-}
-
 // callAsync(op, args...) -> promise; the ticket for cancel() stands in out[0]. A wrong argument gives null and lastError.
 napi_value call_async(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
@@ -176,24 +137,9 @@ napi_value call_async(napi_env env, napi_callback_info info) {
       state->fail(s);
       return none;
     }
-    napi_value promise = nullptr;
-    if (napi_create_promise(env, &own->deferred, &promise) != napi_ok) {
-      own->call.undo();
-      return none;
-    }
+    if (state->recording_) state->recording_->refuse(fail(Code::unsupported, "%s is called asynchronously", own->call.entry.name));
     own->hold_inputs();
-    AsyncCall* call = own.release();
-    call->done = state->done_;
-    call->ticket = state->next_ticket_++;
-    state->cancels_[call->ticket] = call->cancel;
-    state->out()[0] = call->ticket;
-    if (state->pending_++ == 0) napi_ref_threadsafe_function(env, state->done_->function);
-    AsyncJob* job = new AsyncJob(call);
-    if (!submit_job(job)) {  // no thread to be had: do it here, the promise still settles later
-      job->run();
-      delete job;
-    }
-    return promise;
+    return submit(env, state, std::move(own));
   });
 }
 
@@ -232,8 +178,7 @@ void register_call_functions(napi_env env, napi_value exports, Env* state) {
   define_function(env, exports, "call", call_page, state);
   define_function(env, exports, "callAsync", call_async, state);
   define_function(env, exports, "cancel", cancel, state);
-  napi_create_threadsafe_function(env, nullptr, nullptr, make_string(env, "tersor"), 0, 1, nullptr, nullptr, state, complete, &state->done_->function);
-  if (state->done_->function) napi_unref_threadsafe_function(env, state->done_->function);
+  open_completion(env, state);
 }
 
 }  // namespace bindings

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "plan/plan.h"
+#include "plan/recording.h"
 #include "tensor/storage.h"
 
 namespace tersor {
@@ -75,6 +77,9 @@ class Env {
   int pending_ = 0;
   uint32_t next_ticket_ = 1;
   std::unordered_map<uint32_t, std::shared_ptr<std::atomic<bool>>> cancels_;
+  std::unique_ptr<Recording> recording_;  // while a session watches an eager run
+  std::unordered_map<uint32_t, std::shared_ptr<const Plan>> plans_;
+  uint32_t next_plan_ = 1;
 
   void account();  // tells V8 about native memory, in steps, so that its garbage collector runs in time
 
@@ -99,6 +104,7 @@ bool define_function(napi_env env, napi_value object, const char* name, napi_cal
 // Handles, memory and data transfer; op calls; information. Each adds its functions to `exports`.
 void register_tensor_functions(napi_env env, napi_value exports, Env* state);
 void register_call_functions(napi_env env, napi_value exports, Env* state);
+void register_plan_functions(napi_env env, napi_value exports, Env* state);
 void register_info_functions(napi_env env, napi_value exports, Env* state);
 
 // Small readers. They use napi's own information only (no JavaScript runs) and return false on a wrong type.
@@ -107,6 +113,11 @@ bool read_int(napi_env env, napi_value v, int64_t* out);  // exact integer, |v| 
 Status read_int_list(napi_env env, napi_value v, const char* where, IntList* out);
 napi_value make_number(napi_env env, double v);
 napi_value make_string(napi_env env, const char* text);
+napi_value make_error(napi_env env, const Status& s);
+
+// Memory of a typed array, straight from the engine (a property named `length` cannot lie here). detached: ERR_BUFFER_DETACHED.
+Status typed_bytes(napi_env env, const char* where, napi_value v, napi_typedarray_type* type, void** data, size_t* bytes);
+bool array_fits(DType t, napi_typedarray_type type);
 
 // Runs f, and turns any C++ exception into a failed call: nothing leaves a callback.
 template <class F> napi_value guarded(napi_env env, F&& f) {

@@ -94,7 +94,7 @@ Status Call::read(Env* env, const double* values) {
           break;
         }
         if (storage_of(*found)->readers.load(std::memory_order_acquire) > 0)
-          return fail(Code::busy, "%s: %s is being read by an asynchronous call", entry.name, FieldName(entry, i).text);
+          return fail(Code::busy, "%s: %s is in use by an asynchronous call or a session", entry.name, FieldName(entry, i).text);
         if (!found->contiguous())
           return fail(Code::shape, "%s: %s is %s and must be contiguous, got a strided view", entry.name, FieldName(entry, i).text,
                       kind == 'M' ? "changed in place" : "written to");
@@ -204,6 +204,12 @@ Status Call::check_sizes() const {
       return fail(Code::unsupported, "%s: the size of result %d depends on the data (%lld here), so it cannot be given", entry.name, i,
                   static_cast<long long>(results[i]->shape[0]));
   return {};
+}
+
+bool Call::shrunk() const {
+  for (int i = 0; i < result_count; i++)
+    if (results[i]->rank && results[i]->shape[0] != first[i]) return true;
+  return false;
 }
 
 void Call::undo() {

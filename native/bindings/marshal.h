@@ -4,7 +4,7 @@
 // would need Node-API to be read; read_values makes the same row of values passed one by one.
 #pragma once
 #include "bindings/env.h"
-#include "bindings/op_table.h"
+#include "ops/op_table.h"
 
 namespace tersor {
 namespace bindings {
@@ -21,7 +21,7 @@ struct Call {
   TensorRef* results[kMaxResults];
   const TensorRef* given[kMaxResults];  // memory of the caller, or null; in the handle table, so valid until the next insert
   bool mine[kMaxResults];
-  int64_t first[kMaxResults];  // dimension 0 of a given result
+  int64_t first[kMaxResults];  // dimension 0 of a result as it was inferred
   int input_count = 0, changed_count = 0, result_count = 0, allocated = 0;
   bool any_given = false;
 
@@ -31,6 +31,7 @@ struct Call {
   Status prepare(Env* env, const double* values, bool async);
   // After the computation: a body may shrink a rank-1 result whose size depends on the data; given memory cannot shrink.
   Status check_sizes() const;
+  bool shrunk() const;
   void undo();  // releases what prepare allocated
 
  private:

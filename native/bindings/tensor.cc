@@ -28,34 +28,6 @@ Status read_dtype(napi_env env, napi_value v, DType* out) {
   return {};
 }
 
-// Bytes of a typed array, straight from the engine (a property named `length` cannot lie here).
-Status typed_bytes(napi_env env, const char* where, napi_value v, napi_typedarray_type* type, void** data, size_t* bytes) {
-  bool is_typed = false;
-  if (napi_is_typedarray(env, v, &is_typed) != napi_ok || !is_typed) return fail(Code::dtype, "%s: a typed array is needed", where);
-  size_t length = 0, offset = 0;
-  napi_value buffer = nullptr;
-  if (napi_get_typedarray_info(env, v, type, &length, data, &buffer, &offset) != napi_ok) return fail(Code::buffer_detached, "%s: unreadable typed array", where);
-  static const size_t kWidth[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
-  *bytes = length * kWidth[*type];
-  bool detached = false;
-  if (napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && detached)
-    return fail(Code::buffer_detached, "%s: the array's buffer was transferred away", where);
-  return {};
-}
-
-bool array_fits(DType t, napi_typedarray_type type) {
-  switch (t) {
-    case DType::f64: return type == napi_float64_array;
-    case DType::f32: return type == napi_float32_array;
-    case DType::f16: case DType::bf16: case DType::u16: return type == napi_uint16_array;
-    case DType::i64: return type == napi_bigint64_array;
-    case DType::i32: return type == napi_int32_array;
-    case DType::i16: return type == napi_int16_array;
-    case DType::i8: return type == napi_int8_array;
-    default: return type == napi_uint8_array || type == napi_uint8_clamped_array;
-  }
-}
-
 // create(dtype, shape) -> zero-filled tensor
 napi_value create(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
@@ -75,6 +47,7 @@ napi_value create(napi_env env, napi_callback_info info) {
       set_shape(t, dtype, shape.v, shape.n);
       TERSOR_TRY(allocate_tensor("create", t));
       memset(t.data, 0, static_cast<size_t>(t.bytes()));
+      if (state->recording_) state->recording_->created(t);
       result(state, t);
       return {};
     };
@@ -137,9 +110,11 @@ napi_value transfer(napi_env env, napi_callback_info info, Direction direction) 
         return fail(Code::shape, "%s: the array has %lld bytes, %s has %lld", where, static_cast<long long>(bytes), TERSOR_TEXT(*t), static_cast<long long>(t->bytes()));
       if (bytes == 0) return {};
       if (direction == Direction::into_tensor) {
-        if (storage_of(*t)->readers.load() > 0) return fail(Code::busy, "write: the tensor is being read by an asynchronous call");
+        if (storage_of(*t)->readers.load() > 0) return fail(Code::busy, "write: the tensor is in use by an asynchronous call or a session");
+        if (state->recording_) state->recording_->written(*t);
         memcpy(t->data, data, bytes);
       } else {
+        if (state->recording_) state->recording_->read(*t);
         memcpy(data, t->data, bytes);
       }
       return {};
@@ -168,6 +143,33 @@ napi_value release(napi_env env, napi_callback_info info) {
 }
 
 }  // namespace
+
+Status typed_bytes(napi_env env, const char* where, napi_value v, napi_typedarray_type* type, void** data, size_t* bytes) {
+  bool is_typed = false;
+  if (napi_is_typedarray(env, v, &is_typed) != napi_ok || !is_typed) return fail(Code::dtype, "%s: a typed array is needed", where);
+  size_t length = 0, offset = 0;
+  napi_value buffer = nullptr;
+  if (napi_get_typedarray_info(env, v, type, &length, data, &buffer, &offset) != napi_ok) return fail(Code::buffer_detached, "%s: unreadable typed array", where);
+  static const size_t kWidth[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  *bytes = length * kWidth[*type];
+  bool detached = false;
+  if (napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && detached)
+    return fail(Code::buffer_detached, "%s: the array's buffer was transferred away", where);
+  return {};
+}
+
+bool array_fits(DType t, napi_typedarray_type type) {
+  switch (t) {
+    case DType::f64: return type == napi_float64_array;
+    case DType::f32: return type == napi_float32_array;
+    case DType::f16: case DType::bf16: case DType::u16: return type == napi_uint16_array;
+    case DType::i64: return type == napi_bigint64_array;
+    case DType::i32: return type == napi_int32_array;
+    case DType::i16: return type == napi_int16_array;
+    case DType::i8: return type == napi_int8_array;
+    default: return type == napi_uint8_array || type == napi_uint8_clamped_array;
+  }
+}
 
 void register_tensor_functions(napi_env env, napi_value exports, Env* state) {
   define_function(env, exports, "create", create, state);

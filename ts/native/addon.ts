@@ -32,6 +32,22 @@ export interface NativeMemory {
   readonly tensorBytes: number
 }
 
+/** What a plan is made of. */
+export interface NativePlan {
+  /** Memory of a run in progress, and what its temporaries would take side by side. */
+  readonly arenaBytes: number
+  readonly separateBytes: number
+  /** Weights and tables that the plan reads; most are shared with the model. */
+  readonly constantBytes: number
+  /** Steps that write where their input ends. */
+  readonly inPlace: number
+  /** Argument lists and arenas that are kept now. */
+  readonly frames: number
+  /** label: what `planMark` said last when the step was recorded, -1 before the first. */
+  readonly steps: readonly { readonly op: string; readonly inputs: string; readonly results: string; readonly label: number }[]
+  readonly outputs: readonly string[]
+}
+
 export interface NativeAddon {
   readonly schemaHash: string
   readonly schemas: readonly string[]
@@ -47,6 +63,18 @@ export interface NativeAddon {
   /** Promise of the same numbers, or null (`lastError`). out[0] is the ticket that `cancel` takes. */
   callAsync(op: number, ...args: unknown[]): Promise<readonly number[]> | null
   cancel(ticket: number): void
+  /** Calls from now on are recorded; the handles are the inputs. */
+  planBegin(inputs: readonly number[]): number
+  /** Steps that were recorded since the last mark get this label. */
+  planMark(label: number): void
+  /** Makes a plan of what was recorded: its number, or -1 (ERR_UNSUPPORTED says why the run cannot be replayed). flags: 1 no rewriting. */
+  planEnd(outputs: readonly number[], flags: number): number
+  planDrop(): void
+  /** inputs: typed arrays or handles. flags: 1 outputs as handles, 2 a last entry with begin and end of each step in nanoseconds. */
+  planRun(plan: number, inputs: readonly (number | ArrayBufferView)[], flags: number): readonly unknown[] | null
+  planRunAsync(plan: number, inputs: readonly (number | ArrayBufferView)[], flags: number): Promise<readonly unknown[]> | null
+  planInfo(plan: number): NativePlan
+  planRelease(plan: number): void
   create(dtype: number, shape: readonly number[]): number
   view(handle: number, shape: readonly number[], strides: readonly number[], offset: number): number
   write(handle: number, array: ArrayBufferView): number

@@ -1,11 +1,10 @@
-#include "bindings/op_table.h"
+#include "ops/op_table.h"
 
 #include <cstring>
 
 #include "ops/schema.h"
 
 namespace tersor {
-namespace bindings {
 namespace {
 
 #define T(n) {'T', offsetof(Args, n)},
@@ -48,7 +47,7 @@ template <class Args> constexpr bool fits(const Field* f) {
 template <class Args, Status (*f)(Args&)> Status infer(void* args) { return f(*static_cast<Args*>(args)); }
 template <class Args, Status (*f)(Args&, Context&)> Status cpu(void* args, Context& context) { return f(*static_cast<Args*>(args), context); }
 
-#define OP(name, list) static_assert(fits<name##_args>(name##_fields::fields), #name " is larger than the tables of the bindings");
+#define OP(name, list) static_assert(fits<name##_args>(name##_fields::fields), #name " is larger than the table allows");
 #include "ops/ops.def"
 
 const Entry kEntries[] = {
@@ -59,9 +58,10 @@ const Entry kEntries[] = {
 }  // namespace
 
 const Entry& op_entry(int index) { return kEntries[index]; }
+int op_index(const Entry& entry) { return static_cast<int>(&entry - kEntries); }
 
 FieldName::FieldName(const Entry& entry, int field) {
-  const char* at = strchr(op_schema(static_cast<int>(&entry - kEntries)), '(');  // "clip(T:x,F:lo,F:hi,R:y)", "f(E:activation:act)"
+  const char* at = strchr(op_schema(op_index(entry)), '(');  // "clip(T:x,F:lo,F:hi,R:y)", "f(E:activation:act)"
   for (int i = 0; i < field; i++) at = strchr(at + 1, ',');
   const char* end = at + 1;
   while (*end != ',' && *end != ')') end++;
@@ -70,5 +70,4 @@ FieldName::FieldName(const Entry& entry, int field) {
   snprintf(text, sizeof text, "%.*s", static_cast<int>(end - begin), begin);
 }
 
-}  // namespace bindings
 }  // namespace tersor

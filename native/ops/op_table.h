@@ -1,12 +1,27 @@
-// The op table as the bindings walk it: which kind of argument stands where in an op's argument struct, from ops.def. One loop reads the
-// arguments of every op, so the marshalling is compiled once and not once per op.
+// The op table for code that walks it (marshalling, plans): which kind of argument stands where in an op's argument struct, from ops.def. One loop
+// reads the arguments of every op, so such code is compiled once and not once per op.
 #pragma once
 #include <cstddef>
 
 #include "ops/args.h"
 
 namespace tersor {
-namespace bindings {
+
+// One value per row of ops.def, in its order: the index of its entry.
+enum class Op : int {
+#define T(n)
+#define O(n)
+#define M(n)
+#define R(n)
+#define I(n)
+#define F(n)
+#define B(n)
+#define L(n)
+#define D(n)
+#define E(e, n)
+#define OP(name, fields) name,
+#include "ops/ops.def"
+};
 
 struct Field {
   char kind;  // T O M R I F B L D E as in ops.def; 0 ends the list
@@ -31,6 +46,8 @@ constexpr size_t kMaxArgsBytes = 3072;
 constexpr size_t kListSlots = 1 + kMaxRank;
 
 const Entry& op_entry(int index);
+int op_index(const Entry& entry);
+inline Op op_of(const Entry& entry) { return static_cast<Op>(op_index(entry)); }
 
 // The name of the field with this index, for messages.
 struct FieldName {
@@ -38,5 +55,4 @@ struct FieldName {
   FieldName(const Entry& entry, int field);
 };
 
-}  // namespace bindings
 }  // namespace tersor

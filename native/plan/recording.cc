@@ -1,0 +1,108 @@
+#include "plan/recording.h"
+
+namespace tersor {
+namespace {
+
+bool covers_storage(const TensorRef& t) { return t.contiguous() && t.data == storage_of(t)->data && t.bytes() == storage_of(t)->bytes; }
+
+}  // namespace
+
+Recording::~Recording() {
+  for (Storage* s : held_) s->release();
+}
+
+int Recording::known(const TensorRef& t) const {
+  const auto found = slots_.find(storage_of(t));
+  return found == slots_.end() ? -1 : found->second;
+}
+
+int Recording::slot_for(const TensorRef& t) {
+  int slot = known(t);
+  if (slot >= 0) return slot;
+  Storage* s = storage_of(t);
+  s->retain();
+  hold(s);
+  return slots_[s] = program_.add_constant(s);
+}
+
+void Recording::place(TensorRef& t) {
+  const int64_t offset = static_cast<char*>(t.data) - static_cast<char*>(storage_of(t)->data);
+  set_place(t, slot_for(t), offset);
+}
+
+void Recording::input(const TensorRef& t) {
+  Storage* s = storage_of(t);
+  if (known(t) >= 0) return refuse(fail(Code::unsupported, "an input stands in two places"));
+  hold(s);
+  program_.slots.push_back({Slot::Kind::input, t.bytes(), nullptr, static_cast<int>(program_.inputs.size())});
+  slots_[s] = static_cast<int>(program_.slots.size()) - 1;
+  TensorRef at = t;
+  set_place(at, slots_[s], 0);
+  program_.inputs.push_back(at);
+}
+
+void Recording::call(const Entry& entry, const void* before, bool shrunk) {
+  if (!why_.ok()) return;
+  Step step(entry, before);
+  bool depends = false;
+  each_tensor(step, [&](char kind, const TensorRef& t) {
+    const int slot = known(t);
+    const bool temporary = slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind == Slot::Kind::temporary;
+    if (kind != 'R' && slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant) depends = true;
+    if (kind == 'M' && !temporary) refuse(fail(Code::unsupported, "%s changes a tensor in place that was there before the run", entry.name));
+    if (kind != 'R') return;
+    // A result of the call's own has a storage that nobody has seen; a given one is fine while it is whole and of this run.
+    const bool own = held_.count(storage_of(t)) == 0 && storage_of(t)->handles.load() == 0;
+    if (own) return;
+    if (slot >= 0 ? !temporary : fresh_.count(storage_of(t)) == 0) refuse(fail(Code::unsupported, "%s writes into a tensor that was there before the run", entry.name));
+    else if (!covers_storage(t)) refuse(fail(Code::unsupported, "%s writes into a part of a tensor", entry.name));
+  });
+  if (depends && shrunk) refuse(fail(Code::unsupported, "the size of a result of %s depends on values", entry.name));
+  if (!why_.ok()) return;
+  each_tensor(step, [&](char kind, const TensorRef& t) {
+    if (kind != 'R') return;
+    Storage* s = storage_of(t);
+    hold(s);
+    if (depends && slots_.count(s) == 0) slots_[s] = program_.add_temporary(s->bytes);
+    if (!depends) fresh_.insert(s);
+  });
+  if (!depends) return;
+  each_tensor(step, [&](char, TensorRef& t) { place(t); });
+  program_.steps.push_back(std::move(step));
+}
+
+void Recording::created(const TensorRef& t) {
+  hold(storage_of(t));
+  fresh_.insert(storage_of(t));
+}
+
+void Recording::written(const TensorRef& t) {
+  if (known(t) >= 0) refuse(fail(Code::unsupported, "a tensor that a call has used is overwritten"));
+}
+
+void Recording::read(const TensorRef& t) {
+  const int slot = known(t);
+  if (slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant)
+    refuse(fail(Code::unsupported, "the values of %s are read in between", TERSOR_TEXT(t)));
+}
+
+void Recording::mark(int label) {
+  for (; marked_ < program_.steps.size(); marked_++) program_.steps[marked_].label = label;
+}
+
+Status Recording::finish(const TensorRef* outputs, int count, Program* program) {
+  if (!why_.ok()) return why_;
+  for (int i = 0; i < count; i++) {
+    TensorRef t = outputs[i];
+    place(t);
+    program_.outputs.push_back(t);
+  }
+  program->slots.swap(program_.slots);
+  program->steps.swap(program_.steps);
+  program->inputs.swap(program_.inputs);
+  program->outputs.swap(program_.outputs);
+  drop_dead_steps(*program);
+  return {};
+}
+
+}  // namespace tersor

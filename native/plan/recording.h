@@ -1,0 +1,51 @@
+// Watches the calls of one eager run and makes a Program of them. Tensors are known by their storage: inputs, results of calls that depend on inputs
+// (temporaries), and everything else (constants: weights, tables made on the host, results of calls on constants only, which are
+// not repeated). Every storage that was seen is held until the recording ends, so an address means one storage.
+//
+// A run is not recordable, and finish() says why, where its list of calls may depend on values: something reads a value that depends on an input, a
+// result's size depends on such values, the host overwrites a tensor that a call has used, or a call changes a tensor that outlives the run.
+#pragma once
+#include <unordered_map>
+#include <unordered_set>
+
+#include "plan/program.h"
+
+namespace tersor {
+
+class Recording {
+ public:
+  Recording() = default;
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+  void input(const TensorRef& t);  // row-major
+  // After a call that succeeded. before: the argument struct as the op's body got it; shrunk: a result is smaller than inferred.
+  void call(const Entry& entry, const void* before, bool shrunk);
+  void created(const TensorRef& t);  // by the host, in this run
+  void written(const TensorRef& t);  // by the host
+  void read(const TensorRef& t);     // by the host
+  void mark(int label);              // of the steps since the last mark
+  void refuse(const Status& why) {
+    if (why_.ok()) why_ = why;
+  }
+  // The list, or ERR_UNSUPPORTED with the reason. Once.
+  Status finish(const TensorRef* outputs, int count, Program* program);
+
+ private:
+  int known(const TensorRef& t) const;
+  int slot_for(const TensorRef& t);  // a storage that is new is a constant
+  void hold(Storage* s) {
+    if (held_.insert(s).second) s->retain();
+  }
+  void place(TensorRef& t);
+
+  std::unordered_map<Storage*, int> slots_;
+  std::unordered_set<Storage*> held_;
+  std::unordered_set<Storage*> fresh_;  // made in this run by the host or by calls on constants
+  Program program_;
+  size_t marked_ = 0;
+  Status why_;
+};
+
+}  // namespace tersor

@@ -1,0 +1,11 @@
+export {
+  session,
+  Session,
+  type RunOptions,
+  type SessionClass,
+  type SessionFunction,
+  type SessionInfo,
+  type SessionOptions,
+} from './session.js'
+export { Profile, type ProfileStep } from './profile.js'
+export type { SessionInput, SessionInputs, SessionValue } from './values.js'

@@ -1,0 +1,328 @@
+/**
+ * A session runs a model again and again without JavaScript between its operations. The first run with inputs of a class (names, dtypes, shapes) is
+ * eager and recorded; its native calls become a plan with planned memory, and runs replay the plan in one native call, off the main thread or on it. A
+ * class whose calls depend on values cannot be recorded: it runs eagerly, and `info()` says so and why.
+ */
+import type { DType, TypedArray } from '../base/dtype.js'
+import { type ErrorCode } from '../base/codes.gen.js'
+import { DisposedError, OptionError, tersorError } from '../base/errors.js'
+import { abortError } from '../base/pace.js'
+import type { Shape } from '../base/shape.js'
+import { loadModel } from '../models/index.js'
+import { addon, nativeError } from '../native/call.js'
+import type { Model, ModuleInput } from '../nn/index.js'
+import { scope, Tensor } from '../tensor/index.js'
+import { Profile } from './profile.js'
+import { feedOf, nativeInputs, ownTensor, type Feed, type SessionInputs, type SessionValue } from './values.js'
+
+/** A function of tensors: what a session can run besides a model. Called with one tensor, or a record by the names of the inputs. */
+export type SessionFunction = (inputs: never) => Tensor | Readonly<Record<string, Tensor>>
+
+export interface SessionOptions {
+  /** Name of the output of a model that gives one tensor; default 'output'. */
+  readonly output?: string
+  /** Most classes of inputs that are kept recorded; the one used longest ago goes first. Default 16. */
+  readonly classes?: number
+  /** Whether the plan may combine calls (products with what follows them, packed weights). Without, results equal eager ones bit for bit. Default true. */
+  readonly fuse?: boolean
+}
+
+export interface RunOptions {
+  readonly signal?: AbortSignal
+}
+
+/** One class of inputs and how it runs. */
+export interface SessionClass {
+  /** Names, dtypes and shapes: "f32[1,784]", "ids i32[1,9] mask f32[1,9]". */
+  readonly inputs: string
+  /** False: calls go one by one through JavaScript, because of `reason`. */
+  readonly planned: boolean
+  readonly reason?: string
+  /** The eager run that was recorded, and making the plan of it (weights are packed there). */
+  readonly recordMs: number
+  readonly compileMs: number
+  readonly runs: number
+  /** Native calls of the eager run, and steps of the plan. */
+  readonly steps?: number
+  /** Memory of one run in progress; what its temporaries would take side by side; weights and tables that the plan reads. */
+  readonly arenaBytes?: number
+  readonly separateBytes?: number
+  readonly constantBytes?: number
+  readonly inPlace?: number
+}
+
+export interface SessionInfo {
+  readonly classes: readonly SessionClass[]
+  /** From opening the file to a model in memory; 0 where a model was given. */
+  readonly loadMs: number
+}
+
+interface OutputInfo {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+interface Class {
+  readonly key: string
+  /** Number of the native plan; 0: runs eagerly. */
+  readonly plan: number
+  readonly reason: string
+  readonly outputs: readonly OutputInfo[]
+  readonly labels: readonly string[]
+  readonly recordMs: number
+  readonly compileMs: number
+  runs: number
+}
+
+const AS_HANDLES = 1
+const WITH_TIMES = 2
+const UNFUSED = 1
+
+/**
+ * Runs of one model. Make it with {@link session}. Runs may overlap; each has memory of its own. The model must live, unchanged, as long as the session:
+ * writing into a tensor that a plan reads is ERR_BUSY.
+ */
+export class Session {
+  readonly #forward: (inputs: ModuleInput, output: (path: string) => void) => Tensor | Readonly<Record<string, Tensor>>
+  readonly #options: Required<SessionOptions>
+  readonly #loadMs: number
+  readonly #classes = new Map<string, Class>()
+  #disposed = false
+
+  /** @internal */
+  constructor(model: Model | SessionFunction, options: SessionOptions, loadMs: number) {
+    const { output = 'output', classes = 16, fuse = true } = options
+    if (!Number.isInteger(classes) || classes < 1)
+      throw new OptionError('ERR_OPTION', `session: classes must be an integer >= 1, got ${classes}`)
+    this.#options = { output, classes, fuse }
+    this.#loadMs = loadMs
+    this.#forward =
+      typeof model === 'function'
+        ? (inputs) => model(inputs as never)
+        : (inputs, output) => model.forward(inputs, { output: (path) => output(path) })
+  }
+
+  /**
+   * Outputs by name (one that has no name is called 'output'), computed off the main thread. Inputs are copied before the call returns. The first run of a class
+   * of inputs is recorded on this thread; see {@link Session.prepare}. Rejects with ERR_ABORTED when the signal fires.
+   */
+  async run(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, SessionValue>> {
+    const { found, out } = await this.#start(inputs, 0, options.signal)
+    return valuesOf(found, out)
+  }
+
+  /** The same with tensors, which the caller disposes. */
+  async runTensors(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, Tensor>> {
+    const { found, out } = await this.#start(inputs, AS_HANDLES, options.signal)
+    return tensorsOf(found, out)
+  }
+
+  /** On this thread. */
+  runSync(inputs: SessionInputs): Record<string, SessionValue> {
+    const feed = feedOf(inputs)
+    const found = this.#classOf(feed)
+    found.runs++
+    return valuesOf(found, this.#now(found, feed, 0))
+  }
+
+  /** On this thread, with tensors, which the caller disposes. */
+  runTensorsSync(inputs: SessionInputs): Record<string, Tensor> {
+    const feed = feedOf(inputs)
+    const found = this.#classOf(feed)
+    found.runs++
+    return tensorsOf(found, this.#now(found, feed, AS_HANDLES))
+  }
+
+  /** Records the class of these inputs now (their values do not matter) instead of in its first run. */
+  prepare(inputs: SessionInputs): SessionClass {
+    return describe(this.#classOf(feedOf(inputs)))
+  }
+
+  /** How each class of inputs runs, the one used longest ago first. */
+  info(): SessionInfo {
+    this.#check()
+    return { classes: [...this.#classes.values()].map(describe), loadMs: this.#loadMs }
+  }
+
+  /** Times of the steps over `runs` runs on this thread (default 20, after one that does not count). ERR_UNSUPPORTED for a class that is not planned. */
+  profile(inputs: SessionInputs, runs = 20): Profile {
+    if (!Number.isInteger(runs) || runs < 1) throw new OptionError('ERR_OPTION', `profile: runs must be an integer >= 1, got ${runs}`)
+    const feed = feedOf(inputs)
+    const found = this.#classOf(feed)
+    if (found.plan === 0)
+      throw tersorError('ERR_UNSUPPORTED', `profile: inputs ${found.key} run eagerly (${found.reason}), so there are no steps to time`)
+    this.#now(found, feed, 0)
+    const times: Float64Array[] = []
+    for (let i = 0; i < runs; i++) times.push(this.#now(found, feed, WITH_TIMES)[found.outputs.length] as Float64Array)
+    return new Profile(addon().planInfo(found.plan), found.labels, times)
+  }
+
+  /** Frees the plans. Runs in flight end well; later ones are ERR_DISPOSED. The model stays. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    for (const c of this.#classes.values()) if (c.plan) addon().planRelease(c.plan)
+    this.#classes.clear()
+  }
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new DisposedError('ERR_DISPOSED', 'session: it was disposed')
+  }
+
+  async #start(inputs: SessionInputs, flags: number, signal?: AbortSignal): Promise<{ found: Class; out: readonly unknown[] }> {
+    if (signal?.aborted) throw abortError('session', signal)
+    const feed = feedOf(inputs)
+    const found = this.#classOf(feed)
+    found.runs++
+    if (found.plan === 0) return { found, out: this.#now(found, feed, flags) }
+    const native = addon()
+    const promise = native.planRunAsync(found.plan, nativeInputs(feed), flags)
+    if (!promise) throw nativeError(native)
+    const ticket = native.out[0]!
+    const cancel = (): void => native.cancel(ticket)
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      return { found, out: await promise }
+    } catch (e) {
+      const error = e as Error & { code?: ErrorCode }
+      if (error.code === 'ERR_ABORTED' && signal?.aborted) throw abortError('session', signal)
+      throw error.code ? tersorError(error.code, error.message) : error
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  }
+
+  #now(found: Class, feed: Feed, flags: number): readonly unknown[] {
+    if (found.plan === 0) return this.#eager(feed, flags)
+    const native = addon()
+    const out = native.planRun(found.plan, nativeInputs(feed), flags)
+    if (!out) throw nativeError(native)
+    return out
+  }
+
+  /** What a plan would give, by calls one after the other. */
+  #eager(feed: Feed, flags: number): readonly unknown[] {
+    const outputs = scope(() => this.#named(this.#forward(inputsOf(feed), () => undefined)))
+    const tensors = Object.values(outputs)
+    if (flags & AS_HANDLES) return tensors
+    const arrays = tensors.map((t) => t.read())
+    for (const t of tensors) t.dispose()
+    return arrays
+  }
+
+  #named(result: Tensor | Readonly<Record<string, Tensor>>): Readonly<Record<string, Tensor>> {
+    return result instanceof Tensor ? { [this.#options.output]: result } : result
+  }
+
+  #classOf(feed: Feed): Class {
+    this.#check()
+    let found = this.#classes.get(feed.key)
+    if (found) {
+      if (this.#classes.size > 1) {
+        this.#classes.delete(feed.key) // to the end: the first is the one used longest ago
+        this.#classes.set(feed.key, found)
+      }
+      return found
+    }
+    found = this.#record(feed)
+    this.#classes.set(feed.key, found)
+    if (this.#classes.size > this.#options.classes) {
+      const [oldest, { plan }] = this.#classes.entries().next().value!
+      this.#classes.delete(oldest)
+      if (plan) addon().planRelease(plan)
+    }
+    return found
+  }
+
+  #record(feed: Feed): Class {
+    const native = addon()
+    return scope(() => {
+      const inputs = inputsOf(feed)
+      const handles = (feed.single ? [inputs as Tensor] : Object.values(inputs as Readonly<Record<string, Tensor>>)).map((t) => t.handle)
+      const labels: string[] = []
+      const began = performance.now()
+      if (native.planBegin(handles) < 0) throw nativeError(native)
+      let outputs: Readonly<Record<string, Tensor>>
+      try {
+        outputs = this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1)))
+      } catch (e) {
+        native.planDrop()
+        throw e
+      }
+      const recorded = performance.now()
+      const entries = Object.entries(outputs)
+      const plan = native.planEnd(
+        entries.map(([, t]) => t.handle),
+        this.#options.fuse ? 0 : UNFUSED,
+      )
+      let reason = ''
+      if (plan < 0) {
+        const error = nativeError(native)
+        if (error.code !== 'ERR_UNSUPPORTED') throw error
+        reason = error.message
+      }
+      return {
+        key: feed.key,
+        plan: Math.max(plan, 0),
+        reason,
+        outputs: entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
+        labels,
+        recordMs: recorded - began,
+        compileMs: performance.now() - recorded,
+        runs: 0,
+      }
+    })
+  }
+}
+
+function inputsOf(feed: Feed): ModuleInput {
+  const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!))
+  return feed.single ? tensors[0]! : Object.fromEntries(tensors.map((t, i) => [feed.names[i]!, t]))
+}
+
+function valuesOf(found: Class, out: readonly unknown[]): Record<string, SessionValue> {
+  const values: Record<string, SessionValue> = {}
+  for (let i = 0; i < found.outputs.length; i++) {
+    const { name, dtype, shape } = found.outputs[i]!
+    values[name] = { dtype, shape, data: out[i] as TypedArray }
+  }
+  return values
+}
+
+function tensorsOf(found: Class, out: readonly unknown[]): Record<string, Tensor> {
+  return Object.fromEntries(
+    found.outputs.map(({ name, dtype, shape }, i) => {
+      const t = out[i]
+      return [name, t instanceof Tensor ? t : new Tensor(t as number, dtype, shape)]
+    }),
+  )
+}
+
+function describe({ key, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
+  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs }
+  if (plan === 0) return { ...common, reason }
+  const { steps, arenaBytes, separateBytes, constantBytes, inPlace } = addon().planInfo(plan)
+  return { ...common, steps: steps.length, arenaBytes, separateBytes, constantBytes, inPlace }
+}
+
+/**
+ * A session for a model, the file or folder of one, or a function of tensors. Nothing runs yet: classes of inputs are recorded when they first come.
+ *
+ * - a file that cannot be loaded: what {@link load} throws
+ * - `classes` that is not a positive integer: ERR_OPTION
+ *
+ * @example
+ * const s = session((x) => ops.relu(ops.scaleShift(x, 2, -1)))
+ * const { output } = s.runSync({ data: Float32Array.of(0, 1, 2), shape: [3] })   // output.data: 0, 1, 3
+ * s.dispose()
+ */
+export function session(model: Model | SessionFunction | string, options: SessionOptions = {}): Session {
+  if (typeof model !== 'string') return new Session(model, options, 0)
+  const began = performance.now()
+  const loaded = loadModel(model)
+  return new Session(loaded, options, performance.now() - began)
+}
