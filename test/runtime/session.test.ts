@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { keep, memory, ops, scope, session, tensor, zeros, type Session, type SessionInputs, type Tensor } from '../../ts/index.js'
 import type { Model } from '../../ts/nn/index.js'
-import { compressed, dense, floats, ids, modelOf, type Sample } from './models.js'
+import { compressed, dense, floats, ids, type Sample } from './models.js'
 
 const open: { dispose(): void }[] = []
 const track = <T extends { dispose(): void }>(x: T): T => {
@@ -136,7 +136,7 @@ describe('recording', () => {
 })
 
 describe('a session', () => {
-  const model = (): Model => track(modelOf(dense.mlp!().model.spec()))
+  const model = (): Model => track(dense.mlp!().model)
 
   test('keeps a bounded number of classes', () => {
     const s = track(session((t: Tensor) => ops.neg(t), { classes: 2 }))
