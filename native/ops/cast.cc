@@ -168,30 +168,4 @@ Status cast_cpu(cast_args& a, Context& ctx) {
   });
 }
 
-// round_to(x, dtype) -> y of x's dtype: the values that a cast to f16 or bf16 and back would give, without the tensor between. f32 only.
-Status round_to_infer(round_to_args& a) {
-  TERSOR_TRY(expect_dtype("round_to", "x", a.x, DType::f32));
-  if (a.dtype != DType::f16 && a.dtype != DType::bf16)
-    return fail(Code::dtype, "round_to: dtype must be f16 or bf16, got %s", dtype_name(a.dtype));
-  set_shape(a.y, DType::f32, a.x.shape, a.x.rank);
-  return {};
-}
-
-Status round_to_cpu(round_to_args& a, Context& ctx) {
-  Contiguous x;
-  TERSOR_TRY(x.open("round_to", a.x, ctx.cancel));
-  const bool half = a.dtype == DType::f16;
-  const ConvertOp there = half ? ConvertOp::f32_f16 : ConvertOp::f32_bf16, back = half ? ConvertOp::f16_f32 : ConvertOp::bf16_f32;
-  const float* from = x.as<float>();
-  float* to = a.y.as<float>();
-  return parallel_for(a.y.size(), grain_for(2), ctx.cancel, [&](int64_t begin, int64_t end) {
-    uint16_t bits[1024];  // stays in L1
-    for (int64_t i = begin; i < end; i += 1024) {
-      const int64_t n = end - i < 1024 ? end - i : 1024;
-      elementwise_convert(ConvertArgs{there, from + i, bits, n});
-      elementwise_convert(ConvertArgs{back, bits, to + i, n});
-    }
-  });
-}
-
 }  // namespace tersor

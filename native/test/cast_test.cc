@@ -247,25 +247,4 @@ TERSOR_TEST(cast_strided_and_threads) {
   }
 }
 
-TERSOR_TEST(round_to_is_a_cast_there_and_back) {
-  std::vector<float> x = {0.0f, -0.0f, 1.0f, 1.0009765f, 65504, 65520, 70000, -1e30f, 6e-8f, 1e-40f, INFINITY, -INFINITY, NAN};
-  while (x.size() < 5000) x.push_back(test::random_float(-100, 100));
-  const int64_t n = static_cast<int64_t>(x.size());
-  for (DType t : {DType::f16, DType::bf16}) {
-    test::OpCall<round_to_args> call;
-    call.args.x = test::view(DType::f32, x, {n});
-    call.args.dtype = t;
-    CHECK_OK(RUN_OP(call, round_to));
-    const float* y = call.args.y.as<float>();
-    for (size_t i = 0; i < x.size(); i++) {
-      const float want = t == DType::f16 ? f32_from_f16(f16_from_f32(x[i])) : f32_from_bf16(bf16_from_f32(x[i]));
-      CHECK_MSG(f32_bits(y[i]) == f32_bits(want), "%s of %g: %g, want %g", dtype_name(t), static_cast<double>(x[i]), static_cast<double>(y[i]), static_cast<double>(want));
-    }
-  }
-  test::OpCall<round_to_args> bad;
-  bad.args.x = test::view(DType::f32, x, {n});
-  bad.args.dtype = DType::i8;
-  CHECK_CODE(RUN_OP(bad, round_to), Code::dtype);
-}
-
 }  // namespace tersor

@@ -18,7 +18,6 @@ export interface OpCase {
 
 /** Why an op has no double-precision form. Checked: f64 input is ERR_DTYPE. */
 export const singleOnly: ReadonlyMap<OpName, string> = new Map([
-  ['round_to', 'what is rounded to 16 bits is f32'],
   ['quantize_rows', 'codes come from f32 weights'],
   ['dequantize_rows', 'scales are f32'],
   ['qlinear', 'activations are f32'],

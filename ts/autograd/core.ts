@@ -13,6 +13,7 @@ const single =
 export const reshape: (x: Tensor, shape: Shape) => Tensor = single(
   definePrimitive<[x: Tensor, shape: Shape], 'x'>({
     name: 'reshape',
+    reads: 'nothing',
     inputs: { x: 0 },
     forward: (x, shape) => {
       const dims = resolveShape(x, shape)
@@ -39,6 +40,7 @@ function resolveShape(x: Tensor, shape: Shape): number[] {
 export const permute: (x: Tensor, axes: readonly number[]) => Tensor = single(
   definePrimitive<[x: Tensor, axes: readonly number[]], 'x'>({
     name: 'permute',
+    reads: 'nothing',
     inputs: { x: 0 },
     forward: (x, axes) => {
       const order = axes.map((a) => normalizeAxis('permute', a, x.rank))
@@ -73,6 +75,7 @@ export function transpose(x: Tensor): Tensor {
 export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = single(
   definePrimitive<[x: Tensor, shape: Shape], 'x'>({
     name: 'broadcast_to',
+    reads: 'nothing',
     inputs: { x: 0 },
     forward: (x, shape) => {
       if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape))
@@ -94,6 +97,7 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = single(
 export const slice: (x: Tensor, start: readonly number[], size: readonly number[]) => Tensor = single(
   definePrimitive<[x: Tensor, start: readonly number[], size: readonly number[]], 'x'>({
     name: 'slice',
+    reads: 'nothing',
     inputs: { x: 0 },
     forward: (x, start, size) => {
       if (
@@ -111,6 +115,7 @@ export const slice: (x: Tensor, start: readonly number[], size: readonly number[
 
 /** Zeros of `shape` with x placed at `start`: the adjoint of slice. */
 export const padSlice = defineOp('pad_slice', {
+  reads: 'nothing',
   grad: ({ args: [x, , start] }, dy) => ({ x: () => slice(dy, start, x.shape) }),
   samples: (s) => [
     [s.normal(2, 3), [4, 5], [1, 2]],
@@ -121,6 +126,7 @@ export const padSlice = defineOp('pad_slice', {
 
 /** Element-wise sum with broadcasting. */
 export const add = defineOp('add', {
+  reads: 'nothing',
   grad: (_, dy) => ({ a: () => dy, b: () => dy }),
   samples: (s) => [
     [s.normal(2, 3), s.normal(2, 3)],
@@ -132,6 +138,7 @@ export const add = defineOp('add', {
 
 /** Sum over `axes` ([] = all). */
 export const sum = defineOp('sum', {
+  reads: 'nothing',
   grad: ({ args: [x, axes, keepDims] }, dy) => ({
     x: () => {
       const summed = axes.length === 0 ? x.shape.map((_, i) => i) : axes.map((a) => normalizeAxis('sum', a, x.rank))

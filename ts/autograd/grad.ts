@@ -2,9 +2,10 @@
  * Reverse-mode differentiation over a tape. `valueAndGrad(fn, params)` runs fn, then walks its calls backwards. Nested inside another
  * valueAndGrad it records its own backward pass, so second derivatives (Hessian-vector products) need nothing else.
  */
+import type { DType } from '../base/dtype.js'
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import type { Shape } from '../base/shape.js'
-import { collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
+import { callOp, collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
 import { Scope, withScope } from '../tensor/scope.js'
 import { add, permute, sumTo } from './core.js'
 import { Tape, tapeStack, type TapeNode } from './primitive.js'
@@ -109,7 +110,7 @@ export function backward(
     const y = node.results[0]!
     const dy = grads.get(y)
     if (dy) {
-      for (const [x, g] of inputGradients(node, dy, tape, higher)) {
+      for (const [x, g] of higher ? inputGradients(node, dy, tape, true) : scope(() => inputGradients(node, dy, tape, false))) {
         const old = grads.get(x)
         const total = old ? add(old, g) : g
         use(total)
@@ -131,6 +132,7 @@ export function backward(
   return params.map((p) => {
     const g = grads.get(p)
     if (!g) return zeros(p.shape, p.dtype)
+    if (g.dtype !== p.dtype) return callOp('cast', [g, p.dtype])[0]!
     // Two parameters must not share one gradient tensor: each is disposed on its own. The view is recorded, for outer tapes.
     return uses.get(g)! > 1
       ? permute(
@@ -158,11 +160,14 @@ function inputGradients(node: TapeNode, dy: Tensor, tape: Tape, higher: boolean)
     }
     // Temporaries of a rule are freed at once unless an outer tape saved them.
     const g = higher ? compute() : scope(compute)
-    if (g.dtype !== x.dtype) throw new DTypeError('ERR_DTYPE', misfit(g))
+    if (g.dtype !== gradientDType(x)) throw new DTypeError('ERR_DTYPE', misfit(g))
     out.push([x, g])
   }
   return out
 }
+
+/** Gradients of 16-bit tensors are f32 on their way; products round them where they take them up. */
+const gradientDType = (x: Tensor): DType => (x.dtype === 'bf16' || x.dtype === 'f16' ? 'f32' : x.dtype)
 
 /** True when `shape` is `small` or a stretched form of it, so that summing the stretched dimensions gives `small`. */
 function covers(shape: Shape, small: Shape): boolean {

@@ -26,6 +26,11 @@ export interface PrimitiveDefinition<A extends readonly unknown[], Names extends
   /** Position in the arguments of each tensor input, by name. */
   readonly inputs: { readonly [K in Names]: number }
   readonly forward: (...args: A) => readonly Tensor[]
+  /**
+   * Whose values the rule reads, outside of second derivatives (shapes and dtypes do not count): of no tensor of the call, of its arguments and of the results
+   * behind the first, or of any (default). What is not read can be freed before the gradients are taken: see `done`.
+   */
+  readonly reads?: 'nothing' | 'arguments' | 'all'
   /** Vector-Jacobian product: from dy, the gradient of y, to the gradients of the inputs. null: the result is a constant (an index, a mask). */
   readonly grad: ((call: Call<A>, dy: Tensor) => Gradients<Names>) | null
   /** Multiply-adds count as two. Default: one per element of the result. */
@@ -51,6 +56,21 @@ const tapes: Tape[] = []
 /** Where the op that is being called writes (see Op.into). */
 let destination: readonly Tensor[] | undefined
 const watchers: ((node: TapeNode) => void)[] = []
+type General = PrimitiveDefinition<readonly unknown[], string>
+/** Takes over the calls that it answers. */
+export type Adapter = (definition: General, args: readonly unknown[]) => readonly Tensor[] | undefined
+let adapter: Adapter | undefined
+
+/** @internal Runs fn with `adapt` before every primitive call (undefined: none); calls made inside `adapt` see none. */
+export function withAdapter<T>(adapt: Adapter | undefined, fn: () => T): T {
+  const before = adapter
+  adapter = adapt
+  try {
+    return fn()
+  } finally {
+    adapter = before
+  }
+}
 
 /** @internal */
 export const tapeStack: { push(t: Tape): void; pop(): void; readonly depth: number } = {
@@ -82,8 +102,10 @@ export function definePrimitive<A extends readonly unknown[], Names extends stri
   definition: PrimitiveDefinition<A, Names>,
 ): (...args: A) => readonly Tensor[] {
   const inputs = Object.values<number>(definition.inputs)
-  const general = definition as unknown as PrimitiveDefinition<readonly unknown[], string>
+  const general = definition as unknown as General
   return (...args) => {
+    const adapted = adapter && !destination && adapter(general, args)
+    if (adapted) return adapted
     const results = definition.forward(...args)
     if (tapes.length === 0 && watchers.length === 0) return results
     const node: TapeNode = { primitive: general, args, results }
@@ -95,6 +117,24 @@ export function definePrimitive<A extends readonly unknown[], Names extends stri
           tape.nodes.push(node)
         }
     return results
+  }
+}
+
+/**
+ * The caller, who made t, will not use it again: frees it at once if a tape records and no rule on it will read t. Without a tape, or with several (second
+ * derivatives read more), t stays until its scope ends.
+ */
+export function done(t: Tensor): void {
+  const tape = tapes[0]
+  if (!tape || tapes.length > 1 || watchers.length > 0) return
+  for (let i = tape.nodes.length - 1; i >= 0; i--) {
+    const { primitive, args, results } = tape.nodes[i]!
+    const reads = primitive.reads ?? 'all'
+    const made = results.indexOf(t)
+    if (reads !== 'nothing' && args.includes(t)) return
+    if (made < 0) continue
+    if (reads === 'all' || (reads === 'arguments' && made > 0)) return
+    return t.dispose()
   }
 }
 
@@ -128,6 +168,7 @@ export interface Sampler {
 
 export interface OpDefinition<N extends OpName> {
   readonly grad: ((call: Call<OpArgs<N>>, dy: Tensor) => Gradients<OpTensors<N>>) | null
+  readonly reads?: 'nothing' | 'arguments' | 'all'
   readonly flops?: (call: { readonly args: OpArgs<N>; readonly results: readonly Tensor[] }) => number
   /** Argument lists on which the laws run (finite differences of first and second order, dtypes, views, sync = async). */
   readonly samples: (s: Sampler) => readonly OpArgs<N>[]
@@ -159,6 +200,7 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
       return destination
     },
     grad: definition.grad,
+    ...(definition.reads ? { reads: definition.reads } : {}),
     ...(definition.flops ? { flops: definition.flops } : {}),
   })
   const single = plan.results === 1
@@ -185,20 +227,20 @@ export function defineOp<N extends OpName>(name: N, definition: OpDefinition<N>)
     return out
   }
   const call = Object.assign(single ? (...args: OpArgs<N>) => run(...args)[0] : run, { into })
-  const quick = single ? direct(plan, call as unknown as General) : call
+  const quick = single ? direct(plan, call as unknown as Slow) : call
   definedOps.set(name, { ...definition, call: quick } as unknown as DefinedOp)
   return quick as unknown as Op<N>
 }
 
-interface General {
+interface Slow {
   (...args: readonly unknown[]): Tensor
   into(out: Tensor, ...args: readonly unknown[]): Tensor
 }
 
 /** While nobody records, an op with few arguments is called without a list of them: such a call makes no garbage. */
-function direct(plan: OpPlan, general: General): General {
+function direct(plan: OpPlan, general: Slow): Slow {
   const n = plan.params.length
-  const idle = (): boolean => tapes.length === 0 && watchers.length === 0
+  const idle = (): boolean => tapes.length === 0 && watchers.length === 0 && !adapter
   if (n <= 4) {
     const call = (a?: unknown, b?: unknown, c?: unknown, d?: unknown): Tensor =>
       idle() && callDirect4(plan, undefined, a, b, c, d) ? firstResult() : general(...[a, b, c, d].slice(0, n))

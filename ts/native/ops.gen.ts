@@ -43,7 +43,6 @@ export interface OpTable<T> {
   where: { args: [condition: T, a: T, b: T]; result: T; tensors: 'condition' | 'a' | 'b' }
   copy: { args: [x: T]; result: T; tensors: 'x' }
   cast: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
-  round_to: { args: [x: T, dtype: DType]; result: T; tensors: 'x' }
   concat2: { args: [a: T, b: T, axis: number]; result: T; tensors: 'a' | 'b' }
   pad_slice: { args: [x: T, shape: readonly number[], start: readonly number[]]; result: T; tensors: 'x' }
   one_hot: { args: [labels: T, classes: number]; result: T; tensors: 'labels' }
@@ -57,6 +56,7 @@ export interface OpTable<T> {
   count_nonfinite: { args: [x: T]; result: T; tensors: 'x' }
   count_nonzero: { args: [x: T]; result: T; tensors: 'x' }
   matmul: { args: [a: T, b: T, transposeA: boolean, transposeB: boolean]; result: T; tensors: 'a' | 'b' }
+  matmul_half: { args: [a: T, b: T, bias: T | null, transposeA: boolean, transposeB: boolean, dtype: DType]; result: T; tensors: 'a' | 'b' | 'bias' }
   linear: { args: [x: T, w: T, bias: T | null]; result: T; tensors: 'x' | 'w' | 'bias' }
   linear_fused: { args: [x: T, w: T, bias: T | null, residual: T | null, act: Activation]; result: T; tensors: 'x' | 'w' | 'bias' | 'residual' }
   gemm_pack: { args: [w: T]; result: T; tensors: 'w' }
@@ -202,7 +202,6 @@ export const opRows: readonly OpRow[] = [
   { name: 'where', params: [['T', 'condition'], ['T', 'a'], ['T', 'b']], results: 1, schema: 'where(T:condition,T:a,T:b,R:y)' },
   { name: 'copy', params: [['T', 'x']], results: 1, schema: 'copy(T:x,R:y)' },
   { name: 'cast', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'cast(T:x,D:dtype,R:y)' },
-  { name: 'round_to', params: [['T', 'x'], ['D', 'dtype']], results: 1, schema: 'round_to(T:x,D:dtype,R:y)' },
   { name: 'concat2', params: [['T', 'a'], ['T', 'b'], ['I', 'axis']], results: 1, schema: 'concat2(T:a,T:b,I:axis,R:y)' },
   { name: 'pad_slice', params: [['T', 'x'], ['L', 'shape'], ['L', 'start']], results: 1, schema: 'pad_slice(T:x,L:shape,L:start,R:y)' },
   { name: 'one_hot', params: [['T', 'labels'], ['I', 'classes']], results: 1, schema: 'one_hot(T:labels,I:classes,R:y)' },
@@ -216,6 +215,7 @@ export const opRows: readonly OpRow[] = [
   { name: 'count_nonfinite', params: [['T', 'x']], results: 1, schema: 'count_nonfinite(T:x,R:count)' },
   { name: 'count_nonzero', params: [['T', 'x']], results: 1, schema: 'count_nonzero(T:x,R:count)' },
   { name: 'matmul', params: [['T', 'a'], ['T', 'b'], ['B', 'transposeA'], ['B', 'transposeB']], results: 1, schema: 'matmul(T:a,T:b,B:transpose_a,B:transpose_b,R:y)' },
+  { name: 'matmul_half', params: [['T', 'a'], ['T', 'b'], ['O', 'bias'], ['B', 'transposeA'], ['B', 'transposeB'], ['D', 'dtype']], results: 1, schema: 'matmul_half(T:a,T:b,O:bias,B:transpose_a,B:transpose_b,D:dtype,R:y)' },
   { name: 'linear', params: [['T', 'x'], ['T', 'w'], ['O', 'bias']], results: 1, schema: 'linear(T:x,T:w,O:bias,R:y)' },
   { name: 'linear_fused', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['O', 'residual'], ['E', 'act', 'activation']], results: 1, schema: 'linear_fused(T:x,T:w,O:bias,O:residual,E:activation:act,R:y)' },
   { name: 'gemm_pack', params: [['T', 'w']], results: 1, schema: 'gemm_pack(T:w,R:packed)' },
@@ -319,4 +319,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '41d6049166f4cc93'
+export const schemaHash = 'dd97f32f51f2d26f'

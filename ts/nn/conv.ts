@@ -1,7 +1,7 @@
 /** Convolutions: x [B, C, H, W] or [B, C, L]. The attributes mean what they mean in ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
 import { z } from 'zod'
 import { filled, initial, initRules, type InitRule } from './init.js'
-import { conv2dMaxPool, narrowed } from '../ops/index.js'
+import { conv2dMaxPool, narrowed, narrowedResult } from '../ops/index.js'
 import { defineModule, single, vector, type Module, type ModuleKind, type ModuleSpec } from './module.js'
 import type { PoolConfig } from './pool.js'
 
@@ -76,7 +76,7 @@ const makeConv2d = defineModule<Conv2dConfig>({
       const x = single('conv2d', input)
       ctx.observe?.(ctx.path, x)
       const options = { stride: c.stride, padding: c.padding as [number, number], pool }
-      return narrowed(conv2dMaxPool(narrowed(x), narrowed(m.weights.weight!.dense()), narrowed(vector(m, 'bias')), options))
+      return narrowedResult(conv2dMaxPool(narrowed(x), narrowed(m.weights.weight!.dense()), narrowed(vector(m, 'bias')), options))
     }
   },
   weights: (c) => {

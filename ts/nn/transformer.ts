@@ -5,6 +5,7 @@
  * A pre-norm stack ends with a norm of its own, which belongs to the model.
  */
 import { z } from 'zod'
+import { done } from '../autograd/index.js'
 import { add, dropout as dropoutOp } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
@@ -52,17 +53,25 @@ const selfAttention = (c: Common, causal: boolean): ModuleSpec =>
 
 /** x and what the sublayer `name` adds to it, with the norm before or behind. */
 function sublayer(m: Module, c: Common, x: Tensor, name: string, normName: string, f: (x: Tensor) => Tensor, ctx: ForwardContext): Tensor {
-  let y = f(c.norm === 'pre' ? runChild(m, normName, x, ctx) : x)
+  const normed = c.norm === 'pre' ? runChild(m, normName, x, ctx) : x
+  let y = f(normed)
+  // What was made here and is not used again: a tape that does not read it need not hold it.
+  if (normed !== x) done(normed)
   const dropped = c.dropoutAfter === 'both' || (c.dropoutAfter === 'feedForward') === (name === 'down')
   if (ctx.training && c.dropout > 0 && dropped)
     y = dropoutOp(y, c.dropout, { seed: ctx.seed, stream: streamOf(join(ctx.path, name), ctx.step) })
   const sum = add(x, y)
+  done(y)
   return c.norm === 'pre' ? sum : runChild(m, normName, sum, ctx)
 }
 const runFeedForward =
   (m: Module, c: Common, ctx: ForwardContext) =>
-  (x: Tensor): Tensor =>
-    runChild(m, 'down', activate(c.activation, runChild(m, 'up', x, ctx)), ctx)
+  (x: Tensor): Tensor => {
+    const h = activate(c.activation, runChild(m, 'up', x, ctx))
+    const y = runChild(m, 'down', h, ctx)
+    done(h)
+    return y
+  }
 /** A plain tensor, or x with the named inputs that are there. */
 const named = (x: Tensor, more: Readonly<Record<string, Tensor | null | undefined>>): ModuleInput => {
   const present = Object.entries(more).filter((e): e is [string, Tensor] => !!e[1])

@@ -3,12 +3,14 @@ import { defineOp, type Op } from '../autograd/index.js'
 import type { Tensor } from '../tensor/index.js'
 
 export const neg: Op<'neg'> = defineOp('neg', {
+  reads: 'nothing',
   grad: (_, dy) => ({ x: () => neg(dy) }),
   samples: (s) => [[s.normal(2, 3)], [s.normal()]],
 })
 
 /** a - b */
 export const sub = defineOp('sub', {
+  reads: 'nothing',
   grad: (_, dy) => ({ a: () => dy, b: () => neg(dy) }),
   samples: (s) => [
     [s.normal(2, 3), s.normal(2, 3)],
@@ -19,6 +21,7 @@ export const sub = defineOp('sub', {
 
 /** a * b */
 export const mul: Op<'mul'> = defineOp('mul', {
+  reads: 'arguments',
   grad: ({ args: [a, b] }, dy) => ({ a: () => mul(dy, b), b: () => mul(dy, a) }),
   samples: (s) => [
     [s.normal(2, 3), s.normal(2, 3)],
@@ -38,6 +41,7 @@ export const div: Op<'div'> = defineOp('div', {
 })
 
 const affine: Op<'scale_shift'> = defineOp('scale_shift', {
+  reads: 'nothing',
   grad: ({ args: [, scale] }, dy) => ({ x: () => affine(dy, scale, 0) }),
   samples: (s) => [
     [s.normal(2, 3), 2.5, -1],

@@ -13,6 +13,7 @@ export function pair(p: Pair): readonly [number, number] {
 
 /** @internal Symmetric zeros, no groups, no dilation. See `conv2d`. */
 export const conv2dPlain: Op<'conv2d'> = defineOp('conv2d', {
+  reads: 'arguments',
   grad: ({ args: [x, w, , stride, padding] }, dy) => ({
     x: () => conv2dGradInput(dy, w, x.shape, stride, padding),
     w: () => conv2dGradWeight(x, dy, w.shape, stride, padding),

@@ -46,7 +46,7 @@ export {
   type RmspropOptions,
   type SgdOptions,
 } from './in-place.js'
-export { narrowed, roundTo, withPrecision, type HalfDType, type Precision } from './precision.js'
+export { isHalf, narrowed, narrowedResult, widened, withPrecision, type HalfDType, type Precision } from './precision.js'
 export { axpby, innerProduct, orthogonalize } from './vectors.js'
 export { maskApply, maskCount, maskPack, maskSlice, maskUnpack, nmMask, thresholdMask, topkMask, topkMaskRows } from './mask.js'
 export { dequantizeRows, histogram, packBits, quantizeRows, rangeRows, unpackBits } from './quantize.js'

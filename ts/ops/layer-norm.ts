@@ -8,6 +8,7 @@ import { mul, scaleShift, sub } from './arithmetic.js'
 import { reciprocal, sqrt } from './smooth.js'
 
 const forward = defineOp('layer_norm', {
+  reads: 'arguments',
   grad: ({ args: [x, gamma, , eps], results: [, mean, rstd], higher }, dy) => {
     if (!higher) {
       const [dx, dgamma, dbeta] = layerNormGrad(x, gamma, mean!, rstd!, dy)

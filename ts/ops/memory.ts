@@ -7,15 +7,19 @@ import { pattern } from './pattern.js'
 
 /** A row-major copy of x (a view becomes a tensor of its own). */
 export const copy = defineOp('copy', {
+  reads: 'nothing',
   grad: (_, dy) => ({ x: () => dy }),
   samples: (s) => [[s.normal(2, 3)], [s.normal()]],
 })
 
-const isReal = (dtype: DType): boolean => dtype === 'f64' || dtype === 'f32'
+const isReal = (dtype: DType): boolean => dtype === 'f64' || dtype === 'f32' || dtype === 'bf16' || dtype === 'f16'
 
-/** x in another dtype. Floats to integers: towards zero and saturated, NaN becomes 0. Gradients flow between f32 and f64. */
+/** x in another dtype. Floats to integers: towards zero and saturated, NaN becomes 0. Gradients flow between floats; those of 16-bit tensors are f32. */
 export const cast: Op<'cast'> = defineOp('cast', {
-  grad: ({ args: [x, dtype] }, dy) => ({ x: isReal(x.dtype) && isReal(dtype) ? () => cast(dy, x.dtype) : null }),
+  reads: 'nothing',
+  grad: ({ args: [x, dtype] }, dy) => ({
+    x: isReal(x.dtype) && isReal(dtype) ? () => inDType(dy, x.dtype === 'f64' ? 'f64' : 'f32') : null,
+  }),
   samples: (s) => [
     [s.normal(2, 3), 'f64'],
     [s.uniform([7], -200, 200), 'i8'],

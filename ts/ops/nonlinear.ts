@@ -47,6 +47,7 @@ const slopes: { readonly [K in Nonlinearity]: (x: Tensor, p: number, q: number) 
 
 /** @internal f(x; p, q) of native/kernels/nonlinear/nonlinear.def. */
 export const nonlinear = defineOp('nonlinear', {
+  reads: 'arguments',
   grad: ({ args: [x, kind, p, q], higher }, dy) => ({
     x: () => (higher ? mul(dy, slopes[kind](x, p, q)) : nonlinearGrad(x, dy, kind, p, q)),
   }),
@@ -81,6 +82,7 @@ export const nonlinearGrad = defineOp('nonlinear_grad', {
 
 /** x P(N <= x) with the exact normal distribution: x (1 + erf(x / sqrt 2)) / 2 (Hendrycks, Gimpel 2016, not the tanh approximation). */
 export const gelu = defineOp('gelu', {
+  reads: 'arguments',
   grad: ({ args: [x], higher }, dy) => ({ x: () => (higher ? mul(dy, geluSlope(x)) : nonlinearGrad(x, dy, 'gelu', 0, 0)) }),
   samples: (s) => [[s.normal(2, 3)]],
 })

@@ -14,6 +14,7 @@ export const f = (...shape: number[]): Tensor =>
     Float32Array.from({ length: sizeOf(shape) }, (_, i) => i + 1),
     shape,
   )
+export const half = (...shape: number[]): Tensor => callOp('cast', [f(...shape), 'bf16'])[0]!
 export const i32 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Int32Array.from(values), shape)
 export const i8 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Int8Array.from(values), shape)
 export const u8 = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor => tensor(Uint8Array.from(values), shape)

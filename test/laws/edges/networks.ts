@@ -1,6 +1,7 @@
 /** Products, random numbers and what else networks are made of. */
+import { cast } from '../../../ts/ops/index.js'
 import { tensor } from '../../../ts/tensor/index.js'
-import { f, i32, packHalf, packSingle, type Edge } from './edge.js'
+import { f, half, i32, packHalf, packSingle, type Edge } from './edge.js'
 
 export const networks = {
   matmul: [
@@ -107,6 +108,29 @@ export const networks = {
     [() => [f(1, 3), f(3, 2), f(2, 1), false, false, 1, 1], 'ERR_SHAPE'],
     [() => [f(1, 1), f(1, 1), null, false, false, 1e300, 1], 'ERR_OPTION'],
     [() => [f(1, 1), f(1, 1), i32([1]), false, false, 1, 1], 'ERR_DTYPE'],
+  ],
+  matmul_half: [
+    [() => [half(0, 3), half(3, 2), half(2), false, false, 'f32'], [[[0, 2]]]],
+    [() => [half(2, 3), half(3, 0), null, false, false, 'bf16'], [[[2, 0]]]],
+    // The bits of 1, 2 and 3: an empty sum is the bias.
+    [
+      () => [half(2, 0), half(0, 3), half(3), false, false, 'bf16'],
+      [
+        [
+          [2, 3],
+          [0x3f80, 0x4000, 0x4040, 0x3f80, 0x4000, 0x4040],
+        ],
+      ],
+    ],
+    [() => [half(0, 2, 3), half(3, 1), null, false, false, 'f32'], [[[0, 2, 1]]]],
+    [() => [half(1, 1), half(1, 1), half(1), true, true, 'f32'], [[[1, 1], [2]]]],
+    [() => [half(3), half(3, 2), null, false, false, 'f32'], 'ERR_SHAPE'],
+    [() => [half(2, 3), half(2, 3), null, false, false, 'f32'], 'ERR_SHAPE'],
+    [() => [half(2, 3), half(3, 2), half(3), false, false, 'f32'], 'ERR_SHAPE'],
+    [() => [half(2, 3), cast(half(3, 2), 'f16'), null, false, false, 'f32'], 'ERR_DTYPE'],
+    [() => [half(2, 3), half(3, 2), f(2), false, false, 'f32'], 'ERR_DTYPE'],
+    [() => [half(2, 3), half(3, 2), null, false, false, 'f16'], 'ERR_DTYPE'],
+    [() => [f(2, 3), f(3, 2), null, false, false, 'f32'], 'ERR_DTYPE'],
   ],
   bf16_pack: [
     [() => [f(0, 3)], [[[64]]]],

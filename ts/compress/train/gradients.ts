@@ -2,7 +2,7 @@
 import { valueAndGrad } from '../../autograd/index.js'
 import { OptionError } from '../../base/errors.js'
 import type { ForwardContext } from '../../nn/index.js'
-import { axpby, scaleShift, withPrecision } from '../../ops/index.js'
+import { axpby, scaleShift, widened, withPrecision } from '../../ops/index.js'
 import { scope, zeros, type Tensor } from '../../tensor/index.js'
 import type { Carried, CarriedMap } from './carried.js'
 import type { TrainSettings } from './settings.js'
@@ -72,7 +72,7 @@ export function taskLoss(
   const state = new Map<string, Tensor>()
   const map: CarriedMap = carried?.fork(part) ?? new Map<string, Tensor>()
   const context = { training: true, seed, step, stateUpdates: state, ...(carried ? { carried: map } : {}), ...more }
-  const forward = (x: Parameters<typeof model.forward>[0]): Tensor => withPrecision(precision, () => model.forward(x, context))
+  const forward = (x: Parameters<typeof model.forward>[0]): Tensor => withPrecision(precision, () => widened(model.forward(x, context)))
   const loss = task.loss({ forward, model, settings, step }, batch)
   if (loss.size !== 1) throw new OptionError('ERR_OPTION', `train: the loss of task ${task.kind} must be one number, got ${loss}`)
   return { loss, state, carried: map }

@@ -24,7 +24,7 @@ export const trainSettingsSchema = z.strictObject({
   /** Share of the target that is spread over all classes. */
   labelSmoothing: z.number().min(0).lt(1).default(0),
   // What follows was added later: left out, a training is what it was, and old settings are still equal to themselves.
-  /** Format of the operands of matrix products (docs/adr/0005-mixed-precision.md); weights and optimizer stay f32. Default f32. */
+  /** Format of the operands of matrix products (docs/adr/0006-mixed-precision.md); weights and optimizer stay f32. Default f32. */
   precision: z.enum(['f32', 'bf16', 'f16']).optional(),
   /** Of f16; default 65,536, doubled every 2,000 steps, halved by an overflow. */
   lossScale: lossScaleSchema.optional(),

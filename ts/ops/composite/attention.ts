@@ -2,7 +2,7 @@
 import { OptionError, ShapeError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import { attentionOp } from '../attention.js'
-import { narrowed } from '../precision.js'
+import { narrowed, narrowedResult } from '../precision.js'
 import type { RandomOptions } from '../random.js'
 
 export interface AttentionOptions {
@@ -63,6 +63,6 @@ export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, options: Att
       dropout?.seed ?? 0,
       dropout?.stream ?? 0,
     )
-    return narrowed(y)
+    return narrowedResult(y)
   })
 }
