@@ -9,7 +9,7 @@ import { scope, type Tensor } from '../tensor/index.js'
 import { currentScope, Scope, withScope } from '../tensor/scope.js'
 import { failAt, onnxOp, SequenceValue, versionFor, type OnnxOp, type RunContext, type Value } from './define.js'
 import { freeNames, nodeLabel, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
-import { HostTensor, nativeDType, toHost, toNative } from './host.js'
+import { hasNativeDType, HostTensor, nativeDType, toHost, toNative } from './host.js'
 
 interface Step {
   readonly node: GraphNode
@@ -263,9 +263,9 @@ export function runGraph(graph: Graph, inputs: Readonly<Record<string, Value>>, 
   })
 }
 
-/** Host numbers as a tensor of their own; a value that is an input or a weight is the caller's already. */
+/** Host numbers as a tensor of their own where their type has one; a value that is an input or a weight is the caller's already. */
 function native(v: Value): Value {
-  return v instanceof HostTensor && !v.strings ? toNative(v) : v
+  return v instanceof HostTensor && hasNativeDType(v.dtype) ? toNative(v) : v
 }
 
 function checkInput(info: Graph['inputs'][number], value: Value): Value {

@@ -7,6 +7,7 @@ import { DTypeError, NumericError, ShapeError } from '../base/errors.js'
 import { sizeOf, type Shape } from '../base/shape.js'
 import { fromRaw, tensor, type Tensor } from '../tensor/index.js'
 import type { ElementType, GraphTensor } from './graph.js'
+import { fromBits, type MiniFloat } from './minifloat.js'
 
 /**
  * A tensor in JavaScript: row-major numbers (booleans are 0 and 1), or strings. Integers are exact up to 2^53; beyond it only +-2^63 exists, which
@@ -75,34 +76,23 @@ export function hostStrings(strings: readonly string[], shape: Shape): HostTenso
   return new HostTensor('string', shape, [], { strings })
 }
 
-const floats16 = {
-  f16: (h: number): number => {
-    const sign = h & 0x8000 ? -1 : 1
-    const exponent = (h >> 10) & 31
-    const fraction = h & 1023
-    if (exponent === 0) return sign * fraction * 2 ** -24
-    return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
-  },
-  bf16: (h: number): number => {
-    const view = new DataView(new ArrayBuffer(4))
-    view.setUint32(0, h << 16)
-    return view.getFloat32(0)
-  },
-}
-
 type Reader = (view: DataView, i: number) => number
 const bitsAt = (view: DataView, i: number, bits: 2 | 4): number => {
   const per = 8 / bits
   return (view.getUint8(Math.floor(i / per)) >> (bits * (i % per))) & (2 ** bits - 1)
 }
 const signed = (v: number, bits: number): number => (v << (32 - bits)) >> (32 - bits)
+const byte =
+  (dtype: MiniFloat): Reader =>
+  (v, i) =>
+    fromBits(dtype, v.getUint8(i))
 
 /** Element i of a constant, by dtype. */
 const readers: Readonly<Partial<Record<ElementType, Reader>>> = {
   f32: (v, i) => v.getFloat32(4 * i, true),
   f64: (v, i) => v.getFloat64(8 * i, true),
-  f16: (v, i) => floats16.f16(v.getUint16(2 * i, true)),
-  bf16: (v, i) => floats16.bf16(v.getUint16(2 * i, true)),
+  f16: (v, i) => fromBits('f16', v.getUint16(2 * i, true)),
+  bf16: (v, i) => fromBits('bf16', v.getUint16(2 * i, true)),
   i64: (v, i) => Number(v.getBigInt64(8 * i, true)),
   u64: (v, i) => Number(v.getBigUint64(8 * i, true)),
   i32: (v, i) => v.getInt32(4 * i, true),
@@ -116,6 +106,12 @@ const readers: Readonly<Partial<Record<ElementType, Reader>>> = {
   i4: (v, i) => signed(bitsAt(v, i, 4), 4),
   u2: (v, i) => bitsAt(v, i, 2),
   i2: (v, i) => signed(bitsAt(v, i, 2), 2),
+  f8e4m3fn: byte('f8e4m3fn'),
+  f8e4m3fnuz: byte('f8e4m3fnuz'),
+  f8e5m2: byte('f8e5m2'),
+  f8e5m2fnuz: byte('f8e5m2fnuz'),
+  f8e8m0: byte('f8e8m0'),
+  f4e2m1: (v, i) => fromBits('f4e2m1', bitsAt(v, i, 4)),
 }
 
 /** Numbers of a constant. */
@@ -130,12 +126,15 @@ function decode(t: GraphTensor): number[] {
 }
 
 const halves: readonly ElementType[] = ['f16', 'bf16']
+const substitutes: Partial<Record<ElementType, DType>> = { u32: 'i64', u64: 'i64', i4: 'i8', u4: 'u8', i2: 'i8', u2: 'u8' }
+
+export const hasNativeDType = (dtype: ElementType): boolean => isDType(dtype) || Object.hasOwn(substitutes, dtype)
+
 /** Native dtype in which values of an element type are computed: half floats as f32, integers without a native type as i64, 4-bit ones as bytes. */
 export function nativeDType(dtype: ElementType): DType {
   if (halves.includes(dtype)) return 'f32'
   if (isDType(dtype)) return dtype
-  const other: Partial<Record<ElementType, DType>> = { u32: 'i64', u64: 'i64', i4: 'i8', u4: 'u8', i2: 'i8', u2: 'u8' }
-  const found = other[dtype]
+  const found = substitutes[dtype]
   if (found === undefined) throw new DTypeError('ERR_DTYPE', `values of type ${dtype} have no native tensor`)
   return found
 }
@@ -154,6 +153,11 @@ export function toNative(value: HostTensor): Tensor {
 
 /** The values of a native tensor. Reading them makes the rest of a run depend on values, not only on shapes. */
 export function toHost(t: Tensor): HostTensor {
-  if (halves.includes(t.dtype)) return new HostTensor(t.dtype, t.shape, Array.from(t.read() as Uint16Array, floats16[t.dtype as 'f16']))
+  if (halves.includes(t.dtype))
+    return new HostTensor(
+      t.dtype,
+      t.shape,
+      Array.from(t.read() as Uint16Array, (bits) => fromBits(t.dtype as 'f16' | 'bf16', bits)),
+    )
   return new HostTensor(t.dtype, t.shape, Array.from(t.read() as Float32Array, Number))
 }

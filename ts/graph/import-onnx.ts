@@ -12,7 +12,7 @@ import './onnx/index.js'
 
 /** Opsets of ONNX's own domain whose meaning the rows know. */
 const OLDEST = 7
-const NEWEST = 25
+const NEWEST = 28
 /** Nodes that functions may add in all. */
 const MAX_EXPANDED = 1_000_000
 /** Functions that call functions, and subgraphs in them. */
@@ -217,7 +217,7 @@ export interface ImportOptions {
  * The graph of an ONNX model, checked and in order.
  *
  * - not valid (cycle, missing value, duplicate, recursive function): ERR_MODEL_FORMAT; shapes that cannot fit: ERR_SHAPE
- * - operators without a row, opsets outside 7 to 25: ERR_UNSUPPORTED with the list of all of them; functions that expand without end: ERR_LIMIT
+ * - operators without a row, opsets outside 7 to 28: ERR_UNSUPPORTED with the list of all of them; functions that expand without end: ERR_LIMIT
  *
  * @example
  * const graph = graphFromOnnx(readOnnx('model.onnx'))

@@ -84,6 +84,7 @@ export {
 export { ctcLoss, type CtcOptions } from './composite/ctc.js'
 export { ctcBeam, ctcGreedy, type CtcBeamOptions, type CtcDecodeOptions, type CtcResult } from './composite/ctc-decode.js'
 export { dropout } from './composite/dropout.js'
+export { acos, acosh, asin, asinh, atan, atanh, ceil, cosh, floor, realPower, sinh, tan, trunc } from './composite/functions.js'
 export { embedding, embeddingBag, type EmbeddingBagOptions, type EmbeddingOptions } from './composite/embedding.js'
 export { average, dot, flatten, norm, pow, square, stopGradient } from './composite/elementary.js'
 export { hvp } from './composite/hvp.js'
