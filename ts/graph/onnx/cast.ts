@@ -1,5 +1,5 @@
 /** Cast, CastLike and what makes values: Range, ConstantOfShape, EyeLike, random numbers. */
-import { cast, greater, randomNormal, randomUniform, roundTo, scaleShift } from '../../ops/index.js'
+import { cast, greater, randomNormal, randomUniform, scaleShift } from '../../ops/index.js'
 import { sizeOf } from '../../base/shape.js'
 import { full, type Tensor } from '../../tensor/index.js'
 import { elementTypes } from '../../formats/onnx/index.js'
@@ -98,7 +98,7 @@ const integerBytes: readonly string[] = ['i64', 'i32', 'i16', 'u16', 'i8', 'u8',
 
 /** A native tensor in another type; undefined where only JavaScript has the conversion. */
 function castNative(t: Tensor, from: ElementType, to: ElementType): Tensor | undefined {
-  if (to === 'f16' || to === 'bf16') return roundTo(t.dtype === 'f32' ? t : cast(t, 'f32'), to)
+  if (to === 'f16' || to === 'bf16') return cast(cast(t, to), 'f32')
   if (to === 'f32' || to === 'f64' || to === 'i64' || to === 'bool') return cast(t, to)
   if (!integerBytes.includes(to)) return undefined
   // Integers that narrow wrap around, which the native cast does not: it saturates.
