@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "plan/packs.h"
 #include "plan/plan.h"
 #include "plan/recording.h"
 #include "tensor/storage.h"
@@ -80,6 +81,7 @@ class Env {
   std::unique_ptr<Recording> recording_;  // while a session watches an eager run
   std::unordered_map<uint32_t, std::shared_ptr<const Plan>> plans_;
   uint32_t next_plan_ = 1;
+  Packs packs_;
 
   void account();  // tells V8 about native memory, in steps, so that its garbage collector runs in time
 

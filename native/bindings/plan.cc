@@ -4,6 +4,7 @@
 
 #include "bindings/pending.h"
 #include "ops/util.h"
+#include "plan/fuse.h"
 
 namespace tersor {
 namespace bindings {
@@ -161,8 +162,11 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       const std::unique_ptr<Recording> recording = std::move(state->recording_);
       std::vector<TensorRef> outputs;
       Program program;
+      int64_t flags = 0;
       TERSOR_TRY(read_handles(env, state, argv[0], &outputs));
+      if (!read_int(env, argv[1], &flags)) return fail(Code::option, "session: flags are needed");
       TERSOR_TRY(recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program));
+      if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));
       return {};
     };
@@ -320,6 +324,7 @@ napi_value plan_release(napi_env env, napi_callback_info info) {
     int64_t number = 0;
     Env* state = arguments(env, info, argv, &argc);
     if (state && read_int(env, argv[0], &number)) state->plans_.erase(static_cast<uint32_t>(number));
+    if (state) state->packs_.sweep();
     return nullptr;
   });
 }

@@ -42,6 +42,13 @@ struct Plan::Frame {
 };
 
 Plan::Plan(Program&& program) : program_(std::move(program)) {
+  const Uses uses(program_);
+  for (size_t s = 0; s < program_.slots.size(); s++) {  // constants that a rewrite has replaced
+    Slot& slot = program_.slots[s];
+    if (slot.kind != Slot::Kind::constant || uses.reads[s] > 0) continue;
+    slot.storage->release();
+    slot = {Slot::Kind::temporary, 0, nullptr, -1};
+  }
   for (const Slot& slot : program_.slots)  // what runs read must not change under them (in-place ops and writes answer ERR_BUSY)
     if (slot.kind == Slot::Kind::constant) slot.storage->readers.fetch_add(1);
   direct_.assign(program_.slots.size(), -1);

@@ -1,0 +1,14 @@
+// Rewrites of a program that make it faster. Values agree with the recorded calls to rounding: sums of a product may be taken in another order.
+#pragma once
+#include "plan/packs.h"
+
+namespace tersor {
+
+// linear with a constant weight: packed once, here. Products then take in what follows them: an activation, an addition of the same shape. Products of one
+// input whose results only attention reads become one.
+Status fuse(Program& program, Packs& packs);
+
+// The last of these; merge.cc.
+Status merge_products(Program& program, Packs& packs);
+
+}  // namespace tersor

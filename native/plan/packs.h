@@ -1,0 +1,31 @@
+// Weights in the layouts that kernels read, made once and shared by the plans of an environment: classes of inputs differ, weights do not.
+#pragma once
+#include <string>
+#include <unordered_map>
+
+#include "plan/program.h"
+
+namespace tersor {
+
+class Packs {
+ public:
+  Packs() = default;
+  ~Packs();
+  Packs(const Packs&) = delete;
+  Packs& operator=(const Packs&) = delete;
+
+  // The packed weight made by `op` (gemm_pack, qgemm_pack) of the rows of these matrices [N, K], one below the other. A new reference.
+  Status get(Op op, const TensorRef* parts, int count, Storage** packed);
+  // Forgets what no plan uses any more.
+  void sweep();
+
+ private:
+  struct Entry {
+    std::vector<Storage*> sources;  // held, so that an address in a key means one storage
+    Storage* packed;
+  };
+  static void drop(Entry& entry);
+  std::unordered_map<std::string, Entry> entries_;
+};
+
+}  // namespace tersor
