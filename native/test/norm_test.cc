@@ -25,14 +25,32 @@ TERSOR_TEST(batch_norm_rows_match_scalar_bit_for_bit) {
         const size_t bytes = static_cast<size_t>(runs * n) * 4;
         GuardedBuffer x(bytes, side), dy(bytes, side), y(bytes, side);
         for (int64_t i = 0; i < runs * n; i++) x.as<float>()[i] = random_float(-2, 3), dy.as<float>()[i] = random_float(-1, 1);
-        std::vector<float> y2(static_cast<size_t>(runs * n));
+        GuardedBuffer residual(bytes, side), dresidual(bytes, side), room(2 * bytes, side);
+        for (int64_t i = 0; i < runs * n; i++) residual.as<float>()[i] = random_float(-1, 1);
+        std::vector<float> y2(static_cast<size_t>(runs * n)), d2(y2.size());
         float stats[4], grad[4];
-        rows[r].kernel({x.as<float>(), y.as<float>(), runs, n, n, 1.5f, -0.5f, 1e-5, stats, stats + 1});
-        rows[count - 1].kernel({x.as<float>(), y2.data(), runs, n, n, 1.5f, -0.5f, 1e-5, stats + 2, stats + 3});
-        CHECK_MSG(memcmp(y.as<float>(), y2.data(), bytes) == 0 && memcmp(stats, stats + 2, 8) == 0, "%s n %lld", rows[r].function, (long long)n);
-        grads[r].kernel({x.as<float>(), dy.as<float>(), y.as<float>(), runs, n, n, 1.5f, stats[0], stats[1], 1e-5, grad, grad + 1});
-        grads[count - 1].kernel({x.as<float>(), dy.as<float>(), y2.data(), runs, n, n, 1.5f, stats[0], stats[1], 1e-5, grad + 2, grad + 3});
-        CHECK_MSG(memcmp(y.as<float>(), y2.data(), bytes) == 0 && memcmp(grad, grad + 2, 8) == 0, "%s n %lld", grads[r].function, (long long)n);
+        // Bit 0: the sum; 1: the ReLU; 2: room for what was read.
+        for (int mode = 0; mode < 8; mode++) {
+          const bool relu = mode & 2;
+          const float* const more = mode & 1 ? residual.as<float>() : nullptr;
+          float* const kept = mode & 4 ? room.as<float>() : nullptr;
+          rows[r].kernel({x.as<float>(), y.as<float>(), runs, n, n, 1.5f, -0.5f, 1e-5, stats, stats + 1, more, relu, kept});
+          rows[count - 1].kernel({x.as<float>(), y2.data(), runs, n, n, 1.5f, -0.5f, 1e-5, stats + 2, stats + 3, more, relu, nullptr});
+          CHECK_MSG(memcmp(y.as<float>(), y2.data(), bytes) == 0 && memcmp(stats, stats + 2, 8) == 0, "%s n %lld mode %d", rows[r].function, (long long)n, mode);
+          const std::vector<float> value = y2;
+          float* const dr = mode & 1 ? dresidual.as<float>() : nullptr;
+          memcpy(residual.as<float>(), value.data(), bytes);  // guarded: the gradient reads y
+          grads[r].kernel({x.as<float>(), dy.as<float>(), y.as<float>(), runs, n, n, 1.5f, stats[0], stats[1], 1e-5, grad, grad + 1,
+                           relu ? residual.as<float>() : nullptr, dr, kept});
+          grads[count - 1].kernel({x.as<float>(), dy.as<float>(), y2.data(), runs, n, n, 1.5f, stats[0], stats[1], 1e-5, grad + 2, grad + 3,
+                                   relu ? value.data() : nullptr, mode & 1 ? d2.data() : nullptr, nullptr});
+          CHECK_MSG(memcmp(y.as<float>(), y2.data(), bytes) == 0 && memcmp(grad, grad + 2, 8) == 0, "%s n %lld mode %d", grads[r].function, (long long)n, mode);
+          if (!dr) continue;
+          for (int64_t i = 0; i < runs * n; i++) {
+            const float want = relu && !(value[static_cast<size_t>(i)] > 0) ? 0.0f : dy.as<float>()[i];
+            CHECK_MSG(dr[i] == want && d2[static_cast<size_t>(i)] == want, "%s dresidual %lld of n %lld", grads[r].function, (long long)i, (long long)n);
+          }
+        }
         GuardedBuffer gamma(static_cast<size_t>(n) * 4, side), dgamma(static_cast<size_t>(n) * 4, side), rstd(static_cast<size_t>(runs) * 4, side);
         for (int64_t i = 0; i < n; i++) gamma.as<float>()[i] = random_float(-1, 2);
         for (const float* g : {static_cast<const float*>(gamma.as<float>()), static_cast<const float*>(nullptr)}) {
@@ -60,11 +78,11 @@ template <class T> void check_batch_norm(int64_t batch, int64_t channels, int64_
   for (T& v : gamma) v = static_cast<T>(random_float(-2, 2));
   for (T& v : beta) v = static_cast<T>(random_float(-1, 1));
   OpCall<batch_norm_args> f;
-  f.args = {view(t, x, {batch, channels, n}), view(t, gamma, {channels}), view(t, beta, {channels}), eps, {}, {}, {}};
+  f.args = {view(t, x, {batch, channels, n}), view(t, gamma, {channels}), view(t, beta, {channels}), {}, eps, false, {}, {}, {}};
   OpCall<batch_norm_grad_args> g;
   for_thread_counts([&] {
     CHECK_OK(RUN_OP(f, batch_norm));
-    g.args = {f.args.x, f.args.gamma, f.args.mean, f.args.variance, view(t, dy, {batch, channels, n}), eps, {}, {}, {}};
+    g.args = {f.args.x, f.args.gamma, f.args.mean, f.args.variance, {}, view(t, dy, {batch, channels, n}), eps, false, {}, {}, {}, {}};
     CHECK_OK(RUN_OP(g, batch_norm_grad));
     for (int64_t c = 0; c < channels; c++) {
       const auto at = [&](int64_t b, int64_t i) { return static_cast<size_t>((b * channels + c) * n + i); };
@@ -95,6 +113,45 @@ template <class T> void check_batch_norm(int64_t batch, int64_t channels, int64_
 TERSOR_TEST(batch_norm_ops) {
   for (int64_t n : {1, 5, 64, 200}) check_batch_norm<float>(6, 3, n, 0.3), check_batch_norm<double>(6, 3, n, 0.3);
   check_batch_norm<float>(3, 2, 1100, 1000);
+}
+
+// y = max(0, norm + residual) and its gradient against the plain op: with and without room for a channel (8 and 90,000 elements of it).
+TERSOR_TEST(batch_norm_with_residual_and_relu) {
+  for (int64_t batch : {2, 3000}) {
+    const int64_t channels = 2, n = batch == 2 ? 4 : 100;
+    const size_t size = static_cast<size_t>(batch * channels * n);
+    std::vector<float> x(size), residual(size), dy(size), gated(size);
+    for (float& v : x) v = random_float(-2, 2);
+    for (float& v : residual) v = random_float(-1, 1);
+    for (float& v : dy) v = random_float(-1, 1);
+    const TensorRef xs = view(DType::f32, x, {batch, channels, n});
+    OpCall<batch_norm_args> plain, fused;
+    plain.args = {xs, {}, {}, {}, 1e-5, false, {}, {}, {}};
+    CHECK_OK(RUN_OP(plain, batch_norm));
+    for_thread_counts([&] {
+      fused.args = {xs, {}, {}, view(DType::f32, residual, {batch, channels, n}), 1e-5, true, {}, {}, {}};
+      CHECK_OK(RUN_OP(fused, batch_norm));
+      for (size_t i = 0; i < size; i++) {
+        const float sum = plain.args.y.as<float>()[i] + residual[i], want = sum > 0 ? sum : 0.0f;
+        CHECK(fused.args.y.as<float>()[i] == want);
+        gated[i] = want > 0 ? dy[i] : 0.0f;
+      }
+      OpCall<batch_norm_grad_args> one, two;
+      one.args = {xs, {}, plain.args.mean, plain.args.variance, {}, view(DType::f32, gated, {batch, channels, n}), 1e-5, false, {}, {}, {}, {}};
+      CHECK_OK(RUN_OP(one, batch_norm_grad));
+      for (bool wanted : {false, true}) {
+        two.args = {xs, {}, plain.args.mean, plain.args.variance, fused.args.y, view(DType::f32, dy, {batch, channels, n}), 1e-5, wanted, {}, {}, {}, {}};
+        CHECK_OK(RUN_OP(two, batch_norm_grad));
+        CHECK(memcmp(one.args.dx.data, two.args.dx.data, size * 4) == 0 && memcmp(one.args.dgamma.data, two.args.dgamma.data, 8) == 0);
+        CHECK(memcmp(one.args.dbeta.data, two.args.dbeta.data, 8) == 0 && two.args.dresidual.size() == (wanted ? static_cast<int64_t>(size) : 0));
+        if (wanted) CHECK(memcmp(two.args.dresidual.data, gated.data(), size * 4) == 0);
+      }
+    });
+  }
+  const std::vector<float> x(24);
+  OpCall<batch_norm_args> bad;
+  bad.args = {view(DType::f32, x, {2, 3, 4}), {}, {}, view(DType::f32, x, {2, 4, 3}), 1e-5, true, {}, {}, {}};
+  CHECK_CODE(RUN_OP(bad, batch_norm), Code::shape);
 }
 
 TERSOR_TEST(rms_norm_gradient_over_many_rows) {

@@ -207,6 +207,26 @@ describe('batchNorm', () => {
       checkFunction('images', (x, g, b) => ops.square(ops.batchNorm(x, g, b, 0.1).y), [s.normal(2, 2, 4, 5), s.normal(2), s.normal(2)])
     }))
 
+  it('gives with the sum and the ReLU behind it the values and gradients of the separate ops, bit for bit', () =>
+    scope(() => {
+      for (const side of [2, 5]) {
+        const s = sampler(27, 'f32')
+        const [x, residual] = [s.normal(3, 2, side, side), s.normal(3, 2, side, side)]
+        const inputs = [x, s.normal(2), s.normal(2), residual] as const
+        const weights = s.normal(3, 2, side, side)
+        const loss = (y: Tensor): Tensor => ops.sum(ops.mul(y, weights))
+        for (const relu of [false, true]) {
+          const apart = (): Tensor => ops.add(ops.batchNorm(x, inputs[1], inputs[2]).y, residual)
+          const joined = (): Tensor => ops.batchNorm(x, inputs[1], inputs[2], 1e-5, { residual, relu }).y
+          const separate = (): Tensor => (relu ? ops.relu(apart()) : apart())
+          expect(joined().read()).toEqual(separate().read())
+          const gradients = (f: () => Tensor): unknown[] => grad(() => loss(f()), inputs).map((g) => g.read())
+          expect(gradients(joined)).toEqual(gradients(separate))
+        }
+      }
+      expect(() => ops.batchNorm(zeros([1, 2, 4, 4]), null, null, 1, { residual: zeros([1, 2, 4, 1]) })).toThrowError(code('ERR_SHAPE'))
+    }))
+
   it('normalises per channel and agrees with inference on its own statistics', () =>
     scope(() => {
       for (const x of [sampler(24, 'f32').normal(5, 3, 4), sampler(25, 'f32').normal(5, 3, 20)]) {

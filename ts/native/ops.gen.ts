@@ -87,8 +87,8 @@ export interface OpTable<T> {
   layer_norm_grad: { args: [x: T, gamma: T | null, mean: T, rstd: T, dy: T]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'rstd' | 'dy' }
   rms_norm: { args: [x: T, gamma: T | null, eps: number]; result: [y: T, rstd: T]; tensors: 'x' | 'gamma' }
   rms_norm_grad: { args: [x: T, gamma: T | null, rstd: T, dy: T]; result: [dx: T, dgamma: T]; tensors: 'x' | 'gamma' | 'rstd' | 'dy' }
-  batch_norm: { args: [x: T, gamma: T | null, beta: T | null, eps: number]; result: [y: T, mean: T, variance: T]; tensors: 'x' | 'gamma' | 'beta' }
-  batch_norm_grad: { args: [x: T, gamma: T | null, mean: T, variance: T, dy: T, eps: number]; result: [dx: T, dgamma: T, dbeta: T]; tensors: 'x' | 'gamma' | 'mean' | 'variance' | 'dy' }
+  batch_norm: { args: [x: T, gamma: T | null, beta: T | null, residual: T | null, eps: number, relu: boolean]; result: [y: T, mean: T, variance: T]; tensors: 'x' | 'gamma' | 'beta' | 'residual' }
+  batch_norm_grad: { args: [x: T, gamma: T | null, mean: T, variance: T, y: T | null, dy: T, eps: number, residual: boolean]; result: [dx: T, dgamma: T, dbeta: T, dresidual: T]; tensors: 'x' | 'gamma' | 'mean' | 'variance' | 'y' | 'dy' }
   cross_entropy: { args: [logits: T, labels: T]; result: T; tensors: 'logits' | 'labels' }
   cross_entropy_grad: { args: [logits: T, labels: T, dy: T]; result: T; tensors: 'logits' | 'labels' | 'dy' }
   ctc_loss: { args: [logProbs: T, targets: T, inputLengths: T | null, targetLengths: T | null, blank: number, zeroInfinity: boolean]; result: T; tensors: 'logProbs' | 'targets' | 'inputLengths' | 'targetLengths' }
@@ -246,8 +246,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'layer_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'rstd'], ['T', 'dy']], results: 3, schema: 'layer_norm_grad(T:x,O:gamma,T:mean,T:rstd,T:dy,R:dx,R:dgamma,R:dbeta)' },
   { name: 'rms_norm', params: [['T', 'x'], ['O', 'gamma'], ['F', 'eps']], results: 2, schema: 'rms_norm(T:x,O:gamma,F:eps,R:y,R:rstd)' },
   { name: 'rms_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'rstd'], ['T', 'dy']], results: 2, schema: 'rms_norm_grad(T:x,O:gamma,T:rstd,T:dy,R:dx,R:dgamma)' },
-  { name: 'batch_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['F', 'eps']], results: 3, schema: 'batch_norm(T:x,O:gamma,O:beta,F:eps,R:y,R:mean,R:variance)' },
-  { name: 'batch_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'variance'], ['T', 'dy'], ['F', 'eps']], results: 3, schema: 'batch_norm_grad(T:x,O:gamma,T:mean,T:variance,T:dy,F:eps,R:dx,R:dgamma,R:dbeta)' },
+  { name: 'batch_norm', params: [['T', 'x'], ['O', 'gamma'], ['O', 'beta'], ['O', 'residual'], ['F', 'eps'], ['B', 'relu']], results: 3, schema: 'batch_norm(T:x,O:gamma,O:beta,O:residual,F:eps,B:relu,R:y,R:mean,R:variance)' },
+  { name: 'batch_norm_grad', params: [['T', 'x'], ['O', 'gamma'], ['T', 'mean'], ['T', 'variance'], ['O', 'y'], ['T', 'dy'], ['F', 'eps'], ['B', 'residual']], results: 4, schema: 'batch_norm_grad(T:x,O:gamma,T:mean,T:variance,O:y,T:dy,F:eps,B:residual,R:dx,R:dgamma,R:dbeta,R:dresidual)' },
   { name: 'cross_entropy', params: [['T', 'logits'], ['T', 'labels']], results: 1, schema: 'cross_entropy(T:logits,T:labels,R:loss)' },
   { name: 'cross_entropy_grad', params: [['T', 'logits'], ['T', 'labels'], ['T', 'dy']], results: 1, schema: 'cross_entropy_grad(T:logits,T:labels,T:dy,R:dlogits)' },
   { name: 'ctc_loss', params: [['T', 'logProbs'], ['T', 'targets'], ['O', 'inputLengths'], ['O', 'targetLengths'], ['I', 'blank'], ['B', 'zeroInfinity']], results: 1, schema: 'ctc_loss(T:log_probs,T:targets,O:input_lengths,O:target_lengths,I:blank,B:zero_infinity,R:loss)' },
@@ -319,4 +319,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'dd97f32f51f2d26f'
+export const schemaHash = '3dbc2148424e72f1'

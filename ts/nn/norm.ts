@@ -6,11 +6,24 @@ import {
   batchNormInference,
   groupNorm as groupNormOp,
   layerNorm as layerNormOp,
+  relu,
   rmsNorm as rmsNormOp,
   scaleShift,
+  type BatchNormThen,
 } from '../ops/index.js'
+import type { Tensor } from '../tensor/index.js'
 import { filled } from './init.js'
-import { defineModule, join, single, vector, type ModuleSpec } from './module.js'
+import {
+  defineModule,
+  join,
+  runChild,
+  single,
+  vector,
+  type ForwardContext,
+  type Module,
+  type ModuleInput,
+  type ModuleSpec,
+} from './module.js'
 
 const layerConfig = z.strictObject({ width: z.int().positive(), eps: z.number().positive().default(1e-5) })
 export type LayerNormConfig = z.infer<typeof layerConfig>
@@ -43,19 +56,39 @@ const makeBatchNorm = defineModule<BatchNormConfig>({
     beta: { shape: [c.channels], role: 'vector', init: () => filled(c.channels, 0) },
   }),
   state: (c) => ({ mean: { shape: [c.channels], value: 0 }, variance: { shape: [c.channels], value: 1 } }),
-  forward: (m, c, input, ctx) => {
-    const x = single('batchNorm', input)
-    const running = { mean: m.state.mean!, variance: m.state.variance! }
-    const [gamma, beta] = [vector(m, 'gamma'), vector(m, 'beta')]
-    if (!ctx.training || c.frozen) return batchNormInference(x, running, gamma, beta, c.eps)
-    const out = batchNormOp(x, gamma, beta, c.eps)
-    if (ctx.stateUpdates) {
-      for (const name of ['mean', 'variance'] as const)
-        ctx.stateUpdates.set(join(ctx.path, name), add(scaleShift(running[name], 1 - c.momentum, 0), scaleShift(out[name], c.momentum, 0)))
-    }
-    return out.y
-  },
+  absorb: (_m, _c, next) =>
+    next.kind === 'activation' && next.config.function === 'relu' ? (m, c, x, ctx) => normalise(m, c, x, ctx, { relu: true }) : undefined,
+  forward: (m, c, x, ctx) => normalise(m, c, x, ctx, {}),
 })
+
+function normalise(m: Module, c: BatchNormConfig, input: ModuleInput, ctx: ForwardContext, then: BatchNormThen): Tensor {
+  const x = single('batchNorm', input)
+  const running = { mean: m.state.mean!, variance: m.state.variance! }
+  const [gamma, beta] = [vector(m, 'gamma'), vector(m, 'beta')]
+  if (!ctx.training || c.frozen) return finish(batchNormInference(x, running, gamma, beta, c.eps), then)
+  const out = batchNormOp(x, gamma, beta, c.eps, then)
+  if (ctx.stateUpdates) {
+    for (const name of ['mean', 'variance'] as const)
+      ctx.stateUpdates.set(join(ctx.path, name), add(scaleShift(running[name], 1 - c.momentum, 0), scaleShift(out[name], c.momentum, 0)))
+  }
+  return out.y
+}
+
+const finish = (y: Tensor, { residual, relu: clamped }: BatchNormThen): Tensor => {
+  const sum = residual ? add(y, residual) : y
+  return clamped ? relu(sum) : sum
+}
+
+/**
+ * The child `name` of m, the sum with `residual` and the ReLU behind it, as one computation where the child is a batch norm. Values and gradients are those of
+ * the separate steps.
+ */
+export function runNormThen(m: Module, name: string, x: Tensor, ctx: ForwardContext, then: BatchNormThen): Tensor {
+  const child = m.children[name]
+  const fits = then.residual?.sameShape(x) ?? true
+  if (child?.kind !== 'batchNorm' || ctx.output || !fits) return finish(runChild(m, name, x, ctx), then)
+  return normalise(child, child.config as BatchNormConfig, x, { ...ctx, path: join(ctx.path, name) }, then)
+}
 
 /**
  * Over all dimensions but the second of x [B, C, ...] (Ioffe and Szegedy 2015). Training uses batch statistics and moves the running ones:

@@ -67,7 +67,14 @@ export {
   nmToDense,
 } from './sparse-formats.js'
 export { multiHeadAttention, type AttentionOptions } from './composite/attention.js'
-export { batchNorm, batchNormInference, foldBatchNorm, type BatchNormResult, type RunningStatistics } from './composite/batch-norm.js'
+export {
+  batchNorm,
+  batchNormInference,
+  foldBatchNorm,
+  type BatchNormResult,
+  type BatchNormThen,
+  type RunningStatistics,
+} from './composite/batch-norm.js'
 export { concat, stack } from './composite/concat.js'
 export {
   conv1d,

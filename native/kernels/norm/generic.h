@@ -1,5 +1,7 @@
 // The bodies, written once over the vector in scope.
 #pragma once
+#include <cstring>
+
 #include "kernels/norm/norm.h"
 #include "simd/fold.h"
 
@@ -53,14 +55,33 @@ template <class V> struct Moments {
   }
 };
 
+template <class V> struct Normalised {
+  const typename V::element* x;
+  const typename V::element* residual;
+  V m, d, s, b;
+  bool relu;
+  TERSOR_VEC_INLINE V finish(V v, V more) const {
+    V t = simd::fma((v - m) - d, s, b);
+    if (residual) t = t + more;
+    return relu ? max(V(0), t) : t;
+  }
+  TERSOR_VEC_INLINE V full(int64_t i) const { return finish(simd::load(x + i), residual ? simd::load(residual + i) : V(0)); }
+  TERSOR_VEC_INLINE V part(int64_t i, int64_t n) const { return finish(simd::load_part(x + i, n), residual ? simd::load_part(residual + i, n) : V(0)); }
+};
+
 template <class V> void batch_norm_run(const BatchNormArgs<typename V::element>& a) {
   using T = typename V::element;
   const double count = static_cast<double>(a.runs) * static_cast<double>(a.n);
   double sum = 0;
-  for (int64_t r = 0; r < a.runs; r++) sum += simd::run_sum<V>(a.x + r * a.stride, a.n);
+  for (int64_t r = 0; r < a.runs; r++) {
+    sum += simd::run_sum<V>(a.x + r * a.stride, a.n);
+    if (a.room) memcpy(a.room + r * a.n, a.x + r * a.stride, static_cast<size_t>(a.n) * sizeof(T));
+  }
+  const T* const kept = a.room ? a.room : a.x;
+  const int64_t kept_stride = a.room ? a.n : a.stride;
   const T m = static_cast<T>(sum / count);
   double left = 0, squares = 0;
-  for (int64_t r = 0; r < a.runs; r++) fold_two<V>(Moments<V>{a.x + r * a.stride, V(m)}, a.n, &left, &squares);
+  for (int64_t r = 0; r < a.runs; r++) fold_two<V>(Moments<V>{kept + r * kept_stride, V(m)}, a.n, &left, &squares);
   const double shift = left / count;
   double variance = squares / count - shift * shift;
   variance = variance < 0 ? 0 : variance;
@@ -68,25 +89,35 @@ template <class V> void batch_norm_run(const BatchNormArgs<typename V::element>&
   *a.variance = static_cast<T>(variance);
   const V vm(m), vd(static_cast<T>(shift)), vs(static_cast<T>(static_cast<double>(a.gamma) / __builtin_sqrt(variance + a.eps))), vb(a.beta);
   for (int64_t r = 0; r < a.runs; r++) {
-    const T* x = a.x + r * a.stride;
+    const Normalised<V> from = {kept + r * kept_stride, a.residual ? a.residual + r * a.stride : nullptr, vm, vd, vs, vb, a.relu};
     T* y = a.y + r * a.stride;
     int64_t i = 0;
-    for (; i + V::lanes <= a.n; i += V::lanes) simd::store(y + i, simd::fma((simd::load(x + i) - vm) - vd, vs, vb));
-    if (i < a.n) simd::store_part(y + i, simd::fma((simd::load_part(x + i, a.n - i) - vm) - vd, vs, vb), a.n - i);
+    for (; i + V::lanes <= a.n; i += V::lanes) simd::store(y + i, from.full(i));
+    if (i < a.n) simd::store_part(y + i, from.part(i, a.n - i), a.n - i);
   }
 }
 
-// dy and dy h.
+// The gradient behind the ReLU: dy where y > 0, all of it without y.
+template <class V> struct Gated {
+  const typename V::element* dy;
+  const typename V::element* y;
+  TERSOR_VEC_INLINE V full(int64_t i) const { return y ? select(simd::load(y + i) > V(0), simd::load(dy + i), V(0)) : simd::load(dy + i); }
+  TERSOR_VEC_INLINE V part(int64_t i, int64_t n) const {
+    return y ? select(simd::load_part(y + i, n) > V(0), simd::load_part(dy + i, n), V(0)) : simd::load_part(dy + i, n);
+  }
+};
+
+// g and g h.
 template <class V> struct Upstreams {
   const typename V::element* x;
-  const typename V::element* dy;
+  Gated<V> g;
   V m, s;
   TERSOR_VEC_INLINE Two<V> full(int64_t i) const {
-    const V d = simd::load(dy + i);
+    const V d = g.full(i);
     return {d, d * ((simd::load(x + i) - m) * s)};
   }
   TERSOR_VEC_INLINE Two<V> part(int64_t i, int64_t n) const {
-    const V d = simd::load_part(dy + i, n);
+    const V d = g.part(i, n);
     return {d, keep_first(d * ((simd::load_part(x + i, n) - m) * s), n)};
   }
 };
@@ -96,21 +127,35 @@ template <class V> void batch_norm_grad_run(const BatchNormGradArgs<typename V::
   const double count = static_cast<double>(a.runs) * static_cast<double>(a.n);
   const T rstd = static_cast<T>(1.0 / __builtin_sqrt(static_cast<double>(a.variance) + a.eps));
   const V m(a.mean), s(rstd);
+  // What the first pass leaves for the second: g in dresidual or in the room, x in the room.
+  T* const g_kept = a.dresidual ? a.dresidual : a.room ? a.room + a.runs * a.n : nullptr;
+  const int64_t g_stride = a.dresidual || !a.room ? a.stride : a.n;
   double beta = 0, gamma = 0;
-  for (int64_t r = 0; r < a.runs; r++) fold_two<V>(Upstreams<V>{a.x + r * a.stride, a.dy + r * a.stride, m, s}, a.n, &beta, &gamma);
+  for (int64_t r = 0; r < a.runs; r++) {
+    const T* const x = a.x + r * a.stride;
+    Gated<V> g = {a.dy + r * a.stride, a.y ? a.y + r * a.stride : nullptr};
+    if (g_kept) {
+      T* const to = g_kept + r * g_stride;
+      int64_t i = 0;
+      for (; i + V::lanes <= a.n; i += V::lanes) simd::store(to + i, g.full(i));
+      if (i < a.n) simd::store_part(to + i, g.part(i, a.n - i), a.n - i);
+      g = {to, nullptr};
+    }
+    if (a.room) memcpy(a.room + r * a.n, x, static_cast<size_t>(a.n) * sizeof(T));
+    fold_two<V>(Upstreams<V>{x, g, m, s}, a.n, &beta, &gamma);
+  }
   *a.dbeta = static_cast<T>(beta);
   *a.dgamma = static_cast<T>(gamma);
   const V scale(a.gamma * rstd), avg(static_cast<T>(beta / count)), avg_h(static_cast<T>(gamma / count));
   for (int64_t r = 0; r < a.runs; r++) {
-    const T* x = a.x + r * a.stride;
-    const T* dy = a.dy + r * a.stride;
-    T* dx = a.dx + r * a.stride;
+    const T* const x = a.room ? a.room + r * a.n : a.x + r * a.stride;
+    const Gated<V> g = g_kept ? Gated<V>{g_kept + r * g_stride, nullptr} : Gated<V>{a.dy + r * a.stride, a.y ? a.y + r * a.stride : nullptr};
+    T* const dx = a.dx + r * a.stride;
     int64_t i = 0;
-    for (; i + V::lanes <= a.n; i += V::lanes)
-      simd::store(dx + i, scale * ((simd::load(dy + i) - avg) - ((simd::load(x + i) - m) * s) * avg_h));
+    for (; i + V::lanes <= a.n; i += V::lanes) simd::store(dx + i, scale * ((g.full(i) - avg) - ((simd::load(x + i) - m) * s) * avg_h));
     if (i < a.n) {
       const int64_t n = a.n - i;
-      simd::store_part(dx + i, scale * ((simd::load_part(dy + i, n) - avg) - ((simd::load_part(x + i, n) - m) * s) * avg_h), n);
+      simd::store_part(dx + i, scale * ((g.part(i, n) - avg) - ((simd::load_part(x + i, n) - m) * s) * avg_h), n);
     }
   }
 }

@@ -130,9 +130,9 @@ export const norms = {
     [() => [f(2, 2), null, f(1), f(2, 2)], 'ERR_SHAPE'],
   ],
   batch_norm: [
-    [() => [f(2, 0, 3), f(0), f(0), 1e-5], [[[2, 0, 3]], [[0]], [[0]]]],
+    [() => [f(2, 0, 3), f(0), f(0), null, 1e-5, false], [[[2, 0, 3]], [[0]], [[0]]]],
     [
-      () => [tensor([[1], [3]]), null, f(1), 0],
+      () => [tensor([[1], [3]]), null, f(1), null, 0, false],
       [
         [
           [2, 1],
@@ -143,30 +143,33 @@ export const norms = {
       ],
     ],
     [
-      () => [f(1, 1, 1), null, null, 1],
+      () => [f(1, 1, 1), null, null, null, 1, false],
       [
         [[1, 1, 1], [0]],
         [[1], [1]],
         [[1], [0]],
       ],
     ],
-    [() => [f(0, 2, 3), null, null, 1e-5], 'ERR_SHAPE'],
-    [() => [f(2, 2, 0), null, null, 1e-5], 'ERR_SHAPE'],
-    [() => [f(2), null, null, 1e-5], 'ERR_SHAPE'],
-    [() => [f(2, 2, 2), f(3), null, 1e-5], 'ERR_SHAPE'],
-    [() => [f(2, 2, 2), null, null, NaN], 'ERR_OPTION'],
+    [() => [f(0, 2, 3), null, null, null, 1e-5, false], 'ERR_SHAPE'],
+    [() => [f(2, 2, 0), null, null, null, 1e-5, false], 'ERR_SHAPE'],
+    [() => [f(2), null, null, null, 1e-5, false], 'ERR_SHAPE'],
+    [() => [f(2, 2, 2), f(3), null, null, 1e-5, false], 'ERR_SHAPE'],
+    [() => [f(2, 2, 2), null, null, null, NaN, false], 'ERR_OPTION'],
+    [() => [f(2, 2, 2), null, null, f(2, 2), 1, true], 'ERR_SHAPE'],
   ],
   batch_norm_grad: [
-    [() => [f(2, 0, 3), f(0), f(0), f(0), f(2, 0, 3), 1], [[[2, 0, 3]], [[0]], [[0]]]],
+    [() => [f(2, 0, 3), f(0), f(0), f(0), null, f(2, 0, 3), 1, false], [[[2, 0, 3]], [[0]], [[0]], [[0]]]],
     [
-      () => [f(1, 1), null, f(1), f(1), f(1, 1), 0],
+      () => [f(1, 1), null, f(1), f(1), null, f(1, 1), 0, true],
       [
         [[1, 1], [0]],
         [[1], [0]],
         [[1], [1]],
+        [[1, 1], [1]],
       ],
     ],
-    [() => [f(2, 2), null, f(2), f(3), f(2, 2), 0], 'ERR_SHAPE'],
+    [() => [f(2, 2), null, f(2), f(3), null, f(2, 2), 0, false], 'ERR_SHAPE'],
+    [() => [f(2, 2), null, f(2), f(2), f(2), f(2, 2), 0, false], 'ERR_SHAPE'],
   ],
   cross_entropy: [
     [() => [f(0, 3), i32([])], [[[0]]]],

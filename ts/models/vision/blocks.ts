@@ -8,8 +8,8 @@
  * The first two end with a ReLU behind the sum. [B, in, H, W] -> [B, out, H / stride, W / stride] (rounded up).
  */
 import { z } from 'zod'
-import { activation, batchNorm, conv2d, defineModule, runChild, sequential, single, type ModuleSpec } from '../../nn/index.js'
-import { add, avgPool2d, padSlice, relu } from '../../ops/index.js'
+import { activation, batchNorm, conv2d, defineModule, runChild, runNormThen, sequential, single, type ModuleSpec } from '../../nn/index.js'
+import { add, avgPool2d, padSlice } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 
 const channels = z.int().positive()
@@ -73,10 +73,9 @@ const makeBasic = defineModule<BasicBlockConfig>({
   }),
   forward: (m, c, input, ctx) => {
     const x = single('basicBlock', input)
-    const h = relu(runChild(m, 'bn1', runChild(m, 'conv1', x, ctx), ctx))
-    const y = runChild(m, 'bn2', runChild(m, 'conv2', h, ctx), ctx)
+    const h = runNormThen(m, 'bn1', runChild(m, 'conv1', x, ctx), ctx, { relu: true })
     const around = m.children.downsample ? runChild(m, 'downsample', x, ctx) : changes(c) ? padded(x, c.out, c.stride) : x
-    return relu(add(y, around))
+    return runNormThen(m, 'bn2', runChild(m, 'conv2', h, ctx), ctx, { residual: around, relu: true })
   },
 })
 /** Two 3 x 3 convolutions and a way around. */
@@ -108,11 +107,9 @@ const makeBottleneck = defineModule<BottleneckConfig>({
   forward: (m, _c, input, ctx) => {
     const x = single('bottleneck', input)
     let y: Tensor = x
-    for (const i of [1, 2, 3]) {
-      y = runChild(m, `bn${i}`, runChild(m, `conv${i}`, y, ctx), ctx)
-      if (i < 3) y = relu(y)
-    }
-    return relu(add(y, m.children.downsample ? runChild(m, 'downsample', x, ctx) : x))
+    for (const i of [1, 2]) y = runNormThen(m, `bn${i}`, runChild(m, `conv${i}`, y, ctx), ctx, { relu: true })
+    const residual = m.children.downsample ? runChild(m, 'downsample', x, ctx) : x
+    return runNormThen(m, 'bn3', runChild(m, 'conv3', y, ctx), ctx, { residual, relu: true })
   },
 })
 /** 1 x 1, 3 x 3, 1 x 1 convolutions and a way around. */

@@ -4,6 +4,7 @@ import { ShapeError } from '../../base/errors.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import { mul, scaleShift, sub } from '../arithmetic.js'
 import { batchNormOp } from '../batch-norm.js'
+import { relu } from '../piecewise.js'
 import { reciprocal, sqrt } from '../smooth.js'
 import { mean } from './moments.js'
 
@@ -31,17 +32,36 @@ function check(where: string, x: Tensor): void {
 /** Below this many elements per channel and example, [B, C] above all, whole-tensor passes beat walking each channel. */
 const SHORT = 16
 
+/** What follows a batch norm at once. */
+export interface BatchNormThen {
+  /** Added to the result; of x's shape. */
+  readonly residual?: Tensor | null
+  /** max(0, .) of that. */
+  readonly relu?: boolean
+}
+
 /**
- * Training: normalises with the statistics of the batch, which must have something to average (ERR_SHAPE).
+ * Training: normalises with the statistics of the batch, which must have something to average (ERR_SHAPE). With `then`,
+ * y = relu(norm(x) + residual), or one of both, in the same passes over memory; values and gradients are those of the separate ops. A residual of another
+ * shape: ERR_SHAPE.
  *
  * @example
- * batchNorm(tensor([[1], [3]]), null, null, 0).y.toArray()   // [[-1], [1]]
+ * batchNorm(tensor([[1], [3]]), null, null, 0).y.toArray()                    // [[-1], [1]]
+ * batchNorm(tensor([[1], [3]]), null, null, 0, { relu: true }).y.toArray()    // [[0], [1]]
  */
-export function batchNorm(x: Tensor, gamma: Tensor | null = null, beta: Tensor | null = null, eps = 1e-5): BatchNormResult {
+export function batchNorm(
+  x: Tensor,
+  gamma: Tensor | null = null,
+  beta: Tensor | null = null,
+  eps = 1e-5,
+  then: BatchNormThen = {},
+): BatchNormResult {
   check('batchNorm', x)
+  const { residual = null, relu: clamped = false } = then
+  if (residual && !residual.sameShape(x)) throw new ShapeError('ERR_SHAPE', `batchNorm: residual must be like x ${x}, got ${residual}`)
   return scope(() => {
     if (x.shape.slice(2).reduce((n, d) => n * d, 1) >= SHORT) {
-      const [y, centre, spread] = batchNormOp(x, gamma, beta, eps)
+      const [y, centre, spread] = batchNormOp(x, gamma, beta, residual, eps, clamped)
       return { y, mean: centre, variance: spread }
     }
     const axes = x.shape.map((_, i) => i).filter((i) => i !== 1)
@@ -51,6 +71,8 @@ export function batchNorm(x: Tensor, gamma: Tensor | null = null, beta: Tensor |
     let y = mul(centred, reciprocal(sqrt(scaleShift(spread, 1, eps))))
     if (gamma) y = mul(y, perChannel('batchNorm', 'gamma', gamma, x))
     if (beta) y = add(y, perChannel('batchNorm', 'beta', beta, x))
+    if (residual) y = add(y, residual)
+    if (clamped) y = relu(y)
     return { y, mean: reshape(centre, [x.shape[1]!]).alias(), variance: reshape(spread, [x.shape[1]!]).alias() }
   })
 }
