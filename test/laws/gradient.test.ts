@@ -66,6 +66,8 @@ describe('the table of ops', () => {
       'dequantize_rows',
       'pack_bits',
       'unpack_bits',
+      'block_encode',
+      'block_decode',
       'histogram',
       'qgemm_pack',
       'qgemm_s32',

@@ -3,10 +3,12 @@ import type { DType } from '../base/dtypes.gen.js'
 
 export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid'
 export type Nonlinearity = 'leaky_relu' | 'elu' | 'gelu' | 'gelu_tanh' | 'silu' | 'mish' | 'hard_swish' | 'hard_sigmoid' | 'softplus' | 'softsign' | 'log_sigmoid'
+export type BlockFormat = 'q8_0' | 'q4_0' | 'q4_1' | 'q4_k' | 'q6_k'
 
 export const enumValues: Readonly<Record<string, readonly string[]>> = {
   activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid'],
   nonlinearity: ['leaky_relu', 'elu', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_swish', 'hard_sigmoid', 'softplus', 'softsign', 'log_sigmoid'],
+  block_format: ['q8_0', 'q4_0', 'q4_1', 'q4_k', 'q6_k'],
 }
 
 /** Argument and result types of every native op; T is the tensor type. */
@@ -125,6 +127,8 @@ export interface OpTable<T> {
   dequantize_rows: { args: [q: T, scale: T, zero: T | null]; result: T; tensors: 'q' | 'scale' | 'zero' }
   pack_bits: { args: [q: T, bits: number]; result: T; tensors: 'q' }
   unpack_bits: { args: [packed: T, bits: number, size: number]; result: T; tensors: 'packed' }
+  block_encode: { args: [x: T, format: BlockFormat]; result: T; tensors: 'x' }
+  block_decode: { args: [blocks: T, format: BlockFormat]; result: T; tensors: 'blocks' }
   histogram: { args: [x: T, lo: number, hi: number, bins: number]; result: T; tensors: 'x' }
   qgemm_pack: { args: [w: T]; result: T; tensors: 'w' }
   qgemm_s32: { args: [x: T, packed: T, xZeros: T | null, wZeros: T | null, out: number, xZero: number]; result: T; tensors: 'x' | 'packed' | 'xZeros' | 'wZeros' }
@@ -284,6 +288,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'dequantize_rows', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero']], results: 1, schema: 'dequantize_rows(T:q,T:scale,O:zero,R:x)' },
   { name: 'pack_bits', params: [['T', 'q'], ['I', 'bits']], results: 1, schema: 'pack_bits(T:q,I:bits,R:packed)' },
   { name: 'unpack_bits', params: [['T', 'packed'], ['I', 'bits'], ['I', 'size']], results: 1, schema: 'unpack_bits(T:packed,I:bits,I:size,R:q)' },
+  { name: 'block_encode', params: [['T', 'x'], ['E', 'format', 'block_format']], results: 1, schema: 'block_encode(T:x,E:block_format:format,R:blocks)' },
+  { name: 'block_decode', params: [['T', 'blocks'], ['E', 'format', 'block_format']], results: 1, schema: 'block_decode(T:blocks,E:block_format:format,R:x)' },
   { name: 'histogram', params: [['T', 'x'], ['F', 'lo'], ['F', 'hi'], ['I', 'bins']], results: 1, schema: 'histogram(T:x,F:lo,F:hi,I:bins,R:counts)' },
   { name: 'qgemm_pack', params: [['T', 'w']], results: 1, schema: 'qgemm_pack(T:w,R:packed)' },
   { name: 'qgemm_s32', params: [['T', 'x'], ['T', 'packed'], ['O', 'xZeros'], ['O', 'wZeros'], ['I', 'out'], ['I', 'xZero']], results: 1, schema: 'qgemm_s32(T:x,T:packed,O:x_zeros,O:w_zeros,I:out,I:x_zero,R:y)' },
@@ -319,4 +325,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '3dbc2148424e72f1'
+export const schemaHash = '661babefe1513fdf'

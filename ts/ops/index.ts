@@ -49,6 +49,7 @@ export {
 export { isHalf, narrowed, narrowedResult, widened, withPrecision, type HalfDType, type Precision } from './precision.js'
 export { axpby, innerProduct, orthogonalize } from './vectors.js'
 export { maskApply, maskCount, maskPack, maskSlice, maskUnpack, nmMask, thresholdMask, topkMask, topkMaskRows } from './mask.js'
+export { blockDecode, blockEncode } from './blocks.js'
 export { dequantizeRows, histogram, packBits, quantizeRows, rangeRows, unpackBits } from './quantize.js'
 export { bf16Pack, linearBf16 } from './bf16.js'
 export { maskIndices, rowsDot, ternaryPack, ternaryProject, ternaryUnpack } from './rows.js'

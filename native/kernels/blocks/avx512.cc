@@ -1,0 +1,16 @@
+#include "simd/target.h"
+
+#if TERSOR_ARCH_X64
+#include "simd/vec_avx512.h"
+
+#include "kernels/blocks/generic.h"
+
+TERSOR_VEC_BEGIN
+namespace tersor {
+
+int64_t blocks_encode_16_avx512(const BlocksArgs& a) { return encode_run<simd::F32>(a); }
+int64_t blocks_decode_16_avx512(const BlocksArgs& a) { return decode_run(a); }
+
+}  // namespace tersor
+TERSOR_VEC_END
+#endif
