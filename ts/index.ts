@@ -93,3 +93,12 @@ export {
   type SessionOptions,
   type SessionValue,
 } from './runtime/index.js'
+export { exampleInput, exportOnnx, type ExportOptions, type ExportProfile } from './graph/index.js'
+export {
+  saveOnnx,
+  saveTransformersJs,
+  type OnnxRuntime,
+  type SavedOnnx,
+  type SaveOnnxOptions,
+  type TransformersJsOptions,
+} from './runtime/save-onnx.js'

@@ -35,3 +35,5 @@ export {
 export { HostTensor, hostInts, hostScalar, hostStrings, toHost, toNative } from './host.js'
 export { graphFromOnnx, type ImportOptions } from './import-onnx.js'
 export { inferTypes } from './infer.js'
+export { exampleInput, exportOnnx, exportProfiles, type Example, type ExportOptions, type ExportProfile } from './export/index.js'
+export { trace, type Trace, type TracedCall, type TracedValue } from './trace.js'

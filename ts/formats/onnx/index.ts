@@ -13,3 +13,4 @@ export {
   type OnnxTensor,
   type ValueInfo,
 } from './types.js'
+export { constantBytes, encodeOnnx, wantsExternal, writeOnnx, type OnnxWriteOptions } from './write.js'

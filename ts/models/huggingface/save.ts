@@ -20,6 +20,8 @@ import { nameOf } from './names.js'
 export interface SaveHuggingFaceOptions extends WriteOptions {
   /** Floating type of the tensors. Default 'f32'. */
   readonly dtype?: 'f32' | 'f16' | 'bf16'
+  /** false: only config.json and the tokenizer's files (where the weights are in another format). Default true. */
+  readonly weights?: boolean
 }
 
 /** The file's tensors by name, in the order of names. */
@@ -59,7 +61,7 @@ export function huggingFaceTensors(model: Model, family: Family, prefix: string,
  * saveHuggingFace(model, 'out')   // Python: AutoModelForSequenceClassification.from_pretrained('out')
  */
 export function saveHuggingFace(model: Model, folder: string, options: SaveHuggingFaceOptions = {}): number {
-  const { dtype = 'f32', ...write } = options
+  const { dtype = 'f32', weights = true, ...write } = options
   const root = folder.replace(/[\\/]+$/, '') || '/'
   const where = `save '${root}'`
   const head = headOfKind[model.root.kind]
@@ -76,12 +78,16 @@ export function saveHuggingFace(model: Model, folder: string, options: SaveHuggi
   const type = loaded.model_type
   const family = (typeof type === 'string' ? families.find((f) => Object.hasOwn(f.types, type)) : undefined) ?? familyOfBody(where, body)
   const json = writeConfig(family, model.spec(), head, model.info.classes, loaded)
-  const tensors = huggingFaceTensors(model, family, family.types[json.model_type as string]!, dtype)
   const put = (name: string, value: Json): void =>
     writeFileAtomic(`${root}/${name}`, [new TextEncoder().encode(`${jsonText(name, value)}\n`)], write)
-  // No checksums: transformers refuses metadata that it does not expect, and wants this key.
-  const pieces = encodeSafetensors(tensors, { metadata: { format: 'pt' }, checksums: false })
-  writeFileAtomic(`${root}/model.safetensors`, pieces, write)
+  let bytes = 0
+  if (weights) {
+    const tensors = huggingFaceTensors(model, family, family.types[json.model_type as string]!, dtype)
+    // No checksums: transformers refuses metadata that it does not expect, and wants this key.
+    const pieces = encodeSafetensors(tensors, { metadata: { format: 'pt' }, checksums: false })
+    writeFileAtomic(`${root}/model.safetensors`, pieces, write)
+    bytes = pieces.reduce((n, piece) => n + piece.byteLength, 0)
+  }
   const tokenizer = model.extras[TOKENIZER]
   if (tokenizer) {
     const files = unpackJson(`extra "${TOKENIZER}"`, tokenizer) as JsonObject
@@ -91,5 +97,5 @@ export function saveHuggingFace(model: Model, folder: string, options: SaveHuggi
     }
   }
   put('config.json', { ...json, torch_dtype: { f32: 'float32', f16: 'float16', bf16: 'bfloat16' }[dtype] })
-  return pieces.reduce((n, piece) => n + piece.byteLength, 0)
+  return bytes
 }

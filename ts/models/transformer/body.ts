@@ -13,7 +13,6 @@
  */
 import { z } from 'zod'
 import { OptionError, ShapeError } from '../../base/errors.js'
-import { sizeOf } from '../../base/shape.js'
 import {
   activationNames,
   defineModule,
@@ -26,8 +25,8 @@ import {
   runChild,
 } from '../../nn/index.js'
 import type { ForwardContext, Module, ModuleInput, ModuleSpec } from '../../nn/index.js'
-import { add } from '../../ops/index.js'
-import { tensor, type Tensor } from '../../tensor/index.js'
+import { add, cast, cumsum, equal, mul, scaleShift } from '../../ops/index.js'
+import { full, tensor, type Tensor } from '../../tensor/index.js'
 
 const rate = z.number().min(0).lt(1).default(0)
 const shape = z.strictObject({
@@ -98,12 +97,9 @@ export function tokenInput(kind: string, input: ModuleInput): TokenInput {
 
 /** RoBERTa's position of each token: padding + its place among those that are not padding. */
 function positionsPastPadding(ids: Tensor, c: TransformerConfig): Tensor {
-  const values = ids.read() as Int32Array
-  const [b, t] = ids.shape as [number, number]
-  const out = new Int32Array(sizeOf(ids.shape))
-  for (let row = 0; row < b; row++)
-    for (let i = row * t, at = c.padding!; i < (row + 1) * t; i++) out[i] = values[i] === c.padding ? c.padding : ++at
-  return tensor(out, ids.shape)
+  const padding = c.padding!
+  const shown = scaleShift(cast(equal(ids, full([], padding, 'i32')), 'f32'), -1, 1)
+  return cast(scaleShift(mul(cumsum(shown, 1), shown), 1, padding), 'i32')
 }
 
 /** Each use of a shared layer draws another pattern of dropout. */

@@ -14,8 +14,23 @@ import { OptionError } from '../../base/errors.js'
 import { activate, activationNames, defineModule, dropout, layerNorm, linear, runChild } from '../../nn/index.js'
 import type { ForwardContext, Module, ModuleInput, ModuleSpec } from '../../nn/index.js'
 import { filled } from '../../nn/init.js'
-import { clip, div, gather, mul, reshape, slice, sqrt, sum } from '../../ops/index.js'
-import { tensor, type Tensor } from '../../tensor/index.js'
+import {
+  argmax,
+  broadcastTo,
+  cast,
+  clip,
+  div,
+  equal,
+  gatherAlong,
+  greater,
+  mul,
+  reshape,
+  scaleShift,
+  slice,
+  sqrt,
+  sum,
+} from '../../ops/index.js'
+import { full, ones, tensor, type Tensor } from '../../tensor/index.js'
 import { tokenInput, transformer, transformerConfig, type TransformerConfig } from './body.js'
 
 const body = (c: { readonly body: TransformerConfig }): Readonly<Record<'body', ModuleSpec>> => ({ body: transformer(c.body) })
@@ -30,14 +45,10 @@ function firstToken(h: Tensor): Tensor {
 /** Row of the last token of each text: the last with mask 1, without a mask the last that is not padding (the first token if all are). */
 function lastToken(h: Tensor, ids: Tensor, mask: Tensor | null, padding: number | null): Tensor {
   const [b, t, c] = h.shape as [number, number, number]
-  const [values, shown] = [ids.read() as Int32Array, mask?.read() as Float32Array | undefined]
-  const at = new Int32Array(b)
-  for (let row = 0; row < b; row++) {
-    let i = t - 1
-    while (i > 0 && (shown ? shown[row * t + i] === 0 : values[row * t + i] === padding)) i--
-    at[row] = row * t + i
-  }
-  return gather(reshape(h, [b * t, c]), tensor(at, [b]))
+  const places = tensor(Float32Array.from({ length: t }, (_, i) => i)) // the largest one that counts
+  const shown = mask ?? (padding === null ? ones([b, t]) : scaleShift(cast(equal(ids, full([], padding, 'i32')), 'f32'), -1, 1))
+  const at = argmax(mul(cast(greater(shown, full([], 0)), 'f32'), places))
+  return reshape(gatherAlong(h, broadcastTo(reshape(at, [b, 1, 1]), [b, 1, c]), 1), [b, c])
 }
 
 /** Mean over the tokens that the mask shows [B, C]. */

@@ -1,0 +1,211 @@
+/**
+ * From a model of any kind to ONNX: traced on an example (trace.ts), each op as ONNX nodes (the tables of rules), weights as constants that stay as small
+ * as they are (weights.ts). With dynamic sizes the model is traced a second time on larger inputs; what differs follows the sizes of the inputs.
+ */
+import { OptionError, UnsupportedError } from '../../base/errors.js'
+import type { DType } from '../../base/dtype.js'
+import { VERSION } from '../../base/version.js'
+import type { Dim, ElementType, OnnxModel, OnnxNode, ValueInfo } from '../../formats/onnx/index.js'
+import type { Model, ModuleInput } from '../../nn/index.js'
+import { scope, Tensor, tensor } from '../../tensor/index.js'
+import { trace, type TracedValue } from '../trace.js'
+import { FLOAT, INT32, OnnxBuilder } from './builder.js'
+import { ExportContext, type Target } from './context.js'
+import { exampleInput } from './example.js'
+import { plainRules, type Rule } from './ops.js'
+import { Pair } from './pair.js'
+import { productRules } from './products.js'
+import { quantizeEarly } from './quantize-early.js'
+import { recurrentRules } from './recurrent.js'
+import { WeightEmitter, type StoredFloat } from './weights.js'
+
+export { exampleInput, type Example } from './example.js'
+export type { StoredFloat } from './weights.js'
+
+const rules: Readonly<Record<string, Rule>> = { ...plainRules, ...productRules, ...recurrentRules }
+
+/** What runtimes take: `ort` onnxruntime with its own operators, `web` the same in the browser, `onnx` only the standard's operators. */
+export const exportProfiles = { ort: { matMulNBits: true }, web: { matMulNBits: true }, onnx: { matMulNBits: false } } as const
+export type ExportProfile = keyof typeof exportProfiles
+
+export interface ExportOptions {
+  /** An input to trace the model on; its dtypes and sizes become those of the file. Default: what the model's description says it takes. */
+  readonly example?: ModuleInput
+  /**
+   * Sizes that may differ from run to run, by input and dimension: `{ ids: { 0: 'batch', 1: 'tokens' } }`. Equal names are equal sizes. Default: the first
+   * dimension of every input, as 'batch'.
+   */
+  readonly dynamic?: Readonly<Record<string, Readonly<Record<number, string>>>>
+  /** Default 'ort'. */
+  readonly profile?: ExportProfile
+  /** Floats of weights: 'f16' halves the file; they are computed with in f32. Default 'f32'. */
+  readonly floats?: StoredFloat
+  /** Quantize inputs of quantized layers while running (integer products), where no calibrated input says how. Default false. */
+  readonly dynamicQuantization?: boolean
+  /** Integer inputs (token ids) as i64, which other tools expect, or i32. Default 'i64'. */
+  readonly integers?: 'i64' | 'i32'
+  /** Other names for inputs in the file, by their names in the model: `{ ids: 'input_ids' }`. A model with one unnamed input calls it x. */
+  readonly names?: Readonly<Record<string, string>>
+  /** Float inputs that the file takes as i64 (masks of transformers). */
+  readonly asIntegers?: readonly string[]
+  /** Name of the result. Default 'output'. */
+  readonly output?: string
+}
+
+/**
+ * The model as an ONNX file's content. ERR_UNSUPPORTED lists every op that ONNX cannot say, or says which size does not follow from the inputs.
+ *
+ * @example
+ * writeOnnx('model.onnx', exportOnnx(model, { example: randomNormal([1, 1, 28, 28]) }))
+ */
+export function exportOnnx(model: Model, options: ExportOptions = {}): OnnxModel {
+  return scope(() => exported(model, options))
+}
+
+function exported(model: Model, options: ExportOptions): OnnxModel {
+  const { profile = 'ort', floats = 'f32', dynamicQuantization = false, output = 'output' } = options
+  const described = options.example ? undefined : exampleInput(model)
+  const example = options.example ?? described!.input
+  const named = example instanceof Tensor ? { x: example } : example
+  const dynamic =
+    options.dynamic ??
+    described?.dynamic ??
+    Object.fromEntries(
+      Object.entries(named)
+        .filter(([, t]) => t.rank > 0)
+        .map(([name]) => [name, { 0: 'batch' }]),
+    )
+  checkDynamic(named, dynamic)
+  const alone = Object.keys(named).length === 1 && named.x !== undefined
+  const pair = tracePair(model, alone ? named.x! : example, named, dynamic)
+  refuseUnknown(pair)
+  const builder = new OnnxBuilder(18)
+  const target: Target = { ...exportProfiles[profile], dynamic: dynamicQuantization }
+  const context = new ExportContext(builder, pair, new WeightEmitter(builder, model, floats), target)
+  const inputs = pair.a.inputs.map((value) => writeInput(context, value, dynamic, options))
+  const used = neededCalls(pair)
+  for (const call of pair.calls()) {
+    if (!used.has(call.a) || call.a.results.every((r) => r.constant && pair.fixed(r))) continue
+    const names = rules[call.op]!(context, call)
+    ;(typeof names === 'string' ? [names] : names).forEach((name, i) => context.set(call.a.results[i]!, name))
+  }
+  const last = builder.name(output)
+  builder.node('Identity', [context.name(pair.a.output)], { outputs: [last] })
+  const result: ValueInfo = { name: last, dtype: pair.a.output.dtype, shape: symbolic(context, pair.a.output, dynamic) }
+  const nodes = quantizeEarly(alive(builder.nodes, last), (hint) => builder.name(hint))
+  const read = new Set(nodes.flatMap((n) => n.inputs))
+  return {
+    irVersion: builder.opset >= 21 ? 10 : 8,
+    producer: `tersor ${VERSION}`,
+    opsets: { '': builder.opset, ...Object.fromEntries([...builder.domains].map((d) => [d, 1])) },
+    graph: {
+      name: model.info.name,
+      inputs,
+      outputs: [result],
+      nodes,
+      initializers: new Map([...builder.initializers].filter(([name]) => read.has(name))),
+      values: [],
+    },
+    functions: [],
+    metadata: {},
+    bytes: 0,
+  }
+}
+
+type Dynamic = Readonly<Record<string, Readonly<Record<number, string>>>>
+
+function checkDynamic(named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): void {
+  for (const [name, dims] of Object.entries(dynamic)) {
+    const t = named[name]
+    if (!t)
+      throw new OptionError(
+        'ERR_OPTION',
+        `export: dynamic names the input ${JSON.stringify(name)}; the example has ${Object.keys(named).join(', ')}`,
+      )
+    for (const [axis, symbol] of Object.entries(dims))
+      if (!(Number(axis) < t.rank) || symbol === '')
+        throw new OptionError(
+          'ERR_OPTION',
+          `export: dynamic.${name}: dimension ${axis} (${JSON.stringify(symbol)}) must be below the rank of ${t} and have a name`,
+        )
+  }
+}
+
+/** One trace, or two with the dynamic sizes grown; elements of the second input are those of the first in another order. */
+function tracePair(model: Model, example: ModuleInput, named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): Pair {
+  const symbols = [...new Set(Object.values(dynamic).flatMap((dims) => Object.values(dims)))]
+  const first = trace(model, example)
+  if (symbols.length === 0) return new Pair(first)
+  const larger = Object.fromEntries(
+    Object.entries(named).map(([name, t]) => {
+      const shape = t.shape.map((d, i) => (dynamic[name]?.[i] === undefined ? d : d + 1 + symbols.indexOf(dynamic[name][i])))
+      const source = t.read()
+      const data = new (source.constructor as new (n: number) => typeof source)(shape.reduce((n, d) => n * d, 1))
+      for (let i = 0; i < data.length; i++) data[i] = source[(source.length - 1 - (i % source.length)) % source.length]!
+      return [name, tensor(data, shape)]
+    }),
+  )
+  return new Pair(first, trace(model, example instanceof Tensor ? larger.x! : larger))
+}
+
+function refuseUnknown(pair: Pair): void {
+  const unknown = [...new Set(pair.calls().map((call) => call.op))].filter((op) => !Object.hasOwn(rules, op))
+  if (unknown.length)
+    throw new UnsupportedError('ERR_UNSUPPORTED', `export: ONNX has no form for ${unknown.join(', ')}`, {
+      details: { what: unknown.join(', ') },
+    })
+}
+
+/** Calls that the output depends on. */
+function neededCalls(pair: Pair): Set<unknown> {
+  const needed = new Set<unknown>()
+  const wanted = new Set<number>([pair.a.output.id])
+  for (let i = pair.a.calls.length - 1; i >= 0; i--) {
+    const call = pair.a.calls[i]!
+    if (!call.results.some((r) => wanted.has(r.id))) continue
+    needed.add(call)
+    for (const arg of call.args) if (typeof arg === 'object' && arg !== null && 'from' in arg) wanted.add((arg as TracedValue).id)
+  }
+  return needed
+}
+
+function writeInput(
+  c: ExportContext,
+  value: TracedValue,
+  dynamic: Dynamic,
+  { integers = 'i64', names = {}, asIntegers = [] }: ExportOptions,
+): ValueInfo {
+  const own = (value.from as { readonly name: string }).name
+  const name = c.builder.name(names[own] ?? own)
+  const shape: Dim[] = value.shape.map((d, i) => dynamic[own]?.[i] ?? d)
+  const counted = asIntegers.includes(own)
+  const wide = counted || (value.dtype === 'i32' && integers === 'i64')
+  c.set(value, wide ? c.builder.cast(name, counted ? FLOAT : INT32) : name)
+  c.sources.push(value)
+  return { name, dtype: wide ? 'i64' : elementOf(value.dtype), shape }
+}
+const elementOf = (dtype: DType): ElementType => dtype
+
+/** The output's shape, with the names of sizes that it takes over unchanged. */
+function symbolic(c: ExportContext, value: TracedValue, dynamic: Dynamic): Dim[] {
+  const sizes = c.pair.a.inputs.flatMap((input) => {
+    const { name } = input.from as { readonly name: string }
+    return c.pair.shape(input).map((d, i) => ({ d, symbol: dynamic[name]?.[i] }))
+  })
+  return c.pair
+    .shape(value)
+    .map((d) => (d[0] === d[1] ? d[0] : (sizes.find((s) => s.symbol && s.d[0] === d[0] && s.d[1] === d[1])?.symbol ?? null)))
+}
+
+/** Nodes that the output depends on, in order. */
+function alive(nodes: readonly OnnxNode[], output: string): OnnxNode[] {
+  const wanted = new Set([output])
+  const kept: OnnxNode[] = []
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i]!
+    if (!node.outputs.some((name) => wanted.has(name))) continue
+    kept.push(node)
+    for (const name of node.inputs) wanted.add(name)
+  }
+  return kept.reverse()
+}

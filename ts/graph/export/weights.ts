@@ -1,0 +1,186 @@
+/**
+ * Weights of a model as constants of an ONNX graph. Quantized ones stay codes: DequantizeLinear turns them into floats (per tensor, per channel; groups
+ * from opset 21 on), so a file is as small as the model; what the operator cannot say (zero points that are no integers) is spelled out in arithmetic.
+ */
+import type { Model, PlacedWeight, Weight } from '../../nn/index.js'
+import { QuantizedWeight, SparseWeight } from '../../nn/index.js'
+import { NumericError, UnsupportedError } from '../../base/errors.js'
+import { cast, csrToDense } from '../../ops/index.js'
+import { scope, tensor } from '../../tensor/index.js'
+import { FLOAT, int, type OnnxBuilder } from './builder.js'
+
+/** Integer codes [rows, cols] with scale and zero [rows | 1, groups]: value = scale (q - zero). */
+export interface Codes {
+  readonly rows: number
+  readonly cols: number
+  readonly q: Int8Array
+  readonly groups: number
+  /** Rows of scale and zero: 1 where one scale is for all. */
+  readonly lead: number
+  readonly scale: Float32Array
+  readonly zero: Float32Array | null
+  readonly bits: number
+}
+
+/** How floats are stored. */
+export type StoredFloat = 'f32' | 'f16'
+
+export class WeightEmitter {
+  readonly #builder: OnnxBuilder
+  readonly #weights: ReadonlyMap<string, PlacedWeight>
+  readonly #model: Model
+  readonly #float: StoredFloat
+  readonly #made = new Map<string, string>()
+
+  constructor(builder: OnnxBuilder, model: Model, float: StoredFloat) {
+    this.#builder = builder
+    this.#model = model
+    this.#weights = new Map(model.weights().map((w) => [w.path, w]))
+    this.#float = float
+  }
+
+  /** The weight at a path; state tensors have none. */
+  weight(path: string): Weight | undefined {
+    return this.#weights.get(path)?.weight
+  }
+
+  /** The values of a weight or of a state tensor. */
+  values(path: string): { readonly shape: readonly number[]; readonly values: Float32Array } {
+    const weight = this.weight(path)
+    return scope(() => {
+      const t = weight ? weight.dense() : this.#model.state().get(path)
+      if (t?.dtype !== 'f32')
+        throw new UnsupportedError('ERR_UNSUPPORTED', `export: ${path} is ${String(t)}; only f32 weights can be written`)
+      return { shape: t.shape, values: t.read() as Float32Array }
+    })
+  }
+
+  #once(key: string, make: () => string): string {
+    let name = this.#made.get(key)
+    if (name === undefined) this.#made.set(key, (name = make()))
+    return name
+  }
+
+  /** Floats as a constant: f32, or f16 and a cast. */
+  floats(hint: string, shape: readonly number[], values: Float32Array): string {
+    const builder = this.#builder
+    if (this.#float === 'f32' || values.length < 64) {
+      const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+      return builder.tensor(hint, { dtype: 'f32', shape: [...shape], read: () => data })
+    }
+    const large = values.findIndex((v) => Math.abs(v) > 65504)
+    if (large >= 0)
+      throw new NumericError('ERR_NUMERIC', `export: ${hint} holds ${values[large]} (element ${large}), which f16 cannot; write f32`)
+    const half = scope(() => cast(tensor(values), 'f16').read() as Uint16Array)
+    const data = new Uint8Array(half.buffer, half.byteOffset, half.byteLength)
+    return builder.cast(builder.tensor(hint, { dtype: 'f16', shape: [...shape], read: () => data }), FLOAT)
+  }
+
+  /** The values of a weight as it stands in the model. */
+  dense(path: string): string {
+    return this.#once(path, () => {
+      const codes = this.codes(path)
+      if (!codes) {
+        const { shape, values } = this.values(path)
+        return this.floats(path, shape, values)
+      }
+      const { shape } = this.weight(path)!
+      // Scales of channels or of the tensor fit any shape; groups are of the matrix [rows, cols].
+      if (codes.groups === 1) return this.#dequantized(path, codes, shape)
+      const flat = this.#dequantized(path, codes, [codes.rows, codes.cols])
+      return shape.length === 2 ? flat : this.#builder.node('Reshape', [flat, this.#builder.int64s(shape)])
+    })
+  }
+
+  /** A matrix [out, in] as MatMul takes it from the right: [in, out]. */
+  transposed(path: string): string {
+    return this.#once(`${path} transposed`, () => {
+      // A matrix that something else uses too (a table tied to a head) is stored once.
+      if (this.#made.has(path))
+        return this.#builder.node('Transpose', [this.dense(path)], { attributes: { perm: { type: 'ints', value: [1, 0] } } })
+      const codes = this.codes(path)
+      if (codes) return this.#dequantized(path, transposeCodes(codes), [codes.cols, codes.rows], true)
+      const { shape, values } = this.values(path)
+      const [n, k] = shape as [number, number]
+      return this.floats(path, [k, n], transposeMatrix(values, n, k))
+    })
+  }
+
+  /** The integer codes of a weight that has them. */
+  codes(path: string): Codes | null {
+    const w = this.weight(path)
+    if (w instanceof QuantizedWeight) {
+      const [rows, cols] = [w.q.shape[0]!, w.q.shape[1]!]
+      return {
+        rows,
+        cols,
+        q: w.q.read() as Int8Array,
+        lead: w.scale.shape[0]!,
+        groups: w.scale.shape[1]!,
+        scale: w.scale.read() as Float32Array,
+        zero: (w.zero?.read() as Float32Array | undefined) ?? null,
+        bits: w.bits,
+      }
+    }
+    if (!(w instanceof SparseWeight) || !w.scale) return null
+    const rows = w.shape[0]!
+    const cols = w.shape.slice(1).reduce((n, d) => n * d, 1)
+    const q = scope(() => csrToDense(w.values, w.indptr, w.columns, cols).read() as Int8Array)
+    return { rows, cols, q, lead: w.scale.size, groups: 1, scale: w.scale.read() as Float32Array, zero: null, bits: 8 }
+  }
+
+  /** `codes` as floats of `shape`; `flipped`: rows of the codes are columns of what the scales belong to. */
+  #dequantized(path: string, codes: Codes, shape: readonly number[], flipped = false): string {
+    const builder = this.#builder
+    const { q, scale, zero, groups, lead } = codes
+    const data = new Uint8Array(q.buffer, q.byteOffset, q.byteLength)
+    const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [...shape], read: () => data })
+    const channel = flipped ? 1 : 0
+    const whole = !zero || zero.every((z) => Number.isInteger(z) && z >= -128 && z <= 127)
+    const length = shape[1 - channel]!
+    if (whole && (groups === 1 || length % groups === 0)) {
+      const dims = groups === 1 ? (lead === 1 ? [] : [lead]) : flipped ? [groups, lead] : [lead, groups]
+      const [s, z] =
+        groups > 1 && flipped ? [transposeMatrix(scale, lead, groups), zero && transposeMatrix(zero, lead, groups)] : [scale, zero]
+      const inputs = [stored, this.floats32(`${path}.scale`, dims, s)]
+      if (z) inputs.push(builder.constant(`${path}.zero`, 'i8', dims, z))
+      if (groups > 1) builder.needs(21)
+      const attributes = { axis: int(groups > 1 ? 1 - channel : channel), ...(groups > 1 ? { block_size: int(length / groups) } : {}) }
+      return builder.node('DequantizeLinear', inputs, { attributes })
+    }
+    // Groups that do not divide the columns, or zero points that are no integers: scales and zeros for every column of the codes.
+    const size = Math.ceil(length / groups)
+    const spread = (values: Float32Array): Float32Array => {
+      const out = new Float32Array(q.length)
+      const [rows, cols] = shape as [number, number]
+      for (let r = 0; r < rows; r++)
+        for (let c = 0; c < cols; c++) {
+          const [row, col] = flipped ? [c, r] : [r, c]
+          out[r * cols + c] = values[(lead === 1 ? 0 : row) * groups + Math.floor(col / size)]!
+        }
+      return out
+    }
+    const perRow = groups === 1
+    const place = (values: Float32Array): [number[], Float32Array] =>
+      perRow ? [lead === 1 ? [] : flipped ? [1, lead] : [lead, ...shape.slice(1).map(() => 1)], values] : [[...shape], spread(values)]
+    let y = builder.cast(stored, FLOAT)
+    if (zero) y = builder.node('Sub', [y, this.floats32(`${path}.zero`, ...place(zero))])
+    return builder.node('Mul', [y, this.floats32(`${path}.scale`, ...place(scale))])
+  }
+
+  /** Scales: never stored in 16 bits. */
+  floats32(hint: string, shape: readonly number[], values: Float32Array): string {
+    const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    return this.#builder.tensor(hint, { dtype: 'f32', shape: [...shape], read: () => data })
+  }
+}
+
+export function transposeMatrix<A extends Float32Array | Int8Array>(values: A, rows: number, cols: number): A {
+  const out = values.slice() as A
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) out[c * rows + r] = values[r * cols + c]!
+  return out
+}
+
+function transposeCodes(codes: Codes): Codes {
+  return { ...codes, q: transposeMatrix(codes.q, codes.rows, codes.cols) }
+}
