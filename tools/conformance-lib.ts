@@ -82,8 +82,10 @@ function valueOf(x: Expected, onHost: boolean): Value {
   if (x === null) return new SequenceValue([])
   if (Array.isArray(x)) return new SequenceValue((x as readonly Expected[]).map((v) => valueOf(v, onHost)))
   const t = x as OnnxTensor
-  const host = new HostTensor(t.dtype, t.shape, t.strings ? [] : t, t.strings ? { strings: t.strings } : {})
-  return onHost || t.strings || !isDType(t.dtype) ? host : toNative(host)
+  if (t.strings) return new HostTensor(t.dtype, t.shape, [], { strings: t.strings })
+  // Values of a run, not a constant of the model.
+  const host = new HostTensor(t.dtype, t.shape, new HostTensor(t.dtype, t.shape, t).data)
+  return onHost || !isDType(t.dtype) ? host : toNative(host)
 }
 
 interface Tolerance {

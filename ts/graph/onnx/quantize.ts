@@ -12,6 +12,7 @@ import {
   clip,
   concat,
   div,
+  equal,
   leakyRelu,
   maximum,
   mean,
@@ -21,7 +22,6 @@ import {
   repeatInterleave,
   reshape,
   round,
-  scaleShift,
   sigmoid,
   slice,
   softmax,
@@ -163,18 +163,20 @@ defineOnnxOp('DynamicQuantizeLinear', {
   inputs: [1, 1],
   infer: (_, [x]) => [valueType('u8', x?.shape), valueType('f32', []), valueType('u8', [])],
   run: (ctx, [x]) => {
-    const t = ctx.tensor(x)
-    const zeroPoint = full([], 0)
-    const [lo, hi] = [minimum(amin(t), zeroPoint), maximum(amax(t), zeroPoint)]
-    const range = scaleShift(sub(hi, lo), 1 / 255)
-    const scale = div(sub(hi, lo), full([], 255))
-    // All zeros: the scale of ONNX is 0; the codes are the zero point.
-    const safe = add(range, cast(cast(scaleShift(cast(cast(range, 'bool'), 'f32'), -1, 1), 'bool'), 'f32'))
-    const zero = clip(round(neg(div(lo, safe))), 0, 255)
-    const y = cast(clip(add(round(div(t, safe)), zero), 0, 255), 'u8')
-    return [y, scale, cast(zero, 'u8')]
+    const { codes: y, scale, zero } = dynamicCodes(ctx.tensor(x))
+    return [y, scale, zero]
   },
 })
+
+/** u8 codes of x by the range of all its values and 0. A range of 0 gives scale 0 and codes 0. */
+export function dynamicCodes(x: Tensor): { codes: Tensor; scale: Tensor; zero: Tensor } {
+  const none = full([], 0, x.dtype)
+  const [lo, hi] = [minimum(amin(x), none), maximum(amax(x), none)]
+  const scale = div(sub(hi, lo), full([], 255, x.dtype))
+  const safe = add(scale, equal(scale, none))
+  const zero = clip(round(neg(div(lo, safe))), 0, 255)
+  return { codes: cast(clip(add(round(div(x, safe)), zero), 0, 255), 'u8'), scale, zero: cast(zero, 'u8') }
+}
 
 // Codes in, codes out, through floats: what ONNX Runtime has no integer rule for.
 
