@@ -10,6 +10,7 @@
 
 #include "kernels/topk/topk.h"
 #include "ops/topk_keys.h"
+#include "ops/topk_sample.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -150,47 +151,6 @@ template <class T> Status by_radix(const T* x, int64_t n, int64_t k, bool magnit
   return mark_all(x, n, k, magnitude, t.key, mask, cancel, &exact);
 }
 
-// Keys between which the k-th largest lies almost surely: four standard deviations of its rank in a sample. mid: the sample's own k-th.
-template <class Key> struct Bracket {
-  Key lo, mid, hi;
-  bool many_lo, many_mid, many_hi;  // the key is a good part of the sample
-  double share;                     // expected share of the elements inside
-};
-
-template <class T> Status sample_bracket(const T* x, int64_t n, int64_t k, bool magnitude, Bracket<KeyOf<T>>* out) {
-  using Key = KeyOf<T>;
-  const int64_t size = n >= int64_t(1) << 22 ? 32768 : 8192;
-  Scratch scratch;
-  TERSOR_TRY(scratch.reserve("topk_mask", 2 * size * static_cast<int64_t>(sizeof(Key))));
-  Key *keys = scratch.as<Key>(), *work = keys + size;
-  uint64_t state = 0x9E3779B97F4A7C15ull;
-  const double step = static_cast<double>(n) / static_cast<double>(size);
-  const uint64_t width = static_cast<uint64_t>(n / size);
-  for (int64_t i = 0; i < size; i++) {  // one from each of `size` equal parts, at a pseudo-random place
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    keys[i] = key_of(x[static_cast<int64_t>(step * static_cast<double>(i)) + static_cast<int64_t>((state >> 33) % width)], magnitude);
-  }
-  const double p = static_cast<double>(k) / static_cast<double>(n), s = static_cast<double>(size);
-  const double reach = 4 * std::sqrt(p * (1 - p) * s) + 2;
-  const int64_t top = static_cast<int64_t>(p * s - reach), middle = static_cast<int64_t>(p * s), bottom = static_cast<int64_t>(p * s + reach);
-  const auto ranked = [&](int64_t rank) {  // the sample's rank-th largest, from 0
-    memcpy(work, keys, static_cast<size_t>(size) * sizeof(Key));
-    return select_key(work, size, rank + 1, Key(0), ~Key(0)).key;
-  };
-  out->hi = top >= 0 ? ranked(top) : key_of(T(INFINITY), false);
-  out->mid = ranked(middle < size ? middle : size - 1);
-  out->lo = bottom < size ? ranked(bottom) : Key(0);
-  int64_t equal[3] = {};
-  for (int64_t i = 0; i < size; i++) {
-    equal[0] += keys[i] == out->lo;
-    equal[1] += keys[i] == out->mid;
-    equal[2] += keys[i] == out->hi;
-  }
-  out->many_lo = equal[0] > size / 64, out->many_mid = equal[1] > size / 64, out->many_hi = equal[2] > size / 64;
-  out->share = 2 * reach / s;
-  return {};
-}
-
 // Sets the bits of the listed values (their n bits in `inside`) that are above t, and of the first *ties that equal it.
 template <class T> void mark_listed(const uint8_t* inside, int64_t n, const T* values, int64_t listed, uint8_t* mask, KeyOf<T> t, int64_t* ties) {
   uint8_t take[kChunk / 8 + 16];
@@ -287,12 +247,15 @@ template <class T> Status by_bracket(const T* x, int64_t n, int64_t k, bool magn
   Scratch room_of_bin;
   TERSOR_TRY(room_of_bin.reserve("topk_mask", 2 * (few + 1) * size));
   Key *keys = room_of_bin.as<Key>(), *work = keys + few + 1;
-  int64_t at = 0;
-  for (int64_t c = 0; c < chunks; c++)
-    for (int64_t i = 0; i < found[c]; i++) {
-      keys[at] = key_of(values[first[c] + i], false);
-      at += (keys[at] - lo) >> shift == bin;
-    }
+  TERSOR_TRY(parallel_for(chunks, 4, cancel, [&](int64_t begin, int64_t end) {
+    int64_t at = 0;  // what the chunks before these have in the bin
+    for (int64_t c = 0; c < begin; c++) at += counts[c * kBins + static_cast<int64_t>(bin)];
+    for (int64_t c = begin; c < end; c++)
+      for (int64_t i = 0; i < found[c]; i++) {
+        const Key key = key_of(values[first[c] + i], false);
+        if ((key - lo) >> shift == bin) keys[at++] = key;  // one in hundreds
+      }
+  }));
   memcpy(work, keys, static_cast<size_t>(few) * sizeof(Key));
   const Key base = lo + (bin << shift);
   const Threshold<Key> t = select_key(work, few, need - above, base, static_cast<Key>(base + ((Key(1) << shift) - 1)));
@@ -314,7 +277,7 @@ template <class T> Status by_bracket(const T* x, int64_t n, int64_t k, bool magn
 template <class T> Status select(const T* x, int64_t n, int64_t k, bool magnitude, uint8_t* mask, const Cancel* cancel) {
   if (n < kChunk) return by_radix(x, n, k, magnitude, mask, cancel);
   Bracket<KeyOf<T>> b{};
-  TERSOR_TRY(sample_bracket(x, n, k, magnitude, &b));
+  TERSOR_TRY(sample_bracket(x, n, k, magnitude, cancel, &b));
   bool done = false;
   const auto guess = [&](KeyOf<T> key) { return mark_all(x, n, k, magnitude, key, mask, cancel, &done); };
   if (b.many_mid) TERSOR_TRY(guess(b.mid));
