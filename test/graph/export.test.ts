@@ -160,6 +160,7 @@ describe.skipIf(!ort)('onnxruntime computes from the file what the model compute
     ['8 bits, affine', { bits: 8, mode: 'affine' }],
     ['4 bits in groups', { bits: 4, layout: 'group', groupSize: 16 }],
     ['4 bits in groups, affine', { bits: 4, layout: 'group', groupSize: 16, mode: 'affine' }],
+    ['4 bits per channel', { bits: 4 }],
     ['3 bits in groups that do not divide', { bits: 3, layout: 'group', groupSize: 12 }],
   ]
   it.each(roundings)('weights of %s', async (_, options) => {

@@ -133,17 +133,24 @@ export class WeightEmitter {
   #dequantized(path: string, codes: Codes, shape: readonly number[], flipped = false): string {
     const builder = this.#builder
     const { q, scale, zero, groups, lead } = codes
-    const data = new Uint8Array(q.buffer, q.byteOffset, q.byteLength)
-    const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [...shape], read: () => data })
-    const channel = flipped ? 1 : 0
     const whole = !zero || zero.every((z) => Number.isInteger(z) && z >= -128 && z <= 127)
+    // Codes of up to 4 bits have a type of their own since opset 21.
+    const narrow = codes.bits <= 4 && whole && (!zero || zero.every((z) => z >= -8 && z <= 7))
+    if (narrow) builder.needs(21)
+    const data = narrow ? packNibbles(q) : new Uint8Array(q.buffer, q.byteOffset, q.byteLength)
+    const dtype = narrow ? 'i4' : 'i8'
+    const stored = builder.tensor(`${path}.codes`, { dtype, shape: [...shape], read: () => data })
+    const channel = flipped ? 1 : 0
     const length = shape[1 - channel]!
     if (whole && (groups === 1 || length % groups === 0)) {
       const dims = groups === 1 ? (lead === 1 ? [] : [lead]) : flipped ? [groups, lead] : [lead, groups]
       const [s, z] =
         groups > 1 && flipped ? [transposeMatrix(scale, lead, groups), zero && transposeMatrix(zero, lead, groups)] : [scale, zero]
       const inputs = [stored, this.floats32(`${path}.scale`, dims, s)]
-      if (z) inputs.push(builder.constant(`${path}.zero`, 'i8', dims, z))
+      if (z && narrow) {
+        const zeros = packNibbles(Int8Array.from(z))
+        inputs.push(builder.tensor(`${path}.zero`, { dtype, shape: dims, read: () => zeros }))
+      } else if (z) inputs.push(builder.constant(`${path}.zero`, 'i8', dims, z))
       if (groups > 1) builder.needs(21)
       const attributes = { axis: int(groups > 1 ? 1 - channel : channel), ...(groups > 1 ? { block_size: int(length / groups) } : {}) }
       return builder.node('DequantizeLinear', inputs, { attributes })
@@ -173,6 +180,13 @@ export class WeightEmitter {
     const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     return this.#builder.tensor(hint, { dtype: 'f32', shape: [...shape], read: () => data })
   }
+}
+
+/** Two codes of 4 bits in a byte, the first in the low half. */
+export function packNibbles(codes: Int8Array): Uint8Array {
+  const out = new Uint8Array(Math.ceil(codes.length / 2))
+  codes.forEach((q, i) => (out[i >> 1]! |= (q & 15) << (4 * (i & 1))))
+  return out
 }
 
 export function transposeMatrix<A extends Float32Array | Int8Array>(values: A, rows: number, cols: number): A {
