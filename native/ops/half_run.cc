@@ -9,8 +9,8 @@ namespace tersor {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t(1) << 20;  // of B that are packed at a time: half of L2
-constexpr int64_t kChunk = 2048;                    // of k that are packed at a time
-constexpr int64_t kDepth = 512;                     // of k in a window of A
+constexpr int64_t kChunk = 1024;                    // of k that are packed at a time where the result has 16 bits: its sums are not taken up again
+constexpr int64_t kDepth = 512;                     // of k in a window of A, and packed at a time where the result is f32
 constexpr int64_t kPad = 16;                        // rows of a window do not fall into few sets of the L1 cache
 
 ConvertOp widening(DType t) { return t == DType::f16 ? ConvertOp::f16_f32 : ConvertOp::bf16_f32; }
@@ -18,16 +18,16 @@ ConvertOp narrowing(DType t) { return t == DType::f16 ? ConvertOp::f32_f16 : Con
 
 struct Plan {
   const GemmRow<float>& row;
-  int64_t part, window_rows, window_elements, packed_elements;
+  int64_t chunk, part, window_rows, window_elements, packed_elements;
 };
 
 Plan plan_of(const GemmRow<float>& row, const HalfMatrix& g) {
-  const int64_t depth = g.k < kChunk ? (g.k > 0 ? g.k : 1) : kChunk, unit = 2 * row.nr;
+  const int64_t most = g.h ? kChunk : kDepth, depth = g.k < most ? (g.k > 0 ? g.k : 1) : most, unit = 2 * row.nr;
   int64_t part = kPackedBytes / (depth * 4) / unit * unit;
   if (part < 128) part = 128;
   if (part > 512) part = 512;
   const int64_t rows = kGemmPackStrips * row.mr, window = rows * (kDepth + kPad), panel = row.nr * kDepth;
-  return {row, part, rows, window > panel ? window : panel, part * depth};
+  return {row, most, part, rows, window > panel ? window : panel, part * depth};
 }
 
 // Panels of columns [n0, n0 + n), rows [k0, k0 + depth) of B. `room`: nr * kDepth elements.
@@ -117,6 +117,7 @@ void chunk(const Plan& p, const HalfMatrix& g, int64_t m0, int64_t m1, int64_t n
 }  // namespace
 
 void half_widen(DType dtype, const uint16_t* x, float* y, int64_t n) { elementwise_convert(ConvertArgs{widening(dtype), x, y, n}); }
+void half_narrow(DType dtype, const float* x, uint16_t* y, int64_t n) { elementwise_convert(ConvertArgs{narrowing(dtype), x, y, n}); }
 
 Status half_parallel(const char* op, const HalfMatrix& g, const HalfBatch& batch, const Cancel* cancel) {
   if (g.m == 0 || g.n == 0 || batch.count == 0) return {};
@@ -157,9 +158,9 @@ Status half_parallel(const char* op, const HalfMatrix& g, const HalfBatch& batch
       else h.c += i * size;
       const int64_t m0 = block / blocks.column_blocks * blocks.rows, n0 = block % blocks.column_blocks * blocks.columns;
       const int64_t m1 = g.m - m0 < blocks.rows ? g.m : m0 + blocks.rows, n1 = g.n - n0 < blocks.columns ? g.n : n0 + blocks.columns;
-      for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += kChunk) {
+      for (int64_t k0 = 0; k0 == 0 || k0 < g.k; k0 += p.chunk) {
         if (cancel && cancel->load(std::memory_order_relaxed)) return is_cut.store(true, std::memory_order_relaxed);
-        chunk(p, h, m0, m1, n0, n1, k0, g.k - k0 < kChunk ? g.k - k0 : kChunk, slot.as<float>());
+        chunk(p, h, m0, m1, n0, n1, k0, g.k - k0 < p.chunk ? g.k - k0 : p.chunk, slot.as<float>());
       }
     }
   }));

@@ -29,6 +29,22 @@ struct HalfBatch {
 
 // n values of a 16-bit type as f32.
 void half_widen(DType dtype, const uint16_t* x, float* y, int64_t n);
+void half_narrow(DType dtype, const float* x, uint16_t* y, int64_t n);
+inline bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }
+
+// y[i] = f(x[i], dy[i]) for 16-bit tensors of one dtype, in pieces of f32 that stay in L1: run(x, dy, y, n). dy may be null.
+template <class F> void half_pieces(DType dtype, const uint16_t* x, const uint16_t* dy, uint16_t* y, int64_t n, F run) {
+  constexpr int64_t kPiece = 1024;
+  float a[kPiece], b[kPiece];
+  for (int64_t i = 0; i < n; i += kPiece) {
+    const int64_t piece = n - i < kPiece ? n - i : kPiece;
+    half_widen(dtype, x + i, a, piece);
+    if (dy) half_widen(dtype, dy + i, b, piece);
+    run(a, dy ? b : nullptr, a, piece);
+    half_narrow(dtype, a, y + i, piece);
+  }
+}
+
 Status half_parallel(const char* op, const HalfMatrix& g, const HalfBatch& batch, const Cancel* cancel);
 
 }  // namespace tersor

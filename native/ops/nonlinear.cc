@@ -1,8 +1,10 @@
-// nonlinear(x, kind, p, q) -> y = f(x) and nonlinear_grad(x, dy, kind, p, q) -> dx = dy f'(x) for the functions of kernels/nonlinear. f32 or f64.
+// nonlinear(x, kind, p, q) -> y = f(x) and nonlinear_grad(x, dy, kind, p, q) -> dx = dy f'(x) for the functions of kernels/nonlinear. f32 or f64;
+// bf16 and f16 (x and dy alike) are computed in f32.
 #include "kernels/nonlinear/nonlinear.h"
 
 #include <cmath>
 
+#include "ops/half_run.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -15,7 +17,7 @@ namespace {
 #undef TERSOR_NONLINEAR
 
 Status check(const char* op, const TensorRef& x, nonlinearity kind, double p, double q) {
-  TERSOR_TRY(expect_float(op, "x", x));
+  if (!is_half(x.dtype)) TERSOR_TRY(expect_float(op, "x", x));
   if (!std::isfinite(p) || !std::isfinite(q)) return fail(Code::option, "%s: p and q must be finite, got %g and %g", op, p, q);
   if (kind == nonlinearity::softplus && !(p > 0)) return fail(Code::option, "%s: softplus wants p > 0, got %g", op, p);
   return {};
@@ -34,6 +36,24 @@ Status run(const char* op, const TensorRef& x, const TensorRef* dy, nonlinearity
   });
 }
 
+Status run_half(const char* op, const TensorRef& x, const TensorRef* dy, nonlinearity kind, double p, double q, TensorRef& y, const Cancel* cancel) {
+  Contiguous input, upstream;
+  TERSOR_TRY(input.open(op, x, cancel));
+  if (dy) TERSOR_TRY(upstream.open(op, *dy, cancel));
+  const uint16_t* slope = dy ? upstream.as<uint16_t>() : nullptr;
+  return parallel_for(y.size(), grain_for(8), cancel, [&](int64_t begin, int64_t end) {
+    half_pieces(x.dtype, input.as<uint16_t>() + begin, slope ? slope + begin : nullptr, y.as<uint16_t>() + begin, end - begin,
+                [&](const float* a, const float* b, float* c, int64_t n) {
+                  nonlinear(NonlinearArgs<float>{static_cast<NonlinearOp>(kind), a, b, c, n, static_cast<float>(p), static_cast<float>(q)});
+                });
+  });
+}
+
+Status any(const char* op, const TensorRef& x, const TensorRef* dy, nonlinearity kind, double p, double q, TensorRef& y, const Cancel* cancel) {
+  if (is_half(x.dtype)) return run_half(op, x, dy, kind, p, q, y, cancel);
+  return x.dtype == DType::f64 ? run<double>(op, x, dy, kind, p, q, y, cancel) : run<float>(op, x, dy, kind, p, q, y, cancel);
+}
+
 }  // namespace
 
 Status nonlinear_infer(nonlinear_args& a) {
@@ -41,10 +61,7 @@ Status nonlinear_infer(nonlinear_args& a) {
   set_shape(a.y, a.x.dtype, a.x.shape, a.x.rank);
   return {};
 }
-Status nonlinear_cpu(nonlinear_args& a, Context& ctx) {
-  return a.x.dtype == DType::f64 ? run<double>("nonlinear", a.x, nullptr, a.kind, a.p, a.q, a.y, ctx.cancel)
-                                 : run<float>("nonlinear", a.x, nullptr, a.kind, a.p, a.q, a.y, ctx.cancel);
-}
+Status nonlinear_cpu(nonlinear_args& a, Context& ctx) { return any("nonlinear", a.x, nullptr, a.kind, a.p, a.q, a.y, ctx.cancel); }
 
 Status nonlinear_grad_infer(nonlinear_grad_args& a) {
   TERSOR_TRY(check("nonlinear_grad", a.x, a.kind, a.p, a.q));
@@ -53,9 +70,6 @@ Status nonlinear_grad_infer(nonlinear_grad_args& a) {
   set_shape(a.dx, a.x.dtype, a.x.shape, a.x.rank);
   return {};
 }
-Status nonlinear_grad_cpu(nonlinear_grad_args& a, Context& ctx) {
-  return a.x.dtype == DType::f64 ? run<double>("nonlinear_grad", a.x, &a.dy, a.kind, a.p, a.q, a.dx, ctx.cancel)
-                                 : run<float>("nonlinear_grad", a.x, &a.dy, a.kind, a.p, a.q, a.dx, ctx.cancel);
-}
+Status nonlinear_grad_cpu(nonlinear_grad_args& a, Context& ctx) { return any("nonlinear_grad", a.x, &a.dy, a.kind, a.p, a.q, a.dx, ctx.cancel); }
 
 }  // namespace tersor

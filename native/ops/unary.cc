@@ -1,6 +1,7 @@
 // Elementwise ops of one input, f32 or f64: one op for each row of kernels/elementwise/unary.def. clip wants lo <= hi; scale_shift is
-// x * scale + shift in one rounding. Same shape out as in.
+// x * scale + shift in one rounding. Same shape out as in. relu and gelu take bf16 and f16 too, computed in f32.
 #include "kernels/elementwise/elementwise.h"
+#include "ops/half_run.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -27,6 +28,22 @@ Status unary_cpu(const char* op, UnaryOp which, const TensorRef& x, TensorRef& y
   return unary_typed<float>(op, which, x, y, p, q, cancel);
 }
 
+Status activation_infer(const char* op, const TensorRef& x, TensorRef& y) {
+  if (!is_half(x.dtype)) return unary_infer(op, x, y);
+  set_shape(y, x.dtype, x.shape, x.rank);
+  return {};
+}
+
+Status activation_cpu(const char* op, UnaryOp which, const TensorRef& x, TensorRef& y, const Cancel* cancel) {
+  if (!is_half(x.dtype)) return unary_cpu(op, which, x, y, 0, 0, cancel);
+  Contiguous input;
+  TERSOR_TRY(input.open(op, x, cancel));
+  return parallel_for(y.size(), grain_for(2), cancel, [&](int64_t begin, int64_t end) {
+    half_pieces(x.dtype, input.as<uint16_t>() + begin, nullptr, y.as<uint16_t>() + begin, end - begin,
+                [which](const float* a, const float*, float* b, int64_t n) { elementwise_unary(UnaryArgs<float>{which, a, b, n, 0, 0}); });
+  });
+}
+
 }  // namespace
 
 #define TERSOR_UNARY_OP(name)                                              \
@@ -44,11 +61,15 @@ TERSOR_UNARY_OP(sin)
 TERSOR_UNARY_OP(cos)
 TERSOR_UNARY_OP(tanh)
 TERSOR_UNARY_OP(sigmoid)
-TERSOR_UNARY_OP(relu)
 TERSOR_UNARY_OP(erf)
-TERSOR_UNARY_OP(gelu)
 TERSOR_UNARY_OP(round)
 #undef TERSOR_UNARY_OP
+#define TERSOR_ACTIVATION_OP(name)                                               \
+  Status name##_infer(name##_args& a) { return activation_infer(#name, a.x, a.y); } \
+  Status name##_cpu(name##_args& a, Context& ctx) { return activation_cpu(#name, UnaryOp::name, a.x, a.y, ctx.cancel); }
+TERSOR_ACTIVATION_OP(relu)
+TERSOR_ACTIVATION_OP(gelu)
+#undef TERSOR_ACTIVATION_OP
 
 Status clip_infer(clip_args& a) {
   if (!(a.lo <= a.hi)) return fail(Code::option, "clip: lo must be <= hi, got lo %g, hi %g", a.lo, a.hi);

@@ -2,7 +2,6 @@
  * Reverse-mode differentiation over a tape. `valueAndGrad(fn, params)` runs fn, then walks its calls backwards. Nested inside another
  * valueAndGrad it records its own backward pass, so second derivatives (Hessian-vector products) need nothing else.
  */
-import type { DType } from '../base/dtype.js'
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import type { Shape } from '../base/shape.js'
 import { callOp, collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
@@ -112,7 +111,7 @@ export function backward(
     if (dy) {
       for (const [x, g] of higher ? inputGradients(node, dy, tape, true) : scope(() => inputGradients(node, dy, tape, false))) {
         const old = grads.get(x)
-        const total = old ? add(old, g) : g
+        const total = old ? plus(old, g, higher) : g
         use(total)
         grads.set(x, total)
         if (old) {
@@ -160,14 +159,21 @@ function inputGradients(node: TapeNode, dy: Tensor, tape: Tape, higher: boolean)
     }
     // Temporaries of a rule are freed at once unless an outer tape saved them.
     const g = higher ? compute() : scope(compute)
-    if (g.dtype !== gradientDType(x)) throw new DTypeError('ERR_DTYPE', misfit(g))
+    if (g.dtype !== x.dtype && !(isHalf(x) && g.dtype === 'f32')) throw new DTypeError('ERR_DTYPE', misfit(g))
     out.push([x, g])
   }
   return out
 }
 
-/** Gradients of 16-bit tensors are f32 on their way; products round them where they take them up. */
-const gradientDType = (x: Tensor): DType => (x.dtype === 'bf16' || x.dtype === 'f16' ? 'f32' : x.dtype)
+/** Gradients of 16-bit tensors are of their dtype or f32. */
+const isHalf = (x: Tensor): boolean => x.dtype === 'bf16' || x.dtype === 'f16'
+
+/** The sum of two gradients of one tensor, in f32 if it has 16 bits. */
+function plus(a: Tensor, b: Tensor, higher: boolean): Tensor {
+  if (higher || !(isHalf(a) || isHalf(b))) return add(a, b)
+  const wide = (g: Tensor): Tensor => (isHalf(g) ? callOp('cast', [g, 'f32'])[0]! : g)
+  return scope(() => add(wide(a), wide(b)))
+}
 
 /** True when `shape` is `small` or a stretched form of it, so that summing the stretched dimensions gives `small`. */
 function covers(shape: Shape, small: Shape): boolean {

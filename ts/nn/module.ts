@@ -6,6 +6,7 @@ import { type z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import type { Shape } from '../base/shape.js'
+import { done } from '../autograd/index.js'
 import type { Tensor } from '../tensor/index.js'
 import type { Rng } from './init.js'
 import type { KeyValueCache } from './key-value-cache.js'
@@ -112,6 +113,11 @@ export function run(module: Module, x: ModuleInput, context: ForwardContext): Te
   const y = moduleKind(module.kind).forward(module, module.config, x, context)
   context.output?.(context.path, y)
   return y
+}
+
+/** `done(t)` for what a module made and nobody else holds: whoever looks on may hold it. */
+export function release(t: Tensor, context: ForwardContext): void {
+  if (!context.observe && !context.output) done(t)
 }
 
 export function runChild(module: Module, name: string, x: ModuleInput, context: ForwardContext): Tensor {

@@ -1,7 +1,8 @@
 /** Layers without weights, and the container. */
 import { z } from 'zod'
 import { dropout as dropoutOp, reshape } from '../ops/index.js'
-import { defineModule, join, moduleKind, runChild, single, type Module, type ModuleSpec } from './module.js'
+import type { Tensor } from '../tensor/index.js'
+import { defineModule, join, moduleKind, release, runChild, single, type Module, type ModuleSpec } from './module.js'
 
 const flattenConfig = z.strictObject({})
 /** [B, ...] -> [B, product]. */
@@ -55,7 +56,10 @@ const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
       const child = m.children[name]!
       const next = i + 1 < names.length ? m.children[names[i + 1]!] : undefined
       const both = next && moduleKind(child.kind).absorb?.(child, child.config, next)
-      x = both ? both(child, child.config, x, { ...ctx, path: join(ctx.path, name) }) : runChild(m, name, x, ctx)
+      const y = both ? both(child, child.config, x, { ...ctx, path: join(ctx.path, name) }) : runChild(m, name, x, ctx)
+      // Only this container held x, unless the child hands it on.
+      if (i > 0 && y !== x && 'handle' in x) release(x as Tensor, ctx)
+      x = y
       if (both) i++
     }
     return single('sequential', x)

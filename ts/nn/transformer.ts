@@ -5,13 +5,12 @@
  * A pre-norm stack ends with a norm of its own, which belongs to the model.
  */
 import { z } from 'zod'
-import { done } from '../autograd/index.js'
 import { add, dropout as dropoutOp } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
 import { attention, crossAttention, maskedInput, needs } from './attention.js'
 import { linear } from './linear.js'
-import { defineModule, join, runChild, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from './module.js'
+import { defineModule, join, release, runChild, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from './module.js'
 import { layerNorm } from './norm.js'
 import { streamOf } from './simple.js'
 
@@ -56,12 +55,12 @@ function sublayer(m: Module, c: Common, x: Tensor, name: string, normName: strin
   const normed = c.norm === 'pre' ? runChild(m, normName, x, ctx) : x
   let y = f(normed)
   // What was made here and is not used again: a tape that does not read it need not hold it.
-  if (normed !== x) done(normed)
+  if (normed !== x) release(normed, ctx)
   const dropped = c.dropoutAfter === 'both' || (c.dropoutAfter === 'feedForward') === (name === 'down')
   if (ctx.training && c.dropout > 0 && dropped)
     y = dropoutOp(y, c.dropout, { seed: ctx.seed, stream: streamOf(join(ctx.path, name), ctx.step) })
   const sum = add(x, y)
-  done(y)
+  release(y, ctx)
   return c.norm === 'pre' ? sum : runChild(m, normName, sum, ctx)
 }
 const runFeedForward =
@@ -69,7 +68,7 @@ const runFeedForward =
   (x: Tensor): Tensor => {
     const h = activate(c.activation, runChild(m, 'up', x, ctx))
     const y = runChild(m, 'down', h, ctx)
-    done(h)
+    release(h, ctx)
     return y
   }
 /** A plain tensor, or x with the named inputs that are there. */
@@ -86,7 +85,9 @@ const makeEncoderBlock = defineModule<EncoderBlockConfig>({
   forward: (m, c, input, ctx) => {
     const { x, mask } = maskedInput(input)
     const h = sublayer(m, c, x, 'attention', 'norm1', (y) => runChild(m, 'attention', named(y, { mask }), ctx), ctx)
-    return sublayer(m, c, h, 'down', 'norm2', runFeedForward(m, c, ctx), ctx)
+    const y = sublayer(m, c, h, 'down', 'norm2', runFeedForward(m, c, ctx), ctx)
+    release(h, ctx)
+    return y
   },
 })
 

@@ -5,7 +5,7 @@
 import { defineOp, definePrimitive, reshape, sum, type Op } from '../autograd/index.js'
 import { callOp, type Tensor } from '../tensor/index.js'
 import { cast } from './memory.js'
-import { isHalf, narrowed } from './precision.js'
+import { isHalf, narrowed, roundedLike, type HalfDType } from './precision.js'
 
 const product: Op<'matmul'> = defineOp('matmul', {
   reads: 'arguments',
@@ -41,9 +41,6 @@ export const matmulHalf = defineOp('matmul_half', {
   },
 })
 
-/** dy as operands of 16 bits see it; a temporary of the rule. */
-const rounded = (dy: Tensor, like: Tensor): Tensor => (dy.dtype === like.dtype ? dy : callOp('cast', [dy, like.dtype])[0]!)
-
 type Factors = readonly [a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean]
 const halfProduct = definePrimitive<Factors, 'a' | 'b'>({
   name: 'matmul_half',
@@ -51,7 +48,7 @@ const halfProduct = definePrimitive<Factors, 'a' | 'b'>({
   reads: 'arguments',
   forward: (a, b, ta, tb) => callOp('matmul_half', [a, b, null, ta, tb, a.dtype]),
   grad: ({ args: [a, b, ta, tb], higher }, dy) => {
-    const [d, p, q] = higher ? [dy, cast(a, 'f32'), cast(b, 'f32')] : [rounded(dy, a), a, b]
+    const [d, p, q] = higher ? [dy, cast(a, 'f32'), cast(b, 'f32')] : [roundedLike(dy, a), a, b]
     const times = (x: Tensor, y: Tensor, tx: boolean, ty: boolean): Tensor =>
       higher ? product(x, y, tx, ty) : matmulHalf(x, y, null, tx, ty, 'f32')
     return {
@@ -112,11 +109,12 @@ const halfAffine = definePrimitive<readonly [x: Tensor, w: Tensor, bias: Tensor 
         bias: () => sum(rows(dy), [0], false),
       }
     }
-    const d = rounded(dy, x)
+    const d = roundedLike(dy, x)
     return {
-      x: () => reshape(matmulHalf(rows(d), w, null, false, false, 'f32'), x.shape),
+      // In 16 bits, as whoever made x takes it up.
+      x: () => reshape(matmulHalf(rows(d), w, null, false, false, x.dtype), x.shape),
       w: () => matmulHalf(rows(d), rows(x), null, true, false, 'f32'),
-      bias: () => sum(rows(dy), [0], false),
+      bias: () => sum(rows(isHalf(dy) ? callOp('cast', [dy, 'f32'])[0]! : dy), [0], false),
     }
   },
   flops: ({ args: [x], results: [y] }) => 2 * y!.size * x.shape[x.rank - 1]!,

@@ -7,6 +7,7 @@ import type { Nonlinearity } from '../native/ops.gen.js'
 import { scope, type Tensor } from '../tensor/index.js'
 import { mul, scaleShift, sub } from './arithmetic.js'
 import { abs, clip, relu, step } from './piecewise.js'
+import { isHalf, roundedLike, widened } from './precision.js'
 import { exp, geluSlope, reciprocal, sigmoid, tanh } from './smooth.js'
 
 const inside = (x: Tensor, limit: number): Tensor => step(scaleShift(abs(x), -1, limit))
@@ -49,7 +50,8 @@ const slopes: { readonly [K in Nonlinearity]: (x: Tensor, p: number, q: number) 
 export const nonlinear = defineOp('nonlinear', {
   reads: 'arguments',
   grad: ({ args: [x, kind, p, q], higher }, dy) => ({
-    x: () => (higher ? mul(dy, slopes[kind](x, p, q)) : nonlinearGrad(x, dy, kind, p, q)),
+    x: () =>
+      higher ? mul(widened(dy), slopes[kind](widened(x), p, q)) : nonlinearGrad(x, isHalf(x) ? roundedLike(dy, x) : dy, kind, p, q),
   }),
   flops: ({ args: [x] }) => 10 * x.size,
   samples: (s) => [
@@ -83,7 +85,9 @@ export const nonlinearGrad = defineOp('nonlinear_grad', {
 /** x P(N <= x) with the exact normal distribution: x (1 + erf(x / sqrt 2)) / 2 (Hendrycks, Gimpel 2016, not the tanh approximation). */
 export const gelu = defineOp('gelu', {
   reads: 'arguments',
-  grad: ({ args: [x], higher }, dy) => ({ x: () => (higher ? mul(dy, geluSlope(x)) : nonlinearGrad(x, dy, 'gelu', 0, 0)) }),
+  grad: ({ args: [x], higher }, dy) => ({
+    x: () => (higher ? mul(widened(dy), geluSlope(widened(x))) : nonlinearGrad(x, isHalf(x) ? roundedLike(dy, x) : dy, 'gelu', 0, 0)),
+  }),
   samples: (s) => [[s.normal(2, 3)]],
 })
 

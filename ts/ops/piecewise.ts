@@ -3,7 +3,9 @@
  * round are constants to the tape (their derivative is 0 almost everywhere). Straight-through versions: composite/straight-through.ts.
  */
 import { add, defineOp, type Op } from '../autograd/index.js'
+import { callOp } from '../tensor/index.js'
 import { mul, scaleShift } from './arithmetic.js'
+import { isHalf, roundedLike, widened } from './precision.js'
 
 /** -1, 0 or 1. Constant to the tape. */
 export const sign = defineOp('sign', { grad: null, samples: (s) => [[s.away(2, 3)], [s.away()]] })
@@ -49,7 +51,12 @@ export const gate: Op<'gate'> = defineOp('gate', {
 
 /** max(x, 0); gradient 0 at 0. */
 export const relu = defineOp('relu', {
-  grad: ({ args: [x] }, dy) => ({ x: () => gate(dy, x) }),
+  reads: 'arguments',
+  grad: ({ args: [x], higher }, dy) => ({
+    // 16-bit tensors have no gate; a leaky relu of slope 0 is one.
+    x: () =>
+      isHalf(x) && !higher ? callOp('nonlinear_grad', [x, roundedLike(dy, x), 'leaky_relu', 0, 0])[0]! : gate(widened(dy), widened(x)),
+  }),
   samples: (s) => [[s.away(2, 3)], [s.away(5)]],
 })
 

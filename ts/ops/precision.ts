@@ -19,6 +19,11 @@ export function widened<T extends Tensor | null>(x: T): T {
   return isHalf(x) ? (cast(x, 'f32') as T) : x
 }
 
+/** A gradient in the dtype of `like`, which has 16 bits: a temporary of a rule. */
+export function roundedLike(dy: Tensor, like: Tensor): Tensor {
+  return dy.dtype === like.dtype ? dy : callOp('cast', [dy, like.dtype])[0]!
+}
+
 /** Ops whose tensors may have 16 bits: they look at shapes only, or compute in f32 inside. */
 const native: ReadonlySet<string> = new Set([
   'reshape',
@@ -31,12 +36,15 @@ const native: ReadonlySet<string> = new Set([
   'linear_half',
   'bf16_pack',
   'linear_bf16',
+  'relu',
+  'gelu',
+  'nonlinear',
 ])
 
 /** Ops whose result has 16 bits if an operand has: products, look-ups, activations, and those that only move or select values. */
 const narrow: ReadonlySet<string> = new Set([
   ...['conv2d', 'conv2d_grouped', 'conv2d_max_pool', 'conv2d_grad_input', 'conv2d_grouped_grad_input', 'attention', 'gather'],
-  ...['relu', 'gelu', 'tanh', 'sigmoid', 'nonlinear', 'clip', 'max_pool2d', 'pad_slice', 'concat2'],
+  ...['tanh', 'sigmoid', 'clip', 'max_pool2d', 'pad_slice', 'concat2'],
 ])
 
 type General = PrimitiveDefinition<readonly unknown[], string>
@@ -68,7 +76,7 @@ function atBorder(definition: General): Run {
           !isHalf(x) ? x : call.higher ? (cast(x, 'f32') as T & Tensor) : (callOp('cast', [x, 'f32'])[0] as T & Tensor)
         const args = reads === 'nothing' ? call.args : call.args.map(copy)
         const y = reads === 'all' || call.higher ? copy(call.y) : call.y
-        return grad({ args, y, results: [y, ...call.results.slice(1)], higher: call.higher }, dy)
+        return grad({ args, y, results: [y, ...call.results.slice(1)], higher: call.higher }, call.higher ? widened(dy) : copy(dy))
       }),
   })
 }
