@@ -5,7 +5,7 @@
 import { defineOp, definePrimitive, reshape, sum, type Op } from '../autograd/index.js'
 import { callOp, type Tensor } from '../tensor/index.js'
 import { cast } from './memory.js'
-import { isHalf, narrowed, roundedLike, type HalfDType } from './precision.js'
+import { isHalf, narrowed, roundedLike } from './precision.js'
 
 const product: Op<'matmul'> = defineOp('matmul', {
   reads: 'arguments',
