@@ -37,10 +37,10 @@ const rows: Row[] = sources.flatMap(({ name, folder }) =>
 )
 
 const count = (list: readonly Row[], status: Outcome['status']): number => list.filter((r) => r.status === status).length
-console.log(`${'data'.padEnd(22)} tests passed failed unsupported`)
+console.log(`${'data'.padEnd(22)} tests passed failed explained unsupported`)
 for (const { name, absent } of sources) {
   const list = rows.filter((r) => r.source === name)
-  const numbers = [list.length, count(list, 'passed'), count(list, 'failed'), count(list, 'unsupported')]
+  const numbers = [list.length, count(list, 'passed'), count(list, 'failed'), count(list, 'explained'), count(list, 'unsupported')]
   console.log(
     absent === undefined
       ? `${name.padEnd(22)} ${numbers.map((n) => String(n).padStart(6)).join(' ')}`
@@ -63,6 +63,7 @@ function print(title: string, status: Outcome['status']): void {
   }
 }
 print('failed', 'failed')
+print('explained', 'explained')
 print('unsupported', 'unsupported')
 
 if (values.json !== undefined) {

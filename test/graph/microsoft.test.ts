@@ -191,7 +191,14 @@ describe.skipIf(!ort)('against onnxruntime', () => {
 
   const one = (name: string, v: number, kind: 'f32' | 'u8' | 'i8' = 'f32'): TensorInit => constant(name, [], [v], kind)
   it.each(['QLinearAdd', 'QLinearMul'])('%s', async (op) => {
-    const constants = [one('as', 0.0213), one('az', 100, 'u8'), one('bs', 0.0331), one('bz', 130, 'u8'), one('ys', 0.0474), one('yz', 120, 'u8')]
+    const constants = [
+      one('as', 0.0213),
+      one('az', 100, 'u8'),
+      one('bs', 0.0331),
+      one('bz', 130, 'u8'),
+      one('ys', 0.0474),
+      one('yz', 120, 'u8'),
+    ]
     const n = ms(op, ['a', 'as', 'az', 'b', 'bs', 'bz', 'ys', 'yz'], ['y'])
     await check({ node: n, feeds: { a: codes([2, 3, 4], 'uint8'), b: codes([3, 4], 'uint8') }, constants, dtype: 'u8' })
   })

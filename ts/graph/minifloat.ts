@@ -12,7 +12,7 @@ interface Format {
   readonly max: number
   /** What an overflow gives when it does not saturate. */
   readonly overflow: number
-  /** Pattern of NaN; without one NaN becomes the largest value. */
+  /** Pattern of NaN; without one NaN becomes 0. */
   readonly nan?: number
   readonly infinity?: boolean
   readonly unsigned?: boolean
@@ -41,7 +41,7 @@ function exponentOf(a: number): number {
 /** The value of the format that is nearest to x (ties to even); beyond the largest one that, or with `saturate` false infinity or NaN as the format has it. */
 export function roundToFormat(dtype: MiniFloat, x: number, saturate = false): number {
   const f: Format = miniFloats[dtype]
-  if (Number.isNaN(x)) return f.nan === undefined ? f.max : NaN
+  if (Number.isNaN(x)) return f.nan === undefined ? 0 : NaN
   if (f.unsigned && x < 0) return NaN
   const a = Math.abs(x)
   if (a === 0) return f.unsigned ? 2 ** -f.bias : f.nan === 0x80 ? 0 : x

@@ -9,6 +9,7 @@ import {
   hasAttribute,
   intAttribute,
   intsAttribute,
+  stringAttribute,
   type InferContext,
   type RunContext,
   type Value,
@@ -79,7 +80,16 @@ function number(ctx: RunContext, s: string): number {
   return v
 }
 
+/** The power of two that E8M0 has for v: the next one above it, below it, or the nearest. */
+function powerOfTwo(v: number, mode: string): number {
+  const near = roundToFormat('f8e8m0', v)
+  if (mode === 'nearest' || near === v || !(v > 2 ** -127) || v > 2 ** 127) return near
+  const below = near > v ? near / 2 : near
+  return mode === 'down' ? below : 2 * below
+}
+
 function castHost(ctx: RunContext, x: HostTensor, to: ElementType, saturate: boolean): HostTensor {
+  const mode = stringAttribute(ctx.node, 'round_mode', 'up')
   const values = x.strings ? x.strings.map((s) => number(ctx, s)) : x.data
   if (to === 'string') return new HostTensor('string', x.shape, [], { strings: x.strings ?? x.data.map((v) => text(x.dtype, v)) })
   return new HostTensor(
@@ -89,6 +99,7 @@ function castHost(ctx: RunContext, x: HostTensor, to: ElementType, saturate: boo
       if (to === 'bool') return v === 0 ? 0 : 1
       if (to === 'f64') return v
       if (to === 'f32') return Math.fround(v)
+      if (to === 'f8e8m0') return powerOfTwo(v, mode)
       return isMiniFloat(to) ? roundToFormat(to, v, saturate && to !== 'f16' && to !== 'bf16') : toInteger(to, v)
     }),
   )

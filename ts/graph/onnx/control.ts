@@ -13,7 +13,7 @@ import {
 import type { Dim } from '../graph.js'
 import { hostScalar, hostStrings, HostTensor } from '../host.js'
 import { axisOf, valueType } from '../infer.js'
-import { isHost, pile } from './values.js'
+import { isHost, isTensor, pile } from './values.js'
 
 /** What holds for both. */
 function either(a: ValueType, b: ValueType): ValueType {
@@ -38,6 +38,11 @@ defineOnnxOp('If', {
     return ctx.run(graphAttribute(node, value.data[0] ? 'then_branch' : 'else_branch'), [])
   },
 })
+
+/** A scan output by itself: a state that it is may be freed when the next iteration is done with it. */
+function own(v: Value, state: readonly Value[]): Value {
+  return isTensor(v) && state.includes(v) ? reshape(v, v.shape) : v
+}
 
 /** Iterations of one Loop before it counts as endless. */
 const MAX_ITERATIONS = 1_000_000
@@ -71,7 +76,7 @@ defineOnnxOp('Loop', {
       if (i >= MAX_ITERATIONS) ctx.fail('ERR_LIMIT', `more than ${MAX_ITERATIONS} iterations`)
       const results = ctx.run(body, [hostScalar(i), hostScalar(1, 'bool'), ...state])
       state = results.slice(1, n + 1)
-      scans.forEach((list, k) => list.push(results[n + 1 + k]!))
+      scans.forEach((list, k) => list.push(own(results[n + 1 + k]!, state)))
       going = condition === undefined && results[0] === undefined ? true : ctx.host(results[0]).data[0] !== 0
     }
     return [
@@ -152,7 +157,7 @@ defineOnnxOp('Scan', {
       const parts = scanned.map((v, k) => step(ctx, v, axes[k]!, backwards[k] ? length - 1 - i : i))
       const results = ctx.run(body, [...state, ...parts])
       state = results.slice(0, n)
-      lists.forEach((list, k) => list.push(results[n + k]!))
+      lists.forEach((list, k) => list.push(own(results[n + k]!, state)))
     }
     const outAxes = intsAttribute(node, 'scan_output_axes', [])
     const outBackwards = intsAttribute(node, 'scan_output_directions', [])

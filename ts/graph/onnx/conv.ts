@@ -109,9 +109,8 @@ function transposedWindows(ctx: AnyContext, spatial: readonly number[], kernel: 
     if (out.some((d) => d < 1)) ctx.fail('ERR_SHAPE', `pads leave nothing of [${full.join(', ')}]`)
     return { windows, out }
   }
-  const total = full.map((f, i) => f - wanted[i]!)
-  if (total.some((t) => !(t >= 0)))
-    ctx.fail('ERR_SHAPE', `output_shape [${wanted.join(', ')}] is larger than the full result [${full.join(', ')}]`)
+  // Where more is wanted than windows reach, the rest at the end is zero.
+  const total = full.map((f, i) => Math.max(0, f - wanted[i]!))
   const small = total.map((t) => Math.floor(t / 2))
   const large = total.map((t, i) => t - small[i]!)
   // The specification puts the odd element before, except for SAME_UPPER.

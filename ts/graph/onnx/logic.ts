@@ -1,5 +1,6 @@
 /** Comparisons, logic, bits, and arithmetic of any number of inputs. Comparisons give bool. */
 import {
+  abs,
   add,
   cast,
   div,
@@ -19,13 +20,14 @@ import {
   pow,
   realPower,
   scaleShift,
+  sign,
   sqrt,
   sub,
   trunc,
   where,
 } from '../../ops/index.js'
 import { broadcastShapes } from '../../base/shape.js'
-import { scope, type Tensor } from '../../tensor/index.js'
+import { full, scope, type Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, intAttribute, stringAttribute, type RunContext, type Value, type ValueType } from '../define.js'
 import type { Dim, ElementType } from '../graph.js'
 import { HostTensor } from '../host.js'
@@ -144,7 +146,10 @@ defineOnnxOp('BitShift', {
     const x = ctx.host(a)
     const width = { u8: 8, i8: 8, u16: 16, i16: 16, u32: 32, i32: 32 }[x.dtype as string] ?? 64
     const cut = (v: bigint): number => Number(x.dtype.startsWith('i') ? BigInt.asIntN(width, v) : BigInt.asUintN(width, v))
-    return zipHost(x, ctx.host(b), (p, n) => cut(left ? BigInt(p) << BigInt(n) : BigInt(p) >> BigInt(n)))
+    return zipHost(x, ctx.host(b), (p, n) => {
+      if (n < 0 || n >= width) return !left && p < 0 ? -1 : 0
+      return cut(left ? BigInt(p) << BigInt(n) : BigInt(p) >> BigInt(n))
+    })
   },
 })
 
@@ -162,7 +167,10 @@ function modNative(a: Tensor, b: Tensor, fmod: boolean): Tensor {
     const q = div(x, y)
     const r = sub(x, mul(fmod ? trunc(q) : floor(q), y))
     // A remainder whose magnitude is the divisor's comes from a rounded quotient.
-    const exact = where(equal(r, y), sub(r, y), r)
+    const finite = where(equal(r, y), sub(r, y), r)
+    // Of an infinite divisor x is left, or with the other sign (Python) the divisor.
+    const other = fmod ? x : where(greater(full([], 0, 'f64'), mul(sign(x), sign(y))), y, x)
+    const exact = where(equal(abs(y), full([], Infinity, 'f64')), other, finite)
     return a.dtype === 'f64' ? exact : cast(exact, a.dtype)
   })
 }

@@ -6,10 +6,14 @@ import {
   groupNorm,
   instanceNorm,
   layerNorm,
+  mean,
   mul,
+  reciprocal,
   reshape,
   rmsNorm,
   scaleShift,
+  sqrt,
+  sub,
 } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, floatAttribute, intAttribute, type RunContext, type Value } from '../define.js'
@@ -92,9 +96,12 @@ defineOnnxOp('LayerNormalization', {
     const [gamma, beta] = [flat(optional(ctx, inputs[1])), flat(optional(ctx, inputs[2]))]
     if ((gamma && gamma.size !== width) || (beta && beta.size !== width))
       ctx.fail('ERR_UNSUPPORTED', `scale and bias must have the normalised shape (${width} elements), got ${gamma} and ${beta}`)
-    if (node.outputs[1] || node.outputs[2]) ctx.fail('ERR_UNSUPPORTED', 'mean and deviation as outputs are not supported')
-    const y = layerNorm(asRows(x, axis), gamma, beta, eps)
-    return reshape(y, x.shape)
+    const y = reshape(layerNorm(asRows(x, axis), gamma, beta, eps), x.shape)
+    if (!node.outputs[1] && !node.outputs[2]) return y
+    const axes = x.shape.map((_, i) => i).slice(axis)
+    const centre = mean(x, axes, true)
+    const centred = sub(x, centre)
+    return [y, centre, reciprocal(sqrt(scaleShift(mean(mul(centred, centred), axes, true), 1, eps)))]
   },
 })
 

@@ -1,9 +1,31 @@
 /** Pools over windows and over everything, of sequences [B, C, L] and images [B, C, H, W]. */
-import { add, amax, avgPool2d, cast, div, maxPool2dWithIndex, mean, pad, reshape } from '../../ops/index.js'
-import { ones, tensor, type Tensor } from '../../tensor/index.js'
-import { defineOnnxOp, intAttribute, type InferContext, type RunContext, type ValueType } from '../define.js'
+import { sizeOf, stridesOf } from '../../base/shape.js'
+import {
+  abs,
+  add,
+  amax,
+  argmax,
+  avgPool2d,
+  cast,
+  concat,
+  div,
+  gather,
+  maxPool2dWithIndex,
+  mean,
+  pad,
+  permute,
+  pow,
+  power,
+  reshape,
+  sqrt,
+  sum,
+} from '../../ops/index.js'
+import { full, ones, tensor, type Tensor } from '../../tensor/index.js'
+import { defineOnnxOp, intAttribute, type InferContext, type RunContext, type Value, type ValueType } from '../define.js'
 import type { Dim } from '../graph.js'
+import { HostTensor } from '../host.js'
 import { valueType } from '../infer.js'
+import { isFloat } from './values.js'
 import { slide, windowsOf, type Windows } from './windows.js'
 
 function inferPool(ctx: InferContext, x: ValueType | undefined): ValueType {
@@ -45,6 +67,121 @@ function prepare(
   return { image: padded, kernel, stride: lift(w.stride, 1), padding: even ? before : [0, 0], w }
 }
 
+/** What the native pools do not take: three and more dimensions, dilations, other types than f32 and f64. */
+const isGeneral = (x: Tensor, w: Windows): boolean => x.rank > 4 || w.dilation.some((d) => d !== 1) || !isFloat(x.dtype)
+
+/** The elements of every window by position in their plane; -1: outside. [out, kernel] row by row. */
+function windowPositions(spatial: readonly number[], out: readonly number[], w: Windows): Int32Array {
+  const [os, ks, ss] = [stridesOf(out), stridesOf(w.kernel), stridesOf(spatial)]
+  const k = sizeOf(w.kernel)
+  return Int32Array.from({ length: sizeOf(out) * k }, (_, e) => {
+    const [o, i] = [Math.floor(e / k), e % k]
+    let at = 0
+    for (let d = 0; d < spatial.length; d++) {
+      const p = (Math.floor(o / os[d]!) % out[d]!) * w.stride[d]! - w.before[d]! + (Math.floor(i / ks[d]!) % w.kernel[d]!) * w.dilation[d]!
+      if (p < 0 || p >= spatial[d]!) return -1
+      at += p * ss[d]!
+    }
+    return at
+  })
+}
+
+interface Gathered {
+  /** [out, kernel, B * C]: `fill` where a window reaches outside. */
+  readonly elements: Tensor
+  readonly positions: Int32Array
+  readonly out: readonly number[]
+}
+
+function gatherWindows(ctx: RunContext, x: Tensor, w: Windows, fill: number): Gathered {
+  const spatial = x.shape.slice(2)
+  const out = slide(ctx, spatial, w) as number[]
+  const positions = windowPositions(spatial, out, w)
+  const [plane, planes] = [sizeOf(spatial), x.shape[0]! * x.shape[1]!]
+  const rows = concat([permute(reshape(x, [planes, plane]), [1, 0]), full([1, planes], fill, x.dtype)])
+  const index = positions.map((p) => (p < 0 ? plane : p))
+  return { elements: gather(rows, tensor(index, [sizeOf(out), sizeOf(w.kernel)])), positions, out }
+}
+/** [out, B * C] as [B, C, ...out]. */
+const fromColumns = (y: Tensor, x: Tensor, out: readonly number[]): Tensor =>
+  reshape(permute(y, [1, 0]), [x.shape[0]!, x.shape[1]!, ...out])
+
+function generalMaxPool(ctx: RunContext, input: Tensor, w: Windows): Value[] {
+  const floats = isFloat(input.dtype)
+  const x = floats ? input : cast(input, 'f64')
+  const { elements, positions, out } = gatherWindows(ctx, x, w, -Infinity)
+  const y = fromColumns(amax(elements, [1]), x, out)
+  const values = floats ? y : cast(y, input.dtype)
+  if (!ctx.node.outputs[1]) return [values]
+  const best = ctx.host(argmax(permute(elements, [0, 2, 1]))).data
+  const spatial = x.shape.slice(2)
+  const [plane, planes, places, k] = [sizeOf(spatial), x.shape[0]! * x.shape[1]!, sizeOf(out), sizeOf(w.kernel)]
+  const columns = intAttribute(ctx.node, 'storage_order', 0) !== 0
+  const strides = stridesOf(spatial)
+  const inPlane = (p: number): number => {
+    if (!columns) return p
+    let [at, step] = [0, 1]
+    for (let d = 0; d < spatial.length; d++) {
+      at += (Math.floor(p / strides[d]!) % spatial[d]!) * step
+      step *= spatial[d]!
+    }
+    return at
+  }
+  const index = Array.from({ length: planes * places }, (_, i) => {
+    const [c, o] = [Math.floor(i / places), i % places]
+    return c * plane + inPlane(positions[o * k + best[o * planes + c]!]!)
+  })
+  return [values, new HostTensor('i64', values.shape, index)]
+}
+
+/** How many elements of each window are data, or data and padding. */
+function windowCounts(
+  positions: Int32Array,
+  spatial: readonly number[],
+  out: readonly number[],
+  w: Windows,
+  countPadding: boolean,
+): Float32Array {
+  const k = sizeOf(w.kernel)
+  const os = stridesOf(out)
+  const ks = stridesOf(w.kernel)
+  return Float32Array.from({ length: sizeOf(out) }, (_, o) => {
+    let n = 0
+    for (let i = 0; i < k; i++) {
+      if (positions[o * k + i]! >= 0) n++
+      else if (countPadding)
+        n += spatial.every((size, d) => {
+          const p = (Math.floor(o / os[d]!) % out[d]!) * w.stride[d]! + (Math.floor(i / ks[d]!) % w.kernel[d]!) * w.dilation[d]!
+          return p < size + w.before[d]! + w.after[d]!
+        })
+          ? 1
+          : 0
+    }
+    return n
+  })
+}
+
+function generalAveragePool(ctx: RunContext, x: Tensor, w: Windows, countPadding: boolean): Tensor {
+  const { elements, positions, out } = gatherWindows(ctx, x, w, 0)
+  const counts = windowCounts(positions, x.shape.slice(2), out, w, countPadding)
+  const divisor = tensor(counts, [counts.length, 1])
+  return fromColumns(div(sum(elements, [1]), x.dtype === 'f32' ? divisor : cast(divisor, x.dtype)), x, out)
+}
+
+defineOnnxOp('LpPool', {
+  since: [1, 2, 11, 18, 22],
+  inputs: [1, 1],
+  infer: (ctx, [x]) => [inferPool(ctx, x)],
+  run: (ctx, [input], node) => {
+    const x = ctx.tensor(input)
+    const p = intAttribute(node, 'p', 2)
+    if (!(p >= 1 && p <= 64)) ctx.fail('ERR_MODEL_FORMAT', `p must be an integer in [1, 64], got ${p}`)
+    const { elements, out } = gatherWindows(ctx, x, windowsOf(ctx, x.shape.slice(2)), 0)
+    const sums = sum(pow(abs(elements), p), [1])
+    return fromColumns(p === 1 ? sums : p === 2 ? sqrt(sums) : power(sums, 1 / p), x, out)
+  },
+})
+
 const back = (y: Tensor, x: Tensor): Tensor => (x.rank === 3 ? reshape(y, [y.shape[0]!, y.shape[1]!, y.shape[3]!]) : y)
 
 defineOnnxOp('MaxPool', {
@@ -56,11 +193,13 @@ defineOnnxOp('MaxPool', {
   },
   run: (ctx, [input], node) => {
     const x = ctx.tensor(input)
+    const general = windowsOf(ctx, x.shape.slice(2))
+    const uneven = general.before.some((b, i) => b !== general.after[i] || 2 * b > general.kernel[i]!)
+    if (isGeneral(x, general) || (node.outputs[1] && (uneven || intAttribute(node, 'storage_order', 0) !== 0)))
+      return generalMaxPool(ctx, x, general)
     const { image, kernel, stride, padding, w } = prepare(ctx, x, -Infinity)
     const [y, index] = maxPool2dWithIndex(image, kernel, { stride, padding, ceil: w.ceil })
     if (!node.outputs[1]) return back(y, x)
-    if (image.size !== x.size || intAttribute(node, 'storage_order', 0) !== 0)
-      ctx.fail('ERR_UNSUPPORTED', 'positions of the largest elements with uneven pads or in column order are not supported')
     const [b, c] = x.shape as [number, number]
     const plane = x.size / (b * c)
     const starts = tensor(
@@ -78,6 +217,8 @@ defineOnnxOp('AveragePool', {
   run: (ctx, [input], node) => {
     const x = ctx.tensor(input)
     const countPadding = intAttribute(node, 'count_include_pad', 0) !== 0
+    const general = windowsOf(ctx, x.shape.slice(2))
+    if (isGeneral(x, general)) return generalAveragePool(ctx, x, general, countPadding)
     const { image, kernel, stride, padding, w } = prepare(ctx, x, 0)
     const options = { stride, padding, ceil: w.ceil, countPadding }
     const y = avgPool2d(image, kernel, options)

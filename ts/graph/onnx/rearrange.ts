@@ -5,6 +5,7 @@ import {
   hasAttribute,
   intAttribute,
   intsAttribute,
+  stringAttribute,
   type InferContext,
   type RunContext,
   type Value,
@@ -216,9 +217,10 @@ defineOnnxOp('SpaceToDepth', {
   },
   run: (ctx, [x], node) => {
     const b = intAttribute(node, 'blocksize')
+    const first = stringAttribute(node, 'mode', 'DCR') === 'CRD'
     return blocks(ctx, x, (n, c, h, w) => ({
       to: [n, c, h / b, b, w / b, b],
-      order: [0, 3, 5, 1, 2, 4],
+      order: first ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4],
       out: [n, c * b * b, h / b, w / b],
     }))
   },

@@ -1,6 +1,7 @@
 /** What moves no data: constants, shapes, reshapes. */
-import { reshape } from '../../ops/index.js'
-import { defineOnnxOp, intAttribute, type RunContext, type Value } from '../define.js'
+import { cast, dropout, reshape } from '../../ops/index.js'
+import { full } from '../../tensor/index.js'
+import { defineOnnxOp, floatAttribute, intAttribute, type RunContext, type Value } from '../define.js'
 import type { Dim, GraphNode, GraphTensor } from '../graph.js'
 import { hostInts, hostScalar, hostStrings, HostTensor } from '../host.js'
 import { axisOf, numbers, product, sameType, typeOfConstant, valueType } from '../infer.js'
@@ -142,8 +143,17 @@ defineOnnxOp('Dropout', {
   inputs: [1, 3],
   hostInputs: [1, 2],
   infer: (ctx, [x], node) => [...sameType(ctx, [x]), ...(node.outputs[1] ? [valueType('bool', x?.shape)] : [])],
-  run: (ctx, [x], node) => {
-    if (node.outputs[1]) ctx.fail('ERR_UNSUPPORTED', 'the mask of Dropout as output is not supported')
-    return x!
+  run: (ctx, [x, ratio, training], node) => {
+    const t = ctx.tensor(x)
+    const p = ctx.version < 12 ? floatAttribute(node, 'ratio', 0.5) : ratio === undefined ? 0.5 : list(ctx, ratio)[0]!
+    // Only where the graph itself says so: a pattern that is the same at every step of a training would be none.
+    const active = training !== undefined && list(ctx, training)[0] !== 0
+    if (!active || p === 0) return node.outputs[1] ? [x!, full(t.shape, 1, 'bool')] : x!
+    if (!(p > 0 && p < 1)) ctx.fail('ERR_OPTION', `ratio must be in [0, 1), got ${p}`)
+    const seed = { seed: intAttribute(node, 'seed', 0), stream: 0 }
+    const y = dropout(t, p, seed)
+    if (!node.outputs[1]) return y
+    const kept = dropout(full(t.shape, 1), p, seed)
+    return [y, cast(kept, 'bool')]
   },
 })

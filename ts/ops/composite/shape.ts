@@ -155,6 +155,7 @@ export function pad(
       const start = sides.map(([before]) => before)
       const y = padSlice(x, shape, start)
       if (value === 0) return y
+      if (!Number.isFinite(value)) return where(padSlice(full(x.shape, 1, x.dtype), shape, start), y, full([], value, x.dtype))
       return add(y, scaleShift(padSlice(full(x.shape, 1, x.dtype), shape, start), -value, value))
     }
     return sides.reduce(
