@@ -11,6 +11,16 @@ export { defaultLimits, type Limits, type ReadOptions } from './limits.js'
 export { encodeNpy, parseNpy, readNpy, writeNpy } from './npy.js'
 export { encodeNpz, parseNpz, readNpz, writeNpz, type NpzWriteOptions } from './npz.js'
 export {
+  parseOnnx,
+  readOnnx,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxReadOptions,
+  type OnnxTensor,
+} from './onnx/index.js'
+export {
   SafetensorsFile,
   encodeSafetensors,
   openSafetensors,

@@ -121,6 +121,8 @@ export interface RunOptions {
   readonly parameters?: (name: string) => Value | undefined
   /** Runs nodes of the domain 'tersor' that stand for a child module. */
   readonly module?: (name: string, inputs: readonly (Value | undefined)[], ctx: RunContext) => Value | readonly Value[]
+  /** Host values stay in JavaScript instead of becoming tensors. */
+  readonly keepHost?: boolean
   /** Sees each node's values as they are made. */
   readonly watch?: (node: GraphNode, outputs: readonly Value[]) => void
 }
@@ -259,7 +261,7 @@ export function runGraph(graph: Graph, inputs: Readonly<Record<string, Value>>, 
   return withScope(new Scope(), () => {
     const run = new Run(options)
     const results = run.graph(graph, given)
-    return Object.fromEntries(graph.outputs.map((name, i) => [name, native(results[i]!)]))
+    return Object.fromEntries(graph.outputs.map((name, i) => [name, options.keepHost ? results[i]! : native(results[i]!)]))
   })
 }
 

@@ -5,7 +5,8 @@
 import { dtypeInfo, isDType, type DType } from '../base/dtype.js'
 import { DTypeError, NumericError, ShapeError } from '../base/errors.js'
 import { sizeOf, type Shape } from '../base/shape.js'
-import { fromRaw, tensor, type Tensor } from '../tensor/index.js'
+import { fromRaw, tensor, toRaw, type Tensor } from '../tensor/index.js'
+import { bitsOf } from '../formats/onnx/index.js'
 import type { ElementType, GraphTensor } from './graph.js'
 import { fromBits, type MiniFloat } from './minifloat.js'
 
@@ -139,6 +140,9 @@ export function nativeDType(dtype: ElementType): DType {
   return found
 }
 
+/** Saturated: 2^63 stands for the largest. */
+const toInt64 = (v: number): bigint => (v >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(v))
+
 /** A native tensor of the values: those of `native` where it is there. */
 export function toNative(value: HostTensor): Tensor {
   if (value.native) return value.native
@@ -146,7 +150,7 @@ export function toNative(value: HostTensor): Tensor {
   if (value.source && value.dtype === dtype) return fromRaw({ dtype, shape: value.shape, data: value.source.read() })
   const array = new dtypeInfo[dtype].array(value.size)
   value.data.forEach((v, i) => {
-    array[i] = array instanceof BigInt64Array ? (Math.abs(v) >= 2 ** 63 ? (v > 0 ? 2n ** 63n - 1n : -(2n ** 63n)) : BigInt(v)) : v
+    array[i] = array instanceof BigInt64Array ? toInt64(v) : v
   })
   return tensor(array, value.shape, dtype)
 }
@@ -160,4 +164,36 @@ export function toHost(t: Tensor): HostTensor {
       Array.from(t.read() as Uint16Array, (bits) => fromBits(t.dtype as 'f16' | 'bf16', bits)),
     )
   return new HostTensor(t.dtype, t.shape, Array.from(t.read() as Float32Array, Number))
+}
+
+/** The element as it stands in a file. */
+const writers: Readonly<Partial<Record<ElementType, (view: DataView, i: number, v: number) => void>>> = {
+  f32: (d, i, v) => d.setFloat32(4 * i, v, true),
+  f64: (d, i, v) => d.setFloat64(8 * i, v, true),
+  i64: (d, i, v) => d.setBigInt64(8 * i, toInt64(v), true),
+  u64: (d, i, v) => d.setBigUint64(8 * i, BigInt.asUintN(64, BigInt(v)), true),
+  i32: (d, i, v) => d.setInt32(4 * i, v, true),
+  u32: (d, i, v) => d.setUint32(4 * i, v, true),
+  i16: (d, i, v) => d.setInt16(2 * i, v, true),
+  u16: (d, i, v) => d.setUint16(2 * i, v, true),
+  i8: (d, i, v) => d.setInt8(i, v),
+  u8: (d, i, v) => d.setUint8(i, v),
+  bool: (d, i, v) => d.setUint8(i, v),
+}
+
+/** A value as a constant of a graph. Half floats, which compute as f32, stay f32; 4-bit numbers become bytes. */
+export function toConstant(value: HostTensor | Tensor): GraphTensor {
+  if (!(value instanceof HostTensor)) {
+    const raw = toRaw(value)
+    return { dtype: raw.dtype, shape: [...raw.shape], read: () => raw.data }
+  }
+  if (value.source) return value.source
+  const shape = [...value.shape]
+  if (value.strings) return { dtype: 'string', shape, strings: value.strings, read: () => new Uint8Array(0) }
+  const dtype = writers[value.dtype] ? value.dtype : nativeDType(value.dtype)
+  const bytes = new Uint8Array((value.size * bitsOf(dtype)) / 8)
+  const view = new DataView(bytes.buffer)
+  const write = writers[dtype]!
+  value.data.forEach((v, i) => write(view, i, v))
+  return { dtype, shape, read: () => bytes }
 }

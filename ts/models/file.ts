@@ -8,7 +8,7 @@
  * Contract: what is loaded equals what was saved exactly. Written atomically, every section under a checksum. A tensor that is missing, left over
  * or of another shape than the architecture says is ERR_MODEL_FORMAT, and nothing stays allocated; NaN in weights loads (`inspect` counts it).
  */
-import type { RawTensor } from '../base/dtype.js'
+import type { DType, RawTensor } from '../base/dtype.js'
 import { isTersorError, ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
 import {
@@ -22,6 +22,7 @@ import {
   type SafetensorsReadOptions,
   type WriteOptions,
 } from '../formats/index.js'
+import { loadOnnx, type OnnxModelOptions } from '../graph/index.js'
 import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
@@ -66,15 +67,17 @@ export function saveModel(model: Model, file: string, options: WriteOptions = {}
 }
 
 /** `architecture` (and what goes with it) is for files that hold tensors under PyTorch's names and do not say their architecture. */
-export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions>
+/** `task` and `name` are for ONNX files, which say neither what their outputs mean nor a name. */
+export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions> & Pick<OnnxModelOptions, 'task' | 'name' | 'links'>
 
 /**
- * Loads a model: a file of `saveModel`, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
+ * Loads a model: a file of `saveModel`, an ONNX file, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
  * model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
  * decides, not the name.
  *
  * @example
  * const model = loadModel('encoder.safetensors')
+ * const imported = loadModel('model.onnx')
  * const net = loadModel('resnet18.safetensors', { architecture: 'resnet18' })   // torchvision's checkpoint as safetensors
  */
 export function loadModel(file: string, options: LoadOptions = {}): Model {
@@ -83,6 +86,7 @@ export function loadModel(file: string, options: LoadOptions = {}): Model {
     return isHuggingFace(file, options) ? loadHuggingFace(file, options) : loadTfjs(`${file.replace(/[\\/]+$/, '')}/model.json`, options)
   const format = detectFormat(file, options)
   if (format === 'tfjs') return loadTfjs(file, options)
+  if (format === 'onnx') return loadOnnx(file, options)
   if (format !== 'safetensors')
     throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': ${format} files hold tensors, not models`, { details: { what: format } })
   const source = openSafetensors(file, options)
@@ -155,7 +159,7 @@ function restore(where: string, source: SafetensorsFile, options: LoadOptions): 
         )
       return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
     },
-    state: (path, shape) => fromRaw(checked(where, path, take(path), shape)),
+    state: (path, shape, _value, dtype) => fromRaw(checked(where, path, take(path), shape, dtype)),
   }
   const root = fromFile(where, () => build(architecture, values))
   const blobs = Object.fromEntries(extras.map((name) => [name, take(EXTRA + name)]))
@@ -177,12 +181,14 @@ function groupParts(names: Iterable<string>): Map<string, string[]> {
   return parts
 }
 
-function checked(where: string, name: string, raw: RawTensor, shape: readonly number[]): RawTensor {
-  if (!sameShape(raw.shape, shape) || !['f32', 'f64', 'f16', 'bf16'].includes(raw.dtype))
+const floating: readonly DType[] = ['f32', 'f64', 'f16', 'bf16']
+
+function checked(where: string, name: string, raw: RawTensor, shape: readonly number[], dtype?: DType): RawTensor {
+  if (!sameShape(raw.shape, shape) || !(dtype ? [dtype] : floating).includes(raw.dtype))
     throw formatError(
       where,
       'shape',
-      `tensor ${JSON.stringify(name)} must be floating [${shape.join(', ')}], got ${raw.dtype}[${raw.shape.join(', ')}]`,
+      `tensor ${JSON.stringify(name)} must be ${dtype ?? 'floating'} [${shape.join(', ')}], got ${raw.dtype}[${raw.shape.join(', ')}]`,
       name,
     )
   return raw

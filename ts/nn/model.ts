@@ -3,7 +3,7 @@
  * Immutable: `withWeights` and `withInfo` return models that share everything else.
  */
 import { OptionError } from '../base/errors.js'
-import type { RawTensor } from '../base/dtype.js'
+import type { DType, RawTensor } from '../base/dtype.js'
 import type { Json, JsonObject } from '../base/json-types.js'
 import { sizeOf } from '../base/shape.js'
 import { scope, tensor, full, type Tensor } from '../tensor/index.js'
@@ -70,6 +70,15 @@ export class Model {
   /** The same with every temporary freed. */
   predict(x: ModuleInput): Tensor {
     return scope(() => this.forward(x))
+  }
+
+  /** Every output by name, temporaries freed: for models that have several (imported graphs). Other models give `{ output }`. */
+  predictAll(x: ModuleInput): Record<string, Tensor> {
+    return scope(() => {
+      const outputs = new Map<string, Tensor>()
+      const first = this.forward(x, { outputs })
+      return outputs.size === 0 ? { output: first } : Object.fromEntries(outputs)
+    })
   }
 
   /** Every weight in depth-first order. */
@@ -160,14 +169,14 @@ function visit(module: Module, path: string, see: (module: Module, path: string)
 /** How to get the weight or state at a path: from a file, or freshly initialised. */
 export interface ValueSource {
   weight(path: string, shape: readonly number[], init: (rng: Rng) => Float32Array): Weight
-  state(path: string, shape: readonly number[], value: number): Tensor
+  state(path: string, shape: readonly number[], value: number, dtype?: DType): Tensor
 }
 
 /** Values from a generator: a new, untrained model. */
 export function freshValues(rng: Rng): ValueSource {
   return {
     weight: (_path, shape, init) => new DenseWeight(tensor(init(rng), shape)),
-    state: (_path, shape, value) => full(shape, value),
+    state: (_path, shape, value, dtype) => full(shape, value, dtype),
   }
 }
 
@@ -179,7 +188,7 @@ export function build(spec: ModuleSpec, values: ValueSource, path = ''): Module 
     Object.entries(kind.weights(config)).map(([name, w]) => [name, values.weight(join(path, name), w.shape, w.init)]),
   )
   const state = Object.fromEntries(
-    Object.entries(kind.state?.(config) ?? {}).map(([name, s]) => [name, values.state(join(path, name), s.shape, s.value)]),
+    Object.entries(kind.state?.(config) ?? {}).map(([name, s]) => [name, values.state(join(path, name), s.shape, s.value, s.dtype)]),
   )
   const specs = spec.children ?? kind.children?.(config) ?? {}
   const children = Object.fromEntries(Object.entries(specs).map(([name, child]) => [name, build(child, values, join(path, name))]))

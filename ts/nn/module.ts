@@ -4,6 +4,7 @@
  */
 import { type z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
+import type { DType } from '../base/dtype.js'
 import type { JsonObject } from '../base/json-types.js'
 import type { Shape } from '../base/shape.js'
 import { done } from '../autograd/index.js'
@@ -45,6 +46,8 @@ export interface ForwardContext {
    * what stands here (zeros where nothing does) and leave their last state.
    */
   readonly carried?: Map<string, Tensor>
+  /** Collects every output of a model that has several, by name. */
+  readonly outputs?: Map<string, Tensor>
   /** Keys and values of the tokens before x: decoders then take only the new tokens. */
   readonly cache?: KeyValueCache
 }
@@ -66,7 +69,8 @@ export interface ModuleKind<C extends JsonObject = JsonObject> {
   readonly weights: (
     config: C,
   ) => Readonly<Record<string, { readonly shape: Shape; readonly role: WeightRole; readonly init: (rng: Rng) => Float32Array }>>
-  readonly state?: (config: C) => Readonly<Record<string, { readonly shape: Shape; readonly value: number }>>
+  /** `dtype` is f32 unless it says otherwise (tables of integers). */
+  readonly state?: (config: C) => Readonly<Record<string, { readonly shape: Shape; readonly value: number; readonly dtype?: DType }>>
   /** Fixed children by the configuration (containers take theirs from outside instead). */
   readonly children?: (config: C) => Readonly<Record<string, ModuleSpec>>
   readonly forward: (module: Module, config: C, x: ModuleInput, context: ForwardContext) => Tensor

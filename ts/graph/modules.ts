@@ -1,0 +1,236 @@
+/**
+ * Finds layers in a graph and makes them children modules: nodes whose weights are constants become one node of the domain 'tersor' that names its
+ * child, so that passes of ts/compress see linear, convolution, embedding, recurrent and norm layers as in a net written by hand.
+ *
+ * Each finder says what it takes; what no finder takes stays a node, and its floating constants are parameters of the graph itself.
+ */
+import { isDType, type DType, type RawTensor } from '../base/dtype.js'
+import type { JsonObject } from '../base/json-types.js'
+import { join, type ModuleSpec } from '../nn/index.js'
+import { onnxOp } from './define.js'
+import { freeNames, mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
+import { HostTensor } from './host.js'
+import { inferTypes } from './infer.js'
+import { finders } from './finders.js'
+import { parameterTensor } from './json.js'
+
+/** Floating values of a module file: read when asked for. */
+export type Values = ReadonlyMap<string, () => RawTensor>
+
+/** A layer that a finder recognised at a node. */
+export interface Found {
+  readonly spec: ModuleSpec
+  /** Values of the child's weights and state by name. */
+  readonly values: Readonly<Record<string, () => Float32Array>>
+  /** What the child sees, and what its node gives instead of the found ones. */
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+  /** Nodes that are part of it beside the first (the Add of a bias). */
+  readonly others: readonly GraphNode[]
+  /** Names of the constants in it, the weight first: they give the child its name, and the same ones mean the same child. */
+  readonly constants: readonly string[]
+  /** How the child's node is run; default: input to output. */
+  readonly call?: JsonObject
+}
+
+export interface FinderContext {
+  /** A floating constant as f32 values, or undefined. */
+  readonly floats: (name: string | undefined) => { readonly shape: readonly number[]; readonly read: () => Float32Array } | undefined
+  /** Any constant. */
+  readonly constant: (name: string | undefined) => GraphTensor | undefined
+  /** Rank of a value as far as it is known. */
+  readonly rank: (name: string) => number | undefined
+  /** The only node that takes this value, when it is used once and is no output. */
+  readonly onlyUser: (name: string) => GraphNode | undefined
+}
+
+const floating: readonly string[] = ['f32', 'f64', 'f16', 'bf16']
+
+/** Values of a constant as f32. */
+export function f32Of(t: GraphTensor): Float32Array {
+  if (t.dtype !== 'f32') return Float32Array.from(new HostTensor(t.dtype, t.shape, t).data)
+  const bytes = t.read()
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+}
+
+/** Without its shape: the module's kind says that. */
+const flat = (values: Float32Array): RawTensor => raw([values.length], values)
+
+const raw = (shape: readonly number[], values: Float32Array): RawTensor => ({
+  dtype: 'f32',
+  shape,
+  data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+})
+
+/** Names as parts of paths: no ':' (it separates parts in files), no empty parts. */
+function tidy(name: string): string {
+  return name
+    .replace(/[\\/]/g, '.')
+    .replace(/[:\s]+/g, '_')
+    .replace(/\.{2,}/g, '.')
+    .replace(/^\.+|\.+$/g, '')
+}
+
+const endings = /[._](weight|kernel|w_0|filter|weights)(_quantized)?$/i
+const operators = /\.(MatMul|Gemm|Conv|ConvTranspose|Gather|LSTM|GRU|BatchNormalization|LayerNormalization|Add)(_\d+)?$/
+
+/** Where a layer stood in the program that was exported: by its weight's name, else by its node's. */
+function layerName(node: GraphNode, constant: string): string {
+  const byWeight = tidy(constant)
+  if (endings.test(byWeight) && !/^onnx_/.test(byWeight)) return byWeight.replace(endings, '')
+  const byNode = tidy(node.name)
+  return byNode.replace(operators, '') || byWeight || node.op.toLowerCase()
+}
+
+export interface Modularized {
+  readonly graph: Graph
+  readonly children: Readonly<Record<string, ModuleSpec>>
+  /** By path within the model. */
+  readonly values: Values
+}
+
+/** Rewrites a checked graph. Call after constant folding: what is folded is found. */
+export function modularize(graph: Graph): Modularized {
+  const children: Record<string, ModuleSpec> = {}
+  const values = new Map<string, () => RawTensor>()
+  const names = new Map<string, string>()
+  const types = inferTypes(graph)
+  const outer = new Map<string, GraphTensor>()
+
+  const unique = (name: string, taken: (name: string) => boolean): string => {
+    let out = name
+    for (let i = 2; taken(out); i++) out = `${name}_${i}`
+    return out
+  }
+  const place = (node: GraphNode, found: Found): string => {
+    const key = JSON.stringify([found.spec.kind, found.constants, found.spec.config])
+    const known = names.get(key)
+    if (known !== undefined) return known
+    const name = unique(layerName(node, found.constants[0]!), (n) => Object.hasOwn(children, n))
+    names.set(key, name)
+    children[name] = found.spec
+    for (const [part, read] of Object.entries(found.values)) values.set(join(name, part), () => flat(read()))
+    return name
+  }
+
+  const visit = (g: Graph): Graph => {
+    for (const [name, t] of g.constants) outer.set(name, t)
+    const users = countUsers(g)
+    const ctx: FinderContext = {
+      constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
+      floats: (name) => {
+        const t = name === undefined || name === '' ? undefined : outer.get(name)
+        return t && floating.includes(t.dtype) ? { shape: t.shape, read: () => f32Of(t) } : undefined
+      },
+      rank: (name) => types.get(name)?.shape?.length,
+      onlyUser: (name) => (users.get(name)?.length === 1 ? users.get(name)![0] : undefined),
+    }
+    const gone = new Set<GraphNode>()
+    const nodes: GraphNode[] = []
+    for (const node of g.nodes) {
+      if (gone.has(node)) continue
+      const found = node.domain === '' ? finders[node.op]?.(node, ctx) : undefined
+      if (!found) {
+        nodes.push(subgraphs(node).length > 0 ? mapSubgraphs(node, visit) : node)
+        continue
+      }
+      for (const other of found.others) gone.add(other)
+      const child = place(node, found)
+      nodes.push({
+        op: 'Module',
+        domain: 'tersor',
+        name: child,
+        inputs: found.inputs,
+        outputs: found.outputs,
+        attributes: {
+          child: { type: 'string', value: child },
+          ...(found.call ? { call: { type: 'string', value: JSON.stringify(found.call) } } : {}),
+        },
+      })
+    }
+    return { ...g, nodes }
+  }
+  const rewritten = visit(graph)
+  return { graph: parameters(keepTypes(rewritten, types), values, unique), children, values }
+}
+
+/** Nodes by the values that they take; uses by subgraphs and as outputs count as two, so that nobody is the only user. */
+function countUsers(g: Graph): Map<string, GraphNode[]> {
+  const users = new Map<string, GraphNode[]>()
+  const add = (name: string, ...nodes: readonly GraphNode[]): void => {
+    const list = users.get(name)
+    if (list) list.push(...nodes)
+    else users.set(name, [...nodes])
+  }
+  for (const node of g.nodes) {
+    for (const name of node.inputs) if (name !== '') add(name, node)
+    for (const inner of subgraphs(node)) for (const name of freeNames(inner)) add(name, node, node)
+  }
+  const end = g.nodes.at(-1)
+  if (end) for (const name of g.outputs) add(name, end, end)
+  return users
+}
+
+/** What children give is known from the graph before: it is kept as a declaration. */
+function keepTypes(graph: Graph, types: ReturnType<typeof inferTypes>): Graph {
+  const visit = (g: Graph): Graph => {
+    const values = new Map(g.values)
+    const nodes = g.nodes.map((node) => {
+      if (node.domain === 'tersor')
+        for (const name of node.outputs) {
+          const type = types.get(name)
+          if (type) values.set(name, { name, ...(type.dtype ? { dtype: type.dtype } : {}), ...(type.shape ? { shape: type.shape } : {}) })
+        }
+      return mapSubgraphs(node, visit)
+    })
+    return { ...g, nodes, values, opsets: { ...g.opsets, tersor: 1 } }
+  }
+  return visit(graph)
+}
+
+/**
+ * Constants that nodes still use: floating ones with more than one element become parameters, large integer ones state; the rest, and what is only
+ * read as shapes, scales or axes, stays in the graph.
+ */
+function parameters(
+  graph: Graph,
+  values: Map<string, () => RawTensor>,
+  unique: (name: string, taken: (name: string) => boolean) => string,
+): Graph {
+  const used = new Map<string, boolean>() // name -> used as data
+  const see = (g: Graph): void => {
+    for (const node of g.nodes) {
+      const host = onnxOp(node.domain, node.op)?.hostInputs ?? []
+      node.inputs.forEach((name, i) => used.set(name, (used.get(name) ?? false) || !host.includes(i)))
+      subgraphs(node).forEach(see)
+    }
+    for (const name of g.outputs) used.set(name, true)
+  }
+  see(graph)
+  const rename = new Map<string, string>()
+  const visit = (g: Graph): Graph => {
+    const constants = new Map<string, GraphTensor>()
+    for (const [name, t] of g.constants) {
+      const data = used.get(name)
+      if (data === undefined) continue
+      const size = t.shape.reduce((a, b) => a * b, 1)
+      const isFloat = floating.includes(t.dtype)
+      if (!data || t.strings || (isFloat ? size <= 1 : size <= 64 || !isDType(t.dtype))) {
+        constants.set(name, t)
+        continue
+      }
+      const path = unique(tidy(name) || 'constant', (n) => values.has(n))
+      rename.set(name, path)
+      const dtype = isFloat ? 'f32' : t.dtype
+      values.set(path, () => (isFloat ? raw(t.shape, f32Of(t)) : { dtype: dtype as DType, shape: t.shape, data: t.read() }))
+      constants.set(path, parameterTensor(dtype, t.shape))
+    }
+    const to = (name: string): string => rename.get(name) ?? name
+    const nodes = g.nodes.map((node) => {
+      const next = mapSubgraphs(node, visit)
+      return next.inputs.some((n) => rename.has(n)) ? { ...next, inputs: next.inputs.map(to) } : next
+    })
+    return { ...g, nodes, constants, outputs: g.outputs.map(to) }
+  }
+  return visit(graph)
+}

@@ -1,0 +1,90 @@
+/**
+ * Constant folding: nodes whose inputs are all known are computed once, at import. Law: the outputs are the same (bit for bit: the same rows of the table
+ * compute them). A node whose result would be large beside its inputs (Expand, Tile) stays.
+ */
+import { isTersorError } from '../../base/errors.js'
+import { scope } from '../../tensor/index.js'
+import { SequenceValue, type ValueType } from '../define.js'
+import { runGraph } from '../executor.js'
+import { mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
+import { hostInts, HostTensor, toConstant } from '../host.js'
+import { inferTypes, numbers } from '../infer.js'
+
+/** Results of nodes that draw numbers differ from run to run. */
+const drawn = new Set(['RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Multinomial', 'Bernoulli', 'Dropout'])
+/** Elements that a folded result may always have; beyond it at most as many as its inputs have in all. */
+const SMALL = 4096
+
+export function foldConstants(graph: Graph): Graph {
+  const types = inferTypes(graph)
+  const known = new Map<string, GraphTensor>()
+  const visit = (g: Graph): Graph => {
+    for (const [name, t] of g.constants) known.set(name, t)
+    const constants = new Map(g.constants)
+    const nodes: GraphNode[] = []
+    const put = (name: string, t: GraphTensor): void => {
+      known.set(name, t)
+      constants.set(name, t)
+    }
+    for (const node of g.nodes) {
+      if (subgraphs(node).length > 0) {
+        nodes.push(mapSubgraphs(node, visit))
+        continue
+      }
+      const byValue = node.outputs.length === 1 ? valueOf(types.get(node.outputs[0]!)) : undefined
+      const results = byValue ? [byValue] : fold(node, g, known, types)
+      if (results) results.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
+      else nodes.push(node)
+    }
+    return { ...g, nodes, constants }
+  }
+  return visit(graph)
+}
+
+/** An integer value that inference knows in full (Shape of a static input). */
+function valueOf(type: ValueType | undefined): GraphTensor | undefined {
+  const value = type?.value && numbers(type.value)
+  const shape = type?.shape && numbers(type.shape)
+  if (!value || !shape || type?.dtype !== 'i64' || shape.reduce((a, b) => a * b, 1) !== value.length) return undefined
+  return toConstant(shape.length === 1 ? hostInts(value) : new HostTensor('i64', shape, value))
+}
+
+function fold(
+  node: GraphNode,
+  graph: Graph,
+  known: ReadonlyMap<string, GraphTensor>,
+  types: ReadonlyMap<string, ValueType>,
+): GraphTensor[] | undefined {
+  if (node.domain !== '' || drawn.has(node.op)) return undefined
+  const inputs = node.inputs.filter(Boolean)
+  if (!inputs.every((name) => known.has(name)) || node.outputs.filter(Boolean).length === 0) return undefined
+  const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
+  const room = Math.max(
+    SMALL,
+    inputs.reduce((n, name) => n + size(known.get(name)!.shape), 0),
+  )
+  for (const name of node.outputs.filter(Boolean)) {
+    const shape = types.get(name)?.shape
+    const whole = shape && numbers(shape)
+    if (!whole || size(whole) > room) return undefined
+  }
+  const alone: Graph = {
+    ...graph,
+    inputs: [],
+    outputs: node.outputs.filter(Boolean),
+    nodes: [node],
+    constants: new Map(inputs.map((n) => [n, known.get(n)!])),
+    values: new Map(),
+  }
+  try {
+    return scope(() => {
+      const out = runGraph(alone, {}, { keepHost: true })
+      const list = node.outputs.map((name) => (name === '' ? undefined : out[name]!))
+      if (list.some((v) => v instanceof SequenceValue)) return undefined
+      return list.map((v) => (v === undefined ? toConstant(hostInts([])) : toConstant(v as HostTensor)))
+    })
+  } catch (error) {
+    if (isTersorError(error)) return undefined // the run says it, if the node is ever reached
+    throw error
+  }
+}
