@@ -13,7 +13,6 @@ import {
   type Module,
   type ModuleInput,
   type ModuleSpec,
-  type WeightRole,
 } from '../nn/index.js'
 import { add, cast, greater, mul, permute, reshape } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
