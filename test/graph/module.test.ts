@@ -3,7 +3,22 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { compress, load, memory, ops, prune, quantize, recipe, regression, regressionData, save, scope, tensor, trainTask, type Model } from '../../ts/index.js'
+import {
+  compress,
+  load,
+  memory,
+  ops,
+  prune,
+  quantize,
+  recipe,
+  regression,
+  regressionData,
+  save,
+  scope,
+  tensor,
+  trainTask,
+  type Model,
+} from '../../ts/index.js'
 import { parseOnnx } from '../../ts/formats/onnx/index.js'
 import { modelFromOnnx } from '../../ts/graph/index.js'
 import { constant, model, node, oracle, ort, random, value, type GraphInit } from './build.js'
@@ -13,7 +28,14 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-graph-'))
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 const w = (name: string, dims: readonly number[], scale = 0.5): ReturnType<typeof constant> =>
-  constant(name, dims, draw(dims.reduce((a, b) => a * b, 1), scale))
+  constant(
+    name,
+    dims,
+    draw(
+      dims.reduce((a, b) => a * b, 1),
+      scale,
+    ),
+  )
 
 /** Embedding, LSTM, linear, a learned scale, two outputs. */
 const sequence: GraphInit = {
@@ -64,8 +86,8 @@ describe('layers of an imported graph', () => {
     const before = memory().tensors
     const net = modelFromOnnx(parseOnnx(model(sequence)))
     expect(net.weights().map((p) => `${p.path} ${p.role} [${p.weight.shape.join(',')}]`)).toEqual([
-      'zero vector [1,1,4]',
       'scale vector [4]',
+      'zero vector [1,1,4]',
       'embed.weight table [9,6]',
       'encoder.rnn.weight_ih_l0 matrix [16,6]',
       'encoder.rnn.weight_hh_l0 matrix [16,4]',
@@ -88,7 +110,10 @@ describe('layers of an imported graph', () => {
     })
     const check = (net: Model): void =>
       scope(() => {
-        const out = net.predictAll({ ids: tensor(BigInt64Array.from(ids.map(BigInt)), [2, 5]), start: tensor(Float32Array.from(start), [1, 2, 4]) })
+        const out = net.predictAll({
+          ids: tensor(BigInt64Array.from(ids.map(BigInt)), [2, 5]),
+          start: tensor(Float32Array.from(start), [1, 2, 4]),
+        })
         for (const name of ['y', 'last']) {
           expect(out[name]!.shape).toEqual(want[name]!.dims)
           Array.from(out[name]!.read() as Float32Array).forEach((v, i) => expect(v).toBeCloseTo(want[name]!.data[i]!, 5))
@@ -113,7 +138,11 @@ describe('layers of an imported graph', () => {
     const { model: sparse } = await compress(net, recipe([[prune.magnitude({ sparsity: 0.5 })]]))
     const loss = (m: Model): number => scope(() => ops.mse(m.predict(tensor(x, [64, 4])), tensor(targets, [64, 2])).item())
     const before = loss(sparse)
-    const { model: tuned } = await trainTask(sparse, regression(data), { epochs: 20, optimizer: { kind: 'adam', lr: 0.01 } })
+    const { model: tuned } = await trainTask(sparse, regression(data), {
+      epochs: 20,
+      optimizer: { kind: 'adam' },
+      schedule: { kind: 'constant', lr: 0.01 },
+    })
     expect(loss(tuned)).toBeLessThan(before / 2)
     const { model: small } = await compress(tuned, recipe([[quantize.rtn({ bits: 8 })]]))
     const rows = small.weights().filter((p) => p.role === 'matrix')

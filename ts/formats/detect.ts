@@ -51,8 +51,8 @@ function detectMagic(head: Uint8Array, size: number): Magic | undefined {
 
 /** The format of a file, after comparing it with the file's name. */
 export function detectFormat(file: string, options: ReadOptions = {}): FormatName {
-  const extension = path.extname(file).toLowerCase()
   const found = withSource(file, options, (source) => detectMagic(source.read(0, Math.min(64, source.size)), source.size))
+  const extension = path.extname(file).toLowerCase()
   const magic = found ?? (extension === '.onnx' ? 'onnx' : undefined) // fields may stand in any order: the reader says what is wrong
   if (magic === undefined)
     throw new ModelFormatError(

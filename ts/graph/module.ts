@@ -5,15 +5,7 @@
 import { z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import type { Json, JsonObject } from '../base/json-types.js'
-import {
-  defineModule,
-  join,
-  run as runModule,
-  type ForwardContext,
-  type Module,
-  type ModuleInput,
-  type ModuleSpec,
-} from '../nn/index.js'
+import { defineModule, join, run as runModule, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from '../nn/index.js'
 import { add, cast, greater, mul, permute, reshape } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 import { defineOnnxOp, SequenceValue, stringAttribute, type RunContext, type Value } from './define.js'

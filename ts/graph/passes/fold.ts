@@ -4,10 +4,11 @@
  */
 import { isTersorError } from '../../base/errors.js'
 import { scope } from '../../tensor/index.js'
-import { SequenceValue, type ValueType } from '../define.js'
-import { runGraph } from '../executor.js'
+import { isDType } from '../../base/dtype.js'
+import { SequenceValue, type Value, type ValueType } from '../define.js'
+import { constantValue, runGraph } from '../executor.js'
 import { mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
-import { hostInts, HostTensor, toConstant } from '../host.js'
+import { hostInts, HostTensor, toConstant, toNative } from '../host.js'
 import { inferTypes, numbers } from '../infer.js'
 
 /** Results of nodes that draw numbers differ from run to run. */
@@ -76,9 +77,14 @@ function fold(
     constants: new Map(inputs.map((n) => [n, known.get(n)!])),
     values: new Map(),
   }
+  // Large constants are moved natively.
+  const large = (name: string): Value | undefined => {
+    const t = known.get(name)!
+    return size(t.shape) > SMALL && isDType(t.dtype) ? toNative(constantValue(t)) : undefined
+  }
   try {
     return scope(() => {
-      const out = runGraph(alone, {}, { keepHost: true })
+      const out = runGraph(alone, {}, { keepHost: true, parameters: large })
       const list = node.outputs.map((name) => (name === '' ? undefined : out[name]!))
       if (list.some((v) => v instanceof SequenceValue)) return undefined
       return list.map((v) => (v === undefined ? toConstant(hostInts([])) : toConstant(v as HostTensor)))
