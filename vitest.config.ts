@@ -11,7 +11,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // These are CommonJS with __dirname and require: Node loads them, not the test runner's module graph.
-    server: { deps: { external: [/\/ts\/(native\/load|data\/loader\/worker-file)\.cjs$/] } },
+    server: { deps: { external: [/\/ts\/(native\/load|data\/loader\/worker-file|runtime\/worker\/worker-file)\.cjs$/] } },
     coverage: { provider: 'v8', include: ['ts/**/*.ts'], exclude: ['**/*.gen.ts'], reporter: ['text-summary', 'html'] },
     projects: [
       { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/packaging/**'] } },

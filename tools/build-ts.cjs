@@ -17,7 +17,8 @@ process.on('exit', () => fs.rmSync(fresh, { recursive: true, force: true }))
 for (const kind of ['esm', 'cjs']) {
   const out = path.join(fresh, kind)
   quietly(`tsc (${kind})`, process.execPath, [binOf('typescript', 'tsc'), '-p', `tsconfig.${kind}.json`, '--outDir', out])
-  for (const file of ['native/load.cjs', 'native/load.d.cts', 'data/loader/worker-file.cjs', 'data/loader/worker-file.d.cts']) {
+  const plain = ['native/load', 'data/loader/worker-file', 'runtime/worker/worker-file'].flatMap((file) => [`${file}.cjs`, `${file}.d.cts`])
+  for (const file of plain) {
     fs.mkdirSync(path.dirname(path.join(out, file)), { recursive: true })
     fs.copyFileSync(path.join(root, 'ts', file), path.join(out, file))
   }

@@ -65,8 +65,10 @@ export {
   type Recipe,
   type TaskOptions,
   type TrainOptions,
+  type TrainResult,
   type TrainTask,
 } from './compress/index.js'
+export { compressInWorker, trainInWorker, trainTaskInWorker, type WorkerOptions } from './runtime/index.js'
 export {
   evaluateModel as evaluate,
   fitProbe,

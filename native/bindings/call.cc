@@ -63,7 +63,8 @@ int run_sync(Env* env, const Entry& entry, const double* values) {
   Recording* const recording = env->recording_.get();
   if (recording) memcpy(before, storage, entry.bytes);
   Context context;
-  s = entry.cpu(storage, context);
+  context.cancel = env->cancel();
+  s = context.cancel && context.cancel->load(std::memory_order_relaxed) ? fail(Code::aborted, "cancelled") : entry.cpu(storage, context);
   if (s.ok() && call.any_given) s = call.check_sizes();
   if (!s.ok()) {
     call.undo();

@@ -59,6 +59,11 @@ Env::Env(napi_env env) : env_(env), tag_(next_tag()), slots_(1) {  // slot 0 sta
 }
 
 Env::~Env() {
+  // A worker of ours that still runs finds no job any more.
+  for (const uint32_t id : opened_jobs_) {
+    if (const auto job = WorkerJob::find(id)) job->cancelled.store(true);
+    WorkerJob::close(id);
+  }
   for (Slot& s : slots_)
     if (s.live) storage_of(s.tensor)->release();
 }

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "plan/packs.h"
+#include "bindings/worker_job.h"
 #include "plan/plan.h"
 #include "plan/recording.h"
 #include "tensor/storage.h"
@@ -83,6 +84,13 @@ class Env {
   uint32_t next_plan_ = 1;
   Packs packs_;
 
+  // Jobs that this environment gave to workers, and the one that it works for. Only in stretches that JavaScript marks (jobInterruptible) do synchronous
+  // calls look at the flag: in between, steps are all or nothing.
+  std::vector<uint32_t> opened_jobs_;
+  std::shared_ptr<WorkerJob> job_;
+  bool interruptible_ = false;
+  const std::atomic<bool>* cancel() const { return interruptible_ && job_ ? &job_->cancelled : nullptr; }
+
   void account();  // tells V8 about native memory, in steps, so that its garbage collector runs in time
 
  private:
@@ -103,11 +111,12 @@ class Env {
 // Defines a function property whose callback gets `data`. Returns false when the environment is closing.
 bool define_function(napi_env env, napi_value object, const char* name, napi_callback callback, void* data);
 
-// Handles, memory and data transfer; op calls; information. Each adds its functions to `exports`.
+// Handles, memory and data transfer; op calls; information; work for other environments. Each adds its functions to `exports`.
 void register_tensor_functions(napi_env env, napi_value exports, Env* state);
 void register_call_functions(napi_env env, napi_value exports, Env* state);
 void register_plan_functions(napi_env env, napi_value exports, Env* state);
 void register_info_functions(napi_env env, napi_value exports, Env* state);
+void register_worker_functions(napi_env env, napi_value exports, Env* state);
 
 // Small readers. They use napi's own information only (no JavaScript runs) and return false on a wrong type.
 bool read_number(napi_env env, napi_value v, double* out);

@@ -10,7 +10,7 @@ Status Storage::create(const char* where, int64_t bytes, Storage** out) {
   *out = nullptr;
   void* data = nullptr;
   TERSOR_TRY(allocate(where, bytes, &data));
-  Storage* s = new (std::nothrow) Storage{data, bytes, {1}, {0}, {0}};
+  Storage* s = new (std::nothrow) Storage{data, bytes, {1}, {0}, {0}, nullptr};
   if (!s) {
     deallocate(data, bytes);
     return fail(Code::memory_budget, "%s: the system refused a storage record", where);
@@ -19,9 +19,16 @@ Status Storage::create(const char* where, int64_t bytes, Storage** out) {
   return {};
 }
 
+Storage* Storage::share(Storage* parent) {
+  Storage* s = new Storage{parent->data, parent->bytes, {1}, {0}, {0}, parent};
+  parent->retain();
+  return s;
+}
+
 void Storage::release() {
   if (refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  deallocate(data, bytes);
+  if (parent) parent->release();
+  else deallocate(data, bytes);
   delete this;
 }
 

@@ -13,8 +13,11 @@ struct Storage {
   std::atomic<int> refs;
   std::atomic<int> readers;  // asynchronous calls in flight that read it: in-place ops answer ERR_BUSY meanwhile
   std::atomic<int> handles;  // JavaScript handles that point here (for the host's memory accounting)
+  Storage* parent;           // whose memory this is, where another thread has it under a record of its own; else null
 
   static Status create(const char* where, int64_t bytes, Storage** out);
+  // The same memory for another JavaScript environment, which counts its own handles and readers.
+  static Storage* share(Storage* parent);
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release();
 };

@@ -283,3 +283,35 @@ describe('batches of tokens', () => {
       })
     }))
 })
+
+describe('parts of a batch of tokens', () => {
+  const weigh = async (task: TrainTask, accumulate: number): Promise<{ readonly weights: number[]; readonly loss: number }> => {
+    const model = make(languageModel({ vocabulary: 8, width: 12, hidden: 12, layers: 1 }), 'tokens')
+    const settings: TaskOptions = {
+      epochs: 1,
+      batchSize: 40,
+      optimizer: { kind: 'sgd' },
+      schedule: { kind: 'constant', lr: 1 },
+      accumulate,
+    }
+    const { model: trained, epochs } = await trainTask(model, task, settings)
+    return { weights: [...(trained.leaves().get('decoder.weight')!.value.read() as Float32Array)], loss: epochs[0]!.loss }
+  }
+
+  it('weigh as many tokens as are asked for: the step of the whole batch', async () => {
+    // One long target among short ones: by samples its part would weigh a fifth, by tokens it is half of the batch.
+    const uneven = pairs.map(([s], i) => [s, Array.from({ length: i === 3 ? 60 : 1 }, (_, j) => 2 + (j % 4))] as const)
+    const task = tokens(sequencePairs({ name: 'uneven', pairs: uneven, begin: 1, end: 7, pad: 0, input: ({ target }) => target }))
+    const [whole, parts] = [await weigh(task, 1), await weigh(task, 5)]
+    expect(parts.loss).toBeCloseTo(whole.loss, 5)
+    parts.weights.forEach((w, i) => expect(w).toBeCloseTo(whole.weights[i]!, 5))
+  })
+
+  it('without a token that is asked for change nothing', async () => {
+    const rows = Array.from({ length: 40 }, () => [2, 3])
+    const rare = maskedText({ name: 'rare', rows, vocabulary: 8, mask: 1, pad: 0, share: 0.02, input: ({ ids }) => ids })
+    const { weights, loss } = await weigh(tokens(rare), 40)
+    expect(weights.every(Number.isFinite)).toBe(true)
+    expect(loss).toBeGreaterThan(1)
+  })
+})

@@ -18,7 +18,7 @@ import { textDataset } from '../../ts/data/dataset.js'
 import type { LoadedNumbers } from '../../ts/data/loader/contract.js'
 import { batchInputs } from '../../ts/models/inputs.js'
 import { crossEntropy } from '../../ts/ops/index.js'
-import { scope, tensor } from '../../ts/tensor/index.js'
+import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
 const images = bars(100)
@@ -37,7 +37,7 @@ it('mixed batches cost share * loss(labels) + (1 - share) * loss(mixed.labels)',
   expect(mixed!.share).toBeLessThan(0.99)
   const before = x.slice()
   scope(() => {
-    const loss = task.loss({ forward: (input) => model.forward(input), model, settings, step: 0 }, batch).item()
+    const loss = (task.loss({ forward: (input) => model.forward(input), model, settings, step: 0 }, batch) as Tensor).item()
     const scores = model.forward(tensor(x, [32, 1, 8, 8]))
     const [own, other] = [labels, mixed!.labels].map((l) => crossEntropy(scores, tensor(l, [32])).item())
     expect(loss).toBeCloseTo(mixed!.share * own! + (1 - mixed!.share) * other!, 5)

@@ -75,6 +75,14 @@ export interface NativeAddon {
   planRunAsync(plan: number, inputs: readonly (number | ArrayBufferView)[], flags: number): Promise<readonly unknown[]> | null
   planInfo(plan: number): NativePlan
   planRelease(plan: number): void
+  /** Jobs that run in another thread (native/bindings/worker_job.h); ts/native/worker-job.ts wraps them. */
+  jobOpen(): number
+  jobAttach(id: number): number
+  jobInterruptible(on: number): number
+  jobCancel(id: number): void
+  jobLend(id: number, handle: number): number
+  jobTake(id: number, index: number): number
+  jobClose(id: number): void
   create(dtype: number, shape: readonly number[]): number
   view(handle: number, shape: readonly number[], strides: readonly number[], offset: number): number
   write(handle: number, array: ArrayBufferView): number

@@ -9,3 +9,5 @@ export {
 } from './session.js'
 export { Profile, type ProfileStep } from './profile.js'
 export type { SessionInput, SessionInputs, SessionValue } from './values.js'
+/** Long work off the calling thread. */
+export { compressInWorker, trainInWorker, trainTaskInWorker, type WorkerOptions } from './worker/in-worker.js'

@@ -191,6 +191,11 @@ function wrap(out: ArrayLike<number>, count: number): Tensor[] {
   return results
 }
 
+/** @internal The tensor that the page describes: what WorkerJob.take gives. */
+export function tensorFromPage(page: ArrayLike<number>): Tensor {
+  return wrapOne(page, 0)
+}
+
 /** Runs one native op without the tape. Ops in ts/ops/ are what users call. */
 export function callOp(op: OpName, args: readonly unknown[]): Tensor[] {
   return callPlan(opPlan(op), args)

@@ -4,6 +4,7 @@ import type { Json, JsonObject } from '../../base/json-types.js'
 import { shuffle } from '../../base/rng.js'
 import { subset, type Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
+import { interruptible } from '../../native/worker-job.js'
 import type { Model } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { Observer, Statistic } from '../observe/statistic.js'
@@ -78,16 +79,18 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
   const batches = evaluationBatches(model, part, BATCH[part.input])
   let done = 0
   for (const indices of batches) {
-    scope(() => {
-      model.forward(batchInputs(model, part, indices).x, {
-        observe: (path, input) => {
-          const here = observers.get(path)
-          if (!here) return
-          seen.add(path)
-          for (const { observer } of here) observer.see(input)
-        },
-      })
-    })
+    interruptible(() =>
+      scope(() => {
+        model.forward(batchInputs(model, part, indices).x, {
+          observe: (path, input) => {
+            const here = observers.get(path)
+            if (!here) return
+            seen.add(path)
+            for (const { observer } of here) observer.see(input)
+          },
+        })
+      }),
+    )
     done += indices.length
     sweep.progress(done, part.size)
     await sweep.breathe()

@@ -6,11 +6,13 @@ import { axpby, scaleShift, widened, withPrecision } from '../../ops/index.js'
 import { scope, zeros, type Tensor } from '../../tensor/index.js'
 import type { Carried, CarriedMap } from './carried.js'
 import type { TrainSettings } from './settings.js'
-import type { TrainTask } from './task.js'
+import type { CountedLoss, TrainTask } from './task.js'
 import type { WorkingCopy } from './working-copy.js'
 
 export interface Gradients {
   readonly loss: number
+  /** Losses that `loss` is the mean of. */
+  readonly count: number
   /** By leaf path, times the loss scale. */
   readonly grads: ReadonlyMap<string, Tensor>
   /** New values of the state tensors. */
@@ -40,24 +42,25 @@ export function gradients(of: LossOf, batch: unknown, step: number, scale: numbe
   const grads = new Map([...copy.leaves].map(([path, { value }]) => [path, zeros(value.shape, value.dtype)]))
   const state = new Map<string, Tensor>()
   const carried: CarriedMap[] = []
-  const total = parts.reduce<number>((n, part) => n + task.count(part), 0)
-  let loss = 0
+  let [loss, total] = [0, 0]
   parts.forEach((batchPart, k) => {
-    const share = task.count(batchPart) / total
     scope(() => {
       const part = partGradients(of, batchPart, k, step * parts.length + k, scale)
-      loss += part.loss * share
-      for (const [path, sum] of grads) axpby(sum, part.grads.get(path)!, share, 1)
+      // The running mean: what a part counts is known when its loss is.
+      total += part.count
+      const share = total > 0 ? part.count / total : 0
+      loss += (part.loss - loss) * share
+      for (const [path, sum] of grads) axpby(sum, part.grads.get(path)!, share, 1 - share)
       for (const [path, t] of part.state) {
         if (!state.has(path)) state.set(path, zeros(t.shape, t.dtype))
-        axpby(state.get(path)!, t, share, 1)
+        axpby(state.get(path)!, t, share, 1 - share)
       }
       carried.push(...part.carried)
       // What is returned outlives this part.
       return [...state.values(), ...part.carried.flatMap((map) => [...map.values()])]
     })
   })
-  return { loss, grads, state, carried }
+  return { loss, count: total, grads, state, carried }
 }
 
 /** The loss as the task has it, with a forward pass that does what the settings say. `more`: for whoever looks on. */
@@ -67,15 +70,16 @@ export function taskLoss(
   part: number,
   step: number,
   more: Partial<ForwardContext> = {},
-): { readonly loss: Tensor; readonly state: ReadonlyMap<string, Tensor>; readonly carried: CarriedMap } {
+): CountedLoss & { readonly state: ReadonlyMap<string, Tensor>; readonly carried: CarriedMap } {
   const { seed, precision = 'f32' } = settings
   const state = new Map<string, Tensor>()
   const map: CarriedMap = carried?.fork(part) ?? new Map<string, Tensor>()
   const context = { training: true, seed, step, stateUpdates: state, ...(carried ? { carried: map } : {}), ...more }
   const forward = (x: Parameters<typeof model.forward>[0]): Tensor => withPrecision(precision, () => widened(model.forward(x, context)))
-  const loss = task.loss({ forward, model, settings, step }, batch)
+  const found = task.loss({ forward, model, settings, step }, batch)
+  const { loss, count } = 'count' in found ? found : { loss: found, count: task.count(batch) }
   if (loss.size !== 1) throw new OptionError('ERR_OPTION', `train: the loss of task ${task.kind} must be one number, got ${loss}`)
-  return { loss, state, carried: map }
+  return { loss, count, state, carried: map }
 }
 
 function partGradients(of: LossOf, batch: unknown, part: number, step: number, scale: number): Gradients {
@@ -83,13 +87,14 @@ function partGradients(of: LossOf, batch: unknown, part: number, step: number, s
   const paths = [...leaves.keys()]
   const { value, grads, aux } = valueAndGrad(
     () => {
-      const { loss, state, carried } = taskLoss(of, batch, part, step)
-      return { value: scale === 1 ? loss : scaleShift(loss, scale, 0), aux: { state, carried } }
+      const { loss, count, state, carried } = taskLoss(of, batch, part, step)
+      return { value: scale === 1 ? loss : scaleShift(loss, scale, 0), aux: { count, state, carried } }
     },
     [...leaves.values()].map((leaf) => leaf.value),
   )
   return {
     loss: value.item() / scale,
+    count: aux.count,
     grads: new Map(paths.map((path, i) => [path, grads[i]!])),
     state: aux.state,
     carried: of.carried ? [aux.carried] : [],

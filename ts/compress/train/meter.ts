@@ -40,7 +40,7 @@ export class Meter {
     this.#recentLoss += loss * examples
     this.#recentSeen += examples
     const now = performance.now()
-    if (!this.#emit || now - this.#recentBegan < EVENT_MS) return
+    if (!this.#emit || now - this.#recentBegan < EVENT_MS || this.#recentSeen === 0) return
     const examplesPerSecond = (1000 * this.#recentSeen) / (now - this.#recentBegan)
     this.#emit({
       type: 'train-step',

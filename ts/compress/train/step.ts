@@ -2,6 +2,7 @@
  * One step of a training on a working copy: gradients, SAM, clipping, optimizer, running statistics, average. All or nothing: what is not finite
  * is ERR_NUMERIC before a weight moves; in f16 a gradient that overflows leaves the step out (weights, optimizer and statistics keep their bits).
  */
+import { interruptible } from '../../native/worker-job.js'
 import { assign, countNonfinite, maskApply } from '../../ops/index.js'
 import { ascend, averageStep, clipByNorm, clipByValue, LossScale, Optimizer, parameterGroups, scaled } from '../../optim/index.js'
 import { scope, type Tensor } from '../../tensor/index.js'
@@ -33,8 +34,8 @@ export class TrainStep {
     this.lossScale = settings.precision === 'f16' ? new LossScale(settings.lossScale) : undefined
   }
 
-  /** Gives the loss before the step. */
-  run(batch: unknown, step: number, lr: number): number {
+  /** Gives the loss before the step, and how many losses it is the mean of. */
+  run(batch: unknown, step: number, lr: number): { readonly loss: number; readonly count: number } {
     return scope(() => {
       const { carried, task, settings } = this.of
       if (task.restarts?.(batch)) carried!.reset()
@@ -47,12 +48,12 @@ export class TrainStep {
         this.skipped++
       }
       carried?.commit(first.carried)
-      return first.loss
+      return { loss: first.loss, count: first.count }
     })
   }
 
   #gradients(batch: unknown, step: number): Gradients {
-    const found = gradients(this.of, batch, step, this.lossScale?.scale ?? 1)
+    const found = interruptible(() => gradients(this.of, batch, step, this.lossScale?.scale ?? 1))
     if (!Number.isFinite(found.loss)) this.lossIsBad(found.loss, batch, step)
     return found
   }

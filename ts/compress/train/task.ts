@@ -6,6 +6,7 @@
  * the model and `step`: then a training that was interrupted goes on with the same bits. What a task draws it draws from (settings.seed, step).
  */
 import type { JsonObject } from '../../base/json-types.js'
+import type { Portable } from '../../base/portable.js'
 import type { Model, ModuleInput } from '../../nn/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { TrainSettings } from './settings.js'
@@ -30,6 +31,12 @@ export interface LossContext {
   readonly settings: TrainSettings
   /** Differs from part to part of a batch. */
   readonly step: number
+}
+
+/** The mean of `count` losses. 0: there is nothing to learn from, and the loss is 0. */
+export interface CountedLoss {
+  readonly loss: Tensor
+  readonly count: number
 }
 
 /** Figures of an evaluation by name. */
@@ -57,8 +64,8 @@ export interface TrainTask<B = unknown> {
   count(batch: B): number
   /** At most `parts` parts, none empty, for `accumulate`. */
   split(batch: B, parts: number): readonly B[]
-  /** Mean loss of a batch: a scalar on the tape. */
-  loss(context: LossContext, batch: B): Tensor
+  /** Mean loss of a batch: a scalar on the tape. With its own count where `count` cannot know it, as the labelled tokens of a batch that is drawn. */
+  loss(context: LossContext, batch: B): Tensor | CountedLoss
   /** Figures on held-out data; without it there is no validation. `breathe` lets other work run: await it between batches. */
   evaluate?(model: Model, breathe: () => Promise<void>): Promise<Metrics>
   /** Which figure of `evaluate` decides, when the settings name none. */
@@ -70,6 +77,11 @@ export interface TrainTask<B = unknown> {
    * the one before and begins with zeros. Each part of a batch has a state of its own, so `split` must cut it the same way every time.
    */
   restarts?(batch: B): boolean
+  /**
+   * Where `trainTaskInWorker` shall train it: how another thread makes the same task. For one of your own the module that makes it,
+   * `{ make: fileURLToPath(import.meta.url), args: [options] }`, whose default export gives the task (or a promise of it) for these arguments.
+   */
+  readonly portable?: Portable
   /** Called after a loss that is not finite: throws ERR_NUMERIC when the fault is in the data. */
   findBad?(batch: B, step: number): void
 }

@@ -8,6 +8,7 @@
  */
 import { CheckpointError, isTersorError } from '../../base/errors.js'
 import { pacer } from '../../base/pace.js'
+import { interruptible } from '../../native/worker-job.js'
 import type { Model } from '../../nn/index.js'
 import { lrAt } from '../../optim/index.js'
 import { bestOf, goalOf } from './best.js'
@@ -186,7 +187,7 @@ class Training {
     const atEnd = this.#step % this.#stepsPerEpoch === 0
     const due = task.evaluate !== undefined && (atEnd || (stop !== undefined && this.#step % stop.everySteps === 0))
     if (due) this.#average?.follow(this.#copy)
-    const found = due ? await task.evaluate!((this.#average ?? this.#copy).model, breathe) : undefined
+    const found = due ? await interruptible(() => task.evaluate!((this.#average ?? this.#copy).model, breathe)) : undefined
     if (atEnd && this.#meter.open) {
       const record = this.#meter.close(this.#step / this.#stepsPerEpoch, this.#step, this.#lr(this.#step - 1), found)
       const best = this.#goal && bestOf(this.#meter.records, this.#goal)
@@ -249,7 +250,7 @@ class Training {
     const lr = this.#lr(step)
     this.control.onLr?.(step, lr)
     this.control.beforeStep?.(step, this.#copy.leaves)
-    const loss = this.#stepper.run(batch, step, lr)
-    this.#meter.step(Math.floor(step / this.#stepsPerEpoch), step + 1, this.#steps, loss, lr, this.task.count(batch))
+    const { loss, count } = this.#stepper.run(batch, step, lr)
+    this.#meter.step(Math.floor(step / this.#stepsPerEpoch), step + 1, this.#steps, loss, lr, count)
   }
 }

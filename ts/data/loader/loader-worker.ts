@@ -1,6 +1,7 @@
 /** The program of a loader's worker: takes jobs, answers with batches whose memory is handed over. Never loads the native addon. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { packError, type Reply, type Request } from './messages.js'
+import { packError } from '../../base/sent-error.js'
+import type { Reply, Request } from './messages.js'
 import { loadMap } from './module-map.js'
 import { BatchMaker, buffersOf, type WorkSetup } from './work.js'
 

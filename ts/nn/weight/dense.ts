@@ -41,6 +41,9 @@ export class DenseWeight implements Weight {
   trainable(): readonly Leaf[] {
     return [{ value: this.value, mask: null }]
   }
+  tensors(): Record<string, Tensor> {
+    return { value: this.value }
+  }
   dispose(): void {
     this.value.dispose()
   }
@@ -71,4 +74,5 @@ export const denseKind = defineWeightKind({
     checkPartShape('dense', 'value', raw, shape)
     return new DenseWeight(fromRaw(raw))
   },
+  adopt: ({ value }) => new DenseWeight(value!),
 })

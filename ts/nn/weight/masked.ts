@@ -55,6 +55,9 @@ export class MaskedWeight implements Weight {
   trainable(): readonly Leaf[] {
     return [{ value: this.value, mask: this.mask }]
   }
+  tensors(): Record<string, Tensor> {
+    return { value: this.value, mask: this.mask }
+  }
   dispose(): void {
     this.value.dispose()
     this.mask.dispose()
@@ -84,4 +87,5 @@ export const maskedKind = defineWeightKind({
       return w
     })
   },
+  adopt: ({ value, mask }) => new MaskedWeight(value!, mask!),
 })

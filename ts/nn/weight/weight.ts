@@ -51,6 +51,8 @@ export interface Weight {
   parts(): Readonly<Record<string, RawTensor>>
   config(): Json
   trainable(): readonly Leaf[]
+  /** The parts as the tensors that they are, where each part is one: they can go to another thread without a copy. Do not dispose them. */
+  tensors?(): Readonly<Record<string, Tensor>>
   /** Frees the tensors. A model whose tree shares this weight must not be used afterwards. */
   dispose(): void
 }
@@ -58,6 +60,8 @@ export interface Weight {
 export interface WeightKind {
   readonly kind: string
   restore(parts: Readonly<Record<string, RawTensor>>, config: Json, shape: Shape): Weight
+  /** The inverse of `tensors`: takes them over. */
+  adopt?(tensors: Readonly<Record<string, Tensor>>): Weight
 }
 
 const kinds = new Map<string, WeightKind>()

@@ -35,6 +35,7 @@ export function classification(data: Dataset, { validation }: ClassificationOpti
   let options: { readonly digest: string } | undefined
   return {
     kind: 'classification',
+    portable: { make: 'classification', args: [data, { validation }] },
     get options() {
       return (options ??= { digest: dataHash(data) })
     },

@@ -154,6 +154,7 @@ export function language(
   let options: { readonly window: number; readonly digest: string } | undefined
   return {
     kind: 'language',
+    portable: { make: 'language', args: [tokens, { window, validation, validationColumns, name }] },
     get options() {
       return (options ??= { window, digest: arrayHash(tokens) })
     },

@@ -2,6 +2,7 @@
 import { Regression, spearman } from '../../../analyze/metrics/index.js'
 import { DataError, OptionError, ShapeError } from '../../../base/errors.js'
 import type { JsonObject } from '../../../base/json-types.js'
+import type { Portable } from '../../../base/portable.js'
 import { sizeOf } from '../../../base/shape.js'
 import { targetsHash } from '../../run/fingerprint.js'
 import type { Model } from '../../../nn/index.js'
@@ -19,6 +20,8 @@ export interface RegressionData {
   readonly outputs: number
   /** Row-major x [B, ...inputShape] and y [B, outputs]. */
   batch(indices: ArrayLike<number>): { readonly x: Float32Array; readonly y: Float32Array }
+  /** How another thread makes the same data. */
+  readonly portable?: Portable
 }
 
 export interface RegressionParts {
@@ -53,6 +56,7 @@ export function regressionData({ name, features, inputShape, targets, outputs = 
     size,
     inputShape,
     outputs,
+    portable: { make: 'regressionData', args: [{ name, features, inputShape, targets, outputs }] },
     batch: (indices) => {
       const [x, y] = [new Float32Array(indices.length * row), new Float32Array(indices.length * outputs)]
       for (let i = 0; i < indices.length; i++) {
@@ -97,6 +101,7 @@ export function regression(data: RegressionData, { loss = 'mse', validation }: R
     throw new OptionError('ERR_OPTION', `regression: huber must be a positive number, got ${delta}`)
   return {
     kind: 'regression',
+    portable: { make: 'regression', args: [data, { loss, validation }] },
     get options() {
       return (options ??= { loss, digest: targetsHash(data) })
     },

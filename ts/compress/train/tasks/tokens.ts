@@ -4,6 +4,7 @@
  */
 import { Bleu, ErrorRate, Perplexity } from '../../../analyze/metrics/index.js'
 import { DataError, OptionError } from '../../../base/errors.js'
+import type { Portable } from '../../../base/portable.js'
 import { Rng } from '../../../base/rng.js'
 import { translate } from '../../../models/translate.js'
 import type { Model, ModuleInput } from '../../../nn/index.js'
@@ -29,6 +30,8 @@ export interface TokenData {
   batch(indices: ArrayLike<number>, rng: Rng): TokenBatch
   /** What the model writes by itself for some samples, and what it should. */
   decode?(model: Model, indices: ArrayLike<number>): readonly DecodedTokens[]
+  /** How another thread makes the same data. */
+  readonly portable?: Portable
 }
 
 export interface DecodedTokens {
@@ -46,11 +49,10 @@ export interface TokenOptions {
 }
 
 /**
- * The task of models that score every token. A batch counts its samples; within it every labelled token weighs the same. Figures on held-out data:
+ * The task of models that score every token. Every labelled token weighs the same, in a batch, in its parts (`accumulate`) and in the mean loss of an epoch. Figures on held-out data:
  * perplexity (of the labelled tokens; it decides), accuracy (share of them that is the top score) and what `decode` names.
  *
  * - a label outside the vocabulary: ERR_SHAPE; `decode` of data or models that cannot: ERR_OPTION
- * - parts of `accumulate` weigh by samples, not by labelled tokens: where these differ between parts, the step is close to that of the whole batch, not equal
  *
  * @example
  * const { model } = await trainTask(untrained, tokens(sequencePairs({ name: 'reverse', pairs, begin: 1, end: 2, pad: 0 })), { epochs: 5 })
@@ -62,6 +64,7 @@ export function tokens(data: TokenData, { validation, decode }: TokenOptions = {
     throw new OptionError('ERR_OPTION', `tokens: decode needs validation data that can be decoded, ${validation?.name ?? 'there is none'}`)
   return {
     kind: 'tokens',
+    portable: { make: 'tokens', args: [data, { validation, decode }] },
     name: data.name,
     examples: data.size,
     check: (model, settings) => {
@@ -74,7 +77,11 @@ export function tokens(data: TokenData, { validation, decode }: TokenOptions = {
     split: splitIndices,
     loss: ({ forward, settings: { seed, labelSmoothing }, step }, indices) => {
       const { x, labels, length } = data.batch(indices, Rng.of(seed, 'tokens', step))
-      return crossEntropy(forward(x), tensor(labels, [indices.length, length]), { ignoreIndex: IGNORE, labelSmoothing })
+      const count = labels.reduce((n, label) => n + (label === IGNORE ? 0 : 1), 0)
+      const want = tensor(labels, [indices.length, length])
+      // The mean over no token is not defined; the sum is 0, and so are its gradients.
+      const reduction = count > 0 ? 'mean' : 'sum'
+      return { loss: crossEntropy(forward(x), want, { ignoreIndex: IGNORE, labelSmoothing, reduction }), count }
     },
     ...(validation
       ? {
@@ -157,10 +164,12 @@ export interface SequencePairs {
  * @example
  * sequencePairs({ name: 'reverse', pairs: [[[3, 4], [4, 3]]], begin: 1, end: 2, pad: 0 })
  */
-export function sequencePairs({ name, pairs, begin, end, pad, input = (b) => b }: SequencePairs): TokenData {
+export function sequencePairs(given: SequencePairs): TokenData {
+  const { name, pairs, begin, end, pad, input = (b) => b } = given
   return {
     name,
     size: pairs.length,
+    portable: { make: 'sequencePairs', args: [given] },
     batch: (indices) => {
       const rows = Array.from(indices, (i) => pairs[i]!)
       const source = padded(
@@ -224,6 +233,7 @@ export function maskedText(text: MaskedText): TokenData {
   return {
     name,
     size: rows.length,
+    portable: { make: 'maskedText', args: [text] },
     batch: (indices, rng) => {
       const { ids, length } = padded(
         Array.from(indices, (i) => rows[i]!),
