@@ -3,6 +3,8 @@
     node bench/rivals/tokens.mjs moby-dick,lower=yes,maxSize=3000 tokens.npz
     python3 bench/rivals/python/language_torch.py tokens.npz --seed 1
 
+`--init FILE` begins with the values of a training state (`tersor train ... --snapshots 0` writes FILE.snapshots/epoch-0.safetensors) instead of its own draws.
+
 Prints one JSON line per epoch and one at the end with the perplexity of the test text (state carried through it, every token counted).
 """
 import argparse
@@ -31,6 +33,20 @@ class Net(nn.Module):
     def forward(self, ids, state):
         y, state = self.rnn(self.drop(self.encoder(ids)), state)
         return self.decoder(self.drop(y)), state
+
+
+def begin_with(net, file):
+    """Takes over the values `values/<path>/value` of a training state of Tersor; every parameter must be there."""
+    with open(file, "rb") as f:
+        size = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(size))
+        body = f.read()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            entry = header[f"values/{name}/value"]
+            assert entry["dtype"] == "F32" and entry["shape"] == list(parameter.shape), (name, entry)
+            begin, end = entry["data_offsets"]
+            parameter.copy_(torch.from_numpy(np.frombuffer(body[begin:end], dtype=np.float32).reshape(entry["shape"]).copy()))
 
 
 def windows(tokens, columns, window):
@@ -72,12 +88,15 @@ def main():
     p.add_argument("--lr", type=float, default=0.003)
     p.add_argument("--warmup", type=float, default=0.05)
     p.add_argument("--clip", type=float, default=1)
+    p.add_argument("--init")
     p.add_argument("--threads", type=int, default=1)
     o = p.parse_args()
     torch.set_num_threads(o.threads)
     torch.manual_seed(o.seed)
     data = np.load(o.tokens)
     net = Net(int(data["vocabulary"][0]), o.hidden, o.hidden, o.layers, o.dropout)
+    if o.init:
+        begin_with(net, o.init)
     optimizer = torch.optim.Adam(net.parameters(), lr=o.lr)
     cuts = windows(data["train"], o.batch, o.window)
     steps = o.epochs * len(cuts)
