@@ -26,6 +26,7 @@ export {
   CarriedState,
   continueText,
   generate,
+  generateTokens,
   languageModel,
   loadHuggingFace,
   loadModel as load,

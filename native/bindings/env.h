@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "plan/packs.h"
 #include "bindings/worker_job.h"
+#include "plan/packs.h"
 #include "plan/plan.h"
 #include "plan/recording.h"
 #include "tensor/storage.h"

@@ -190,6 +190,7 @@ Status grad_weight(const char* op, const ConvShape& s, const float* x, LaneSourc
   const bool rests = windows.ph > 0 && (bands > 1 || s.out_h % windows.ph > 0 || s.out_w % windows.pw > 0);  // positions without a window
   const LaneSource images_x{x, nullptr, {}, s.in * s.height * s.width};
   std::atomic<bool> good{true};
+  const auto is_cancelled = [&] { return cancel && cancel->load(std::memory_order_relaxed); };
   ScratchSlots slots;
   TERSOR_TRY(slots.reserve(op, (x_floats + dy_floats + lane_pooled_floats(pooled, lanes.lanes)) * static_cast<int64_t>(sizeof(float)), partials));
   TERSOR_TRY(parallel_for(partials, 1, cancel, [&](int64_t begin, int64_t end) {
@@ -205,6 +206,7 @@ Status grad_weight(const char* op, const ConvShape& s, const float* x, LaneSourc
       g.b = at_x, g.offset = offsets.as<int64_t>(), g.b_group = planes.pitch * L;
       g.c = partials > 1 ? sums.as<float>() + part * size : dw, g.c_row = depth;
       for (int64_t item = part * run; item < items && item < (part + 1) * run; item++) {
+        if (is_cancelled()) return;  // a large batch has many items for each partial sum
         const int64_t block = item / bands, r0 = item % bands * band;
         const int images = block_images(s.batch, block, lanes.lanes);
         if (bands > 1 || item == part * run) memset(at_x, 0, static_cast<size_t>(x_floats) * sizeof(float));  // the rows outside differ by band
@@ -217,6 +219,7 @@ Status grad_weight(const char* op, const ConvShape& s, const float* x, LaneSourc
       }
     }
   }));
+  if (is_cancelled()) return fail(Code::aborted, "cancelled");
   if (!good.load()) return bad_index(op, windows);
   if (partials == 1) return {};
   return parallel_for(size, grain_for(partials), cancel, [&](int64_t begin, int64_t end) {

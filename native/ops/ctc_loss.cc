@@ -21,7 +21,7 @@ namespace {
 
 constexpr double kZero = -1e300;  // exponent of 0: far below what any number of emissions adds up to
 constexpr double kLeast = -1e200;  // an emission below 2^kLeast is 0
-constexpr int64_t kRenormalize = 64;  // frames between two: m moves by a factor in [0.7, 4.3] a frame
+constexpr int64_t kRenormalize = 64;  // frames between two, and between looks at the cancel flag: m moves by a factor in [0.7, 4.3] a frame
 
 // 2^d for d <= 0, 0 below the normal numbers. d is a whole number or so far down that it does not matter.
 inline double pow2(double d) {
@@ -75,13 +75,15 @@ struct Work {
   Wide now, next;       // [S + 2], two zeros in front
   Wide sums;            // [S]
   Wide alphas;          // [T S], the gradient only
+  const Cancel* cancel;  // a long row ends early; what it leaves is thrown away
+  bool is_cancelled(int64_t t) const { return t % kRenormalize == 0 && cancel && cancel->load(std::memory_order_relaxed); }
   static bool elements(int64_t frames, int64_t labels, bool gradient, int64_t* n) {
     int64_t s, kept = 0;
     if (mul_overflows(labels, 2, &s) || mul_overflows(s + 1, 16, n)) return false;
     if (gradient && (mul_overflows(s + 1, frames, &kept) || mul_overflows(kept, 2, &kept))) return false;
     return !add_overflows(*n + 16, kept, n) && *n < (int64_t(1) << 59);
   }
-  Work(double* at, const Row& r, bool gradient) {
+  Work(double* at, const Row& r, bool gradient, const Cancel* cancel_) : cancel(cancel_) {
     const int64_t s = r.states();
     const auto take = [&at](int64_t n) {
       const Wide w{at, at + n};
@@ -153,6 +155,7 @@ template <class T> void forward(const Row& r, const T* x, Work& w, bool keep, do
   const int64_t s = r.states();
   start(r, w, false);
   for (int64_t t = 0; t < r.frames; t++) {
+    if (w.is_cancelled(t)) break;
     emissions(r, x + t * r.classes, w, false);
     gather_paths(s, w);
     emit(s, w, t % kRenormalize == kRenormalize - 1);
@@ -187,6 +190,7 @@ template <class T> void row_gradient(const Row& r, const T* x, Work& w, bool zer
   start(r, w, true);
   // Backward is forward on the target read from its end: beta of a state, before it emits, times alpha is the share of the paths through it.
   for (int64_t t = r.frames - 1; t >= 0; t--) {
+    if (w.is_cancelled(t)) return;
     emissions(r, x + t * r.classes, w, true);
     gather_paths(s, w);
     const Wide alpha = w.alphas.from(t * s);
@@ -270,17 +274,18 @@ class Rows {
     if (!Work::elements(longest_, most_, gradient, &elements)) return fail(Code::limit, "%s: %lld frames are too many", op, static_cast<long long>(longest_));
     ScratchSlots slots;
     TERSOR_TRY(slots.reserve(op, elements * static_cast<int64_t>(sizeof(double)), count_));
-    return parallel_for(count_, grain_for(longest_ * (most_ + 1) * 64), cancel, [&](int64_t begin, int64_t end) {
+    TERSOR_TRY(parallel_for(count_, grain_for(longest_ * (most_ + 1) * 64), cancel, [&](int64_t begin, int64_t end) {
       const ScratchSlots::Lease slot(slots);
       for (int64_t b = begin; b < end; b++) {
         const Row r = at(b);
         int64_t need = r.labels;
         for (int64_t i = 1; i < r.labels; i++) need += r.target[i] == r.target[i - 1];
         if (need > r.frames) continue;
-        Work w(slot.as<double>(), r, gradient);
+        Work w(slot.as<double>(), r, gradient, cancel);
         body(r, b, w);
       }
-    });
+    }));
+    return cancel && cancel->load(std::memory_order_relaxed) ? fail(Code::aborted, "cancelled") : Status{};
   }
 
  private:

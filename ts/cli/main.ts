@@ -7,6 +7,7 @@ import { registerCompress } from './commands/compress.js'
 import { registerDemo } from './commands/demo.js'
 import { registerDevices } from './commands/devices.js'
 import { registerEvaluate } from './commands/evaluate.js'
+import { registerGenerate } from './commands/generate.js'
 import { registerInspect } from './commands/inspect.js'
 import { registerTrain } from './commands/train.js'
 import { EXIT } from './ui.js'
@@ -23,6 +24,7 @@ export function makeProgram(): Command {
     registerInspect,
     registerTrain,
     registerEvaluate,
+    registerGenerate,
     registerAnalyze,
     registerCompress,
     registerDemo,

@@ -29,6 +29,7 @@ export interface SettingOptions {
   readonly metric?: string
   readonly augment?: AugmentInput
   readonly workers?: number
+  readonly prefetch?: number
   readonly patience?: number
   readonly minDelta?: number
   readonly keepBest?: boolean
@@ -122,6 +123,7 @@ export function trainSettingsOf(o: SettingOptions, defaults: SettingDefaults): T
     metric: o.metric === undefined ? undefined : { name: o.metric },
     augment: o.augment,
     workers: o.workers,
+    prefetch: o.prefetch,
     earlyStop:
       o.patience === undefined ? undefined : { patience: o.patience, ...(o.minDelta === undefined ? {} : { minDelta: o.minDelta }) },
     keepBest: o.keepBest,
@@ -159,6 +161,7 @@ export function addSettings(command: Command, defaults: (name: keyof SettingDefa
     .option('--accumulate <n>', 'parts in which a batch is computed, for less memory', integer(1, 65536))
     .option('--augment <list>', `change the images: ${augmentNames}; each may have =value`, augmentOption)
     .option('--workers <n>', 'threads that make batches of numbers ahead (default 1 with --augment, else 0)', integer(0, 16))
+    .option('--prefetch <n>', 'batches that they make ahead (default 2 + workers)', integer(0, 1024))
     .option(
       '--metric <name>',
       'figure of validation that decides: accuracy, macroF1, matthews; language: perplexity, accuracy (default the first)',

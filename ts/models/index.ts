@@ -22,7 +22,7 @@ export {
 export { HubTokenizer, tokenizerOf, withTokenizer, type HubTokenizerFiles, type TextOrPair } from './tokenizer/hub.js'
 export { buildWordPiece } from './tokenizer/build-word-piece.js'
 export { transformer, type TransformerConfig } from './transformer/body.js'
-export { generate, type GenerateOptions } from './transformer/generate.js'
+export { generate, generateTokens, type GenerateOptions } from './generate.js'
 export { causalLanguage, maskedLanguage, textClassifier, textEmbedding, tokenClassifier } from './transformer/heads.js'
 export { seq2seq, type Seq2seqConfig } from './seq2seq.js'
 export { translate, type TranslateOptions, type Translation } from './translate.js'
