@@ -27,6 +27,7 @@ import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/i
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
 import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
+import { loadGguf } from './gguf/load.js'
 import { isHuggingFace, loadHuggingFace } from './huggingface/load.js'
 import { useLiteFromTfjs } from './use-lite-tfjs.js'
 
@@ -71,7 +72,7 @@ export function saveModel(model: Model, file: string, options: WriteOptions = {}
 export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions> & Pick<OnnxModelOptions, 'task' | 'name' | 'links'>
 
 /**
- * Loads a model: a file of `saveModel`, an ONNX file, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
+ * Loads a model: a file of `saveModel`, an ONNX file, a GGUF file of a GPT-2 model, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
  * model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
  * decides, not the name.
  *
@@ -87,6 +88,7 @@ export function loadModel(file: string, options: LoadOptions = {}): Model {
   const format = detectFormat(file, options)
   if (format === 'tfjs') return loadTfjs(file, options)
   if (format === 'onnx') return loadOnnx(file, options)
+  if (format === 'gguf') return loadGguf(file, options)
   if (format !== 'safetensors')
     throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': ${format} files hold tensors, not models`, { details: { what: format } })
   const source = openSafetensors(file, options)

@@ -1,0 +1,3 @@
+export { loadGguf, readGgufTensor } from './load.js'
+export { writableTypes, type WritableType } from './quantize.js'
+export { saveGguf, type SaveGgufOptions } from './save.js'
