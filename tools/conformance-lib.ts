@@ -17,6 +17,7 @@ import { runGraph } from '../ts/graph/executor.js'
 import { HostTensor, nativeDType, toHost, toNative } from '../ts/graph/host.js'
 import { graphFromOnnx } from '../ts/graph/import-onnx.js'
 import { inferTypes } from '../ts/graph/infer.js'
+import { nothing } from '../ts/graph/onnx/sequence.js'
 import { isMiniFloat, roundToFormat } from '../ts/graph/minifloat.js'
 import { scope } from '../ts/tensor/index.js'
 
@@ -31,6 +32,7 @@ export interface Outcome {
 
 /** Tests whose data Tersor does not reproduce, and why. */
 const explanations: readonly (readonly [RegExp, string])[] = [
+  [/^test_dft_inverse(_opset19)?$/, 'the data hold a rounding error of 2e-7 where the exact value is 0, which is what Tersor gives'],
   [/^test_bernoulli|^test_training_dropout_(default|mask|default_mask)$|^test_training_dropout$/, 'random numbers of another generator'],
   [
     /^test_resize_downsample_scales_(cubic|linear)_align_corners$/,
@@ -96,7 +98,7 @@ function dataOf(file: string, bytes: Uint8Array, kind: string | undefined): Expe
 }
 
 function valueOf(x: Expected, onHost: boolean): Value {
-  if (x === null) return new SequenceValue([])
+  if (x === null) return nothing
   if (Array.isArray(x)) return new SequenceValue((x as readonly Expected[]).map((v) => valueOf(v, onHost)))
   const t = x as OnnxTensor
   if (t.strings) return new HostTensor(t.dtype, t.shape, [], { strings: t.strings })

@@ -1,10 +1,12 @@
 /**
- * npm run conformance [-- --filter REGEX] [--data FOLDER] [--host] [--json FILE] [--verbose] [--golden FILE]: ONNX's own node tests on Tersor's executor. Prints passed, failed and
- * unsupported with reasons; exit code 1 when one failed. --golden writes the smallest tests of each operator that pass, for the suite.
+ * npm run conformance [-- --filter REGEX] [--data FOLDER] [--host] [--json FILE] [--verbose] [--golden FILE] [--docs FILE]: ONNX's own node tests on Tersor's executor. Prints passed, failed and
+ * unsupported with reasons; exit code 1 when one failed. --golden writes the smallest tests of each operator that pass, for the suite; --docs the
+ * table of operators.
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { conformanceData, type Source } from './conformance-data.js'
+import { operatorsPage } from './onnx-operators.js'
 import { readConformanceTest, runConformanceTest, testFolders, type ConformanceTest, type Outcome } from './conformance-lib.js'
 
 const { values } = parseArgs({
@@ -15,6 +17,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
     verbose: { type: 'boolean', default: false },
     golden: { type: 'string' },
+    docs: { type: 'string' },
   },
 })
 
@@ -71,6 +74,8 @@ if (values.json !== undefined) {
   writeFileSync(values.json, `${JSON.stringify({ sources: sources.map(({ name, absent }) => ({ name, absent })), tests }, null, 1)}\n`)
 }
 if (values.golden !== undefined) writeFileSync(values.golden, golden(rows))
+
+if (values.docs !== undefined) writeFileSync(values.docs, operatorsPage(rows, sources))
 
 /** The smallest tests of single operators: at most three of each and 4 kB each, one test a line. */
 function golden(list: readonly Row[]): string {

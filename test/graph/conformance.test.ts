@@ -7,6 +7,7 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { memory } from '../../ts/index.js'
 import { onnxOps } from '../../ts/graph/define.js'
+import { operatorList } from '../../tools/onnx-operators.js'
 import { runConformanceTest, type ConformanceTest } from '../../tools/conformance-lib.js'
 
 interface Line {
@@ -39,4 +40,9 @@ it('covers most operators of the table', () => {
   const covered = new Set(tests.flatMap((t) => runConformanceTest(t, true).operators))
   const names = onnxOps().filter(({ op }) => (op.domain ?? '') === '')
   expect(names.filter(({ name }) => covered.has(name)).length).toBeGreaterThan(0.75 * names.length)
+})
+
+it('docs/guides/onnx-operators.md lists the table as it is (npm run conformance -- --docs docs/guides/onnx-operators.md)', () => {
+  const page = readFileSync(path.join(import.meta.dirname, '../../docs/guides/onnx-operators.md'), 'utf8')
+  for (const { name, versions } of operatorList()) expect(page).toContain(`| ${name} | ${versions} |`)
 })

@@ -45,6 +45,9 @@ defineOnnxOp('SplitToSequence', {
   },
 })
 
+/** The optional value that is not there. */
+export const nothing = new SequenceValue([])
+
 const items = (ctx: RunContext, v: Value | undefined): readonly Value[] =>
   v instanceof SequenceValue ? v.items : ctx.fail('ERR_MODEL_FORMAT', 'needs a sequence')
 
