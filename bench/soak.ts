@@ -26,7 +26,7 @@ type Net = InstanceType<typeof Model>
 const short = process.argv.includes('--short')
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-function random(seed: number): { uniform(): number; normal(): number } {
+function random(seed: number): { readonly uniform: () => number; readonly normal: () => number } {
   let state = seed
   const uniform = (): number => (state = (state * 16_807) % 2_147_483_647) / 2_147_483_647
   return { uniform, normal: () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()) }
@@ -130,7 +130,7 @@ async function terminate(trials: number): Promise<object> {
     if (i % 2 === 0) setTimeout(abort, uniform() * 800)
     const code = await tersor.trainTaskInWorker(net, task, { epochs: 1e6, batchSize: 20, signal: stop.signal, onEvent }).then(
       () => 'finished',
-      (error: { readonly code?: string }) => error.code ?? String(error),
+      (error: { readonly code?: string }) => error.code ?? 'without a code',
     )
     slowest = Math.max(slowest, performance.now() - aborted)
     codes[code] = (codes[code] ?? 0) + 1

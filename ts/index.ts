@@ -2,7 +2,7 @@
  * Tersor: neural networks made small and fast. Load a model, compress it by a recipe, measure what was lost, run it.
  *
  * @example
- * import { load, compress, recipe, quantize } from 'tersor'
+ * import { load, save, compress, recipe, quantize } from 'tersor'
  * const model = load('encoder.safetensors')
  * const { model: small, report } = await compress(model, recipe([[quantize.rtn({ bits: 8 })]]))
  * save(small, 'encoder.small.safetensors')

@@ -51,8 +51,10 @@ const make = defineModule<LanguageModelConfig>({
  * Architecture of a recurrent language model; `layers` 2, `cell` 'lstm', no dropout and untied weights unless given.
  *
  * @example
- * import { build, freshValues, Model } from 'tersor/nn'
+ * import { languageModel } from 'tersor'
+ * import { parameterCount } from 'tersor/nn'
  * const spec = languageModel({ vocabulary: 10000, width: 650, hidden: 650, dropout: 0.5 })   // an untrained model: build(spec, freshValues(rng))
+ * parameterCount(spec)   // 19780400: no weight is made
  */
 export function languageModel(options: z.input<typeof config>): ModuleSpec {
   const parsed = config.safeParse(options)
