@@ -18,7 +18,7 @@ import type { ElementType, GraphNode } from '../graph.js'
 import { HostTensor, nativeDType } from '../host.js'
 import { numbers, valueType } from '../infer.js'
 import { isMiniFloat, roundToFormat } from '../minifloat.js'
-import { data } from './move.js'
+import { checkCount, data } from './move.js'
 import { shapeOf } from './shapes.js'
 import { isFloat, isHost, list } from './values.js'
 
@@ -163,7 +163,7 @@ defineOnnxOp('Range', {
     const [a, b, d] = inputs.map((v) => list(ctx, v)[0]) as [number, number, number]
     if (d === 0) ctx.fail('ERR_OPTION', 'delta must not be 0')
     const n = Math.max(0, Math.ceil((b - a) / d))
-    if (n > 2 ** 31) ctx.fail('ERR_LIMIT', `${n} elements are more than 2^31`)
+    checkCount(ctx, n)
     const round = first.dtype === 'f32' ? Math.fround : (v: number): number => v
     return new HostTensor(
       first.dtype,

@@ -5,6 +5,7 @@ import { tensor, zeros, type Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../define.js'
 import { HostTensor } from '../host.js'
 import { numbers, valueType } from '../infer.js'
+import { checkCount } from './move.js'
 import { list } from './values.js'
 
 interface Box {
@@ -126,6 +127,7 @@ defineOnnxOp('RoiAlign', {
       const room = (d: number): number => (half > 0 ? d : Math.max(d, 1))
       const [bh, bw] = [room(y1 - y0) / ph, room(x1 - x0) / pw]
       const [gh, gw] = [ratio > 0 ? ratio : Math.ceil(bh), ratio > 0 ? ratio : Math.ceil(bw)].map((g) => Math.max(g, 0)) as [number, number]
+      checkCount(ctx, 4 * ph * pw * gh * gw)
       const [index, weight]: [number[], number[]] = [[], []]
       const base = images[k]! * h * w
       for (let i = 0; i < ph; i++)
@@ -278,6 +280,7 @@ defineOnnxOp('AffineGrid', {
     const corners = intAttribute(node, 'align_corners', 0) !== 0
     const strides = stridesOf(spatial)
     const places = sizeOf(spatial)
+    checkCount(ctx, places * (d + 1))
     const base = new Float32Array(places * (d + 1)).fill(1)
     for (let p = 0; p < places; p++)
       spatial.forEach((m, k) => {

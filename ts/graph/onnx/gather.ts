@@ -24,7 +24,7 @@ import { defineOnnxOp, hasAttribute, intAttribute, stringAttribute, type RunCont
 import type { Dim } from '../graph.js'
 import { HostTensor, hostInts } from '../host.js'
 import { axisOf, numbers, valueType } from '../infer.js'
-import { data, hostIndex, movedType, nativeIndex, pick, select } from './move.js'
+import { checkCount, data, hostIndex, movedType, nativeIndex, pick, select } from './move.js'
 import { reshaped } from './shapes.js'
 import { isFloat, isHost } from './values.js'
 
@@ -236,6 +236,8 @@ defineOnnxOp('OneHot', {
   run: (ctx, [index, depth, values], node) => {
     const i = ctx.tensor(index)
     const n = ctx.host(depth).data[0]!
+    if (!(Number.isInteger(n) && n >= 0)) ctx.fail('ERR_SHAPE', `depth must be an integer >= 0, got ${n}`)
+    checkCount(ctx, n)
     const axis = axisOf(ctx, intAttribute(node, 'axis', -1), i.rank + 1)
     const at = reshape(cast(i, 'f64'), [...i.shape.slice(0, axis), 1, ...i.shape.slice(axis)])
     const classes = tensor(

@@ -2,6 +2,7 @@
  * Operators that only move elements, wherever the values are: each is a list of positions in the flat input. Host values are copied by it, tensors of any dtype are
  * gathered by it (so gradients flow back through a scatter), and known values of inference follow it too. Views are used where a view does.
  */
+import { LimitError } from '../../base/errors.js'
 import { broadcastShapes, sizeOf, stridesOf } from '../../base/shape.js'
 import { add, broadcastTo, cast, concat2, gather, greater, mul, permute, reshape, slice } from '../../ops/index.js'
 import { full, tensor, type Tensor } from '../../tensor/index.js'
@@ -10,6 +11,14 @@ import type { Dim } from '../graph.js'
 import { HostTensor } from '../host.js'
 import { numbers, valueType } from '../infer.js'
 import { isHost } from './values.js'
+
+/** Elements of one list in JavaScript; what is larger is not for operators that work with positions. */
+const MAX_LIST = 2 ** 26
+
+/** Throws ERR_LIMIT where a list in JavaScript would be too long: a size that a file states is not a size that fits. */
+export function checkCount(ctx: { readonly fail: RunContext['fail'] }, count: number): void {
+  if (!(count <= MAX_LIST)) ctx.fail('ERR_LIMIT', `${count} elements: at most ${MAX_LIST} are possible here`)
+}
 
 /** Known elements are followed up to this many. */
 const MAX_VALUE = 64
@@ -47,6 +56,7 @@ export function pick(ctx: RunContext, v: Value | undefined, shape: readonly numb
 
 /** Positions of every element of a result of `shape`, whose place along each dimension is looked up in `along` (-1: outside). */
 export function positionsOf(shape: readonly number[], strides: readonly number[], along: (axis: number, at: number) => number): Int32Array {
+  if (!(sizeOf(shape) <= MAX_LIST)) throw new LimitError('ERR_LIMIT', `[${shape}]: at most ${MAX_LIST} elements are possible here`)
   const out = new Int32Array(sizeOf(shape))
   const tables = shape.map((d, axis) =>
     Int32Array.from({ length: d }, (_, at) => {

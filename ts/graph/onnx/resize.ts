@@ -17,7 +17,7 @@ import {
 } from '../define.js'
 import type { Dim } from '../graph.js'
 import { axisOf, valueType } from '../infer.js'
-import { data, select } from './move.js'
+import { checkCount, data, select } from './move.js'
 import { list } from './values.js'
 
 interface Axis {
@@ -84,6 +84,7 @@ interface Plan {
 function plan(ctx: RunContext, a: Axis, mode: string): Plan {
   const { node } = ctx
   const name = stringAttribute(node, 'coordinate_transformation_mode', ctx.version < 11 ? 'asymmetric' : 'half_pixel')
+  checkCount(ctx, a.out)
   const where1 = coordinates[name] ?? ctx.fail('ERR_UNSUPPORTED', `coordinate_transformation_mode ${JSON.stringify(name)}`)
   const at = Array.from({ length: a.out }, (_, i) => where1(i, a))
   const limit = (p: number): number => Math.min(Math.max(p, 0), a.size - 1)

@@ -5,6 +5,7 @@ import { defineOnnxOp, intAttribute, type RunContext, type Value } from '../defi
 import { HostTensor } from '../host.js'
 import { axisOf, numbers, valueType } from '../infer.js'
 import { typeAttribute } from './cast.js'
+import { checkCount } from './move.js'
 import { list } from './values.js'
 
 /** Elements of one table; n x n beyond it asks for an algorithm that is not here. */
@@ -96,6 +97,7 @@ defineOnnxOp('STFT', {
     if (!(hop >= 1 && size >= 1 && size <= length) || (w && w.size !== size))
       ctx.fail('ERR_SHAPE', `frames of ${size} every ${hop} do not fit ${length} elements`)
     const frames = Math.floor((length - size) / hop) + 1
+    checkCount(ctx, frames * size)
     const index = Int32Array.from({ length: frames * size }, (_, i) => Math.floor(i / size) * hop + (i % size))
     // [frames, size, B, width] to [B, frames, size, width]
     const cut = permute(gather(permute(t, [1, 0, 2]), tensor(index, [frames, size])), [2, 0, 1, 3])

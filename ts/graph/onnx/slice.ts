@@ -143,6 +143,13 @@ export function partSizes(ctx: InferContext | RunContext, n: number, given: read
   return Array.from({ length: count }, (_, i) => Math.max(0, Math.min(size, n - i * size)))
 }
 
+/** How many parts: num_outputs says what the outputs say. */
+function partCount(ctx: InferContext | RunContext, node: GraphNode): number {
+  const n = node.outputs.length
+  const named = ctx.version >= 18 ? intAttribute(node, 'num_outputs', n) : n
+  return named === n ? n : ctx.fail('ERR_MODEL_FORMAT', `num_outputs is ${named}, the node has ${n}`)
+}
+
 const splitAttribute = (node: GraphNode): readonly number[] | undefined =>
   hasAttribute(node, 'split') ? intsAttribute(node, 'split') : undefined
 
@@ -151,7 +158,7 @@ defineOnnxOp('Split', {
   inputs: [1, 2],
   hostInputs: [1],
   infer: (ctx, [x, sizes], node) => {
-    const count = ctx.version >= 18 ? intAttribute(node, 'num_outputs', node.outputs.length) : node.outputs.length
+    const count = partCount(ctx, node)
     if (!x?.shape) return Array.from({ length: count }, () => valueType(x?.dtype))
     const axis = axisOf(ctx, intAttribute(node, 'axis', 0), x.shape.length)
     const n = x.shape[axis]!
@@ -167,7 +174,7 @@ defineOnnxOp('Split', {
   run: (ctx, [x, sizes], node) => {
     const shape = shapeOf(ctx, x)
     const axis = axisOf(ctx, intAttribute(node, 'axis', 0), shape.length)
-    const count = ctx.version >= 18 ? intAttribute(node, 'num_outputs', node.outputs.length) : node.outputs.length
+    const count = partCount(ctx, node)
     const given = ctx.version < 13 ? splitAttribute(node) : sizes && list(ctx, sizes)
     let from = 0
     return partSizes(ctx, shape[axis]!, given, count).map((size) => {
