@@ -5,6 +5,8 @@ export type Metric =
   | { readonly kind: 'ratio'; readonly over: readonly string[]; readonly subject?: string }
   /** Share of the limit that holds for the case. */
   | { readonly kind: 'limit'; readonly subject?: string }
+  /** The least of these rivals needs that many times as much memory. */
+  | { readonly kind: 'memory'; readonly over: readonly string[]; readonly subject?: string }
   /** At most that many nanoseconds. */
   | { readonly kind: 'time'; readonly subject?: string }
   /** One thread takes that many times as long. */
@@ -346,6 +348,14 @@ const training: readonly Bar[] = [
   overTorch('LeNet-5 epoch on MNIST sizes, batch 64', /^lenet5 epoch/, 3),
   overTorch('ResNet-20 step on 32 x 32 images, batch 128', /^resnet20 step/, 1.3),
   overTorch('LSTM-650 language model step, batch 20, 35 tokens', /^lstm650 step/, 1.3),
+  {
+    section: TRAINING,
+    text: 'peak memory of each training net: at most that of torch',
+    family: 'training',
+    cases: /./,
+    metric: { kind: 'memory', over: ['PyTorch'] },
+    bar: 1,
+  },
   {
     section: TRAINING,
     text: 'add of 16 floats with its release <= 500 ns',

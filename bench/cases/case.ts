@@ -33,6 +33,8 @@ export interface Case {
   readonly threads?: readonly number[]
   /** Left out unless --all-cases or --case names it. */
   readonly rare?: boolean
+  /** Peak memory is measured too, in a process of its own for each contender: caches of the cases before would hide it. */
+  readonly memory?: boolean
   /** Milliseconds of a sample; default 4. */
   readonly ms?: number
 }

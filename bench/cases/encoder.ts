@@ -15,5 +15,6 @@ export const encoderStep: Case = {
   bytes: 0,
   limits: [{ kernel: 'limit.f32', amount: operations }],
   parts: parts('encoder.step', 'tersor', 'torch'),
+  memory: true,
   ms: 600,
 }

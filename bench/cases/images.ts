@@ -18,6 +18,7 @@ function one(name: string, params: Case['params'], images: number, products: { r
     bytes: 0,
     limits: [{ kernel: 'limit.f32', amount: operations }],
     parts: parts('images.train', 'tersor', 'torch'),
+    memory: true,
     ms: 400,
   }
 }

@@ -13,5 +13,6 @@ export const languageStep: Case = {
   bytes: 0,
   limits: [{ kernel: 'limit.f32', amount: operations }],
   parts: parts('language.step', 'tersor', 'torch'),
+  memory: true,
   ms: 400,
 }

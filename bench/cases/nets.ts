@@ -27,6 +27,7 @@ function one(net: Net, what: string, count: number, list: readonly Part[]): Case
     bytes: 0,
     limits: [{ kernel: 'limit.f32', amount: count }],
     parts: list,
+    memory: true,
     ms: 60,
   }
 }

@@ -1,6 +1,6 @@
 /** A training step of a transformer encoder through the public API. The data is that of rivals/python/torch_encoder.py. */
 import { floats, sumAbs } from '../lib/data.js'
-import type { ServedCase } from '../lib/serve.js'
+import { resetPeak, withPeak, type ServedCase } from '../lib/serve.js'
 import type { Api } from './tersor-kernels.js'
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
@@ -8,6 +8,9 @@ const product = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 /** Weights in +-0.05 (scales of norms: 1 more) by the order of their names; the loss is the mean of y times fixed numbers. */
 function encoder(api: Api, p: any): ServedCase {
   const { layers, width, hidden, heads, batch, tokens } = p
+  const shape = [batch, tokens, width]
+  const [x, t] = [7, 8].map((seed) => api.tensor(floats(product(shape), seed), shape))
+  resetPeak(api)
   const block = api.encoderBlock({ width, hidden, heads, norm: 'post' })
   const spec = api.sequential(Object.fromEntries(Array.from({ length: layers }, (_, i) => [String(i), block])))
   const weight = (_path: string, shape: readonly number[]): any => new api.DenseWeight(api.zeros(shape))
@@ -18,8 +21,6 @@ function encoder(api: Api, p: any): ServedCase {
     const base = path.endsWith('gamma') ? 1 : 0
     value.write(floats(product(value.shape), 100 + i).map((v) => base + v * 0.05))
   })
-  const shape = [batch, tokens, width]
-  const [x, t] = [7, 8].map((seed) => api.tensor(floats(product(shape), seed), shape))
   const paths = [...leaves.keys()]
   const values = paths.map((path) => leaves.get(path).value)
   const optimizer = new api.optim.Optimizer({ kind: 'adam' }, leaves)
@@ -31,7 +32,7 @@ function encoder(api: Api, p: any): ServedCase {
       optimizer.step(new Map(paths.map((path, i) => [path, grads[i]])), 1e-4)
     })
   const check = api.scope(() => api.valueAndGrad(loss, values).grads.reduce((s: number, g: any) => s + sumAbs(g.read()), 0))
-  return { calls: [call], check, release: () => optimizer.dispose() }
+  return withPeak({ calls: [call], check, release: () => optimizer.dispose() }, api)
 }
 
 export const encoderKernels: Readonly<Record<string, (api: Api, p: any) => ServedCase>> = { 'encoder.step': encoder }

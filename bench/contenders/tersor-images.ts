@@ -1,6 +1,6 @@
 /** Training of nets for images through the public API, SGD with momentum. The data is that of rivals/python/torch_images.py. */
 import { floats, sumAbs } from '../lib/data.js'
-import { peakGrowth, resetPeak, type ServedCase } from '../lib/serve.js'
+import { resetPeak, withPeak, type ServedCase } from '../lib/serve.js'
 import type { Api } from './tersor-kernels.js'
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
@@ -37,7 +37,7 @@ function train(api: Api, p: any): ServedCase {
     Int32Array.from({ length: p.images }, (_, i) => (i * 7) % 10),
     [p.images],
   )
-  resetPeak()
+  resetPeak(api)
   const net = network(api, p.net, shape)
   const leaves = net.leaves()
   const paths = [...leaves.keys()]
@@ -58,8 +58,7 @@ function train(api: Api, p: any): ServedCase {
       })
   }
   const check = api.scope(() => gradients(0, p.batch).reduce((s: number, t: any) => s + sumAbs(t.read()), 0))
-  call()
-  return { calls: [call], check, peak: peakGrowth(), release: () => optimizer.dispose() }
+  return withPeak({ calls: [call], check, release: () => optimizer.dispose() }, api)
 }
 
 export const imageKernels: Readonly<Record<string, (api: Api, p: any) => ServedCase>> = { 'images.train': train }

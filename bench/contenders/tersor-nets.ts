@@ -1,6 +1,6 @@
 /** Small nets through the public API: gradients, and power iteration on a kept graph. The data is that of rivals/python/torch_nets.py. */
 import { floats, sumAbs } from '../lib/data.js'
-import type { ServedCase } from '../lib/serve.js'
+import { resetPeak, withPeak, type ServedCase } from '../lib/serve.js'
 import type { Api } from './tersor-kernels.js'
 
 const inputs: Readonly<Record<string, readonly number[]>> = { mlp: [784], lenet5: [1, 28, 28] }
@@ -21,13 +21,14 @@ function network(api: Api, name: string): any {
 }
 
 function make(api: Api, { net: name, batch }: Readonly<Record<string, any>>): { params: any[]; loss: () => any } {
-  const net = network(api, name)
   const shape = [batch, ...inputs[name as string]!]
   const x = api.tensor(floats(product(shape), 7), shape)
   const labels = api.tensor(
     Int32Array.from({ length: batch }, (_, i) => (i * 7) % 10),
     [batch],
   )
+  resetPeak(api)
+  const net = network(api, name)
   const params = [...net.leaves().values()].map((leaf: any) => leaf.value)
   return { params, loss: () => api.ops.crossEntropy(net.forward(x), labels) }
 }
@@ -40,7 +41,7 @@ export const netKernels: Readonly<Record<string, (api: Api, p: any) => ServedCas
       const { value, grads } = api.valueAndGrad(loss, params)
       for (const t of [value, ...grads]) t.dispose()
     }
-    return { calls: [call], check: total(api.scope(() => api.grad(loss, params))) }
+    return withPeak({ calls: [call], check: total(api.scope(() => api.grad(loss, params))) }, api)
   },
   'net.hessian': (api, p) => {
     const { params, loss } = make(api, p)
@@ -62,6 +63,6 @@ export const netKernels: Readonly<Record<string, (api: Api, p: any) => ServedCas
       for (const t of product) t.dispose()
       return value
     }
-    return { calls: [call], check, release: () => operator.dispose() }
+    return withPeak({ calls: [call], check, release: () => operator.dispose() }, api)
   },
 }

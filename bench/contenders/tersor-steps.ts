@@ -1,6 +1,6 @@
 /** Whole training steps and single eager operations through the public API. The data is that of rivals/python/torch_steps.py. */
 import { floats, sumAbs } from '../lib/data.js'
-import type { ServedCase } from '../lib/serve.js'
+import { resetPeak, withPeak, type ServedCase } from '../lib/serve.js'
 import type { Api } from './tersor-kernels.js'
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
@@ -8,6 +8,13 @@ const product = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 /** Weights in +-0.05 by the order of their names; a small rate, so that they hardly move. */
 function language(api: Api, p: any): ServedCase {
   const { vocabulary, hidden, layers, batch, window } = p
+  const ids = (shift: number): any =>
+    api.tensor(
+      Int32Array.from({ length: batch * window }, (_, i) => ((i + shift) * 7919) % vocabulary),
+      [batch, window],
+    )
+  const [x, y] = [ids(0), ids(1)]
+  resetPeak(api)
   const spec = api.languageModel({ vocabulary, width: hidden, hidden, layers })
   const shapes = new Map<string, readonly number[]>()
   const weight = (path: string, shape: readonly number[]): any => {
@@ -25,12 +32,6 @@ function language(api: Api, p: any): ServedCase {
     api.ops.axpby(value, from, 1, 0)
     from.dispose()
   })
-  const ids = (shift: number): any =>
-    api.tensor(
-      Int32Array.from({ length: batch * window }, (_, i) => ((i + shift) * 7919) % vocabulary),
-      [batch, window],
-    )
-  const [x, y] = [ids(0), ids(1)]
   const optimizer = new api.optim.Optimizer({ kind: 'sgd' }, leaves)
   const paths = [...leaves.keys()]
   const values = paths.map((path) => leaves.get(path).value)
@@ -42,7 +43,7 @@ function language(api: Api, p: any): ServedCase {
       optimizer.step(clipped, 1e-4)
     })
   const check = api.scope(() => api.valueAndGrad(loss, values).grads.reduce((s: number, t: any) => s + sumAbs(t.read()), 0))
-  return { calls: [call], check, release: () => optimizer.dispose() }
+  return withPeak({ calls: [call], check, release: () => optimizer.dispose() }, api)
 }
 
 function eager(api: Api, n: number, kernel: string): ServedCase {

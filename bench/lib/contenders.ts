@@ -138,6 +138,11 @@ export class ContenderPool {
     return one
   }
 
+  /** A process of its own, which the caller closes. */
+  fresh(name: string, isa: string): Promise<Started> {
+    return this.start(name, isa)
+  }
+
   /** Who took part so far: title -> version and instruction set. */
   readonly versions: Record<string, string> = {}
 

@@ -10,7 +10,7 @@ export function rate(m: Measured, ns: number | null): string {
   return amount && ns ? `${digits(amount / ns)} ${unit}` : '-'
 }
 
-const MB = (f: Figure): string => (f.peak ? `${digits(f.peak / 1e6)} MB` : '')
+const MB = (f: Figure): string => (f.peak ? `${digits(f.peak / 1e6)} MB${f.tensors ? `, tensors ${digits(f.tensors / 1e6)} MB` : ''}` : '')
 const spread = (f: Figure): string => `±${digits(((f.q3! - f.q1!) / 2 / f.median!) * 100)} %`
 
 /** Median, spread, rate and ratio of every contender; the fraction of the limit; who is absent and why. */

@@ -1,7 +1,7 @@
 /**
  * How the bench talks to a contender that is a program of its own: one JSON object per line, a request on stdin, its reply on stdout.
  *   {"id":1,"op":"hello"}                                       -> {"id":1,"name","version","isa"}
- *   {"id":2,"op":"prepare","slot","kernel","threads","isa","params"} -> {"id":2,"ok":true,"check"?,"work"?,"peak"?} or {"id":2,"unsupported":"why"}
+ *   {"id":2,"op":"prepare","slot","kernel","threads","isa","params"} -> {"id":2,"ok":true,"check"?,"work"?,"peak"?,"tensors"?} or {"id":2,"unsupported":"why"}
  *   {"id":3,"op":"sample","slot","ms":4}                        -> {"id":3,"ns":1234.5}   calls for about ms milliseconds, ns per call
  *   {"id":4,"op":"release"}                                     -> {"id":4,"ok":true}     frees what was prepared, in all slots
  * Any reply may be {"id","error":"why"}. A slot holds one prepared job. C++: rivals/native/contender.h; Python: rivals/python/contender.py;
@@ -32,6 +32,7 @@ export interface PrepareReply {
   readonly check?: number
   readonly work?: number
   readonly peak?: number
+  readonly tensors?: number
 }
 
 export interface Command {

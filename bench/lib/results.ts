@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { machine, ratio, summarize, type Entry, type Machine, type Summary } from '../../ts/bench/index.js'
 import { root } from './contenders.js'
 import { familyPlot } from './plot.js'
-import { limitName, type Item } from './run.js'
+import { limitName, type Item, type Peak } from './run.js'
 
 export interface Figure {
   readonly contender: string
@@ -18,8 +18,10 @@ export interface Figure {
   readonly ratio: number | null
   readonly ratioQ1: number | null
   readonly ratioQ3: number | null
-  /** Bytes by which its resident memory grew at most in a call, where it says so. */
+  /** Bytes by which its resident memory grew at most, from the data to the second call, in a process of its own; where the case asks for it. */
   readonly peak?: number
+  /** Bytes of tensors at most, where it counts them. */
+  readonly tensors?: number
   /** Its result differs from Tersor's of the same kernel by more than 2 %: it computes something else, and bars are held against it only where there is no other rival. */
   readonly differs?: boolean
 }
@@ -51,7 +53,7 @@ export interface ResultFile {
 /** Four digits; null where there is no number (no first contender to compare with). */
 const rounded = (x: number): number | null => (Number.isFinite(x) ? Number(x.toPrecision(4)) : null)
 
-export function measured(item: Item, entries: readonly Entry[], peaks: ReadonlyMap<string, number>): Measured {
+export function measured(item: Item, entries: readonly Entry[], peaks: ReadonlyMap<string, Peak>): Measured {
   const { family, case: c, isa, threads } = item
   const isLimit = (e: Entry): boolean => e.contender.startsWith('limit: ')
   const figures: Figure[] = []
@@ -61,6 +63,7 @@ export function measured(item: Item, entries: readonly Entry[], peaks: ReadonlyM
     const own = entries[c.parts.findIndex((p) => p.contender === 'tersor' && p.kernel === c.parts[i]?.kernel && !p.params)]
     const comparable = own?.check !== undefined && e.check !== undefined && !c.parts[i]?.params
     const differs = comparable && Math.abs(e.check / own.check - 1) > 0.02
+    const peak = peaks.get(e.contender)
     figures.push({
       contender: e.contender,
       median: rounded(e.ns.median),
@@ -70,7 +73,7 @@ export function measured(item: Item, entries: readonly Entry[], peaks: ReadonlyM
       ratio: rounded(e.ratio.median),
       ratioQ1: rounded(e.ratio.q1),
       ratioQ3: rounded(e.ratio.q3),
-      ...(peaks.has(e.contender) ? { peak: peaks.get(e.contender)! } : {}),
+      ...(peak ? { peak: peak.bytes, ...(peak.tensors ? { tensors: peak.tensors } : {}) } : {}),
       ...(differs ? { differs } : {}),
     })
   }

@@ -42,6 +42,14 @@ export function itemsOf(selection: Selection): Item[] {
   return items
 }
 
+/** Peak memory of a contender in a case. */
+export interface Peak {
+  /** By which its resident memory grew at most. */
+  readonly bytes: number
+  /** Of tensors alone, where it counts them. */
+  readonly tensors?: number
+}
+
 export interface RunSettings {
   readonly rounds: number
   readonly ms?: number
@@ -60,7 +68,7 @@ export interface RunResult {
 export async function runBench(selection: Selection, settings: RunSettings): Promise<RunResult> {
   const pool = new ContenderPool(selection.base)
   const done: Measured[] = []
-  const peaks = new Map<string, number>() // of the case in progress
+  const peaks = new Map<string, Peak>() // of the case in progress
   try {
     const result = await suite<Item>({
       name: 'bench',
@@ -98,7 +106,7 @@ function contendersOf(
   pool: ContenderPool,
   selection: Selection,
   settings: RunSettings,
-  peaks: Map<string, number>,
+  peaks: Map<string, Peak>,
 ): Contender<Item>[] {
   const parts = partsOf(item, selection.base !== undefined)
   const limits = selection.base === undefined ? item.case.limits : []
@@ -117,9 +125,15 @@ function contendersOf(
         const started = await pool.get(who, item.isa)
         const { child } = started
         if (!child) return { unsupported: `absent: ${started.absent}` }
-        const reply = await child.prepare(slot, { kernel, threads: item.threads, isa: item.isa, params })
+        const job = { kernel, threads: item.threads, isa: item.isa, params }
+        if (item.case.memory && who !== 'limits') {
+          const own = (await pool.fresh(who, item.isa)).child
+          const { peak, tensors } = (await own?.prepare(0, job)) ?? {}
+          own?.close()
+          if (peak) peaks.set(name, { bytes: peak, ...(tensors ? { tensors } : {}) })
+        }
+        const reply = await child.prepare(slot, job)
         if (reply.unsupported !== undefined) return { unsupported: reply.unsupported }
-        if (reply.peak) peaks.set(name, reply.peak)
         const ms = settings.ms ?? item.case.ms
         return {
           ...(reply.check === undefined ? {} : { check: reply.check }),

@@ -8,22 +8,39 @@ export interface ServedCase {
   /** Visited in turn: more than one for weights that must come from memory. A promise is awaited. */
   readonly calls: readonly (() => unknown)[]
   readonly check?: number
-  /** Bytes by which resident memory grew at most in a call. */
+  /** Bytes by which resident memory grew at most in preparation and two calls. */
   readonly peak?: number
+  /** Bytes of tensors at most, where the contender counts them. */
+  readonly tensors?: number
   release?(): void | Promise<void>
 }
 
 const status = (field: string): number =>
   Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024
 let start = 0
-/** Highest resident memory is counted from here on (Linux; elsewhere nothing is). */
-export function resetPeak(): void {
+let tensors = 0
+/** The package's own count of tensor bytes. */
+interface Counting {
+  memory(): { readonly bytes: number; readonly peakBytes: number }
+  resetPeakMemory(): void
+}
+/** Highest resident memory (on Linux) and tensor bytes are counted from here on. What JavaScript has dropped before does not count as there. */
+export function resetPeak(api: Counting): void {
+  api.resetPeakMemory()
+  tensors = api.memory().bytes
   if (process.platform !== 'linux') return
+  global.gc?.()
   writeFileSync('/proc/self/clear_refs', '5')
   start = status('VmRSS')
 }
 /** Bytes by which resident memory grew at most since resetPeak. */
-export const peakGrowth = (): number => (process.platform === 'linux' ? status('VmHWM') - start : 0)
+const peakGrowth = (): number => (process.platform === 'linux' ? status('VmHWM') - start : 0)
+
+/** With what `served` needs at most from resetPeak() to the end of two calls. */
+export function withPeak(served: ServedCase, api: Counting): ServedCase {
+  for (let i = 0; i < 2; i++) served.calls[0]!()
+  return { ...served, peak: peakGrowth(), tensors: api.memory().peakBytes - tensors }
+}
 
 export class Unsupported extends Error {}
 
@@ -48,7 +65,12 @@ export async function serve(hello: Hello, prepare: (job: Job) => ServedCase | Pr
         slots.delete(slot)
         const served = await prepare(request as unknown as Job)
         slots.set(slot, { served, sample: sampler.wrap(inTurn(served.calls)) })
-        return { ok: true, ...(served.check === undefined ? {} : { check: served.check }), ...(served.peak ? { peak: served.peak } : {}) }
+        return {
+          ok: true,
+          ...(served.check === undefined ? {} : { check: served.check }),
+          ...(served.peak ? { peak: served.peak } : {}),
+          ...(served.tensors ? { tensors: served.tensors } : {}),
+        }
       }
       case 'sample': {
         const prepared = slots.get(slot)

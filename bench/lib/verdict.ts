@@ -70,6 +70,10 @@ function valueOf({ metric }: Bar, m: Measured, files: readonly ResultFile[]): nu
       if (!rivals.length) return undefined
       return Math.min(...rivals.map((f) => (isFirst && f.ratio !== null ? f.ratio : f.median! / subject.median!)))
     }
+    case 'memory': {
+      const named = m.figures.filter((f) => metric.over.includes(f.contender) && f.peak)
+      return subject.peak && named.length ? Math.min(...named.map((f) => f.peak!)) / subject.peak : undefined
+    }
     case 'threads': {
       const other = files
         .flatMap((f) => f.cases)

@@ -35,6 +35,20 @@ describe('valueAndGrad', () => {
       expect(grad(() => sum(add(mul(x, x), add(x, mul(x, x)))), x).toArray()).toEqual([13])
     }))
 
+  it('adds up in place only what no other gradient shows', () =>
+    scope(() => {
+      const [a, b, c] = [tensor([1, 2]), tensor([[3, 4]]), tensor([5, 6])]
+      // The gradient of a + b serves both, b's as a view; then b gets more, and so does what c is used for three times.
+      const f = (): Tensor => {
+        const more = sum(mul(b, tensor([[7, 8]])))
+        const h = mul(c, c)
+        const wanted = add(add(a, reshape(b, [2])), add(h, mul(h, tensor([2, 3]))))
+        return add(sum(mul(wanted, tensor([10, 100]))), add(more, sum(mul(h, h))))
+      }
+      const { grads } = valueAndGrad(f, [a, b, c])
+      expect(grads.map((g) => g.toArray())).toEqual([[10, 100], [[17, 108]], [(10 + 20 + 2 * 25) * 10, (100 + 300 + 2 * 36) * 12]])
+    }))
+
   it('is zero where the value does not depend on a parameter', () =>
     scope(() => {
       const [x, y] = [tensor([1, 2]), tensor([[3]], undefined, 'f64')]

@@ -103,6 +103,8 @@ export function backward(
     uses.set(g, left)
     if (left === 0 && !higher && !g.disposed && mayFree(g)) g.dispose()
   }
+  // The walk alone holds it, and no other tensor shows its memory.
+  const isOwn = (g: Tensor): boolean => !higher && uses.get(g) === 1 && !g.viewed && mayFree(g)
   const isParam = new Set(params)
   for (let i = tape.nodes.length - 1; i >= 0; i--) {
     const node = tape.nodes[i]!
@@ -111,7 +113,7 @@ export function backward(
     if (dy) {
       for (const [x, g] of higher ? inputGradients(node, dy, tape, true) : scope(() => inputGradients(node, dy, tape, false))) {
         const old = grads.get(x)
-        const total = old ? plus(old, g, higher) : g
+        const total = !old ? g : isOwn(old) && old.dtype === g.dtype && !isHalf(old) ? accumulated(old, g) : plus(old, g, higher)
         use(total)
         grads.set(x, total)
         if (old) {
@@ -140,6 +142,12 @@ export function backward(
         )
       : g
   })
+}
+
+/** old + g, in old's memory. */
+function accumulated(old: Tensor, g: Tensor): Tensor {
+  callOp('axpby', [old, g, 1, 1])
+  return old
 }
 
 /** Runs the rule for the inputs that the tape tracks: unbroadcasts once and checks shape and dtype of what the rule gave. */

@@ -50,6 +50,7 @@ export class Tensor {
   #handle: number
   #cell: Cell | undefined
   #strides: Shape | undefined
+  #viewed = false
 
   /** @internal Use tensor(), zeros(), an op or a loader. Takes over the handle. Without strides: packed, row by row. */
   constructor(handle: number, dtype: DType, shape: Shape, strides?: Shape) {
@@ -153,7 +154,14 @@ export class Tensor {
   view(shape: Shape, strides: Shape, offset = 0): Tensor {
     const native = addon()
     if (native.view(this.handle, shape, strides, offset) < 0) throw nativeError(native)
-    return new Tensor(native.out[0]!, this.dtype, shape, strides)
+    const view = new Tensor(native.out[0]!, this.dtype, shape, strides)
+    this.#viewed = view.#viewed = true
+    return view
+  }
+
+  /** @internal Whether another Tensor shares its memory, or once did: what changes it in place may change more than it. */
+  get viewed(): boolean {
+    return this.#viewed
   }
 
   /** A second handle on the same memory: each is disposed on its own. */

@@ -1,11 +1,14 @@
 """The encoder step of bench/contenders/tersor-encoder.ts in PyTorch: nn.TransformerEncoderLayer (query, key and value in one product)."""
 import torch
 
-from contender import floats
+from contender import floats, reset_peak, with_peak
 
 
 def prepare(p):
     width, layers = p["width"], p["layers"]
+    shape = (p["batch"], p["tokens"], width)
+    x, t = (torch.from_numpy(floats(shape, s)) for s in (7, 8))
+    reset_peak()
     layer = torch.nn.TransformerEncoderLayer(width, p["heads"], p["hidden"], dropout=0.0, activation="gelu", batch_first=True)
     net = torch.nn.TransformerEncoder(layer, layers, enable_nested_tensor=False).train()
     seed = [100]
@@ -32,8 +35,6 @@ def prepare(p):
             norm.weight.copy_(draw(norm.weight.shape, 1.0))
         block.linear1.bias.copy_(draw(block.linear1.bias.shape))
         block.linear1.weight.copy_(draw(block.linear1.weight.shape))
-    shape = (p["batch"], p["tokens"], width)
-    x, t = (torch.from_numpy(floats(shape, s)) for s in (7, 8))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, foreach=True)
 
     def gradient():
@@ -46,4 +47,4 @@ def prepare(p):
         optimizer.step()
 
     gradient()
-    return [step], sum(w.grad.double().abs().sum().item() for w in net.parameters())
+    return with_peak([step], sum(w.grad.double().abs().sum().item() for w in net.parameters()))

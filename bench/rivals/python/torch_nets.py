@@ -4,7 +4,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from contender import floats
+from contender import floats, reset_peak, with_peak
 
 NETS = {
     "mlp": ((784,), [(300, 784), (300,), (100, 300), (100,), (10, 100), (10,)]),
@@ -25,6 +25,7 @@ def prepare(kernel, p):
     batch = p["batch"]
     x = torch.from_numpy(floats((batch, *shape), 7))
     labels = torch.arange(batch) * 7 % 10
+    reset_peak()
     params = []
     for i, s in enumerate(shapes):
         limit = 0.1 if len(s) == 1 else 1 / math.sqrt(math.prod(s[1:]))
@@ -43,7 +44,7 @@ def prepare(kernel, p):
                 with torch.enable_grad():
                     return torch.autograd.grad(loss(), params)
 
-            return [gradient], total(gradient())
+            return with_peak([gradient], total(gradient()))
         grads = torch.autograd.grad(loss(), params, create_graph=True)
     v = [torch.from_numpy(floats(s, 200 + i)) for i, s in enumerate(shapes)]
     check = total(torch.autograd.grad(grads, params, v, retain_graph=True))
@@ -61,4 +62,4 @@ def prepare(kernel, p):
         state[0] = normalized(product)
         return value
 
-    return [step], check
+    return with_peak([step], check)

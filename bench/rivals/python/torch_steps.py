@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from contender import floats
+from contender import floats, reset_peak, with_peak
 
 
 class LanguageModel(torch.nn.Module):
@@ -17,12 +17,13 @@ class LanguageModel(torch.nn.Module):
 
 
 def language(p):
+    n = p["batch"] * p["window"]
+    ids = [((torch.arange(n) + shift) * 7919 % p["vocabulary"]).reshape(p["batch"], p["window"]) for shift in (0, 1)]
+    reset_peak()
     model = LanguageModel(p["vocabulary"], p["hidden"], p["layers"])
     named = dict(model.named_parameters())
     for i, name in enumerate(sorted(named)):
         named[name].copy_(torch.from_numpy(floats(tuple(named[name].shape), 100 + i)) * 0.05)
-    n = p["batch"] * p["window"]
-    ids = [((torch.arange(n) + shift) * 7919 % p["vocabulary"]).reshape(p["batch"], p["window"]) for shift in (0, 1)]
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
     def gradient():
@@ -36,7 +37,7 @@ def language(p):
         optimizer.step()
 
     gradient()
-    return [step], sum(t.grad.double().abs().sum().item() for t in model.parameters())
+    return with_peak([step], sum(t.grad.double().abs().sum().item() for t in model.parameters()))
 
 
 def eager(kernel, n):
