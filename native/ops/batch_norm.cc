@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "kernels/norm/norm.h"
-#include "ops/slots.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -35,12 +34,6 @@ int64_t plane_of(const TensorRef& x) {
   return n;
 }
 
-// Elements of a channel that are kept beside their first reading (`copies` times: norm.h), or 0 where they would not stay in the L2 cache.
-template <class T> int64_t room_for(int64_t elements, int64_t copies) {
-  constexpr int64_t kMostBytes = int64_t(5) << 18;  // 1.25 MiB
-  return copies * elements * static_cast<int64_t>(sizeof(T)) <= kMostBytes ? copies * elements : 0;
-}
-
 template <class T> Status forward(batch_norm_args& a, const Cancel* cancel) {
   const int64_t batch = a.x.shape[0], channels = a.x.shape[1], n = plane_of(a.x);
   Contiguous x, gamma, beta, residual;
@@ -48,15 +41,11 @@ template <class T> Status forward(batch_norm_args& a, const Cancel* cancel) {
   if (a.gamma.present()) TERSOR_TRY(gamma.open("batch_norm", a.gamma, cancel));
   if (a.beta.present()) TERSOR_TRY(beta.open("batch_norm", a.beta, cancel));
   if (a.residual.present()) TERSOR_TRY(residual.open("batch_norm", a.residual, cancel));
-  const int64_t room = room_for<T>(batch * n, 1);
-  ScratchSlots slots;
-  TERSOR_TRY(slots.reserve("batch_norm", room * static_cast<int64_t>(sizeof(T)), channels));
   return parallel_for(channels, grain_for(4 * batch * n), cancel, [&](int64_t begin, int64_t end) {
-    const ScratchSlots::Lease slot(slots);
     for (int64_t c = begin; c < end; c++)
       batch_norm(BatchNormArgs<T>{x.as<T>() + c * n, a.y.as<T>() + c * n, batch, channels * n, n, a.gamma.present() ? gamma.as<T>()[c] : T(1),
                                   a.beta.present() ? beta.as<T>()[c] : T(0), a.eps, a.mean.as<T>() + c, a.variance.as<T>() + c,
-                                  a.residual.present() ? residual.as<T>() + c * n : nullptr, a.relu, room > 0 ? slot.template as<T>() : nullptr});
+                                  a.residual.present() ? residual.as<T>() + c * n : nullptr, a.relu});
   });
 }
 
@@ -69,16 +58,11 @@ template <class T> Status backward(batch_norm_grad_args& a, const Cancel* cancel
   TERSOR_TRY(variance.open("batch_norm_grad", a.variance, cancel));
   if (a.y.present()) TERSOR_TRY(y.open("batch_norm_grad", a.y, cancel));
   TERSOR_TRY(dy.open("batch_norm_grad", a.dy, cancel));
-  const int64_t room = room_for<T>(batch * n, 2);
-  ScratchSlots slots;
-  TERSOR_TRY(slots.reserve("batch_norm_grad", room * static_cast<int64_t>(sizeof(T)), channels));
   return parallel_for(channels, grain_for(4 * batch * n), cancel, [&](int64_t begin, int64_t end) {
-    const ScratchSlots::Lease slot(slots);
     for (int64_t c = begin; c < end; c++)
       batch_norm_grad(BatchNormGradArgs<T>{x.as<T>() + c * n, dy.as<T>() + c * n, a.dx.as<T>() + c * n, batch, channels * n, n,
                                            a.gamma.present() ? gamma.as<T>()[c] : T(1), mean.as<T>()[c], variance.as<T>()[c], a.eps, a.dgamma.as<T>() + c,
-                                           a.dbeta.as<T>() + c, a.y.present() ? y.as<T>() + c * n : nullptr, a.residual ? a.dresidual.as<T>() + c * n : nullptr,
-                                           room > 0 ? slot.template as<T>() : nullptr});
+                                           a.dbeta.as<T>() + c, a.y.present() ? y.as<T>() + c * n : nullptr, a.residual ? a.dresidual.as<T>() + c * n : nullptr});
   });
 }
 

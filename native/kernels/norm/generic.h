@@ -1,7 +1,5 @@
 // The bodies, written once over the vector in scope.
 #pragma once
-#include <cstring>
-
 #include "kernels/norm/norm.h"
 #include "simd/fold.h"
 
@@ -73,15 +71,10 @@ template <class V> void batch_norm_run(const BatchNormArgs<typename V::element>&
   using T = typename V::element;
   const double count = static_cast<double>(a.runs) * static_cast<double>(a.n);
   double sum = 0;
-  for (int64_t r = 0; r < a.runs; r++) {
-    sum += simd::run_sum<V>(a.x + r * a.stride, a.n);
-    if (a.room) memcpy(a.room + r * a.n, a.x + r * a.stride, static_cast<size_t>(a.n) * sizeof(T));
-  }
-  const T* const kept = a.room ? a.room : a.x;
-  const int64_t kept_stride = a.room ? a.n : a.stride;
+  for (int64_t r = 0; r < a.runs; r++) sum += simd::run_sum<V>(a.x + r * a.stride, a.n);
   const T m = static_cast<T>(sum / count);
   double left = 0, squares = 0;
-  for (int64_t r = 0; r < a.runs; r++) fold_two<V>(Moments<V>{kept + r * kept_stride, V(m)}, a.n, &left, &squares);
+  for (int64_t r = 0; r < a.runs; r++) fold_two<V>(Moments<V>{a.x + r * a.stride, V(m)}, a.n, &left, &squares);
   const double shift = left / count;
   double variance = squares / count - shift * shift;
   variance = variance < 0 ? 0 : variance;
@@ -89,7 +82,7 @@ template <class V> void batch_norm_run(const BatchNormArgs<typename V::element>&
   *a.variance = static_cast<T>(variance);
   const V vm(m), vd(static_cast<T>(shift)), vs(static_cast<T>(static_cast<double>(a.gamma) / __builtin_sqrt(variance + a.eps))), vb(a.beta);
   for (int64_t r = 0; r < a.runs; r++) {
-    const Normalised<V> from = {kept + r * kept_stride, a.residual ? a.residual + r * a.stride : nullptr, vm, vd, vs, vb, a.relu};
+    const Normalised<V> from = {a.x + r * a.stride, a.residual ? a.residual + r * a.stride : nullptr, vm, vd, vs, vb, a.relu};
     T* y = a.y + r * a.stride;
     int64_t i = 0;
     for (; i + V::lanes <= a.n; i += V::lanes) simd::store(y + i, from.full(i));
@@ -127,29 +120,25 @@ template <class V> void batch_norm_grad_run(const BatchNormGradArgs<typename V::
   const double count = static_cast<double>(a.runs) * static_cast<double>(a.n);
   const T rstd = static_cast<T>(1.0 / __builtin_sqrt(static_cast<double>(a.variance) + a.eps));
   const V m(a.mean), s(rstd);
-  // What the first pass leaves for the second: g in dresidual or in the room, x in the room.
-  T* const g_kept = a.dresidual ? a.dresidual : a.room ? a.room + a.runs * a.n : nullptr;
-  const int64_t g_stride = a.dresidual || !a.room ? a.stride : a.n;
   double beta = 0, gamma = 0;
   for (int64_t r = 0; r < a.runs; r++) {
     const T* const x = a.x + r * a.stride;
     Gated<V> g = {a.dy + r * a.stride, a.y ? a.y + r * a.stride : nullptr};
-    if (g_kept) {
-      T* const to = g_kept + r * g_stride;
+    if (a.dresidual) {
+      T* const to = a.dresidual + r * a.stride;
       int64_t i = 0;
       for (; i + V::lanes <= a.n; i += V::lanes) simd::store(to + i, g.full(i));
       if (i < a.n) simd::store_part(to + i, g.part(i, a.n - i), a.n - i);
       g = {to, nullptr};
     }
-    if (a.room) memcpy(a.room + r * a.n, x, static_cast<size_t>(a.n) * sizeof(T));
     fold_two<V>(Upstreams<V>{x, g, m, s}, a.n, &beta, &gamma);
   }
   *a.dbeta = static_cast<T>(beta);
   *a.dgamma = static_cast<T>(gamma);
   const V scale(a.gamma * rstd), avg(static_cast<T>(beta / count)), avg_h(static_cast<T>(gamma / count));
   for (int64_t r = 0; r < a.runs; r++) {
-    const T* const x = a.room ? a.room + r * a.n : a.x + r * a.stride;
-    const Gated<V> g = g_kept ? Gated<V>{g_kept + r * g_stride, nullptr} : Gated<V>{a.dy + r * a.stride, a.y ? a.y + r * a.stride : nullptr};
+    const T* const x = a.x + r * a.stride;
+    const Gated<V> g = a.dresidual ? Gated<V>{a.dresidual + r * a.stride, nullptr} : Gated<V>{a.dy + r * a.stride, a.y ? a.y + r * a.stride : nullptr};
     T* const dx = a.dx + r * a.stride;
     int64_t i = 0;
     for (; i + V::lanes <= a.n; i += V::lanes) simd::store(dx + i, scale * ((g.full(i) - avg) - ((simd::load(x + i) - m) * s) * avg_h));

@@ -5,8 +5,6 @@
 // The mean is an estimate plus the mean of what is left of it, so a large common offset costs no accuracy. mean and variance are written; residual may be null.
 //   gradient: with g = dy where y > 0 and else 0 (y null: g = dy), s = 1 / sqrt(variance + eps), h = (x - mean) s:
 //             dx = gamma s (g - avg g - h avg(g h)), dgamma = sum g h, dbeta = sum g, dresidual = g (null when not wanted)
-// room: null, or runs n elements (the gradient: twice that) in which what was read from memory is kept for the later passes: the runs of a channel lie far apart,
-// and caches that go by address hold few of them. It changes no bit.
 // rms_norm (Zhang, Sennrich 2019, eq. 4) of `rows` contiguous rows of n >= 1 elements; gamma may be null (1):
 //   rstd = 1 / sqrt(avg x^2 + eps), y = x rstd gamma
 //   gradient: with h = x rstd, g = dy gamma:  dx = rstd (g - h avg(g h)), dgamma += dy h (in row order; null when not wanted)
@@ -28,7 +26,6 @@ template <class T> struct BatchNormArgs {
   T* variance;
   const T* residual;
   bool relu;
-  T* room;
 };
 template <class T> struct BatchNormGradArgs {
   const T* x;
@@ -41,7 +38,6 @@ template <class T> struct BatchNormGradArgs {
   T* dbeta;
   const T* y;
   T* dresidual;
-  T* room;
 };
 template <class T> struct RmsNormArgs {
   const T* x;
