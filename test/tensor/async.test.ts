@@ -88,6 +88,23 @@ describe('callOpAsync', () => {
     await settles(before)
   })
 
+  it('ends a long row of ctc_loss in the middle: one row is one task', async () => {
+    const before = state()
+    const [frames, labels] = [100_000, 400]
+    const x = zeros([1, frames, 8])
+    const targets = tensor(
+      Int32Array.from({ length: labels }, (_, i) => 1 + (i % 7)),
+      [1, labels],
+    )
+    const during = new AbortController()
+    const running = callOpAsync('ctc_loss', [x, targets, null, null, 0, false], during.signal)
+    setTimeout(() => during.abort(), 5)
+    await expect(running).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    x.dispose()
+    targets.dispose()
+    await settles(before)
+  })
+
   it('takes thousands of calls at once', async () => {
     const before = state()
     const x = tensor([1, 2, 3])
