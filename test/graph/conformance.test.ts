@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { memory } from '../../ts/index.js'
+import { parseOnnx } from '../../ts/formats/onnx/index.js'
 import { onnxOps } from '../../ts/graph/define.js'
 import { operatorList } from '../../tools/onnx-operators.js'
 import { runConformanceTest, type ConformanceTest } from '../../tools/conformance-lib.js'
@@ -37,7 +38,7 @@ describe.each([
 })
 
 it('covers most operators of the table', () => {
-  const covered = new Set(tests.flatMap((t) => runConformanceTest(t, true).operators))
+  const covered = new Set(tests.flatMap((t) => parseOnnx(t.model).graph.nodes.map((n) => n.op)))
   const names = onnxOps().filter(({ op }) => (op.domain ?? '') === '')
   expect(names.filter(({ name }) => covered.has(name)).length).toBeGreaterThan(0.75 * names.length)
 })
