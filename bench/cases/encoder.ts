@@ -18,3 +18,6 @@ export const encoderStep: Case = {
   memory: true,
   ms: 600,
 }
+
+/** The same in mixed precision: `withPrecision('bf16')` here, `torch.autocast` there. */
+export const encoderStepBf16: Case = { ...encoderStep, name: 'bf16 encoder step', params: { ...net, precision: 'bf16' } }

@@ -1,5 +1,5 @@
 /** Training of small nets: forward + backward, and a step of power iteration on the Hessian with the gradient's graph kept. Batch 1024. */
-import { encoderStep } from './encoder.js'
+import { encoderStep, encoderStepBf16 } from './encoder.js'
 import { imageSteps } from './images.js'
 import { languageStep } from './language.js'
 import { parts, type Case, type Family, type Part } from './case.js'
@@ -43,6 +43,7 @@ export const training: Family = {
     ...imageSteps,
     languageStep,
     encoderStep,
+    encoderStepBf16,
   ],
 }
 

@@ -7,7 +7,7 @@ const product = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 
 /** Weights in +-0.05 (scales of norms: 1 more) by the order of their names; the loss is the mean of y times fixed numbers. */
 function encoder(api: Api, p: any): ServedCase {
-  const { layers, width, hidden, heads, batch, tokens } = p
+  const { layers, width, hidden, heads, batch, tokens, precision = 'f32' } = p
   const shape = [batch, tokens, width]
   const [x, t] = [7, 8].map((seed) => api.tensor(floats(product(shape), seed), shape))
   resetPeak(api)
@@ -24,8 +24,9 @@ function encoder(api: Api, p: any): ServedCase {
   const paths = [...leaves.keys()]
   const values = paths.map((path) => leaves.get(path).value)
   const optimizer = new api.optim.Optimizer({ kind: 'adam' }, leaves)
-  const { mul, scaleShift, sum } = api.ops
-  const loss = (): any => scaleShift(sum(mul(model.forward(x, { training: true, seed: 0, step: 0 }), t)), 1 / product(shape), 0)
+  const { mul, scaleShift, sum, widened, withPrecision } = api.ops
+  const forward = (): any => withPrecision(precision, () => widened(model.forward(x, { training: true, seed: 0, step: 0 })))
+  const loss = (): any => scaleShift(sum(mul(forward(), t)), 1 / product(shape), 0)
   const call = (): void =>
     api.scope(() => {
       const { grads } = api.valueAndGrad(loss, values)

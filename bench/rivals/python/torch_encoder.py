@@ -40,7 +40,9 @@ def prepare(p):
     def gradient():
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            (net(x) * t).mean().backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=p.get("precision") == "bf16"):
+                y = net(x)
+            (y.float() * t).mean().backward()
 
     def step():
         gradient()
