@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { bytes, floats, signedBytes, sumAbs } from '../lib/data.js'
 import type { Job } from '../lib/protocol.js'
 import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
+import { encoderInput, type EncoderSizes } from './encoder-weights.js'
+import { onnxEncoder, type EncoderForm } from './onnx-encoder.js'
 import { onnxModel, type Constant, type Node, type OnnxType } from './onnx-model.js'
 
 const rivals = process.env.TERSOR_BENCH_RIVALS ?? join(import.meta.dirname, '..', 'rivals')
@@ -76,7 +78,21 @@ const variants: Readonly<Record<string, Variant>> = {
 const TYPES = { f32: 'float32', u8: 'uint8', i8: 'int8', i32: 'int32' } as const
 const inputOf = { f32: floats, u8: bytes, i8: signedBytes }
 
+async function encoder({ params, threads }: Job): Promise<ServedCase> {
+  const p = params as unknown as EncoderSizes & { readonly form: EncoderForm }
+  const options = { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3, graphOptimizationLevel: 'all' }
+  const session = await ort.InferenceSession.create(onnxEncoder(p, p.form), options)
+  const feeds = { x: new ort.Tensor('float32', encoderInput(p), [1, p.tokens, p.width]) }
+  const y = (await session.run(feeds))[session.outputNames[0]] as { data: Float32Array }
+  return {
+    calls: [() => session.run(feeds) as unknown],
+    ...(p.form === 'int8 dynamic' ? {} : { check: sumAbs(y.data) }),
+    release: () => session.release() as Promise<void>,
+  }
+}
+
 async function prepare(job: Job): Promise<ServedCase> {
+  if (job.kernel === 'model.encoder') return encoder(job)
   const variant = variants[job.kernel]
   if (!variant) throw new Unsupported(`no ${job.kernel} in this driver of ONNX Runtime`)
   const sizes = job.params as Sizes

@@ -10,6 +10,7 @@ import type { Job } from '../lib/protocol.js'
 import { encoderKernels } from './tersor-encoder.js'
 import { imageKernels } from './tersor-images.js'
 import { kernels, type Api } from './tersor-kernels.js'
+import { modelKernels } from './tersor-models.js'
 import { netKernels } from './tersor-nets.js'
 import { stepKernels } from './tersor-steps.js'
 
@@ -19,14 +20,14 @@ const api = { ...(await load('nn/index.js')), ...(await load('index.js')), ...(a
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 
-const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels, ...imageKernels }
+const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels, ...imageKernels, ...modelKernels }
 
-function prepare(job: Job): ServedCase {
+async function prepare(job: Job): Promise<ServedCase> {
   const kernel = table[job.kernel]
   if (!kernel) throw new Unsupported(`no ${job.kernel} in this driver of Tersor`)
   api.setThreads(job.threads)
   try {
-    const served = kernel(api, job.params as Record<string, number>)
+    const served = await kernel(api, job.params as Record<string, number>)
     // The number of threads is the process's, and other jobs may have set another one.
     return { ...served, calls: served.calls.map((call) => withThreads(call, job.threads)) }
   } catch (error) {

@@ -6,7 +6,17 @@ import { evaluateClassifier } from '../../ts/compress/train/tasks/classification
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, DenseWeight, embedding, freshValues, Model, type QuantizedWeight, type Weight } from '../../ts/nn/index.js'
+import {
+  build,
+  DenseWeight,
+  embedding,
+  freshValues,
+  Model,
+  type InputQuantization,
+  type QuantizedWeight,
+  type Weight,
+  weightKind,
+} from '../../ts/nn/index.js'
 import { cast } from '../../ts/ops/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
@@ -21,6 +31,7 @@ beforeAll(async () => {
 })
 const of = async (m: Model, set: typeof data): Promise<number> => (await evaluateClassifier(m, set, async () => {})).accuracy
 const weightAt = (m: Model, path: string): Weight => m.weights().find((w) => w.path === path)!.weight
+const calibrated = (w: Weight): InputQuantization => (w as QuantizedWeight).input as InputQuantization
 const dense = (w: Weight): Float32Array => scope(() => w.dense().read()) as Float32Array
 
 describe('quantize/rtn', () => {
@@ -127,6 +138,25 @@ describe('quantize/rtn', () => {
   })
 })
 
+describe('quantize/dynamic-int8', () => {
+  it('linear layers meet u8 rows without calibration; kernels stay; files keep it', async () => {
+    const { model } = await compress(net, recipe([[quantize.dynamic()]]))
+    const w = weightAt(model, 'fc2.weight') as QuantizedWeight
+    expect(w.description).toBe('int8 per channel, dynamic u8 input')
+    expect(w.config()).toMatchObject({ bits: 8, input: 'dynamic' })
+    expect(await of(model, data)).toBeGreaterThan((await of(net, data)) - 0.01)
+    const { x } = data.batch([0, 1, 2])
+    const [a, b] = [net, model].map((m) => scope(() => m.forward(tensor(x, [3, 8])).read() as Float32Array)) as [Float32Array, Float32Array]
+    a.forEach((v, i) => expect(Math.abs(v - b[i]!)).toBeLessThan(0.1))
+    expect(bitsOf(model)).not.toBe(bitsOf(net))
+    const restored = weightKind('quantized').restore(w.parts(), w.config(), w.shape) as QuantizedWeight
+    expect(restored.input).toBe('dynamic')
+    expect([...restored.q.read()]).toEqual([...w.q.read()])
+    const { model: same } = await compress(conv, recipe([[quantize.dynamic()]]))
+    expect(weightAt(same, 'conv.weight').kind).toBe('dense')
+  })
+})
+
 describe('quantize/static-int8', () => {
   it.each(['minmax', 'percentile', 'mse'] as const)('%s: integers end to end, the same answers', async (calibration) => {
     for (const [model, set] of [
@@ -150,7 +180,7 @@ describe('quantize/static-int8', () => {
       { data },
     )
     const w = weightAt(small, 'fc1.weight') as QuantizedWeight
-    const { scale, zero } = w.input!
+    const { scale, zero } = calibrated(w)
     const { x } = data.batch([0, 1, 2])
     const [codes, scales] = [w.q.read() as Int8Array, w.scale.read() as Float32Array]
     const bias = dense(weightAt(small, 'fc1.bias'))
@@ -172,10 +202,11 @@ describe('quantize/static-int8', () => {
     for (const path of ['fc1.weight', 'fc2.weight', 'fc3.weight']) {
       const w = weightAt(model, path) as QuantizedWeight
       expect(w.nonzeros()).toBeLessThanOrEqual(Math.round(0.3 * w.q.size))
-      expect(Number.isInteger(w.input!.zero) && w.input!.zero >= 0 && w.input!.zero <= 255).toBe(true)
+      const { zero } = calibrated(w)
+      expect(Number.isInteger(zero) && zero >= 0 && zero <= 255).toBe(true)
     }
     // After a ReLU nothing is below 0: the zero point is the lowest code.
-    expect((weightAt(model, 'fc2.weight') as QuantizedWeight).input!.zero).toBe(0)
+    expect(calibrated(weightAt(model, 'fc2.weight')).zero).toBe(0)
   })
 
   it('a layer that no example reaches is left and reported', async () => {

@@ -4,7 +4,8 @@
  *
  * In memory q is i8 [rows, cols], scale f32 [rows, groups], [rows, 1] or [1, 1], zero f32 of the same shape or absent (symmetric). With `input` (the
  * calibrated range of the layer's input; symmetric, per tensor or per channel only) linear and conv2d run on 8-bit integers end to end; the layout
- * that the kernel wants is made on first use and kept. Without, linear runs on the codes themselves (in the kernel's layout, made on first use and kept) where
+ * that the kernel wants is made on first use and kept. With `input: 'dynamic'` linear layers do the same with a range of its own for each row of the input (u8 with
+ * a zero point), found in the call; convolutions stay floating. Without, linear runs on the codes themselves (in the kernel's layout, made on first use and kept) where
  * the groups divide the columns; else, and for conv2d, the values are expanded for each call and freed after it. A lookup expands only the rows that it needs.
  *
  * In a file: `q` packed to `bits` bits each, or `code` (coding "sparse": entropy coded, smaller where many codes are 0); `scale` as f32, or as f16
@@ -15,7 +16,7 @@ import type { RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, NumericError, OptionError, ShapeError } from '../../base/errors.js'
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
-import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, reshape, wgemm, wgemmPack } from '../../ops/index.js'
+import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, qlinearDynamic, reshape, wgemm, wgemmPack } from '../../ops/index.js'
 import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
@@ -32,7 +33,7 @@ export interface QuantizedParts {
   readonly zero?: Tensor | null
   readonly bits: number
   readonly layout: QuantizedLayout
-  readonly input?: InputQuantization | null
+  readonly input?: InputQuantization | 'dynamic' | null
   /** How the scales stand in a file. 'f16' demands that each is exactly a half. */
   readonly scaleDtype?: 'f32' | 'f16'
   /** How the codes stand in a file. */
@@ -44,7 +45,7 @@ const configSchema = z.strictObject({
   layout: z.enum(['tensor', 'channel', 'group']),
   groups: z.int().positive().optional(),
   affine: z.literal(true).optional(),
-  input: z.strictObject({ scale: z.number().positive(), zero: z.int().min(0).max(255) }).optional(),
+  input: z.union([z.strictObject({ scale: z.number().positive(), zero: z.int().min(0).max(255) }), z.literal('dynamic')]).optional(),
   coding: z.literal('sparse').optional(),
 })
 
@@ -56,7 +57,7 @@ export class QuantizedWeight implements Weight {
   readonly zero: Tensor | null
   readonly bits: number
   readonly layout: QuantizedLayout
-  readonly input: InputQuantization | null
+  readonly input: InputQuantization | 'dynamic' | null
   readonly scaleDtype: 'f32' | 'f16'
   readonly coding: 'packed' | 'sparse'
   #packed: Tensor | undefined
@@ -99,7 +100,7 @@ export class QuantizedWeight implements Weight {
   }
   get description(): string {
     const where = this.layout === 'group' ? `g${this.groupSize}` : `per ${this.layout}`
-    return `int${this.bits} ${where}${this.zero ? ' affine' : ''}${this.coding === 'sparse' ? ' sparse' : ''}${this.input ? ', u8 input' : ''}`
+    return `int${this.bits} ${where}${this.zero ? ' affine' : ''}${this.coding === 'sparse' ? ' sparse' : ''}${this.input ? (this.input === 'dynamic' ? ', dynamic u8 input' : ', u8 input') : ''}`
   }
 
   bytes(): number {
@@ -124,7 +125,12 @@ export class QuantizedWeight implements Weight {
     const { input } = this
     if (use.op === 'lookup') return this.#lookup(x)
     const padding = plainPadding(use)
-    if (input && (use.op === 'linear' || padding)) {
+    if (input === 'dynamic' && use.op === 'linear') {
+      this.#packed ??= keep(qgemmPack(this.q))
+      const scale = this.scale.reshapeView([this.scale.size])
+      return withTemporary([scale], () => qlinearDynamic(x, this.#packed!, scale, use.bias, null, this.shape[0]!, false, 'none'))
+    }
+    if (input && input !== 'dynamic' && (use.op === 'linear' || padding)) {
       this.#packed ??= keep(qgemmPack(this.q))
       const scale = this.scale.reshapeView([this.scale.size])
       return withTemporary([scale], () =>
@@ -134,7 +140,7 @@ export class QuantizedWeight implements Weight {
       )
     }
     // Convolutions that integers do not have (groups, dilation, one dimension): the same codes, multiplied as floats.
-    if (input) return scope(() => applyDense(this.dense(), onGrid(x, input), use))
+    if (input && input !== 'dynamic') return scope(() => applyDense(this.dense(), onGrid(x, input), use))
     if (use.op === 'linear' && this.#runsOnCodes()) {
       this.#packed ??= keep(wgemmPack(this.q, this.scale, this.zero, this.bits < 5 ? this.bits : 8))
       return wgemm(x, this.#packed, use.bias, null, this.shape[0]!, 'none')
@@ -182,7 +188,7 @@ export class QuantizedWeight implements Weight {
       layout: this.layout,
       ...(this.layout === 'group' ? { groups: this.scale.shape[1]! } : {}),
       ...(this.zero ? { affine: true } : {}),
-      ...(this.input ? { input: { scale: this.input.scale, zero: this.input.zero } } : {}),
+      ...(this.input ? { input: this.input === 'dynamic' ? this.input : { scale: this.input.scale, zero: this.input.zero } } : {}),
       ...(this.coding === 'sparse' ? { coding: 'sparse' } : {}),
     }
   }
