@@ -89,6 +89,8 @@ export {
   Profile,
   session,
   Session,
+  speeds,
+  type LayerSpeed,
   type ProfileStep,
   type RunOptions,
   type SessionClass,
@@ -98,6 +100,8 @@ export {
   type SessionInputs,
   type SessionOptions,
   type SessionValue,
+  type SpeedOptions,
+  type Speeds,
 } from './runtime/index.js'
 export { exampleInput, exportOnnx, type ExportOptions, type ExportProfile } from './graph/index.js'
 export {

@@ -49,6 +49,14 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^config\.json, model\.safetensors, tokenizer\.json, tokenizer_config\.json$/m,
     /^"the origin of whales"; right on 1[56] of 16 sentences$/m,
   ],
+  '14-sessions.mjs': [
+    /^scores f32\[1,10\]$/m,
+    /^twenty at once, all alike: true$/m,
+    /^f32\[1,1,28,28\]: plan of \d+ steps, 21 runs, arena smaller than its tensors: true$/m,
+    /^dearest op takes a share: true; trace has \d+ events a run$/m,
+  ],
+  '15-server.mjs': [/^answers: 10$/m, /^wrong input: \{"status":400,"error":"16 numbers are needed"\}$/m],
+  '16-worker-pool.mjs': [/^tasks done: 12$/m, /^native memory left by workers: 0$/m],
   '13-train-any-task.mjs': [
     /^stopped: ERR_ABORTED$/m,
     /^same bits: true$/m,

@@ -3,12 +3,14 @@
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../base/version.js'
 import { registerAnalyze } from './commands/analyze.js'
+import { registerBench } from './commands/bench.js'
 import { registerCompress } from './commands/compress.js'
 import { registerDemo } from './commands/demo.js'
 import { registerDevices } from './commands/devices.js'
 import { registerEvaluate } from './commands/evaluate.js'
 import { registerGenerate } from './commands/generate.js'
 import { registerInspect } from './commands/inspect.js'
+import { registerRun } from './commands/run.js'
 import { registerTrain } from './commands/train.js'
 import { EXIT } from './ui.js'
 
@@ -27,6 +29,8 @@ export function makeProgram(): Command {
     registerGenerate,
     registerAnalyze,
     registerCompress,
+    registerRun,
+    registerBench,
     registerDemo,
   ])
     register(program)

@@ -11,3 +11,4 @@ export { Profile, type ProfileStep } from './profile.js'
 export type { SessionInput, SessionInputs, SessionValue } from './values.js'
 /** Long work off the calling thread. */
 export { compressInWorker, trainInWorker, trainTaskInWorker, type WorkerOptions } from './worker/in-worker.js'
+export { speeds, type LayerSpeed, type SpeedOptions, type Speeds } from './speed.js'
