@@ -106,7 +106,8 @@ class Tracer {
     const apply = (x: Tensor, use: WeightUse): Tensor => {
       if (use.op === 'lookup') return applyDense(dense(), x, { op: 'lookup' }) // what a padding row changes is its gradient
       const input = inner instanceof QuantizedWeight ? inner.input : null
-      if (!input) return applyDense(dense(), x, use)
+      // Ranges of rows are found while the layer runs: the graph keeps the codes of the weight and a floating input, which is more exact.
+      if (!input || input === 'dynamic') return applyDense(dense(), x, use)
       const rounded = this.#quietly(() => onGrid(x, input))
       this.#record({ op: 'quantize_input', args: [this.#value(x), input], results: [] }, [rounded], false)
       return applyDense(dense(), rounded, use)
