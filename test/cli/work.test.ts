@@ -110,7 +110,18 @@ it('augments, with workers, and keeps the best by the figure that is named', asy
 })
 
 it('trains in mixed precision and says so', async () => {
-  const { stdout } = await succeeds(['train', 'mlp', '--data', flowers, '--out', at('half.safetensors'), '--epochs', '2', '--precision', 'bf16'])
+  const { stdout } = await succeeds([
+    'train',
+    'mlp',
+    '--data',
+    flowers,
+    '--out',
+    at('half.safetensors'),
+    '--epochs',
+    '2',
+    '--precision',
+    'bf16',
+  ])
   expect(stdout).toMatch(/^mlp: 31,903 parameters; 240 examples, 3 classes; products in bf16$/m)
   const [first, second] = [...stdout.matchAll(/^train: epoch \d\/2, loss ([\d.]+)/gm)].map((m) => Number(m[1]))
   expect(second!).toBeLessThan(first!)

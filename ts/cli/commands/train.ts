@@ -26,7 +26,9 @@ async function trainCommand(architecture: string, o: TrainCliOptions, ui: Ui): P
   const kind = kindOf(architecture, o.task)
   const settings = trainSettingsOf(o, kind.defaults)
   const { model, task, facts, held } = await kind.prepare(architecture, o, ui)
-  ui.say(`${architecture}: ${formatCount(model.parameters())} parameters; ${facts}${settings.precision ? `; products in ${settings.precision}` : ''}`)
+  ui.say(
+    `${architecture}: ${formatCount(model.parameters())} parameters; ${facts}${settings.precision ? `; products in ${settings.precision}` : ''}`,
+  )
   const { checkpoint } = trainPaths(o.out)
   let resumed = false
   const view = o.json ? eventLines() : eventView(ui)
