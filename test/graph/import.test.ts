@@ -183,6 +183,27 @@ describe.skipIf(!ort)('against onnxruntime', () => {
     )
   })
 
+  it.each([
+    ['nearest', 'half_pixel', 'round_prefer_floor'],
+    ['nearest', 'asymmetric', 'floor'],
+    ['nearest', 'align_corners', 'ceil'],
+    ['linear', 'half_pixel', 'floor'],
+    ['linear', 'align_corners', 'floor'],
+    ['linear', 'asymmetric', 'floor'],
+    ['cubic', 'pytorch_half_pixel', 'floor'],
+  ])('resizes: %s, %s, %s', async (mode, transform, rounding) => {
+    const settings = { mode, coordinate_transformation_mode: transform, nearest_mode: rounding }
+    await same(
+      {
+        input: [value('x', [1, 2, 5, 7])],
+        output: [value('y'), value('z')],
+        initializer: [constant('scales', [4], [1, 1, 1.6, 2.5]), constant('sizes', [4], [1, 2, 3, 11], 'i64')],
+        node: [node('Resize', ['x', '', 'scales'], ['y'], settings), node('Resize', ['x', '', '', 'sizes'], ['z'], settings)],
+      },
+      { x: f32(draw(70), [1, 2, 5, 7]) },
+    )
+  })
+
   it('writes functions out, with attributes and defaults', async () => {
     await same(
       {

@@ -58,15 +58,14 @@ export function subgraphs(node: GraphNode): Graph[] {
 
 /** A node with every subgraph replaced. */
 export function mapSubgraphs(node: GraphNode, f: (graph: Graph) => Graph): GraphNode {
-  let changed = false
+  if (subgraphs(node).length === 0) return node
   const attributes = Object.fromEntries(
     Object.entries(node.attributes).map(([name, a]): [string, Attribute] => {
       if (a.type !== 'graph' && a.type !== 'graphs') return [name, a]
-      changed = true
       return [name, a.type === 'graph' ? { type: 'graph', value: f(a.value) } : { type: 'graphs', value: a.value.map(f) }]
     }),
   )
-  return changed ? { ...node, attributes } : node
+  return { ...node, attributes }
 }
 
 /** `Conv "backbone/conv1"`, or by its first output. */

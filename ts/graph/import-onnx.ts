@@ -14,7 +14,7 @@ import './onnx/index.js'
 const OLDEST = 7
 const NEWEST = 28
 /** Nodes that functions may add in all. */
-const MAX_EXPANDED = 1_000_000
+const MAX_EXPANDED = 250_000
 /** Functions that call functions, and subgraphs in them. */
 const MAX_DEPTH = 200
 
