@@ -1,5 +1,5 @@
 /**
- * Products of codes on Tersor's integer kernels: QLinearMatMul, MatMulInteger, QLinearConv, ConvInteger, and 4-bit weights (MatMulNBits). Sums are exact integers; what is narrowed to
+ * Matrix products of codes on Tersor's integer kernels: QLinearMatMul, MatMulInteger, and weights of few bits (MatMulNBits); convolutions: integer-convolution.ts. Sums are exact integers; what is narrowed to
  * codes again is multiplied by one f32 factor (x scale * w scale / y scale), as ONNX Runtime does, and rounded half to even.
  */
 import { sizeOf, stridesOf } from '../../base/shape.js'
@@ -22,15 +22,14 @@ import {
 } from '../../ops/index.js'
 import { full, keep, tensor, type Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, intAttribute, type InferContext, type RunContext, type Value, type ValueType } from '../define.js'
-import type { Dim, ElementType } from '../graph.js'
+import type { ElementType } from '../graph.js'
 import { type HostTensor } from '../host.js'
-import { broadcastDims, numbers, valueType } from '../infer.js'
+import { broadcastDims, valueType } from '../infer.js'
 import { data } from './move.js'
 import { dynamicCodes } from './quantize.js'
 import { isHost } from './values.js'
-import { slide, windowsOf } from './windows.js'
 
-interface Packed {
+export interface Packed {
   readonly packed: Tensor
   /** Added to the zero points of unsigned weights, whose codes were moved into i8. */
   readonly shift: number
@@ -40,7 +39,7 @@ interface Packed {
 /** What was made of a constant: it lives as long as the constant. */
 const prepared = new WeakMap<object, Map<string, Packed>>()
 
-function cached(source: Value | undefined, key: string, make: () => Packed): Packed {
+export function cached(source: Value | undefined, key: string, make: () => Packed): Packed {
   if (!isHost(source) || !source.source) return make()
   const entries = prepared.get(source) ?? new Map<string, Packed>()
   prepared.set(source, entries)
@@ -53,13 +52,13 @@ function cached(source: Value | undefined, key: string, make: () => Packed): Pac
   return found
 }
 
-function checkCodes(ctx: RunContext, t: Tensor, what: string): Tensor {
+export function checkCodes(ctx: RunContext, t: Tensor, what: string): Tensor {
   if (t.dtype !== 'u8' && t.dtype !== 'i8') ctx.fail('ERR_DTYPE', `${what} must hold 8-bit codes, got ${t}`)
   return t
 }
 
 /** Weights u8 or i8 [N, K] in the kernel's layout. */
-function pack(w: Tensor): Packed {
+export function pack(w: Tensor): Packed {
   const unsigned = w.dtype === 'u8'
   // A cast through f32 is exact for bytes.
   const signed = unsigned ? cast(scaleShift(cast(w, 'f32'), 1, -128), 'i8') : copy(w)
@@ -67,7 +66,7 @@ function pack(w: Tensor): Packed {
 }
 
 /** Zero points of the weights, moved like the codes; null where all are 0. */
-function weightZeros(ctx: RunContext, zero: Value | undefined, { shift, out }: Packed, from = 0): Tensor | null {
+export function weightZeros(ctx: RunContext, zero: Value | undefined, { shift, out }: Packed, from = 0): Tensor | null {
   if (zero === undefined && shift === 0) return null
   if (zero !== undefined && !isHost(zero)) {
     const z = cast(ctx.tensor(zero), 'f32')
@@ -100,7 +99,7 @@ function inputZero(ctx: RunContext, zero: Value | undefined, rows: number, inner
   return { zero: 0, zeros: cast(reshape(all, [rows]), 'i32') }
 }
 
-const asI32 = (t: Tensor): Tensor => (t.dtype === 'i32' ? t : cast(t, 'i32'))
+export const asI32 = (t: Tensor): Tensor => (t.dtype === 'i32' ? t : cast(t, 'i32'))
 
 type MatrixProduct = (x: Tensor, w: Packed, rows: number, inner: number, from: number) => Tensor
 
@@ -164,7 +163,7 @@ function integerProduct(
 }
 
 /** One number per column of the result: product of a scalar and one or N scales. */
-function columnScale(ctx: RunContext, scale: Value | undefined, factor: number, out: number, from = 0): Tensor {
+export function columnScale(ctx: RunContext, scale: Value | undefined, factor: number, out: number, from = 0): Tensor {
   const values = ctx.host(scale).data
   if (values.length !== 1 && values.length < from + out) ctx.fail('ERR_SHAPE', `${values.length} scales for ${out} columns`)
   return tensor(
@@ -175,7 +174,7 @@ function columnScale(ctx: RunContext, scale: Value | undefined, factor: number, 
   )
 }
 
-const scalar = (ctx: RunContext, v: Value | undefined, what: string): number => {
+export const scalar = (ctx: RunContext, v: Value | undefined, what: string): number => {
   const h = ctx.host(v)
   return h.size === 1 ? h.data[0]! : ctx.fail('ERR_UNSUPPORTED', `${what} must be one number, got ${h}`)
 }
@@ -222,149 +221,10 @@ function rowList(ctx: RunContext, scales: HostTensor, rows: number): Tensor {
   return tensor(Float32Array.from({ length: rows }, (_, i) => scales.data[i % scales.size]!))
 }
 
-function codeType(ctx: RunContext, zero: Value | undefined): 'u8' | 'i8' {
+export function codeType(ctx: RunContext, zero: Value | undefined): 'u8' | 'i8' {
   const { dtype } = data(ctx, zero)
   return dtype === 'u8' || dtype === 'i8' ? dtype : ctx.fail('ERR_DTYPE', `codes must be u8 or i8, got ${dtype}`)
 }
-
-// Convolutions: windows of x as rows (a strided view, copied), one matrix product.
-
-interface Windowed {
-  /** [B * H' * W', C / groups * kh * kw] of one group. */
-  readonly columns: (group: number) => Tensor
-  readonly batch: number
-  readonly out: readonly number[]
-}
-
-/** x [B, C, ...] with `zero` around it, as windows. */
-function windowed(ctx: RunContext, x: Tensor, kernel: readonly number[], groups: number, zero: number): Windowed {
-  const w = windowsOf(ctx, x.shape.slice(2), kernel)
-  const out = slide(ctx, x.shape.slice(2), w) as number[]
-  const [batch, channels] = x.shape as [number, number]
-  // Rows and columns that SAME pads ask for beyond what windows reach are not needed; missing ones are filled.
-  const around = [[0, 0], [0, 0], ...w.before.map((p, i) => [p, w.after[i]!])]
-  const padded = around.some(([p, q]) => p! > 0 || q! > 0) ? padCodes(x, around as [number, number][], zero) : copy(x)
-  const s = padded.strides
-  const per = channels / groups
-  const columns = (group: number): Tensor => {
-    const view = padded.view(
-      [batch, ...out, per, ...kernel],
-      [s[0]!, ...out.map((_, i) => s[2 + i]! * w.stride[i]!), s[1]!, ...kernel.map((_, i) => s[2 + i]! * w.dilation[i]!)],
-      group * per * s[1]!,
-    )
-    return reshape(copy(view), [batch * sizeOf(out), per * sizeOf(kernel)])
-  }
-  return { columns, batch, out }
-}
-
-/** Codes with a border of one code. */
-function padCodes(x: Tensor, sides: readonly [number, number][], code: number): Tensor {
-  if (code === 0) return pad(x, sides)
-  return sides.reduce((t, [before, after], axis) => {
-    const border = (n: number): Tensor[] =>
-      n === 0
-        ? []
-        : [
-            full(
-              t.shape.map((d, i) => (i === axis ? n : d)),
-              code,
-              t.dtype,
-            ),
-          ]
-    return before + after === 0 ? t : concat([...border(before), t, ...border(after)], axis)
-  }, x)
-}
-
-/** [B * H' * W', O] to [B, O, H', W']. */
-function asImage(rows: Tensor, batch: number, out: readonly number[]): Tensor {
-  const n = rows.shape[1]!
-  const rank = out.length
-  return permute(reshape(rows, [batch, ...out, n]), [0, rank + 1, ...out.map((_, i) => i + 1)])
-}
-
-type RowProduct = (x: Tensor, w: Packed, from: number) => Tensor
-
-function convolution(ctx: RunContext, x: Value | undefined, w: Value | undefined, zero: number, product: RowProduct): Tensor {
-  const t = checkCodes(ctx, ctx.tensor(x), 'x')
-  const { shape } = data(ctx, w)
-  const groups = intAttribute(ctx.node, 'group', 1)
-  if (!(groups >= 1) || t.rank !== shape.length || t.rank < 3 || t.rank > 4)
-    ctx.fail('ERR_SHAPE', `x and filters must be [B, C, ...] of rank 3 or 4, got ${t} and [${shape.join(',')}]`)
-  const [filters, per] = shape as [number, number]
-  if (t.shape[1] !== per * groups || filters % groups !== 0)
-    ctx.fail('ERR_SHAPE', `${t} and filters [${shape.join(',')}] do not fit ${groups} groups`)
-  const { columns, batch, out } = windowed(ctx, t, shape.slice(2), groups, zero)
-  const each = filters / groups
-  const parts = Array.from({ length: groups }, (_, g) => {
-    const packed = cached(w, `conv ${g}`, () => {
-      const codes = checkCodes(ctx, ctx.tensor(w), 'w')
-      return pack(slice(reshape(codes, [filters, codes.size / filters]), [g * each, 0], [each, codes.size / filters]))
-    })
-    return product(columns(g), packed, g * each)
-  })
-  return asImage(groups === 1 ? parts[0]! : concat(parts, 1), batch, out)
-}
-
-function convolutionType(ctx: InferContext, x: ValueType | undefined, w: ValueType | undefined, dtype: ElementType | undefined): ValueType {
-  const [a, b] = [x?.shape, w?.shape]
-  const kernel = numbers(b?.slice(2))
-  if (!a || !b || !kernel || a.length !== b.length) return valueType(dtype)
-  const spatial = a.slice(2)
-  const windows = windowsOf(
-    ctx,
-    spatial.map((d): number | null => (typeof d === 'number' ? d : null)),
-    kernel,
-  )
-  return valueType(dtype, [a[0]!, b[0]!, ...slide(ctx, spatial, windows)] as Dim[])
-}
-
-defineOnnxOp('ConvInteger', {
-  since: [10],
-  inputs: [2, 4],
-  hostInputs: [2, 3],
-  infer: (ctx, [x, w]) => [convolutionType(ctx, x, w, 'i32')],
-  run: (ctx, [x, w, xz, wz]) => {
-    const zero = xz === undefined ? 0 : scalar(ctx, xz, 'x_zero_point')
-    return asI32(
-      convolution(ctx, x, w, zero, (rows, packed, from) =>
-        qgemmS32(rows, packed.packed, null, weightZeros(ctx, wz, packed, from), packed.out, zero),
-      ),
-    )
-  },
-})
-
-defineOnnxOp('QLinearConv', {
-  since: [10],
-  inputs: [8, 9],
-  hostInputs: [1, 2, 4, 5, 6, 7, 8],
-  infer: (ctx, [x, , , w, , , , yz]) => [convolutionType(ctx, x, w, yz?.dtype)],
-  run: (ctx, [x, xs, xz, w, ws, wz, ys, yz, bias]) => {
-    const dtype = codeType(ctx, yz)
-    const [xScale, zero] = [scalar(ctx, xs, 'x_scale'), scalar(ctx, xz, 'x_zero_point')]
-    const [yScale, yZero] = [scalar(ctx, ys, 'y_scale'), scalar(ctx, yz, 'y_zero_point')]
-    return convolution(ctx, x, w, zero, (rows, packed, from) => {
-      const scale = columnScale(ctx, ws, xScale / yScale, packed.out, from)
-      const b = bias === undefined ? null : mul(cast(slice(ctx.tensor(bias), [from], [packed.out]), 'f32'), scale)
-      return qmatmul(
-        rows,
-        packed.packed,
-        scale,
-        b,
-        null,
-        null,
-        null,
-        weightZeros(ctx, wz, packed, from),
-        packed.out,
-        1,
-        zero,
-        'none',
-        dtype,
-        1,
-        yZero,
-      )
-    })
-  },
-})
 
 // com.microsoft: products of codes that give floats.
 
