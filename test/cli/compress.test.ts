@@ -4,7 +4,8 @@ import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { compress, parseRecipe, presets, type CompressReport } from '../../ts/compress/index.js'
 import { loadData } from '../../ts/data/index.js'
-import { loadModel } from '../../ts/models/file.js'
+import { readOnnx } from '../../ts/formats/onnx/index.js'
+import { loadModel, saveModel } from '../../ts/models/file.js'
 import type { Variant } from '../../ts/report/index.js'
 import { bitsOf } from '../compress/toys.js'
 import { filesIn } from '../formats/lib.js'
@@ -40,6 +41,17 @@ describe.concurrent('presets', () => {
     'prune-finetune-int8': { ratio: 8, kinds: /sparse/ },
   }
   it('all are tried here', () => expect(Object.keys(presets)).toEqual(Object.keys(expected)))
+
+  it('writes ONNX files by their name, with the sizes of a model with integer inputs', async () => {
+    const out = at('small.onnx')
+    const result = await json<Compressed>(['compress', lenet, '--recipe', 'int8-static', '--data', images, '--out', out])
+    expect(result.bytes).toBe(fs.statSync(out).size)
+    expect(result.bytesBefore / result.bytes).toBeGreaterThan(3)
+    const { graph } = readOnnx(out)
+    expect(graph.inputs[0]).toMatchObject({ name: 'x', shape: ['batch', 1, 28, 28] })
+    expect(graph.nodes.some((n) => n.op === 'QuantizeLinear')).toBe(true)
+    expect(() => saveModel(loadModel(lenet), out)).toThrow(/saveOnnx writes ONNX files/)
+  })
 
   it.each(Object.keys(expected))('%s: smaller file, same answers, the same bits as in a program', async (name) => {
     const out = at(`${name}.safetensors`)

@@ -26,9 +26,10 @@ import {
   sequential,
   type ModuleSpec,
 } from '../../ts/nn/index.js'
-import { sort } from '../../ts/ops/index.js'
+import { scaleShift, sort } from '../../ts/ops/index.js'
 import { saveOnnx, saveTransformersJs, type OnnxRuntime } from '../../ts/runtime/save-onnx.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
+import { useLite } from '../../ts/models/use-lite.js'
 import { tempDir } from '../formats/lib.js'
 import { constant, model as onnxModel, node, oracle, ort, value, type Fed } from './build.js'
 import { z } from 'zod'
@@ -172,6 +173,26 @@ describe.skipIf(!ort)('onnxruntime computes from the file what the model compute
     for (const profile of ['ort', 'onnx'] as const)
       expect(await distance(model, example, test, { ...tokens, profile }), profile).toBeLessThan(1e-5)
     if (options?.bits === 8) expect(await distance(model, example, test, { ...tokens, dynamicQuantization: true })).toBeLessThan(5e-2)
+  })
+
+  it('Universal Sentence Encoder lite, whose table of positions the file holds up to its longest text', async () => {
+    const sizes = { vocabulary: 40, embedding: 8, width: 12, layers: 2, heads: 2, hidden: 16, out: 8, maxTokens: 20 }
+    const model = fresh(useLite(sizes))
+    const bytes = encodeOnnx(exportOnnx(model))
+    for (const [b, t] of [
+      [1, 1],
+      [1, 6],
+      [4, 20],
+    ] as const) {
+      const feeds = { ids: ids(b, t, 40), mask: mask(b, t) }
+      const got = (
+        await oracle(bytes, {
+          ids: { type: 'int64', data: BigInt64Array.from(feeds.ids.read() as Int32Array, BigInt), dims: [b, t] },
+          mask: { type: 'float32', data: feeds.mask.read(), dims: [b, t] },
+        })
+      ).output!
+      scope(() => (model.predict(feeds).read() as Float32Array).forEach((v, i) => expect(got.data[i]).toBeCloseTo(v, 5)))
+    }
   })
 
   it('pruned weights, f16 weights, quantized recurrent layers', async () => {
@@ -326,10 +347,11 @@ describe('refuses', () => {
 
   const odd = defineModule({
     kind: 'testOdd',
-    config: z.strictObject({ how: z.enum(['values', 'op']) }),
+    config: z.strictObject({ how: z.enum(['values', 'op', 'argument']) }),
     weights: () => ({}),
     forward: (_m, { how }, x) => {
       const t = x as Tensor
+      if (how === 'argument') return scaleShift(t, 1 / t.shape[0]!, 0)
       return how === 'op'
         ? sort(t)[0]
         : tensor(
@@ -341,6 +363,7 @@ describe('refuses', () => {
   it('what ONNX has no form for, and values computed outside of ops', () => {
     const example = floats(2, 4)
     expect(() => exportOnnx(fresh(odd({ how: 'values' })), { example })).toThrow(/outside of its ops/)
+    expect(() => exportOnnx(fresh(odd({ how: 'argument' })), { example })).toThrow(/argument of scale_shift follows the sizes/)
     expect(() => exportOnnx(fresh(odd({ how: 'op' })), { example })).toThrow(expect.objectContaining({ code: 'ERR_UNSUPPORTED' }))
   })
 })

@@ -62,6 +62,12 @@ export function modelFileBytes(model: Model): number {
 
 /** Writes the model to a file, crash-safe. Gives the bytes of the file. */
 export function saveModel(model: Model, file: string, options: WriteOptions = {}): number {
+  const other = /\.(onnx|gguf)$/i.exec(file)?.[1]
+  if (other)
+    throw new OptionError(
+      'ERR_OPTION',
+      `save: '${file}': this function writes safetensors; ${other === 'onnx' ? 'saveOnnx writes ONNX files' : 'tersor convert writes GGUF files'}`,
+    )
   const pieces = encode(model)
   writeFileAtomic(file, pieces, options)
   return pieces.reduce((n, piece) => n + piece.byteLength, 0)

@@ -4,10 +4,10 @@ import path from 'node:path'
 import { OptionError } from '../base/errors.js'
 import { encodeOnnx, wantsExternal, writeOnnx, type OnnxModel } from '../formats/onnx/index.js'
 import { readRegularFile, writeFileAtomic, type WriteOptions } from '../formats/index.js'
-import { exampleInput, exportOnnx, type ExportOptions } from '../graph/export/index.js'
+import { batchOf, exampleInput, exportOnnx, otherSizes, type ExportOptions } from '../graph/export/index.js'
 import { saveHuggingFace } from '../models/index.js'
 import { QuantizedWeight, type Model } from '../nn/index.js'
-import { keep, scope, Tensor } from '../tensor/index.js'
+import { Tensor } from '../tensor/index.js'
 import { checkOnnx, type OnnxCheck, type OnnxRuntime } from './onnx-check.js'
 
 export type { OnnxRuntime } from './onnx-check.js'
@@ -60,18 +60,29 @@ async function compare(model: Model, onnx: OnnxModel, file: string | Uint8Array,
   if (options.check === false) return null
   const rounded = model.weights().some(({ weight }) => weight instanceof QuantizedWeight && weight.input)
   const usual = options.dynamicQuantization || rounded ? 5e-2 : options.floats === 'f16' ? 1e-2 : 1e-4
-  const own =
-    options.example ?? scope(() => Object.fromEntries(Object.entries(exampleInput(model).input).map(([name, t]) => [name, keep(t)])))
-  const inputs = own instanceof Tensor ? { x: own } : own
   const { names = {} } = options
-  const byName = new Map(onnx.graph.inputs.map((v) => [v.name, v.dtype]))
+  const described = options.example ? undefined : exampleInput(model)
+  const example = options.example ?? described!.input
+  const inputs = example instanceof Tensor ? { x: example } : example
+  const dynamic = options.dynamic ?? described?.dynamic ?? batchOf(inputs)
+  const types = new Map(onnx.graph.inputs.map((v) => [v.name, v.dtype]))
   const places = Object.fromEntries(
-    Object.keys(inputs).map((name) => [name, { name: names[name] ?? name, integer: byName.get(names[name] ?? name) === 'i64' }]),
+    Object.keys(inputs).map((name) => [name, { name: names[name] ?? name, integer: types.get(names[name] ?? name) === 'i64' }]),
   )
+  const tolerance = options.tolerance ?? usual
+  // Sizes that no trace had: a batch of one, and everything else one longer.
+  const other = otherSizes(inputs, dynamic, (size, symbol) => (symbol === 'batch' ? 1 : size + 1))
   try {
-    return await checkOnnx(model, file, inputs, places, options.tolerance ?? usual, options.onnxruntime)
+    const first = await checkOnnx(model, file, inputs, places, tolerance, options.onnxruntime)
+    if (!first || !other) return first
+    const second = (await checkOnnx(model, file, other, places, tolerance, options.onnxruntime))!
+    return {
+      ...first,
+      difference: Math.max(first.difference, second.difference),
+      differenceOptimized: Math.max(first.differenceOptimized, second.differenceOptimized),
+    }
   } finally {
-    if (!options.example) for (const t of Object.values(inputs)) t.dispose()
+    for (const t of [...(described ? Object.values(inputs) : []), ...Object.values(other ?? {})]) t.dispose()
   }
 }
 

@@ -16,7 +16,7 @@ import {
 import { evaluateModel, probeOf } from '../../analyze/index.js'
 import { loadData, type Dataset } from '../../data/index.js'
 import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
-import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
+import { loadModel, modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../report/format.js'
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type Variant } from '../../report/index.js'
@@ -24,6 +24,7 @@ import { eventView } from '../events.js'
 import { outFile } from '../options.js'
 import { snapshotsBeside } from '../train-files.js'
 import { RESUME, runCommand, type Ui } from '../ui.js'
+import { writeModel } from '../write-model.js'
 
 interface CompressCliOptions {
   readonly recipe: string
@@ -107,11 +108,11 @@ export function registerCompress(program: Command): void {
   program
     .command('compress')
     .description('compress a model by a recipe')
-    .argument('<model>', 'model file, or a tfjs folder of a known architecture')
+    .argument('<model>', 'model file (safetensors, ONNX), or a tfjs folder of a known architecture')
     .requiredOption('--recipe <name>', `recipe file (JSON) or preset: ${Object.keys(presets).join(', ')}`)
     .option('--data <spec>', 'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE')
     .option('--validation <spec>', 'held-out data: stop rules, and accuracy before and after in the report')
-    .option('--out <file>', 'file to write', outFile)
+    .option('--out <file>', 'file to write: safetensors, or ONNX (.onnx)', outFile)
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
     .option('--print-recipe', 'show the recipe as JSON and stop')
@@ -125,6 +126,7 @@ export function registerCompress(program: Command): void {
         .join('\n')}\n\nExamples:\n` +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.safetensors --report report.html\n' +
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
+        '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.onnx\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
     .action((modelFile: string, o: CompressCliOptions) =>
@@ -165,7 +167,7 @@ export function registerCompress(program: Command): void {
             checkpointDir,
             resume: o.resume ?? false,
           }).finally(view.end)
-          const bytes = saveModel(result.model, out)
+          const bytes = await writeModel(result.model, out, ui)
           const reference = { bytes: bytesBefore, ...(before ? { predictions: before.predictions } : {}) }
           const after = validation && (await variantOf('after', result.model, bytes, reference, validation, ui))
           const rows = layerRows(result.report)

@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import { trainTask } from '../../compress/train/train.js'
 import type { EpochRecord } from '../../compress/outcome.js'
-import { saveModel } from '../../models/file.js'
 import { formatBytes, formatCount } from '../../report/format.js'
 import { eventLines, eventView, metricsText } from '../events.js'
 import { integer, outFile, real } from '../options.js'
@@ -11,6 +10,7 @@ import { trainCurves, writeTrainReport } from '../train-report.js'
 import { addSettings, checkSettings, trainSettingsOf, type SettingOptions } from '../train-settings.js'
 import { architectureNames, defaultsText, kindOf, taskNames, type TaskCliOptions } from '../train-tasks.js'
 import { RESUME, runCommand, type Ui } from '../ui.js'
+import { writeModel } from '../write-model.js'
 
 interface TrainCliOptions extends SettingOptions, TaskCliOptions {
   readonly task?: string
@@ -54,7 +54,7 @@ async function trainCommand(architecture: string, o: TrainCliOptions, ui: Ui): P
   }).finally(view.end)
   const { epochs, best } = result
   const chosen = best?.model ?? result.average ?? result.model
-  const bytes = saveModel(chosen, o.out)
+  const bytes = await writeModel(chosen, o.out, ui)
   if (result.skipped) ui.say(`${formatCount(result.skipped)} steps left out: f16 overflow`)
   if (result.stopped) ui.say(`stopped after ${epochs.length} epochs: no better evaluation`)
   dropCheckpoints(checkpoint)

@@ -24,7 +24,11 @@ export class ExportContext {
   /** What is known of a value beyond its name: rules for recurrent layers leave notes for the slices that follow. */
   readonly notes = new Map<number, unknown>()
 
-  constructor(builder: OnnxBuilder, pair: Pair, weights: WeightEmitter, target: Target) {
+  /** Sizes (of the second run) up to which tables reach. */
+  readonly #longest: ReadonlySet<number>
+
+  constructor(builder: OnnxBuilder, pair: Pair, weights: WeightEmitter, target: Target, longest: Readonly<Record<string, number>>) {
+    this.#longest = new Set(Object.values(longest))
     this.builder = builder
     this.pair = pair
     this.weights = weights
@@ -83,9 +87,15 @@ export class ExportContext {
       const cast = builder.cast(range, v.dtype === 'i32' ? INT32 : FLOAT)
       return shape.length === 1 ? cast : builder.node('Reshape', [cast, this.shape(shape, v)])
     }
+    const axis = shape.findIndex(([a, b]) => a !== b)
+    if (varying.length === 1 && this.#longest.has(varying[0]![1]) && isPrefix(x!, y!, shape, axis)) {
+      const { data, dtype } = this.pair.other(v).constant!
+      const table = this.builder.tensor('table', { dtype, shape: shape.map((d) => d[1]), read: () => data })
+      return this.builder.node('Slice', [table, this.builder.int64s([0]), this.int64(varying[0]!, v), this.builder.int64s([axis])])
+    }
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
-      `export: the model computes ${v.dtype}[${v.shape}] outside of its ops, by its inputs; fix its sizes with dynamic: {}`,
+      `export: the model computes ${v.dtype}[${v.shape}] outside of its ops, by its inputs; fix its sizes with dynamic: {}, or, if it is a table by position, say how far it reaches: longest`,
     )
   }
 
@@ -113,6 +123,13 @@ export class ExportContext {
       { attributes: { axis: int(0) } },
     )
   }
+}
+
+/** Whether x is the beginning of y along `axis`. */
+function isPrefix(x: readonly number[], y: readonly number[], shape: readonly PairedNumber[], axis: number): boolean {
+  const inner = shape.slice(axis + 1).reduce((n, [d]) => n * d, 1)
+  const [from, to] = [shape[axis]![1] * inner, shape[axis]![0] * inner]
+  return x.length > 0 && x.every((v, i) => v === y[Math.floor(i / to) * from + (i % to)])
 }
 
 /** Elements of a constant as numbers. */

@@ -7,6 +7,8 @@ export interface Example {
   readonly input: Readonly<Record<string, Tensor>>
   /** Sizes that may differ from run to run. */
   readonly dynamic: Readonly<Record<string, Readonly<Record<number, string>>>>
+  /** Where tables by position end. */
+  readonly longest?: Readonly<Record<string, number>>
 }
 
 /** Kinds of roots that read token ids [batch, tokens], with the further inputs that they know. */
@@ -18,6 +20,7 @@ const readers: Readonly<
   tokenClassifier: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
   maskedLanguage: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
   causalLanguage: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
+  useLite: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
   languageModel: { ids: 'x', masked: false, batch: 'batch', tokens: 'tokens' },
 }
 
@@ -51,7 +54,9 @@ export function exampleInput(model: Model): Example {
   }
   if (masked) input.mask = full([2, 5], 1)
   if (masked && hasTypes(model)) input.types = full([2, 5], 0, 'i32')
-  return { input, dynamic: Object.fromEntries(Object.keys(input).map((name) => [name, sizes])) }
+  const { maxTokens } = model.root.config as { readonly maxTokens?: number }
+  const dynamic = Object.fromEntries(Object.keys(input).map((name) => [name, sizes]))
+  return { input, dynamic, ...(maxTokens ? { longest: { [tokens]: maxTokens } } : {}) }
 }
 
 function hasTypes(model: Model): boolean {

@@ -8,7 +8,7 @@ import { VERSION } from '../../base/version.js'
 import type { Dim, ElementType, OnnxModel, OnnxNode, ValueInfo } from '../../formats/onnx/index.js'
 import type { Model, ModuleInput } from '../../nn/index.js'
 import { scope, Tensor, tensor } from '../../tensor/index.js'
-import { trace, type TracedValue } from '../trace.js'
+import { isValue, trace, type TracedValue } from '../trace.js'
 import { FLOAT, INT32, OnnxBuilder } from './builder.js'
 import { ExportContext, type Target } from './context.js'
 import { exampleInput } from './example.js'
@@ -36,6 +36,11 @@ export interface ExportOptions {
    * dimension of every input, as 'batch'.
    */
   readonly dynamic?: Readonly<Record<string, Readonly<Record<number, string>>>>
+  /**
+   * Largest sizes by name, where the model has tables by position that it makes itself (sinusoids): the file holds them up to there. Default: what the
+   * model's description says, if it takes its input from there.
+   */
+  readonly longest?: Readonly<Record<string, number>>
   /** Default 'ort'. */
   readonly profile?: ExportProfile
   /** Floats of weights: 'f16' halves the file; they are computed with in f32. Default 'f32'. */
@@ -67,21 +72,16 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
   const described = options.example ? undefined : exampleInput(model)
   const example = options.example ?? described!.input
   const named = example instanceof Tensor ? { x: example } : example
-  const dynamic =
-    options.dynamic ??
-    described?.dynamic ??
-    Object.fromEntries(
-      Object.entries(named)
-        .filter(([, t]) => t.rank > 0)
-        .map(([name]) => [name, { 0: 'batch' }]),
-    )
+  const dynamic = options.dynamic ?? described?.dynamic ?? batchOf(named)
   checkDynamic(named, dynamic)
   const alone = Object.keys(named).length === 1 && named.x !== undefined
-  const pair = tracePair(model, alone ? named.x! : example, named, dynamic)
+  const longest = options.longest ?? described?.longest ?? {}
+  const pair = tracePair(model, alone ? named.x! : example, named, dynamic, longest)
   refuseUnknown(pair)
+  refuseVarying(pair)
   const builder = new OnnxBuilder(18)
   const target: Target = { ...exportProfiles[profile], dynamic: dynamicQuantization }
-  const context = new ExportContext(builder, pair, new WeightEmitter(builder, model, floats), target)
+  const context = new ExportContext(builder, pair, new WeightEmitter(builder, model, floats), target, longest)
   const inputs = pair.a.inputs.map((value) => writeInput(context, value, dynamic, options))
   const used = neededCalls(pair)
   for (const call of pair.calls()) {
@@ -112,7 +112,13 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
   }
 }
 
-type Dynamic = Readonly<Record<string, Readonly<Record<number, string>>>>
+export type Dynamic = Readonly<Record<string, Readonly<Record<number, string>>>>
+
+/** The first dimension of every input as 'batch'. */
+export function batchOf(named: Readonly<Record<string, Tensor>>): Dynamic {
+  const sized = Object.entries(named).filter(([, t]) => t.rank > 0)
+  return Object.fromEntries(sized.map(([name]) => [name, { 0: 'batch' }]))
+}
 
 function checkDynamic(named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): void {
   for (const [name, dims] of Object.entries(dynamic)) {
@@ -132,20 +138,41 @@ function checkDynamic(named: Readonly<Record<string, Tensor>>, dynamic: Dynamic)
 }
 
 /** One trace, or two with the dynamic sizes grown; elements of the second input are those of the first in another order. */
-function tracePair(model: Model, example: ModuleInput, named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): Pair {
-  const symbols = [...new Set(Object.values(dynamic).flatMap((dims) => Object.values(dims)))]
+function tracePair(
+  model: Model,
+  example: ModuleInput,
+  named: Readonly<Record<string, Tensor>>,
+  dynamic: Dynamic,
+  longest: Readonly<Record<string, number>>,
+): Pair {
   const first = trace(model, example)
-  if (symbols.length === 0) return new Pair(first)
-  const larger = Object.fromEntries(
+  const larger = otherSizes(named, dynamic, (size, symbol, i) => Math.max(longest[symbol] ?? 0, size + GROWTH[i % GROWTH.length]!))
+  return larger ? new Pair(first, trace(model, example instanceof Tensor ? larger.x! : larger)) : new Pair(first)
+}
+
+/** Different for each name, so that sizes can be told apart. */
+const GROWTH = [2, 3, 5, 7, 11, 13]
+
+/** Inputs with other dynamic sizes, of the same elements in another order; undefined where all sizes are fixed. Call inside a scope. */
+export function otherSizes(
+  named: Readonly<Record<string, Tensor>>,
+  dynamic: Dynamic,
+  size: (size: number, symbol: string, index: number) => number,
+): Record<string, Tensor> | undefined {
+  const symbols = [...new Set(Object.values(dynamic).flatMap((dims) => Object.values(dims)))]
+  if (symbols.length === 0) return undefined
+  return Object.fromEntries(
     Object.entries(named).map(([name, t]) => {
-      const shape = t.shape.map((d, i) => (dynamic[name]?.[i] === undefined ? d : d + 1 + symbols.indexOf(dynamic[name][i])))
+      const shape = t.shape.map((d, i) => {
+        const symbol = dynamic[name]?.[i]
+        return symbol === undefined ? d : size(d, symbol, symbols.indexOf(symbol))
+      })
       const source = t.read()
       const data = new (source.constructor as new (n: number) => typeof source)(shape.reduce((n, d) => n * d, 1))
-      for (let i = 0; i < data.length; i++) data[i] = source[(source.length - 1 - (i % source.length)) % source.length]!
+      for (let i = 0; i < data.length; i++) data[i] = source[source.length - 1 - (i % source.length)]!
       return [name, tensor(data, shape)]
     }),
   )
-  return new Pair(first, trace(model, example instanceof Tensor ? larger.x! : larger))
 }
 
 function refuseUnknown(pair: Pair): void {
@@ -153,6 +180,31 @@ function refuseUnknown(pair: Pair): void {
   if (unknown.length)
     throw new UnsupportedError('ERR_UNSUPPORTED', `export: ONNX has no form for ${unknown.join(', ')}`, {
       details: { what: unknown.join(', ') },
+    })
+}
+
+/** Ops whose rules take numbers that follow sizes. */
+const SIZED_NUMBERS: ReadonlySet<string> = new Set(['clip', 'clip_ste'])
+const SIZED_LISTS: ReadonlySet<string> = new Set([
+  'reshape',
+  'broadcast_to',
+  'slice',
+  'pad_slice',
+  'conv2d_grad_input',
+  'conv2d_grouped_grad_input',
+])
+
+/** Any other number that differs between the runs would be frozen at that of the first. */
+function refuseVarying(pair: Pair): void {
+  for (const { op, a, b } of pair.calls())
+    a.args.forEach((x, i) => {
+      const y = b.args[i]
+      const list = Array.isArray(x)
+      if (isValue(x) || (list ? SIZED_LISTS : SIZED_NUMBERS).has(op) || JSON.stringify(x) === JSON.stringify(y)) return
+      throw new UnsupportedError(
+        'ERR_UNSUPPORTED',
+        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix the model's sizes with dynamic: {}`,
+      )
     })
 }
 

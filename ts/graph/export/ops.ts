@@ -259,8 +259,12 @@ export const plainRules: Readonly<Record<string, Rule>> = {
 }
 
 function clip(c: ExportContext, call: PairedCall): string {
-  const bound = (v: number): string => (Number.isFinite(v) ? c.builder.scalar(v) : '')
-  return c.builder.node('Clip', [arg(c, call, 0), bound(number(call, 1)), bound(number(call, 2))])
+  const bound = (i: number): string => {
+    const [x, y] = [call.a.args[i] as number, call.b.args[i] as number]
+    if (!Number.isFinite(x)) return ''
+    return x === y ? c.builder.scalar(x) : c.builder.node('Squeeze', [c.builder.cast(c.int64([x, y]), FLOAT)])
+  }
+  return c.builder.node('Clip', [arg(c, call, 0), bound(1), bound(2)])
 }
 
 /** Elements of a constant, or the dense values of a weight. */

@@ -68,14 +68,19 @@ export interface SizeOf {
   readonly plus: number
 }
 
-/** How a number that differs between the runs comes from a dimension of one of the values; null where none of them explains it. */
+/**
+ * How a number that differs between the runs comes from a dimension of one of the values; null where none of them explains it. Two runs leave a choice:
+ * the dimension itself comes first, then plus a constant, then times one, then both with the smallest constant.
+ */
 export function expressOf(pair: Pair, n: PairedNumber, values: readonly TracedValue[]): SizeOf | null {
-  const candidates = values.flatMap((value) => pair.shape(value).map((d, axis) => ({ value, axis, d }))).filter(({ d }) => d[0] !== d[1])
-  const exact = candidates.find(({ d }) => d[0] === n[0] && d[1] === n[1])
-  if (exact) return { value: exact.value, axis: exact.axis, times: 1, plus: 0 }
-  for (const { value, axis, d } of candidates) {
-    const times = (n[1] - n[0]) / (d[1] - d[0])
-    if (Number.isInteger(times) && times > 0) return { value, axis, times, plus: n[0] - times * d[0] }
-  }
-  return null
+  const found = values
+    .flatMap((value) => pair.shape(value).map((d, axis) => ({ value, axis, d })))
+    .filter(({ d }) => d[0] !== d[1])
+    .map(({ value, axis, d }): SizeOf => {
+      const times = (n[1] - n[0]) / (d[1] - d[0])
+      return { value, axis, times, plus: n[0] - times * d[0] }
+    })
+    .filter(({ times }) => Number.isInteger(times) && times > 0)
+  const rank = ({ times, plus }: SizeOf): number => (times === 1 ? (plus === 0 ? 0 : 1) : plus === 0 ? 2 : 3)
+  return found.sort((x, y) => rank(x) - rank(y) || Math.abs(x.plus) - Math.abs(y.plus))[0] ?? null
 }

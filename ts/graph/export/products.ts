@@ -156,10 +156,17 @@ const transposedConvolution =
     const [top, bottom, left, right] = padding as [number, number, number, number]
     const kernel = w.shape.slice(2)
     // H = stride (H' - 1) + dilation (k - 1) + 1 + output padding - top - bottom
-    const extra = [0, 1].map((i) => {
-      const sides = i === 0 ? top + bottom : left + right
-      return shape[2 + i]! - (stride[i]! * (dy.shape[2 + i]! - 1) + dilation[i]! * (kernel[i]! - 1) + 1 - sides)
-    })
+    const extraOf = (out: readonly number[], from: readonly number[]): number[] =>
+      [0, 1].map((i) => {
+        const sides = i === 0 ? top + bottom : left + right
+        return out[2 + i]! - (stride[i]! * (from[2 + i]! - 1) + dilation[i]! * (kernel[i]! - 1) + 1 - sides)
+      })
+    const extra = extraOf(shape, dy.shape)
+    if (extraOf(call.b.args[2] as readonly number[], c.pair.other(dy).shape).some((n, i) => n !== extra[i]))
+      throw new UnsupportedError(
+        'ERR_UNSUPPORTED',
+        'export: the size of a transposed convolution follows the inputs in a way ONNX cannot say; fix it with dynamic: {}',
+      )
     const attributes = {
       kernel_shape: ints(kernel),
       strides: ints(stride),
