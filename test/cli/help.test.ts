@@ -4,7 +4,7 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { root, tersor } from './lib.js'
 
-const commands = ['devices', 'inspect', 'train', 'evaluate', 'generate', 'compress', 'demo']
+const commands = ['devices', 'inspect', 'train', 'evaluate', 'generate', 'compress', 'convert', 'demo']
 
 describe.concurrent('help', () => {
   it.each(commands)('%s --help shows its use, options and examples that begin with it', async (name) => {

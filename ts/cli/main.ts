@@ -5,6 +5,7 @@ import { VERSION } from '../base/version.js'
 import { registerAnalyze } from './commands/analyze.js'
 import { registerBench } from './commands/bench.js'
 import { registerCompress } from './commands/compress.js'
+import { registerConvert } from './commands/convert.js'
 import { registerDemo } from './commands/demo.js'
 import { registerDevices } from './commands/devices.js'
 import { registerEvaluate } from './commands/evaluate.js'
@@ -29,6 +30,7 @@ export function makeProgram(): Command {
     registerGenerate,
     registerAnalyze,
     registerCompress,
+    registerConvert,
     registerRun,
     registerBench,
     registerDemo,

@@ -32,5 +32,13 @@ export {
   type SafetensorsReadOptions,
   type SafetensorsWriteOptions,
 } from './safetensors.js'
-export type { TensorEntry } from './safetensors-header.js'
+export {
+  ShardedSafetensors,
+  openModelTensors,
+  openSharded,
+  writeSharded,
+  type LazyTensor,
+  type ShardOptions,
+} from './safetensors-shards.js'
+export type { ForeignEntry, TensorEntry } from './safetensors-header.js'
 export { readTfjs, type TfjsModel } from './tfjs.js'

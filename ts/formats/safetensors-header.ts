@@ -10,7 +10,7 @@ import { dtypeInfo, dtypes, type DType } from '../base/dtype.js'
 import { DTypeError, UnsupportedError } from '../base/errors.js'
 import { JsonReader } from '../base/json.js'
 import type { ByteSource } from './files.js'
-import { countBytes, formatError, limitError, type FormatContext } from './limits.js'
+import { countBytes, countElements, formatError, limitError, type FormatContext } from './limits.js'
 
 export interface TensorEntry {
   readonly name: string
@@ -21,29 +21,49 @@ export interface TensorEntry {
   readonly bytes: number
 }
 
+/** A tensor of a dtype of the format that Tersor has not: its place is checked, its values are not read. */
+export interface ForeignEntry extends Omit<TensorEntry, 'dtype'> {
+  readonly dtype: string
+}
+
 export interface SafetensorsHeader {
   /** In the order of the header. */
   readonly tensors: ReadonlyMap<string, TensorEntry>
+  readonly foreign: ReadonlyMap<string, ForeignEntry>
   readonly metadata: ReadonlyMap<string, string>
   /** The 8 length bytes and the JSON, as they stand in the file. */
   readonly bytes: Uint8Array
 }
 
 const dtypeByName = new Map<string, DType>(dtypes.map((d) => [dtypeInfo[d].safetensors, d]))
-const foreignDTypes = new Set(['U64', 'U32', 'F8_E4M3', 'F8_E5M2', 'F8_E8M0', 'F6_E2M3', 'F6_E3M2', 'F4', 'C64'])
+/** Bits of the other types of the format. */
+const foreignBits = new Map<string, number>([
+  ['U64', 64],
+  ['U32', 32],
+  ['F8_E4M3', 8],
+  ['F8_E5M2', 8],
+  ['F8_E4M3FNUZ', 8],
+  ['F8_E5M2FNUZ', 8],
+  ['F8_E8M0', 8],
+  ['F6_E2M3', 6],
+  ['F6_E3M2', 6],
+  ['F4', 4],
+  ['C64', 64],
+])
 
-function readDType(ctx: FormatContext, name: string, tensor: string): DType {
-  const dtype = dtypeByName.get(name)
-  if (dtype !== undefined) return dtype
+/** The refusal of a dtype: of the format but not ours, or of no format. */
+export function dtypeError(ctx: FormatContext, name: string, tensor: string): Error {
   const known = [...dtypeByName.keys()].join(', ')
   const message = `${ctx.where}: tensor ${JSON.stringify(tensor.slice(0, 200))}: dtype must be one of ${known}, got ${JSON.stringify(name.slice(0, 40))}`
   const details = { format: ctx.format, reason: 'dtype', tensor }
-  if (foreignDTypes.has(name)) throw new UnsupportedError('ERR_UNSUPPORTED', message, { details: { ...details, what: name } })
-  throw new DTypeError('ERR_DTYPE', message, { details })
+  if (foreignBits.has(name)) return new UnsupportedError('ERR_UNSUPPORTED', message, { details: { ...details, what: name } })
+  return new DTypeError('ERR_DTYPE', message, { details })
 }
 
+const isOurs = (entry: TensorEntry | ForeignEntry): entry is TensorEntry => Object.hasOwn(dtypeInfo, entry.dtype)
+
 /** Reads the fields of one tensor; the cursor stands before its object. */
-function readEntry(ctx: FormatContext, json: JsonReader, name: string, dataStart: number, dataBytes: number): TensorEntry {
+function readEntry(ctx: FormatContext, json: JsonReader, name: string, dataStart: number, dataBytes: number): TensorEntry | ForeignEntry {
   let dtype: string | undefined
   let shape: number[] | undefined
   const offsets: number[] = []
@@ -70,17 +90,20 @@ function readEntry(ctx: FormatContext, json: JsonReader, name: string, dataStart
   const [begin, end] = offsets
   if (dtype === undefined || shape === undefined || begin === undefined || end === undefined)
     return reject('incomplete', 'a tensor needs dtype, shape and data_offsets')
-  const type = readDType(ctx, dtype, name)
+  const type = dtypeByName.get(dtype)
+  const bits = foreignBits.get(dtype)
+  if (type === undefined && bits === undefined) throw dtypeError(ctx, dtype, name)
   if (begin > end) reject('offsets', `data_offsets must not be reversed, got [${begin}, ${end}]`)
   if (end > dataBytes) reject('offsets', `data_offsets must be within the ${dataBytes} bytes of data, got [${begin}, ${end}]`)
-  const bytes = countBytes(ctx, type, shape, { byteOffset: at, tensor: name })
+  const details = { byteOffset: at, tensor: name }
+  const bytes = type ? countBytes(ctx, type, shape, details) : (countElements(ctx, shape, details) * bits!) / 8
   if (bytes !== end - begin)
-    reject('size', `${type}[${shape.join(', ')}] takes ${bytes} bytes, data_offsets [${begin}, ${end}] give ${end - begin}`)
-  return { name, dtype: type, shape, offset: dataStart + begin, bytes }
+    reject('size', `${dtype}[${shape.join(', ')}] takes ${bytes} bytes, data_offsets [${begin}, ${end}] give ${end - begin}`)
+  return { name, dtype: type ?? dtype, shape, offset: dataStart + begin, bytes }
 }
 
 /** The tensors must tile the data: no overlap, no hole, nothing behind the last. */
-function checkTiling(ctx: FormatContext, entries: Iterable<TensorEntry>, dataStart: number, size: number): void {
+function checkTiling(ctx: FormatContext, entries: Iterable<Omit<TensorEntry, 'dtype'>>, dataStart: number, size: number): void {
   const sorted = [...entries].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)
   let end = dataStart
   for (const { name, offset, bytes } of sorted) {
@@ -115,6 +138,7 @@ export function readHeader(ctx: FormatContext, source: ByteSource): SafetensorsH
   })
   const dataStart = 8 + length
   const tensors = new Map<string, TensorEntry>()
+  const foreign = new Map<string, ForeignEntry>()
   let metadata: Map<string, string> | undefined
   let sum = 0
   json.object(
@@ -128,14 +152,16 @@ export function readHeader(ctx: FormatContext, source: ByteSource): SafetensorsH
           byteOffset: json.byteOffset,
           tensor: name,
         })
-      tensors.set(name, entry)
-      if (tensors.size > ctx.limits.tensors) throw limitError(ctx.where, 'tensors', tensors.size, ctx.limits.tensors)
+      if (isOurs(entry)) tensors.set(name, entry)
+      else foreign.set(name, entry)
+      const count = tensors.size + foreign.size
+      if (count > ctx.limits.tensors) throw limitError(ctx.where, 'tensors', count, ctx.limits.tensors)
     },
-    { has: (key) => tensors.has(key) || (key === '__metadata__' && metadata !== undefined) },
+    { has: (key) => tensors.has(key) || foreign.has(key) || (key === '__metadata__' && metadata !== undefined) },
   )
   json.end('spaces')
-  checkTiling(ctx, tensors.values(), dataStart, size)
-  return { tensors, metadata: metadata ?? new Map(), bytes }
+  checkTiling(ctx, [...tensors.values(), ...foreign.values()], dataStart, size)
+  return { tensors, foreign, metadata: metadata ?? new Map(), bytes }
 }
 
 function readMetadata(ctx: FormatContext, json: JsonReader): Map<string, string> {

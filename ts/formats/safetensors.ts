@@ -30,7 +30,7 @@ import {
   verifyHeader,
   verifyTensor,
 } from './safetensors-digest.js'
-import { readHeader, type TensorEntry } from './safetensors-header.js'
+import { dtypeError, readHeader, type ForeignEntry, type TensorEntry } from './safetensors-header.js'
 
 export interface SafetensorsReadOptions extends ReadOptions {
   /** `'verify'` (default) checks the checksums of files that carry them, `'require'` also refuses a file without, `'ignore'` checks none. */
@@ -46,6 +46,8 @@ export interface SafetensorsContent {
 export class SafetensorsFile {
   /** In the order of the file's header. */
   readonly tensors: ReadonlyMap<string, TensorEntry>
+  /** Tensors of dtypes that Tersor has not (F8_E4M3, F8_E5M2, U32, ...): reading one is ERR_UNSUPPORTED, the others are readable. */
+  readonly foreign: ReadonlyMap<string, ForeignEntry>
   /** Without the keys of the checksums. */
   readonly metadata: ReadonlyMap<string, string>
   readonly bytes: number
@@ -65,6 +67,7 @@ export class SafetensorsFile {
     metadata.delete(DIGEST_KEY)
     metadata.delete(CONTAINER_KEY)
     this.tensors = header.tensors
+    this.foreign = header.foreign
     this.metadata = metadata
     this.bytes = source.size
   }
@@ -72,6 +75,8 @@ export class SafetensorsFile {
   /** Reads one tensor into memory of its own. */
   readTensor(name: string): RawTensor {
     const entry = this.tensors.get(name)
+    const foreign = this.foreign.get(name)
+    if (foreign) throw dtypeError(this.#ctx, foreign.dtype, name)
     if (!entry) throw new OptionError('ERR_OPTION', `${this.#ctx.where}: no tensor ${JSON.stringify(name)}`, { details: { tensor: name } })
     const data = allocateTensor(this.#ctx, entry.bytes)
     this.#source.readInto(entry.offset, data)
@@ -81,8 +86,14 @@ export class SafetensorsFile {
     return tensor
   }
 
+  /** For readers that need every tensor: one of a dtype that Tersor has not is ERR_UNSUPPORTED. */
+  requireKnown(): void {
+    for (const { name, dtype } of this.foreign.values()) throw dtypeError(this.#ctx, dtype, name)
+  }
+
+  /** Reads all tensors; one of a dtype that Tersor has not is ERR_UNSUPPORTED. */
   readAll(): Map<string, RawTensor> {
-    return new Map([...this.tensors.keys()].map((name) => [name, this.readTensor(name)]))
+    return new Map([...this.tensors.keys(), ...this.foreign.keys()].map((name) => [name, this.readTensor(name)]))
   }
 
   close(): void {

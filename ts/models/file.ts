@@ -99,6 +99,7 @@ export function loadModel(file: string, options: LoadOptions = {}): Model {
     throw new UnsupportedError('ERR_UNSUPPORTED', `load '${file}': ${format} files hold tensors, not models`, { details: { what: format } })
   const source = openSafetensors(file, options)
   try {
+    source.requireKnown()
     return scope(() => restore(`load '${file}'`, source, options))
   } finally {
     source.close()

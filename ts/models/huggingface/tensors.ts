@@ -55,6 +55,7 @@ export class HubTensors {
           `${this.#where}: has no ${WEIGHTS} and no ${INDEX}; files of other formats (pytorch_model.bin) are pickles: save them once with save_pretrained(safe_serialization=True)`,
           { details: { what: 'model without safetensors' } },
         )
+      for (const file of this.#files) file.requireKnown()
       for (const file of this.#files) for (const [name, { shape }] of file.tensors) this.#place(known, file, name, shape)
     } catch (error) {
       this.close()
