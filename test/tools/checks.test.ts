@@ -97,7 +97,7 @@ describe('package.json and package-lock.json', () => {
   it('pin exact versions and name no registry', () => {
     const { dependencies, devDependencies } = read('package.json')
     const loose = Object.entries({ ...dependencies, ...devDependencies }).filter(
-      ([, version]) => !/^\d+\.\d+\.\d+$/.test(version as string),
+      ([, version]) => !/^\d+\.\d+\.\d+(-\d+)?$/.test(version as string),
     )
     expect(loose).toEqual([])
     const places = Object.values(read('package-lock.json').packages as Record<string, { resolved?: string }>)
