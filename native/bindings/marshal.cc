@@ -93,7 +93,7 @@ Status Call::read(Env* env, const double* values) {
           inputs[input_count++] = t;
           break;
         }
-        if (storage_of(*found)->readers.load(std::memory_order_acquire) > 0)
+        if (storage_of(*found)->in_use())
           return fail(Code::busy, "%s: %s is in use by an asynchronous call or a session", entry.name, FieldName(entry, i).text);
         if (!found->contiguous())
           return fail(Code::shape, "%s: %s is %s and must be contiguous, got a strided view", entry.name, FieldName(entry, i).text,
@@ -128,7 +128,8 @@ Status Call::read(Env* env, const double* values) {
           *reinterpret_cast<DType*>(at) = static_cast<DType>(n);
           break;
         }
-        if (kind == 'E' && (n < 0 || n > 255)) return fail(Code::option, "%s: %s is out of range", entry.name, FieldName(entry, i).text);
+        if (kind == 'E' && (n < 0 || n >= entry.fields[i].values))
+          return fail(Code::option, "%s: %s is out of range", entry.name, FieldName(entry, i).text);
         *reinterpret_cast<int64_t*>(at) = n;
     }
   }

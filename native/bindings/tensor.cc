@@ -110,7 +110,7 @@ napi_value transfer(napi_env env, napi_callback_info info, Direction direction) 
         return fail(Code::shape, "%s: the array has %lld bytes, %s has %lld", where, static_cast<long long>(bytes), TERSOR_TEXT(*t), static_cast<long long>(t->bytes()));
       if (bytes == 0) return {};
       if (direction == Direction::into_tensor) {
-        if (storage_of(*t)->readers.load() > 0) return fail(Code::busy, "write: the tensor is in use by an asynchronous call or a session");
+        if (storage_of(*t)->in_use()) return fail(Code::busy, "write: the tensor is in use by an asynchronous call or a session");
         if (state->recording_) state->recording_->written(*t);
         memcpy(t->data, data, bytes);
       } else {

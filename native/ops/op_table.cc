@@ -7,6 +7,13 @@
 namespace tersor {
 namespace {
 
+#define TERSOR_ENUM(name, ...)           \
+  struct name##_values {                 \
+    enum { __VA_ARGS__, number_of_them }; \
+  };
+#include "ops/enums.def"
+#undef TERSOR_ENUM
+
 #define T(n) {'T', offsetof(Args, n)},
 #define O(n) {'O', offsetof(Args, n)},
 #define M(n) {'M', offsetof(Args, n)},
@@ -16,7 +23,7 @@ namespace {
 #define B(n) {'B', offsetof(Args, n)},
 #define L(n) {'L', offsetof(Args, n)},
 #define D(n) {'D', offsetof(Args, n)},
-#define E(e, n) {'E', offsetof(Args, n)},
+#define E(e, n) {'E', offsetof(Args, n), e##_values::number_of_them},
 #define OP(name, list)                                      \
   struct name##_fields {                                    \
     using Args = name##_args;                               \

@@ -26,6 +26,7 @@ enum class Op : int {
 struct Field {
   char kind;  // T O M R I F B L D E as in ops.def; 0 ends the list
   uint16_t offset;
+  uint8_t values = 0;  // E: how many the enumeration has
 };
 
 struct Entry {

@@ -18,6 +18,12 @@ struct Storage {
   static Status create(const char* where, int64_t bytes, Storage** out);
   // The same memory for another JavaScript environment, which counts its own handles and readers.
   static Storage* share(Storage* parent);
+  // Whether something reads it that must not see it change: an asynchronous call, a plan, or whoever lent the memory.
+  bool in_use() const {
+    for (const Storage* s = this; s; s = s->parent)
+      if (s->readers.load(std::memory_order_acquire) > 0) return true;
+    return false;
+  }
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release();
 };

@@ -48,7 +48,10 @@ beforeAll(() => {
   const info = { name: 'mlp', task: 'classification' as const, classes: ['a', 'b'], inputShape: made.inputShape, history: [] }
   saveModel(new Model(build(made.spec, freshValues(Rng.of(1, 'docstrings'))), info), 'encoder.safetensors')
   fs.writeFileSync('README.md', 'A text of some words.\n'.repeat(50))
-  fs.writeFileSync('big.csv', `x,y,species\n${Array.from({ length: 200 }, (_, i) => `${i},${i / 2},${i % 2 ? 'setosa' : 'other'}`).join('\n')}\n`)
+  fs.writeFileSync(
+    'big.csv',
+    `x,y,species\n${Array.from({ length: 200 }, (_, i) => `${i},${i / 2},${i % 2 ? 'setosa' : 'other'}`).join('\n')}\n`,
+  )
 })
 afterAll(() => process.chdir(before))
 

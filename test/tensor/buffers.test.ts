@@ -176,6 +176,35 @@ describe('lists with getters', () => {
 })
 
 describe('the raw seam', () => {
+  it('takes only values that an enumeration has', () =>
+    scope(() => {
+      const native = addon()
+      const encode = native.ops[native.schemas.findIndex((schema) => schema.startsWith('block_encode('))]!
+      const x = zeros([256])
+      for (const bad of [5, 200, 255, 256, -1, 0.5, NaN]) {
+        expect(encode(x.handle, bad)).toBe(-1)
+        expect(native.lastError().code).toBe('ERR_OPTION')
+      }
+      expect(encode(x.handle, 4)).toBeGreaterThanOrEqual(0)
+      native.release(native.out[0]!)
+    }))
+
+  it('does not write into a tensor that is lent, on either side', () =>
+    scope(() => {
+      const native = addon()
+      const job = native.jobOpen()
+      const t = zeros([4])
+      native.jobTake(job, native.jobLend(job, t.handle))
+      const taken = native.out[0]!
+      for (const handle of [t.handle, taken]) {
+        expect(native.write(handle, new Float32Array(4))).toBe(-1)
+        expect(native.lastError().code).toBe('ERR_BUSY')
+      }
+      native.release(taken)
+      native.jobClose(job)
+      t.write(new Float32Array([1, 2, 3, 4]))
+    }))
+
   it('answers nonsense handles with ERR_DISPOSED or ERR_OPTION', () => {
     const native = addon()
     for (const bad of [0, -1, 1, 1.5, NaN, Infinity, 2 ** 53, 2 ** 32, 2 ** 52 - 1]) {
