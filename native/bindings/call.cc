@@ -31,7 +31,7 @@ struct AsyncCall : Pending {
   void work() override {
     Context context;
     context.cancel = cancel.get();
-    if (status.ok()) status = call.entry.cpu(call.args, context);
+    if (status.ok()) status = without_exceptions([&] { return call.entry.cpu(call.args, context); });
     for (int i = 0; i < call.input_count; i++) {
       storage_of(*call.inputs[i])->readers.fetch_sub(1);
       storage_of(*call.inputs[i])->release();
@@ -66,11 +66,13 @@ int run_sync(Env* env, const Entry& entry, const double* values) {
   context.cancel = env->cancel();
   s = context.cancel && context.cancel->load(std::memory_order_relaxed) ? fail(Code::aborted, "cancelled") : entry.cpu(storage, context);
   if (s.ok() && call.any_given) s = call.check_sizes();
+  if (s.ok() && call.shrunk() && !is_sized_by_values(op_of(entry)))
+    s = fail(Code::internal, "%s: the size of a result depends on values, which the table of ops does not say", entry.name);
   if (!s.ok()) {
     call.undo();
     return env->fail(s);
   }
-  if (recording) recording->call(entry, before, call.shrunk());
+  if (recording) recording->call(entry, before);
   bool fresh = false;
   for (int i = 0; i < call.result_count; i++) {
     if (!call.mine[i]) continue;  // JavaScript has its handle

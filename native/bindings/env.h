@@ -83,6 +83,7 @@ class Env {
   std::unordered_map<uint32_t, std::shared_ptr<const Plan>> plans_;
   uint32_t next_plan_ = 1;
   Packs packs_;
+  bool packs_due_ = false;  // a plan was released while runs were in flight: swept when they come back
 
   // Jobs that this environment gave to workers, and the one that it works for. Only in stretches that JavaScript marks (jobInterruptible) do synchronous
   // calls look at the flag: in between, steps are all or nothing.

@@ -27,6 +27,10 @@ void complete(napi_env env, napi_value, void* context, void* data) {
   if (!env) return pending->abandon();
   Env* state = static_cast<Env*>(context);
   state->cancels_.erase(pending->ticket);
+  if (state->packs_due_) {  // the plan of a run in flight has been released
+    state->packs_.sweep();
+    state->packs_due_ = state->pending_ > 1;
+  }
   if (--state->pending_ == 0) napi_unref_threadsafe_function(env, state->done_->function);
   if (!pending->status.ok()) {
     pending->abandon();
@@ -35,7 +39,7 @@ void complete(napi_env env, napi_value, void* context, void* data) {
   }
   const napi_value value = pending->result(env, state);
   if (value) napi_resolve_deferred(env, pending->deferred, value);
-  else napi_reject_deferred(env, pending->deferred, make_error(env, fail(Code::memory_budget, "the environment gave no memory for a result")));
+  else napi_reject_deferred(env, pending->deferred, make_error(env, no_memory_for_result(env)));
 }
 
 }  // namespace
@@ -44,6 +48,13 @@ napi_value make_error(napi_env env, const Status& s) {
   napi_value error = nullptr;
   napi_create_error(env, make_string(env, code_name(s.code)), make_string(env, s.message), &error);
   return error;
+}
+
+Status no_memory_for_result(napi_env env) {
+  bool thrown = false;
+  napi_value exception = nullptr;
+  if (napi_is_exception_pending(env, &thrown) == napi_ok && thrown) napi_get_and_clear_last_exception(env, &exception);
+  return fail(Code::memory_budget, "the environment gave no memory for a result");
 }
 
 napi_value submit(napi_env env, Env* state, std::unique_ptr<Pending> own) {

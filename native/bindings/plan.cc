@@ -18,6 +18,7 @@ struct Run : Pending {
   std::vector<const void*> inputs;
   std::vector<TensorRef> outputs;  // each with a reference to its storage while it is ours
   std::vector<StepTime> times;
+  const std::atomic<bool>* flag = cancel.get();  // what ends it early; may be null
   bool as_tensors = false;
 
   ~Run() override { deallocate(block, block_bytes); }
@@ -46,10 +47,10 @@ struct Run : Pending {
       outputs.push_back(own);
       memory.push_back(own.data);
     }
-    return plan->run(inputs.data(), memory.data(), cancel.get(), times.empty() ? nullptr : times.data());
+    return plan->run(inputs.data(), memory.data(), flag, times.empty() ? nullptr : times.data());
   }
   void work() override {
-    if (status.ok()) status = compute();
+    if (status.ok()) status = without_exceptions([&] { return compute(); });
     plan.reset();
   }
   void abandon() override {
@@ -59,13 +60,19 @@ struct Run : Pending {
   napi_value result(napi_env env, Env* state) override {
     napi_value list = nullptr;
     if (napi_create_array_with_length(env, outputs.size() + (times.empty() ? 0 : 1), &list) != napi_ok) return abandon(), nullptr;
+    const auto let_go = [&](size_t handed_over) -> napi_value {  // handles own their tensors
+      if (as_tensors) outputs.erase(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(handed_over));
+      return abandon(), nullptr;
+    };
     for (size_t i = 0; i < outputs.size(); i++) {
       napi_value value = as_tensors ? make_number(env, state->insert(outputs[i])) : make_array(env, outputs[i]);
-      if (value) napi_set_element(env, list, static_cast<uint32_t>(i), value);
-      if (!as_tensors) storage_of(outputs[i])->release();
+      if (!value || napi_set_element(env, list, static_cast<uint32_t>(i), value) != napi_ok) return let_go(i + 1);
     }
-    if (!times.empty()) napi_set_element(env, list, static_cast<uint32_t>(outputs.size()), make_times(env));
-    outputs.clear();
+    if (!times.empty()) {
+      napi_value value = make_times(env);
+      if (!value || napi_set_element(env, list, static_cast<uint32_t>(outputs.size()), value) != napi_ok) return let_go(outputs.size());
+    }
+    let_go(outputs.size());
     if (as_tensors) state->account();
     return list;
   }
@@ -159,6 +166,7 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
     if (!state) return nullptr;
     const auto body = [&]() -> Status {
       if (!state->recording_) return fail(Code::option, "session: nothing is being recorded");
+      state->packs_.sweep();  // packs that no plan holds may be of values that have changed since
       const std::unique_ptr<Recording> recording = std::move(state->recording_);
       std::vector<TensorRef> outputs;
       Program program;
@@ -171,6 +179,7 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       return {};
     };
     const Status s = body();
+    if (!s.ok()) state->packs_.sweep();
     return make_number(env, s.ok() ? static_cast<int>(state->next_plan_++) : state->fail(s));
   });
 }
@@ -247,7 +256,10 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
         napi_get_element(env, argv[1], i, &v);
         TERSOR_TRY(copy_input(env, state, v, plan->inputs()[i], const_cast<void*>(run->inputs[i])));
       }
-      if (!async) run->work();
+      if (!async) {
+        run->flag = state->cancel();  // of the job that a worker works for, in stretches that may be interrupted
+        run->work();
+      }
       return run->status;
     };
     const Status s = body();
@@ -258,7 +270,10 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
       state->fail(s);
       return none;
     }
-    return async ? submit(env, state, std::move(run)) : run->result(env, state);
+    if (async) return submit(env, state, std::move(run));
+    napi_value list = run->result(env, state);
+    if (!list) state->fail(no_memory_for_result(env));
+    return list ? list : none;
   });
 }
 
@@ -325,6 +340,7 @@ napi_value plan_release(napi_env env, napi_callback_info info) {
     Env* state = arguments(env, info, argv, &argc);
     if (state && read_int(env, argv[0], &number)) state->plans_.erase(static_cast<uint32_t>(number));
     if (state) state->packs_.sweep();
+    if (state) state->packs_due_ = state->pending_ > 0;
     return nullptr;
   });
 }

@@ -67,6 +67,18 @@ const Entry kEntries[] = {
 const Entry& op_entry(int index) { return kEntries[index]; }
 int op_index(const Entry& entry) { return static_cast<int>(&entry - kEntries); }
 
+bool is_sized_by_values(Op op) {
+  switch (op) {
+    case Op::mask_indices:
+    case Op::csr_from_dense:
+    case Op::csr_group:
+    case Op::bsr_from_dense:
+    case Op::bitmask_from_dense:
+    case Op::sparse_encode: return true;
+    default: return false;
+  }
+}
+
 FieldName::FieldName(const Entry& entry, int field) {
   const char* at = strchr(op_schema(op_index(entry)), '(');  // "clip(T:x,F:lo,F:hi,R:y)", "f(E:activation:act)"
   for (int i = 0; i < field; i++) at = strchr(at + 1, ',');

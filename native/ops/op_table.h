@@ -50,6 +50,9 @@ const Entry& op_entry(int index);
 int op_index(const Entry& entry);
 inline Op op_of(const Entry& entry) { return static_cast<Op>(op_index(entry)); }
 
+// Ops whose body makes a result of rank 1 smaller than inferred, by the values of their inputs. A call that does it without standing here fails.
+bool is_sized_by_values(Op op);
+
 // The name of the field with this index, for messages.
 struct FieldName {
   char text[48];

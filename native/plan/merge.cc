@@ -37,7 +37,7 @@ bool is_candidate(const Program& program, const Uses& uses, const Step& step) {
   for (const Step& other : program.steps)
     each_tensor(other, [&](char kind, const TensorRef& t) {
       if (kind == 'R' || slot_of(t) != slot) return;
-      if (other.op() == Op::attention && t.contiguous() && t.rank >= 2 && t.shape[t.rank - 1] == out) readers++;
+      if (other.op() == Op::attention && t.contiguous() && place_of(t) % (out * 4) == 0 && t.rank >= 2 && t.shape[t.rank - 1] == out) readers++;
     });
   return readers > 0 && readers == uses.reads[at(slot)];
 }

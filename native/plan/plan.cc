@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include <chrono>
+#include <new>
 #include <numeric>
 
 #include "ops/strided.h"
@@ -42,15 +43,12 @@ struct Plan::Frame {
 };
 
 Plan::Plan(Program&& program) : program_(std::move(program)) {
-  const Uses uses(program_);
-  for (size_t s = 0; s < program_.slots.size(); s++) {  // constants that a rewrite has replaced
-    Slot& slot = program_.slots[s];
-    if (slot.kind != Slot::Kind::constant || uses.reads[s] > 0) continue;
-    slot.storage->release();
-    slot = {Slot::Kind::temporary, 0, nullptr, -1};
-  }
-  for (const Slot& slot : program_.slots)  // what runs read must not change under them (in-place ops and writes answer ERR_BUSY)
+  take_out_unread_constants(program_, Unread::sources);
+  // What runs read, and what that was made from, must not change under them: in-place ops and writes answer ERR_BUSY. For packed weights, which Packs finds
+  // by the address of their sources, this is also what keeps the values under an address the same while a plan holds the pack.
+  for (const Slot& slot : program_.slots)
     if (slot.kind == Slot::Kind::constant) slot.storage->readers.fetch_add(1);
+  for (Storage* s : program_.sources) s->readers.fetch_add(1);
   direct_.assign(program_.slots.size(), -1);
   for (size_t i = 0; i < program_.outputs.size(); i++) {
     const TensorRef& t = program_.outputs[i];
@@ -68,8 +66,14 @@ Plan::~Plan() {
     deallocate(frame->arena, arena_bytes_);
     delete frame;
   }
-  for (const Slot& slot : program_.slots)
-    if (slot.kind == Slot::Kind::constant) slot.storage->readers.fetch_sub(1);
+  // Packs go first: a source that can be written again has no pack that another plan could find. This may run on a job thread.
+  for (Slot& slot : program_.slots) {
+    if (slot.kind != Slot::Kind::constant) continue;
+    slot.storage->readers.fetch_sub(1);
+    slot.storage->release();
+    slot = {Slot::Kind::temporary, 0, nullptr, -1};
+  }
+  for (Storage* s : program_.sources) s->readers.fetch_sub(1);
 }
 
 // root[s]: the slot whose memory slot s uses. An elementwise step whose input ends with it writes there.
@@ -143,12 +147,13 @@ void Plan::make_template() {
     const Step& step = program_.steps[i];
     char* const args = base + step_at_[i];
     memcpy(args, step.args.get(), step.entry->bytes);
-    each_tensor(step, [&](char, const TensorRef& t) {
+    each_tensor(step, [&](char kind, const TensorRef& t) {
       const size_t s = at(slot_of(t));
       const Slot& slot = program_.slots[s];
       const size_t offset = step_at_[i] + static_cast<size_t>(reinterpret_cast<const char*>(&t) - reinterpret_cast<const char*>(step.args.get()));
       TensorRef& filled = *reinterpret_cast<TensorRef*>(base + offset);
       filled.owner = nullptr;
+      if (kind == 'R' && t.rank == 1) sizes_.push_back({i, offset + offsetof(TensorRef, shape), t.shape[0]});
       const Patch patch{offset + offsetof(TensorRef, data), place_of(t)};
       if (slot.kind == Slot::Kind::constant) filled.data = static_cast<char*>(slot.storage->data) + place_of(t);
       else if (slot.kind == Slot::Kind::input) outside_.push_back({patch, slot.input});
@@ -168,14 +173,20 @@ Status Plan::take(Frame** frame) const {
     }
     frames_++;
   }
-  std::unique_ptr<Frame> made(new Frame);
-  const Status s = allocate("session", arena_bytes_, &made->arena);
+  std::unique_ptr<Frame> made;
+  Status s;
+  try {
+    made.reset(new Frame);
+    made->args = template_;
+    s = allocate("session", arena_bytes_, &made->arena);
+  } catch (const std::bad_alloc&) {
+    s = fail(Code::memory_budget, "session: no memory for the arguments of %zu steps", program_.steps.size());
+  }
   if (!s.ok()) {
     std::lock_guard<std::mutex> lock(mutex_);
     frames_--;
     return s;
   }
-  made->args = template_;
   char* const base = reinterpret_cast<char*>(made->args.data());
   for (const Patch& p : inside_) *reinterpret_cast<void**>(base + p.at) = static_cast<char*>(made->arena) + p.offset;
   *frame = made.release();
@@ -224,6 +235,7 @@ Status Plan::run(const void* const* inputs, void* const* outputs, const std::ato
   Context context;
   context.cancel = cancel;
   Status s;
+  size_t checked = 0;
   for (size_t i = 0; i < program_.steps.size(); i++) {
     if (cancel && cancel->load(std::memory_order_relaxed)) {
       s = fail(Code::aborted, "session: the run was cancelled");
@@ -232,6 +244,12 @@ Status Plan::run(const void* const* inputs, void* const* outputs, const std::ato
     if (times) times[i].begin = now();
     s = program_.steps[i].entry->cpu(base + step_at_[i], context);
     if (times) times[i].end = now();
+    for (; checked < sizes_.size() && sizes_[checked].step == i; checked++) {
+      int64_t& size = *reinterpret_cast<int64_t*>(base + sizes_[checked].at);
+      if (size == sizes_[checked].size) continue;
+      if (s.ok()) s = fail(Code::unsupported, "session: the size of a result of %s depends on values", program_.steps[i].entry->name);
+      size = sizes_[checked].size;  // the frame is used again
+    }
     if (!s.ok()) break;
   }
   if (s.ok()) s = copy_outputs(*frame, inputs, outputs, cancel);

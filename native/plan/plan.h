@@ -49,6 +49,11 @@ class Plan {
     Patch patch;
     int number;  // input, or count of inputs + output
   };
+  // A result of rank 1, which the op's body may make smaller: the steps after it were planned for the size that it had.
+  struct Sized {
+    size_t step, at;
+    int64_t size;
+  };
   static constexpr size_t kKeptFrames = 4;
 
   void merge_in_place(std::vector<int>& root);
@@ -67,6 +72,7 @@ class Plan {
   std::vector<size_t> step_at_;             // bytes
   std::vector<Patch> inside_;
   std::vector<Outside> outside_;
+  std::vector<Sized> sizes_;  // of the results of rank 1, in the order of the steps
   mutable std::mutex mutex_;
   mutable std::vector<Frame*> free_;
   mutable int64_t frames_ = 0;

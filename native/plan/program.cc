@@ -14,6 +14,17 @@ Uses::Uses(const Program& program) : reads(program.slots.size(), 0), writes(prog
   for (const TensorRef& t : program.outputs) reads[static_cast<size_t>(slot_of(t))]++;
 }
 
+void take_out_unread_constants(Program& program, Unread what) {
+  const Uses uses(program);
+  for (size_t s = 0; s < program.slots.size(); s++) {
+    Slot& slot = program.slots[s];
+    if (slot.kind != Slot::Kind::constant || uses.reads[s] > 0) continue;
+    if (what == Unread::sources) program.sources.push_back(slot.storage);
+    else slot.storage->release();
+    slot = {Slot::Kind::temporary, 0, nullptr, -1};
+  }
+}
+
 void drop_dead_steps(Program& program) {
   std::vector<bool> live(program.slots.size(), false), kept(program.steps.size(), false);
   for (const TensorRef& t : program.outputs) live[static_cast<size_t>(slot_of(t))] = true;

@@ -52,6 +52,7 @@ template <class F> void each_tensor(const Step& step, F&& f) {
 
 struct Program {
   std::vector<Slot> slots;
+  std::vector<Storage*> sources;  // what constants were made from before the runs (folded calls, packed weights), each with a reference of its own
   std::vector<Step> steps;
   std::vector<TensorRef> inputs, outputs;  // in slots; inputs are row-major
 
@@ -61,6 +62,7 @@ struct Program {
   ~Program() {
     for (const Slot& s : slots)
       if (s.kind == Slot::Kind::constant) s.storage->release();
+    for (Storage* s : sources) s->release();
   }
   // Takes over one reference.
   int add_constant(Storage* s) {
@@ -81,5 +83,9 @@ struct Uses {
 
 // Takes out steps whose results nobody reads.
 void drop_dead_steps(Program& program);
+
+// Constants that no step reads any more: the plan neither reads nor packs them (let_go), or a rewrite has made another constant of them (sources).
+enum class Unread : uint8_t { let_go, sources };
+void take_out_unread_constants(Program& program, Unread what);
 
 }  // namespace tersor

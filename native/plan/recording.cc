@@ -7,8 +7,25 @@ bool covers_storage(const TensorRef& t) { return t.contiguous() && t.data == sto
 
 }  // namespace
 
-Recording::~Recording() {
+Recording::~Recording() { let_go(); }
+
+void Recording::let_go() {
   for (Storage* s : held_) s->release();
+  held_.clear();
+  slots_.clear();
+  fresh_.clear();
+  sources_.clear();
+  Program gone;
+  gone.slots.swap(program_.slots);
+  gone.steps.swap(program_.steps);
+  gone.inputs.swap(program_.inputs);
+  marked_ = 0;
+}
+
+void Recording::read_before(Storage* s) {
+  if (fresh_.count(s) > 0) return;
+  hold(s);
+  sources_.insert(s);
 }
 
 int Recording::known(const TensorRef& t) const {
@@ -31,6 +48,7 @@ void Recording::place(TensorRef& t) {
 }
 
 void Recording::input(const TensorRef& t) {
+  if (!why_.ok()) return;
   Storage* s = storage_of(t);
   if (known(t) >= 0) return refuse(fail(Code::unsupported, "an input stands in two places"));
   hold(s);
@@ -41,27 +59,43 @@ void Recording::input(const TensorRef& t) {
   program_.inputs.push_back(at);
 }
 
-void Recording::call(const Entry& entry, const void* before, bool shrunk) {
-  if (!why_.ok()) return;
-  Step step(entry, before);
-  bool depends = false;
+// Whether the call can be part of a plan, and whether it depends on the inputs.
+Status Recording::check(const Step& step, bool* depends) const {
+  Status why;
+  const auto refuse = [&](const Status& s) {
+    if (why.ok()) why = s;
+  };
+  const char* const name = step.entry->name;
   each_tensor(step, [&](char kind, const TensorRef& t) {
     const int slot = known(t);
     const bool temporary = slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind == Slot::Kind::temporary;
-    if (kind != 'R' && slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant) depends = true;
-    if (kind == 'M' && !temporary) refuse(fail(Code::unsupported, "%s changes a tensor in place that was there before the run", entry.name));
+    if (kind != 'R' && slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant) *depends = true;
+    if (kind == 'R' && temporary) *depends = true;  // steps before and after it see other values there: it is repeated in its place
+    if (kind == 'M' && !temporary) refuse(fail(Code::unsupported, "%s changes a tensor in place that was there before the run", name));
     if (kind != 'R') return;
     // A result of the call's own has a storage that nobody has seen; a given one is fine while it is whole and of this run.
     const bool own = held_.count(storage_of(t)) == 0 && storage_of(t)->handles.load() == 0;
     if (own) return;
-    if (slot >= 0 ? !temporary : fresh_.count(storage_of(t)) == 0) refuse(fail(Code::unsupported, "%s writes into a tensor that was there before the run", entry.name));
-    else if (!covers_storage(t)) refuse(fail(Code::unsupported, "%s writes into a part of a tensor", entry.name));
+    if (slot >= 0 ? !temporary : fresh_.count(storage_of(t)) == 0) refuse(fail(Code::unsupported, "%s writes into a tensor that was there before the run", name));
+    else if (!covers_storage(t)) refuse(fail(Code::unsupported, "%s writes into a part of a tensor", name));
   });
-  if (depends && shrunk) refuse(fail(Code::unsupported, "the size of a result of %s depends on values", entry.name));
+  // Whether or not this run's values happened to fill the result.
+  if (*depends && is_sized_by_values(step.op())) refuse(fail(Code::unsupported, "the size of a result of %s depends on values", name));
+  return why;
+}
+
+void Recording::call(const Entry& entry, const void* before) {
   if (!why_.ok()) return;
+  Step step(entry, before);
+  bool depends = false;
+  const Status why = check(step, &depends);
+  if (!why.ok()) return refuse(why);
   each_tensor(step, [&](char kind, const TensorRef& t) {
-    if (kind != 'R') return;
     Storage* s = storage_of(t);
+    if (kind != 'R') {
+      if (!depends) read_before(s);
+      return;
+    }
     hold(s);
     if (depends && slots_.count(s) == 0) slots_[s] = program_.add_temporary(s->bytes);
     if (!depends) fresh_.insert(s);
@@ -72,18 +106,23 @@ void Recording::call(const Entry& entry, const void* before, bool shrunk) {
 }
 
 void Recording::created(const TensorRef& t) {
+  if (!why_.ok()) return;
   hold(storage_of(t));
   fresh_.insert(storage_of(t));
 }
 
 void Recording::written(const TensorRef& t) {
+  if (!why_.ok()) return;
   if (known(t) >= 0) refuse(fail(Code::unsupported, "a tensor that a call has used is overwritten"));
+  else if (fresh_.count(storage_of(t)) == 0) refuse(fail(Code::unsupported, "a tensor that was there before the run is overwritten"));
 }
 
 void Recording::read(const TensorRef& t) {
+  if (!why_.ok()) return;
   const int slot = known(t);
   if (slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant)
     refuse(fail(Code::unsupported, "the values of %s are read in between", TERSOR_TEXT(t)));
+  else read_before(storage_of(t));
 }
 
 void Recording::mark(int label) {
@@ -102,6 +141,11 @@ Status Recording::finish(const TensorRef* outputs, int count, Program* program) 
   program->inputs.swap(program_.inputs);
   program->outputs.swap(program_.outputs);
   drop_dead_steps(*program);
+  take_out_unread_constants(*program, Unread::let_go);
+  for (Storage* s : sources_) {
+    s->retain();
+    program->sources.push_back(s);
+  }
   return {};
 }
 

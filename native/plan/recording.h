@@ -1,9 +1,10 @@
 // Watches the calls of one eager run and makes a Program of them. Tensors are known by their storage: inputs, results of calls that depend on inputs
 // (temporaries), and everything else (constants: weights, tables made on the host, results of calls on constants only, which are
-// not repeated). Every storage that was seen is held until the recording ends, so an address means one storage.
+// not repeated). Every storage that was seen is held until the recording ends or is refused, so an address means one storage. Tensors from before the run
+// that were read on the way to a constant, by calls or by the host, are sources of the program: they must keep their values as long as the constants do.
 //
 // A run is not recordable, and finish() says why, where its list of calls may depend on values: something reads a value that depends on an input, a
-// result's size depends on such values, the host overwrites a tensor that a call has used, or a call changes a tensor that outlives the run.
+// result's size depends on such values, the host overwrites a tensor that a call has used or that outlives the run, or a call changes one that outlives it.
 #pragma once
 #include <unordered_map>
 #include <unordered_set>
@@ -20,14 +21,15 @@ class Recording {
   Recording& operator=(const Recording&) = delete;
 
   void input(const TensorRef& t);  // row-major
-  // After a call that succeeded. before: the argument struct as the op's body got it; shrunk: a result is smaller than inferred.
-  void call(const Entry& entry, const void* before, bool shrunk);
+  // After a call that succeeded. before: the argument struct as the op's body got it.
+  void call(const Entry& entry, const void* before);
   void created(const TensorRef& t);  // by the host, in this run
   void written(const TensorRef& t);  // by the host
   void read(const TensorRef& t);     // by the host
   void mark(int label);              // of the steps since the last mark
   void refuse(const Status& why) {
     if (why_.ok()) why_ = why;
+    let_go();
   }
   // The list, or ERR_UNSUPPORTED with the reason. Once.
   Status finish(const TensorRef* outputs, int count, Program* program);
@@ -39,10 +41,14 @@ class Recording {
     if (held_.insert(s).second) s->retain();
   }
   void place(TensorRef& t);
+  Status check(const Step& step, bool* depends) const;
+  void read_before(Storage* s);  // a constant was made from it, or a decision
+  void let_go();
 
   std::unordered_map<Storage*, int> slots_;
   std::unordered_set<Storage*> held_;
   std::unordered_set<Storage*> fresh_;  // made in this run by the host or by calls on constants
+  std::unordered_set<Storage*> sources_;
   Program program_;
   size_t marked_ = 0;
   Status why_;

@@ -81,7 +81,7 @@ const UNFUSED = 1
 
 /**
  * Runs of one model. Make it with {@link session}. Runs may overlap; each has memory of its own. The model must live, unchanged, as long as the session:
- * writing into a tensor that a plan reads is ERR_BUSY.
+ * writing into a tensor that a plan reads, or that something it reads was made from (packed weights, results of calls on weights only), is ERR_BUSY.
  */
 export class Session {
   readonly #forward: (inputs: ModuleInput, output: (path: string) => void) => Tensor | Readonly<Record<string, Tensor>>
@@ -214,8 +214,17 @@ export class Session {
     return arrays
   }
 
-  #named(result: Tensor | Readonly<Record<string, Tensor>>): Readonly<Record<string, Tensor>> {
-    return result instanceof Tensor ? { [this.#options.output]: result } : result
+  #named(result: unknown): Readonly<Record<string, Tensor>> {
+    if (result instanceof Tensor) return { [this.#options.output]: result }
+    if (typeof result !== 'object' || result === null)
+      throw new OptionError(
+        'ERR_OPTION',
+        `session: the model must give a tensor or a record of tensors, got ${result === null ? 'null' : typeof result}`,
+      )
+    for (const [name, t] of Object.entries(result))
+      if (!(t instanceof Tensor))
+        throw new OptionError('ERR_OPTION', `session: output '${name}' must be a tensor, got ${t === null ? 'null' : typeof t}`)
+    return result as Readonly<Record<string, Tensor>>
   }
 
   #classOf(feed: Feed): Class {
@@ -246,19 +255,18 @@ export class Session {
       const labels: string[] = []
       const began = performance.now()
       if (native.planBegin(handles) < 0) throw nativeError(native)
-      let outputs: Readonly<Record<string, Tensor>>
+      let entries: (readonly [string, Tensor])[]
+      let recorded: number
+      let plan: number
       try {
-        outputs = this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1)))
+        entries = Object.entries(this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1))))
+        recorded = performance.now()
+        const outputs = entries.map(([, t]) => t.handle)
+        plan = native.planEnd(outputs, this.#options.fuse ? 0 : UNFUSED)
       } catch (e) {
         native.planDrop()
         throw e
       }
-      const recorded = performance.now()
-      const entries = Object.entries(outputs)
-      const plan = native.planEnd(
-        entries.map(([, t]) => t.handle),
-        this.#options.fuse ? 0 : UNFUSED,
-      )
       let reason = ''
       if (plan < 0) {
         const error = nativeError(native)
@@ -312,7 +320,11 @@ function describe({ key, plan, reason, recordMs, compileMs, runs }: Class): Sess
 /**
  * A session for a model, the file or folder of one, or a function of tensors. Nothing runs yet: classes of inputs are recorded when they first come.
  *
+ * What JavaScript decides or draws in the recorded run is part of the plan: branches, numbers, and the seed of a random op (dropout, noise) that comes from a
+ * generator of the host. Every run of that class then gives the numbers of the recorded one; random ops that must differ belong outside, as inputs.
+ *
  * - a file that cannot be loaded: what {@link load} throws
+ * - a function that gives no tensor or record of tensors: ERR_OPTION when it first runs
  * - `classes` that is not a positive integer: ERR_OPTION
  *
  * @example
