@@ -191,9 +191,11 @@ describe.concurrent('compress', () => {
     }
     expect(bytesOf(name).toString()).toBe(OLD)
     expect(beside(name)).toEqual([`${name}.checkpoint`])
+    // A machine with other work may be so slow that the clock asks for a checkpoint before the kill comes.
+    const saved = fs.readdirSync(at(`${name}.checkpoint`)).some((file) => file.startsWith('tersor-run-'))
+    if (!title.includes('before the first')) expect(saved).toBe(true)
     const second = await succeeds([...withReport(name), '--resume'])
     // Where a checkpoint was, what came before it is not done again.
-    const saved = !title.includes('before the first')
     expect(/^resuming from checkpoint \d+$/m.test(second.stdout)).toBe(saved)
     expect(/round 1 of 2: epoch/.test(second.stdout)).toBe(!saved)
     expect(bytesOf(name).equals(bytesOf('whole.model'))).toBe(true)

@@ -2,7 +2,7 @@
 import { pathToFileURL } from 'node:url'
 
 export default async function lineTask({ samples, dist, work = 0 }) {
-  const { ops, tensor } = await import(pathToFileURL(dist).href)
+  const { ops, scope, tensor } = await import(pathToFileURL(dist).href)
   return {
     kind: 'line',
     name: 'line',
@@ -13,7 +13,9 @@ export default async function lineTask({ samples, dist, work = 0 }) {
     batches: () => ({ batchesPerEpoch: samples / 4, next: () => Float32Array.of(1, 2, 3, 4) }),
     loss: ({ forward }, x) => {
       for (let i = 0; i < work; i++)
-        ops.matmul(tensor(new Float32Array(1 << 20), [1024, 1024]), tensor(new Float32Array(1 << 20), [1024, 1024]))
+        scope(() => {
+          ops.matmul(tensor(new Float32Array(1 << 20), [1024, 1024]), tensor(new Float32Array(1 << 20), [1024, 1024]))
+        })
       return ops.mse(
         forward(tensor(x, [4, 1])),
         tensor(

@@ -151,8 +151,8 @@ describe('trainInWorker', () => {
       schedule: { kind: 'constant', lr: 0.02 },
     })
     expect([...trained.leaves().values()][0]!.value.item()).toBeCloseTo(2, 2)
-    // One step of this takes seconds.
-    const slow = await make({ samples: 64, dist: entry, work: 400 })
+    // One step of this takes most of a minute.
+    const slow = await make({ samples: 64, dist: entry, work: 4000 })
     const controller = new AbortController()
     const reason = new Error('enough')
     const run = t.trainTaskInWorker(net, slow, {
@@ -163,7 +163,7 @@ describe('trainInWorker', () => {
     const [error, began] = [rejectionOf(() => run), performance.now()]
     expect(await error).toMatchObject({ code: 'ERR_ABORTED', cause: reason })
     // Without the flag it would be the time of the whole step.
-    expect(performance.now() - began).toBeLessThan(5000)
+    expect(performance.now() - began).toBeLessThan(20_000)
     await expect(t.trainTaskInWorker(net, slow, { epochs: 1, signal: controller.signal })).rejects.toMatchObject({ code: 'ERR_ABORTED' })
     net.dispose()
     trained.dispose()
