@@ -1,5 +1,6 @@
 #include "cpu/threads.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -31,6 +32,7 @@ struct Region {
   void* context;
   const Cancel* cancel;
   std::atomic<int> helpers{0};  // pool threads inside work()
+  std::atomic<int> taken{0};    // offers that a pool thread took
   std::atomic<bool> aborted{false};
   int count = 0;
   Share shares[kShares];
@@ -92,28 +94,29 @@ class Pool {
   // Offers the region to up to `wanted` pool threads, works on it in this thread, returns when nobody is left inside.
   void run(Region& region, int wanted) {
     {
-      std::lock_guard<std::mutex> lock(mutex_);
+      const auto lock = acquire();
       while (static_cast<int>(started_) < wanted && start_worker()) started_++;
       for (int i = 0; i < wanted; i++) offers_.push_back(&region);
-      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
     }
+    offered_.fetch_add(wanted, std::memory_order_relaxed);  // after the lock: who waits for this number wants the lock next
     if (wanted == 1) ready_.notify_one();
     else ready_.notify_all();
     t_inside = true;
     region.work(0);
     t_inside = false;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      for (auto it = offers_.begin(); it != offers_.end();) it = *it == &region ? offers_.erase(it) : it + 1;
-      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
+    if (region.taken.load(std::memory_order_acquire) < wanted) {
+      const auto lock = acquire();
+      const auto rest = std::remove(offers_.begin(), offers_.end(), &region);
+      offered_.fetch_sub(static_cast<int>(offers_.end() - rest), std::memory_order_relaxed);
+      offers_.erase(rest, offers_.end());
     }
-    // Helpers that took an offer finish their chunk.
-    if (!spin_until(kWaitForChunk, [&] { return region.helpers.load(std::memory_order_acquire) == 0; })) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      done_.wait(lock, [&] { return region.helpers.load() == 0; });
-    }
-    // The last helper signals under the lock: take it once so that the region is not destroyed under its feet.
-    std::lock_guard<std::mutex> lock(mutex_);
+    // Helpers that took an offer finish their chunk. Leaving is the last that they do with the region; whom to wake is a matter of the pool.
+    const auto all_left = [&] { return region.helpers.load() == 0; };
+    if (spin_until(kWaitForChunk, all_left)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    waiting_.fetch_add(1);
+    done_.wait(lock, all_left);
+    waiting_.fetch_sub(1);
   }
 
   bool submit(Job* job) {
@@ -144,25 +147,36 @@ class Pool {
     }
   }
 
+  // The lock is held for some 20 ns at a time, and a thread that sleeps on it is away for 50 microseconds: so this tries for a while first.
+  std::unique_lock<std::mutex> acquire() {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    for (int spin = 0; !lock.owns_lock() && spin < 200; spin++) {
+      spin_pause();
+      lock.try_lock();
+    }
+    if (!lock.owns_lock()) lock.lock();
+    return lock;
+  }
+
   void worker_loop(int number) {
     t_inside = true;
-    std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      if (offers_.empty()) {
-        // Spin before sleeping: the next region of a training step usually comes within microseconds.
-        lock.unlock();
-        for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) == 0; spin++) spin_pause();
-        lock.lock();
-        ready_.wait(lock, [&] { return !offers_.empty(); });
-      }
+      // Spin before sleeping: the next region of a training step usually comes within microseconds.
+      for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) <= 0; spin++) spin_pause();
+      auto lock = acquire();
+      ready_.wait(lock, [&] { return !offers_.empty(); });
       Region* region = offers_.front();
       offers_.pop_front();
-      offered_.store(static_cast<int>(offers_.size()), std::memory_order_relaxed);
+      offered_.fetch_sub(1, std::memory_order_relaxed);
       region->helpers.fetch_add(1);
+      region->taken.fetch_add(1, std::memory_order_release);
       lock.unlock();
       region->work(number);
-      lock.lock();
-      if (region->helpers.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_all();
+      // Sequentially consistent, as waiting_ is: either this thread sees who waits, or that one sees that nobody is left inside.
+      if (region->helpers.fetch_sub(1) == 1 && waiting_.load() > 0) {
+        { const std::lock_guard<std::mutex> wait_until_asleep(mutex_); }
+        done_.notify_all();
+      }
     }
   }
 
@@ -183,7 +197,8 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable ready_, done_;
   std::deque<Region*> offers_;
-  std::atomic<int> offered_{0};  // size of offers_, for waiting without the lock
+  std::atomic<int> offered_{0};  // size of offers_ or about to be, for waiting without the lock
+  std::atomic<int> waiting_{0};  // callers asleep until the last helper of their region leaves
   int started_ = 0;
   std::atomic<int> limit_;
   std::mutex job_mutex_;
