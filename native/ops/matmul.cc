@@ -1,6 +1,7 @@
 // matmul(a[...,M,K], b[...,K,N], transpose_a, transpose_b) -> y[...,M,N]: batch dimensions broadcast as in NumPy, the flags swap the last
 // two dimensions. f32 or f64. Strided views are used where they lie.
 #include "ops/gemm_run.h"
+#include "ops/matmul_batch.h"
 #include "ops/slots.h"
 #include "ops/util.h"
 
@@ -30,32 +31,6 @@ Sides sides_of(const matmul_args& x) {
     s.b_row = x.b.stride[rb - 1], s.b_col = x.b.stride[rb - 2];
   }
   return s;
-}
-
-// The batch dimensions of a tensor as a tensor of its own.
-TensorRef batch_of(const TensorRef& t) {
-  TensorRef b = t;
-  b.rank = t.rank - 2;
-  return b;
-}
-
-int64_t batch_offset(const TensorRef& batch, int64_t index) {
-  int64_t at = 0;
-  for (int i = batch.rank - 1; i >= 0; i--) {
-    at += index % batch.shape[i] * batch.stride[i];
-    index /= batch.shape[i];
-  }
-  return at;
-}
-
-// True when the batch dimensions and the rows of A are one long run of rows (then a B without a batch needs one product only).
-bool rows_are_one_run(const TensorRef& batch, int64_t m, int64_t a_row) {
-  int64_t expected = m * a_row;
-  for (int i = batch.rank - 1; i >= 0; i--) {
-    if (batch.shape[i] != 1 && batch.stride[i] != expected) return false;
-    expected *= batch.shape[i];
-  }
-  return true;
 }
 
 template <class T> Status run(matmul_args& x, Context& ctx) {

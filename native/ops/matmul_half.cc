@@ -1,26 +1,12 @@
 // matmul_half(a[...,M,K], b[...,K,N], bias[N]?, transpose_a, transpose_b, dtype) -> y[...,M,N]: a, b and bias all bf16 or all f16, products exact, sums f32, y f32
 // or of the operands' dtype (one rounding). Batch dimensions broadcast as in NumPy; the flags swap the last two dimensions. Strided views are used where they lie.
 #include "ops/half_run.h"
+#include "ops/matmul_batch.h"
 
 namespace tersor {
 namespace {
 
 constexpr const char* kOp = "matmul_half";
-
-TensorRef batch_of(const TensorRef& t) {
-  TensorRef b = t;
-  b.rank = t.rank - 2;
-  return b;
-}
-
-int64_t batch_offset(const TensorRef& batch, int64_t index) {
-  int64_t at = 0;
-  for (int i = batch.rank - 1; i >= 0; i--) {
-    at += index % batch.shape[i] * batch.stride[i];
-    index /= batch.shape[i];
-  }
-  return at;
-}
 
 // An operand whose last two dimensions have one of stride 1, and which of the strides is meant by rows and columns.
 struct Operand {
@@ -49,16 +35,6 @@ struct Operand {
 struct Batches {
   TensorRef a, b;
 };
-
-// True when the batch dimensions and the rows of A are one long run of rows (then a B without a batch needs one product only).
-bool rows_are_one_run(const TensorRef& batch, int64_t m, int64_t a_row) {
-  int64_t expected = m * a_row;
-  for (int i = batch.rank - 1; i >= 0; i--) {
-    if (batch.shape[i] != 1 && batch.stride[i] != expected) return false;
-    expected *= batch.shape[i];
-  }
-  return true;
-}
 
 }  // namespace
 

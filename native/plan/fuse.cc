@@ -5,8 +5,6 @@
 namespace tersor {
 namespace {
 
-size_t at(int slot) { return static_cast<size_t>(slot); }
-
 bool is_whole(const Program& program, const TensorRef& t) {
   return place_of(t) == 0 && t.contiguous() && t.bytes() == program.slots[at(slot_of(t))].bytes;
 }
@@ -17,17 +15,6 @@ bool same_shape(const TensorRef& a, const TensorRef& b) {
     if (a.shape[i] != b.shape[i]) return false;
   return true;
 }
-
-// Real addresses for a tensor that lies in a constant.
-TensorRef constant_of(const Program& program, const TensorRef& t) {
-  TensorRef real = t;
-  Storage* s = program.slots[at(slot_of(t))].storage;
-  real.owner = s;
-  real.data = static_cast<char*>(s->data) + place_of(t);
-  return real;
-}
-
-bool is_constant(const Program& program, const TensorRef& t) { return t.owner && program.slots[at(slot_of(t))].kind == Slot::Kind::constant; }
 
 // Where a product says what happens to its result. residual and y are null where the op has none.
 struct Epilogue {

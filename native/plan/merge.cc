@@ -7,18 +7,6 @@
 namespace tersor {
 namespace {
 
-size_t at(int slot) { return static_cast<size_t>(slot); }
-
-bool is_constant(const Program& program, const TensorRef& t) { return t.owner && program.slots[at(slot_of(t))].kind == Slot::Kind::constant; }
-
-TensorRef real(const Program& program, const TensorRef& t) {
-  TensorRef r = t;
-  Storage* s = program.slots[at(slot_of(t))].storage;
-  r.owner = s;
-  r.data = static_cast<char*>(s->data) + place_of(t);
-  return r;
-}
-
 bool same_tensor(const TensorRef& a, const TensorRef& b) {
   if (a.owner != b.owner || a.data != b.data || a.rank != b.rank || a.dtype != b.dtype) return false;
   const size_t n = sizeof(int64_t) * static_cast<size_t>(a.rank);
@@ -50,7 +38,7 @@ Status biases(const Program& program, const std::vector<size_t>& group, Storage*
   for (const size_t i : group) {
     const linear_args& a = program.steps[i].as<linear_args>();
     const size_t bytes = static_cast<size_t>(a.w.shape[0]) * 4;
-    if (a.bias.owner) memcpy(to, real(program, a.bias).data, bytes);
+    if (a.bias.owner) memcpy(to, constant_of(program, a.bias).data, bytes);
     else memset(to, 0, bytes);
     to += a.w.shape[0];
   }
@@ -61,7 +49,7 @@ Status merge(Program& program, Packs& packs, const std::vector<size_t>& group) {
   std::vector<TensorRef> weights;
   int64_t columns = 0;
   for (const size_t i : group) {
-    weights.push_back(real(program, program.steps[i].as<linear_args>().w));
+    weights.push_back(constant_of(program, program.steps[i].as<linear_args>().w));
     columns += weights.back().shape[0];
   }
   Storage *packed = nullptr, *bias = nullptr;

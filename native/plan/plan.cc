@@ -10,8 +10,6 @@
 namespace tersor {
 namespace {
 
-size_t at(int slot) { return static_cast<size_t>(slot); }
-
 // Ops that read an element before they write the one in its place, and no other: y may stand where such an input ends its life.
 bool is_elementwise(Op op) {
   switch (op) {

@@ -75,6 +75,18 @@ struct Program {
   }
 };
 
+inline size_t at(int slot) { return static_cast<size_t>(slot); }
+inline bool is_constant(const Program& program, const TensorRef& t) { return t.owner && program.slots[at(slot_of(t))].kind == Slot::Kind::constant; }
+
+// Real addresses for a tensor that lies in a constant.
+inline TensorRef constant_of(const Program& program, const TensorRef& t) {
+  TensorRef real = t;
+  Storage* s = program.slots[at(slot_of(t))].storage;
+  real.owner = s;
+  real.data = static_cast<char*>(s->data) + place_of(t);
+  return real;
+}
+
 // How often each slot is read and written by steps; an output counts as a read.
 struct Uses {
   std::vector<int> reads, writes;

@@ -36,6 +36,10 @@ export const elementTypes = [
 
 export type ElementType = DType | Exclude<(typeof elementTypes)[number][0], 'undefined'>
 
+const numbers = new Map<string, number>(elementTypes.map(([name], i) => [name, i]))
+/** The number that a file has for an element type (`TensorProto.DataType`). */
+export const numberOf = (dtype: ElementType): number => numbers.get(dtype)!
+
 const bits = new Map<string, number>(elementTypes)
 export function bitsOf(dtype: ElementType): number {
   return bits.get(dtype)!

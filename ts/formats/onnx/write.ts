@@ -10,7 +10,7 @@ import { AtomicFile, type WriteOptions } from '../atomic.js'
 import { modelSchema } from './schema.js'
 import {
   bitsOf,
-  elementTypes,
+  numberOf,
   type ElementType,
   type OnnxAttribute,
   type OnnxFunction,
@@ -35,8 +35,6 @@ const LARGE = 1024
 /** Constants begin at multiples of it, as onnxruntime maps them. */
 const ALIGN = 4096
 
-const numbers = new Map<string, number>(elementTypes.map(([name], i) => [name, i]))
-const numberOf = (dtype: ElementType): number => numbers.get(dtype)!
 const utf8 = (s: string): Uint8Array => new TextEncoder().encode(s)
 /** A message as `create` takes it: plain objects all the way down. */
 type Message = Record<string, unknown>

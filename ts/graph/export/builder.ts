@@ -1,7 +1,7 @@
 /**
  * Puts an ONNX graph together: nodes, constants (equal small ones once), names, sizes as integer tensors. Knows ONNX's data, not Tersor's ops.
  */
-import type { ElementType, OnnxAttribute, OnnxNode, OnnxTensor } from '../../formats/onnx/index.js'
+import { numberOf, type ElementType, type OnnxAttribute, type OnnxNode, type OnnxTensor } from '../../formats/onnx/index.js'
 
 export type Attributes = Readonly<Record<string, OnnxAttribute>>
 export const int = (value: number): OnnxAttribute => ({ type: 'int', value })
@@ -100,13 +100,7 @@ export class OnnxBuilder {
     return name
   }
 
-  cast(x: string, to: number): string {
-    return this.node('Cast', [x], { attributes: { to: int(to) } })
+  cast(x: string, to: ElementType): string {
+    return this.node('Cast', [x], { attributes: { to: int(numberOf(to)) } })
   }
 }
-
-/** Numbers of element types in attributes (`TensorProto.DataType`). */
-export const FLOAT = 1
-export const INT32 = 6
-export const INT64 = 7
-export const BOOL = 9

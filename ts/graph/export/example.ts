@@ -11,17 +11,15 @@ export interface Example {
   readonly longest?: Readonly<Record<string, number>>
 }
 
-/** Kinds of roots that read token ids [batch, tokens], with the further inputs that they know. */
-const readers: Readonly<
-  Record<string, { readonly ids: string; readonly masked: boolean; readonly batch: string; readonly tokens: string }>
-> = {
-  textEmbedding: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  textClassifier: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  tokenClassifier: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  maskedLanguage: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  causalLanguage: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  useLite: { ids: 'ids', masked: true, batch: 'batch', tokens: 'tokens' },
-  languageModel: { ids: 'x', masked: false, batch: 'batch', tokens: 'tokens' },
+/** Kinds of roots that read token ids [batch, tokens]: the name of that input, and whether a mask goes with it. */
+const readers: Readonly<Record<string, readonly [ids: string, masked: boolean]>> = {
+  textEmbedding: ['ids', true],
+  textClassifier: ['ids', true],
+  tokenClassifier: ['ids', true],
+  maskedLanguage: ['ids', true],
+  causalLanguage: ['ids', true],
+  useLite: ['ids', true],
+  languageModel: ['x', false],
 }
 
 /**
@@ -44,8 +42,8 @@ export function exampleInput(model: Model): Example {
       'ERR_OPTION',
       `export: a model of kind ${model.root.kind} does not say what it takes; give an example of its input`,
     )
-  const { ids, masked, batch, tokens } = reader
-  const sizes = { 0: batch, 1: tokens }
+  const [ids, masked] = reader
+  const sizes = { 0: 'batch', 1: 'tokens' }
   const input: Record<string, Tensor> = {
     [ids]: tensor(
       Int32Array.from({ length: 10 }, (_, i) => 1 + (i % 3)),
@@ -56,7 +54,7 @@ export function exampleInput(model: Model): Example {
   if (masked && hasTypes(model)) input.types = full([2, 5], 0, 'i32')
   const { maxTokens } = model.root.config as { readonly maxTokens?: number }
   const dynamic = Object.fromEntries(Object.keys(input).map((name) => [name, sizes]))
-  return { input, dynamic, ...(maxTokens ? { longest: { [tokens]: maxTokens } } : {}) }
+  return { input, dynamic, ...(maxTokens ? { longest: { tokens: maxTokens } } : {}) }
 }
 
 function hasTypes(model: Model): boolean {

@@ -4,8 +4,9 @@
  */
 import { normalizeAxis } from '../../base/shape.js'
 import type { Nonlinearity } from '../../native/ops.gen.js'
+import type { ElementType } from '../../formats/onnx/index.js'
 import type { TracedValue } from '../trace.js'
-import { BOOL, FLOAT, INT32, float, int, ints, type Attributes } from './builder.js'
+import { float, int, ints, type Attributes } from './builder.js'
 import { numbersOf, pairedList, valueArg, type ExportContext } from './context.js'
 import type { PairedCall, PairedNumber } from './pair.js'
 
@@ -29,7 +30,7 @@ const comparison =
   (op: string): Rule =>
   (c, call) =>
     c.builder.cast(c.builder.node(op, [arg(c, call, 0), arg(c, call, 1)]), typeOf(valueArg(call, 0)))
-const typeOf = (v: TracedValue): number => (v.dtype === 'i32' ? INT32 : FLOAT)
+const typeOf = (v: TracedValue): ElementType => (v.dtype === 'i32' ? 'i32' : 'f32')
 
 const activations: Readonly<Record<Nonlinearity, (c: ExportContext, x: string, p: number, q: number) => string>> = {
   leaky_relu: (c, x, p) => c.builder.node('LeakyRelu', [x], { attributes: { alpha: float(p) } }),
@@ -176,7 +177,7 @@ const gather: Rule = (c, call) => {
   const data = new Uint8Array(codes.q.buffer, codes.q.byteOffset, codes.q.byteLength)
   const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [codes.rows, codes.cols], read: () => data })
   const rowsOf = (name: string): string => builder.node('Gather', [name, index], { attributes: { axis: int(0) } })
-  let y = builder.cast(rowsOf(stored), FLOAT)
+  let y = builder.cast(rowsOf(stored), 'f32')
   if (codes.zero) y = builder.node('Sub', [y, rowsOf(c.weights.floats32(`${path}.zero`, [codes.rows, 1], codes.zero))])
   return builder.node('Mul', [y, rowsOf(c.weights.floats32(`${path}.scale`, [codes.rows, 1], codes.scale))])
 }
@@ -185,10 +186,8 @@ const softmaxOver =
   (op: string): Rule =>
   (c, call) =>
     c.builder.node(op, [arg(c, call, 0)], { attributes: { axis: int(-1) } })
-const toBool = (c: ExportContext, x: string): string => c.builder.cast(x, BOOL)
+const toBool = (c: ExportContext, x: string): string => c.builder.cast(x, 'bool')
 const positive = (c: ExportContext, x: string): string => c.builder.node('Greater', [x, c.builder.scalar(0)])
-
-const castTypes: Readonly<Record<string, number>> = { f32: FLOAT, i32: INT32, bool: BOOL, i8: 3, u8: 2, f16: 10, f64: 11, i64: 7 }
 
 export const plainRules: Readonly<Record<string, Rule>> = {
   neg: unary('Neg'),
@@ -208,7 +207,7 @@ export const plainRules: Readonly<Record<string, Rule>> = {
   round_ste: unary('Round'),
   sign_ste: unary('Sign'),
   copy: unary('Identity'),
-  step: (c, call) => c.builder.cast(positive(c, arg(c, call, 0)), FLOAT),
+  step: (c, call) => c.builder.cast(positive(c, arg(c, call, 0)), 'f32'),
   gelu: (c, call) => gelu(c, arg(c, call, 0)),
   clip: (c, call) => clip(c, call),
   clip_ste: (c, call) => clip(c, call),
@@ -229,7 +228,7 @@ export const plainRules: Readonly<Record<string, Rule>> = {
     const scaled = scale === 1 ? x : c.builder.node('Mul', [x, c.builder.scalar(scale)])
     return shift === 0 && scale !== 1 ? scaled : c.builder.node('Add', [scaled, c.builder.scalar(shift)])
   },
-  cast: (c, call) => c.builder.cast(arg(c, call, 0), castTypes[call.a.args[1] as string]!),
+  cast: (c, call) => c.builder.cast(arg(c, call, 0), call.a.args[1] as ElementType),
   reshape,
   permute,
   broadcast_to: broadcastTo,
@@ -240,7 +239,7 @@ export const plainRules: Readonly<Record<string, Rule>> = {
   amax: reduction('ReduceMax'),
   amin: reduction('ReduceMin'),
   argmax: (c, call) =>
-    c.builder.cast(c.builder.node('ArgMax', [arg(c, call, 0)], { attributes: { axis: int(-1), keepdims: int(0) } }), INT32),
+    c.builder.cast(c.builder.node('ArgMax', [arg(c, call, 0)], { attributes: { axis: int(-1), keepdims: int(0) } }), 'i32'),
   cumsum: (c, call) =>
     c.builder.node('CumSum', [arg(c, call, 0), c.builder.constant('axis', 'i64', [], [number(call, 1)])], {
       attributes: { exclusive: int(call.a.args[2] ? 1 : 0), reverse: int(call.a.args[3] ? 1 : 0) },
@@ -262,7 +261,7 @@ function clip(c: ExportContext, call: PairedCall): string {
   const bound = (i: number): string => {
     const [x, y] = [call.a.args[i] as number, call.b.args[i] as number]
     if (!Number.isFinite(x)) return ''
-    return x === y ? c.builder.scalar(x) : c.builder.node('Squeeze', [c.builder.cast(c.int64([x, y]), FLOAT)])
+    return x === y ? c.builder.scalar(x) : c.builder.node('Squeeze', [c.builder.cast(c.int64([x, y]), 'f32')])
   }
   return c.builder.node('Clip', [arg(c, call, 0), bound(1), bound(2)])
 }

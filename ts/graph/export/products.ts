@@ -2,11 +2,11 @@
 import { UnsupportedError } from '../../base/errors.js'
 import type { InputQuantization } from '../../nn/index.js'
 import { isValue, type TracedValue } from '../trace.js'
-import { FLOAT, float, int, ints } from './builder.js'
+import { float, int, ints } from './builder.js'
 import { valueArg, type ExportContext } from './context.js'
 import { floatsOf, type Rule } from './ops.js'
 import type { PairedCall } from './pair.js'
-import type { Codes } from './weights.js'
+import { packNibbles, type Codes } from './weights.js'
 
 const weightPath = (v: TracedValue): string | null => (v.from.kind === 'weight' ? v.from.path : null)
 
@@ -69,8 +69,7 @@ function fitsNBits({ groups, cols, zero, lead, rows, bits }: Codes): boolean {
 function matMulNBits(c: ExportContext, x: string, path: string, codes: Codes, bias: unknown): string {
   const { rows, cols, groups, q, scale, zero } = codes
   const { builder } = c
-  const packed = new Uint8Array(q.length / 2)
-  for (let i = 0; i < packed.length; i++) packed[i] = ((q[2 * i]! + 8) & 15) | (((q[2 * i + 1]! + 8) & 15) << 4)
+  const packed = packNibbles(q.map((v) => v + 8)) // unsigned, with the zero at 8
   const size = cols / groups
   const stored = builder.tensor(`${path}.codes`, { dtype: 'u8', shape: [rows, groups, size / 2], read: () => packed })
   const inputs = [x, stored, c.weights.floats32(`${path}.scale`, [rows * groups], scale)]
@@ -95,7 +94,7 @@ function dynamicProduct(c: ExportContext, x: string, path: string, codes: Codes,
   const signed = new Int8Array(flipped.buffer)
   for (let r = 0; r < rows; r++) for (let k = 0; k < cols; k++) signed[k * rows + r] = q[r * cols + k]!
   const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [cols, rows], read: () => flipped })
-  const product = builder.cast(builder.node('MatMulInteger', [names[0], stored, names[2]]), FLOAT)
+  const product = builder.cast(builder.node('MatMulInteger', [names[0], stored, names[2]]), 'f32')
   const factor = builder.node('Mul', [names[1], c.weights.floats32(`${path}.scale`, lead === 1 ? [] : [rows], scale)])
   return addBias(c, builder.node('Mul', [product, factor]), bias)
 }

@@ -7,7 +7,7 @@ import { QuantizedWeight, SparseWeight } from '../../nn/index.js'
 import { NumericError, UnsupportedError } from '../../base/errors.js'
 import { cast, csrToDense } from '../../ops/index.js'
 import { scope, tensor } from '../../tensor/index.js'
-import { FLOAT, int, type OnnxBuilder } from './builder.js'
+import { int, type OnnxBuilder } from './builder.js'
 
 /** Integer codes [rows, cols] with scale and zero [rows | 1, groups]: value = scale (q - zero). */
 export interface Codes {
@@ -73,7 +73,7 @@ export class WeightEmitter {
       throw new NumericError('ERR_NUMERIC', `export: ${hint} holds ${values[large]} (element ${large}), which f16 cannot; write f32`)
     const half = scope(() => cast(tensor(values), 'f16').read() as Uint16Array)
     const data = new Uint8Array(half.buffer, half.byteOffset, half.byteLength)
-    return builder.cast(builder.tensor(hint, { dtype: 'f16', shape: [...shape], read: () => data }), FLOAT)
+    return builder.cast(builder.tensor(hint, { dtype: 'f16', shape: [...shape], read: () => data }), 'f32')
   }
 
   /** The values of a weight as it stands in the model. */
@@ -170,7 +170,7 @@ export class WeightEmitter {
     const perRow = groups === 1
     const place = (values: Float32Array): [number[], Float32Array] =>
       perRow ? [lead === 1 ? [] : flipped ? [1, lead] : [lead, ...shape.slice(1).map(() => 1)], values] : [[...shape], spread(values)]
-    let y = builder.cast(stored, FLOAT)
+    let y = builder.cast(stored, 'f32')
     if (zero) y = builder.node('Sub', [y, this.floats32(`${path}.zero`, ...place(zero))])
     return builder.node('Mul', [y, this.floats32(`${path}.scale`, ...place(scale))])
   }
