@@ -11,7 +11,7 @@ import { tensor, type Tensor } from '../tensor/index.js'
 import { defineOnnxOp, SequenceValue, stringAttribute, type RunContext, type Value } from './define.js'
 import { checkSupported, runGraph, runOptions } from './executor.js'
 import { checkGraph, subgraphs, type Graph } from './graph.js'
-import { HostTensor } from './host.js'
+import { HostTensor, hasNativeDType, toNative } from './host.js'
 import { graphFromJson, graphToJson, isParameter } from './json.js'
 import './onnx/index.js'
 
@@ -72,15 +72,16 @@ const graphKind = defineModule<Config>({
       parameters: (name) => m.weights[name]?.dense() ?? m.state[name],
       module: (child, inputs, call) => runLayer(m, child, inputs, { call, context: ctx }),
     })
-    let first: Tensor | undefined
-    for (const name of graph.outputs) {
+    // Lists of tensors and texts have no place among a model's results.
+    const tensors = graph.outputs.flatMap((name): [string, HostTensor | Tensor][] => {
       const value = out[name]!
-      if (value instanceof HostTensor || value instanceof SequenceValue) continue
-      first ??= value
-      ctx.outputs?.set(name, value)
-    }
-    if (!first) throw new OptionError('ERR_OPTION', 'graph: no output is a tensor')
-    return first
+      return value instanceof SequenceValue || (value instanceof HostTensor && !hasNativeDType(value.dtype)) ? [] : [[name, value]]
+    })
+    if (tensors.length === 0) throw new OptionError('ERR_OPTION', 'graph: no output is a tensor')
+    const native = ([, value]: readonly [string, HostTensor | Tensor]): Tensor => (value instanceof HostTensor ? toNative(value) : value)
+    if (!ctx.outputs || ctx.path !== '') return native(tensors.find(([, value]) => !(value instanceof HostTensor)) ?? tensors[0]!)
+    for (const entry of tensors) ctx.outputs.set(entry[0], native(entry))
+    return ctx.outputs.get(tensors[0]![0])!
   },
 })
 

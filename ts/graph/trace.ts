@@ -38,7 +38,8 @@ export interface TracedCall {
 
 export interface Trace {
   readonly inputs: readonly TracedValue[]
-  readonly output: TracedValue
+  /** By name. */
+  readonly outputs: ReadonlyMap<string, TracedValue>
   readonly calls: readonly TracedCall[]
   /** Every value by its id. */
   readonly values: readonly TracedValue[]
@@ -65,11 +66,12 @@ class Tracer {
   run(input: ModuleInput): Trace {
     const named = input instanceof Tensor ? { x: input } : input
     const inputs = Object.entries(named).map(([name, t]) => this.#note(t, { kind: 'input', name }))
-    const y = watchCalls(
+    const results = watchCalls(
       (node) => this.#call(node),
-      () => this.#model.forward(input),
+      () => this.#model.forwardAll(input),
     )
-    return { inputs, output: this.#value(y), calls: this.#calls, values: this.#values }
+    const outputs = new Map(Object.entries(results).map(([name, t]) => [name, this.#value(t)]))
+    return { inputs, outputs, calls: this.#calls, values: this.#values }
   }
 
   #add(t: Tensor, from: TracedValue['from'], constant?: RawTensor): TracedValue {

@@ -72,13 +72,16 @@ export class Model {
     return scope(() => this.forward(x))
   }
 
-  /** Every output by name, temporaries freed: for models that have several (imported graphs). Other models give `{ output }`. */
+  /** Every output by name: those that the model names (imported graphs, their lists and texts left out), or `{ output }`. Call inside a scope. */
+  forwardAll(x: ModuleInput, context: Partial<ForwardContext> = {}, output = 'output'): Record<string, Tensor> {
+    const outputs = new Map<string, Tensor>()
+    const first = this.forward(x, { ...context, outputs })
+    return outputs.size === 0 ? { [output]: first } : Object.fromEntries(outputs)
+  }
+
+  /** The same with every temporary freed. */
   predictAll(x: ModuleInput): Record<string, Tensor> {
-    return scope(() => {
-      const outputs = new Map<string, Tensor>()
-      const first = this.forward(x, { outputs })
-      return outputs.size === 0 ? { output: first } : Object.fromEntries(outputs)
-    })
+    return scope(() => this.forwardAll(x))
   }
 
   /** Every weight in depth-first order. */

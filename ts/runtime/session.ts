@@ -100,11 +100,11 @@ export class Session {
     this.#forward =
       typeof model === 'function'
         ? (inputs) => model(inputs as never)
-        : (inputs, output) => model.forward(inputs, { output: (path) => output(path) })
+        : (inputs, mark) => model.forwardAll(inputs, { output: (path) => mark(path) }, output)
   }
 
   /**
-   * Outputs by name (one that has no name is called 'output'), computed off the main thread. Inputs are copied before the call returns. The first run of a class
+   * Outputs by name (those of an imported model are called as in its file; one that has no name is 'output'), computed off the main thread. Inputs are copied before the call returns. The first run of a class
    * of inputs is recorded on this thread; see {@link Session.prepare}. Rejects with ERR_ABORTED when the signal fires.
    */
   async run(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, SessionValue>> {

@@ -1,7 +1,7 @@
 /** What a rule of the table of ops (ops.ts) sees: values by name, sizes that depend on inputs, constants. */
 import { UnsupportedError } from '../../base/errors.js'
 import { isValue, type TracedValue } from '../trace.js'
-import { FLOAT, INT32, int, type OnnxBuilder } from './builder.js'
+import { int, type OnnxBuilder } from './builder.js'
 import { expressOf, type Pair, type PairedCall, type PairedNumber } from './pair.js'
 import type { WeightEmitter } from './weights.js'
 
@@ -61,14 +61,14 @@ export class ExportContext {
     return this.builder.tensor('constant', { dtype: data.dtype, shape: [...data.shape], read: () => data.data })
   }
 
-  /** A constant that the model made for these sizes: 0, 1, 2, ... or one number everywhere. */
+  /** A constant that the model made for these sizes: 0, 1, 2, ..., one number everywhere, or a list of sizes. */
   #sized(v: TracedValue): string {
     const [x, y] = [v, this.pair.other(v)].map((side) => (side.constant ? numbersOf(side) : []))
     const shape = this.pair.shape(v)
     if (x!.length && y!.length && x!.every((n) => n === x![0]) && y!.every((n) => n === x![0]))
       return this.builder.node('Expand', [this.builder.constant('fill', v.dtype, [], [x![0]!]), this.shape(shape, v)])
     if (x!.length && x!.every((n) => n === x![0]) && y!.every((n) => n === y![0])) {
-      const number = this.builder.cast(this.int64([x![0]!, y![0]!], v), v.dtype === 'i32' ? INT32 : FLOAT)
+      const number = this.builder.cast(this.int64([x![0]!, y![0]!], v), v.dtype === 'i32' ? 'i32' : 'f32')
       return this.builder.node(x!.length === 1 ? 'Reshape' : 'Expand', [number, this.shape(shape, v)])
     }
     const varying = shape.filter(([a, b]) => a !== b)
@@ -84,8 +84,16 @@ export class ExportContext {
       const start = builder.constant('start', 'i64', [1], [x![0]!])
       const end = x![0] === 0 ? count : builder.node('Add', [count, start])
       const range = builder.node('Range', [scalar(start), scalar(end), builder.constant('one', 'i64', [], [1])])
-      const cast = builder.cast(range, v.dtype === 'i32' ? INT32 : FLOAT)
+      const cast = builder.cast(range, v.dtype === 'i32' ? 'i32' : 'f32')
       return shape.length === 1 ? cast : builder.node('Reshape', [cast, this.shape(shape, v)])
+    }
+    if (varying.length === 0 && (v.dtype === 'i64' || v.dtype === 'i32') && x!.length > 0 && x!.length === y!.length) {
+      const list = this.shape(
+        x!.map((n, i) => [n, y![i]!]),
+        v,
+      )
+      const cast = v.dtype === 'i64' ? list : this.builder.cast(list, 'i32')
+      return v.shape.length === 1 ? cast : this.builder.node('Reshape', [cast, this.builder.int64s(v.shape)])
     }
     const axis = shape.findIndex(([a, b]) => a !== b)
     if (varying.length === 1 && this.#longest.has(varying[0]![1]) && isPrefix(x!, y!, shape, axis)) {
@@ -139,6 +147,7 @@ export function numbersOf(value: TracedValue): number[] {
   const arrays: Readonly<Record<string, () => ArrayLike<number>>> = {
     f32: () => new Float32Array(copy),
     f64: () => new Float64Array(copy),
+    i64: () => Array.from(new BigInt64Array(copy), Number),
     i32: () => new Int32Array(copy),
     u16: () => new Uint16Array(copy),
     i16: () => new Int16Array(copy),

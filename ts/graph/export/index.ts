@@ -9,7 +9,7 @@ import type { Dim, ElementType, OnnxModel, OnnxNode, ValueInfo } from '../../for
 import type { Model, ModuleInput } from '../../nn/index.js'
 import { scope, Tensor, tensor } from '../../tensor/index.js'
 import { isValue, trace, type TracedValue } from '../trace.js'
-import { FLOAT, INT32, OnnxBuilder } from './builder.js'
+import { OnnxBuilder } from './builder.js'
 import { ExportContext, type Target } from './context.js'
 import { exampleInput } from './example.js'
 import { plainRules, type Rule } from './ops.js'
@@ -53,7 +53,7 @@ export interface ExportOptions {
   readonly names?: Readonly<Record<string, string>>
   /** Float inputs that the file takes as i64 (masks of transformers). */
   readonly asIntegers?: readonly string[]
-  /** Name of the result. Default 'output'. */
+  /** Name of the result, where the model has one. Default: what the model calls it (imported models), or 'output'. */
   readonly output?: string
 }
 
@@ -68,7 +68,7 @@ export function exportOnnx(model: Model, options: ExportOptions = {}): OnnxModel
 }
 
 function exported(model: Model, options: ExportOptions): OnnxModel {
-  const { profile = 'ort', floats = 'f32', dynamicQuantization = false, output = 'output' } = options
+  const { profile = 'ort', floats = 'f32', dynamicQuantization = false } = options
   const described = options.example ? undefined : exampleInput(model)
   const example = options.example ?? described!.input
   const named = example instanceof Tensor ? { x: example } : example
@@ -89,10 +89,16 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
     const names = rules[call.op]!(context, call)
     ;(typeof names === 'string' ? [names] : names).forEach((name, i) => context.set(call.a.results[i]!, name))
   }
-  const last = builder.name(output)
-  builder.node('Identity', [context.name(pair.a.output)], { outputs: [last] })
-  const result: ValueInfo = { name: last, dtype: pair.a.output.dtype, shape: symbolic(context, pair.a.output, dynamic) }
-  const nodes = quantizeEarly(alive(builder.nodes, last), (hint) => builder.name(hint))
+  const outputs = [...pair.a.outputs].map(([own, value]): ValueInfo => {
+    const name = builder.name(pair.a.outputs.size === 1 ? (options.output ?? own) : own)
+    builder.node('Identity', [context.name(value)], { outputs: [name] })
+    return { name, dtype: value.dtype, shape: symbolic(context, value, dynamic) }
+  })
+  const live = alive(
+    builder.nodes,
+    outputs.map(({ name }) => name),
+  )
+  const nodes = quantizeEarly(live, (hint) => builder.name(hint))
   const read = new Set(nodes.flatMap((n) => n.inputs))
   return {
     irVersion: builder.opset >= 21 ? 10 : 8,
@@ -101,7 +107,7 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
     graph: {
       name: model.info.name,
       inputs,
-      outputs: [result],
+      outputs,
       nodes,
       initializers: new Map([...builder.initializers].filter(([name]) => read.has(name))),
       values: [],
@@ -208,10 +214,10 @@ function refuseVarying(pair: Pair): void {
     })
 }
 
-/** Calls that the output depends on. */
+/** Calls that the outputs depend on. */
 function neededCalls(pair: Pair): Set<unknown> {
   const needed = new Set<unknown>()
-  const wanted = new Set<number>([pair.a.output.id])
+  const wanted = new Set([...pair.a.outputs.values()].map(({ id }) => id))
   for (let i = pair.a.calls.length - 1; i >= 0; i--) {
     const call = pair.a.calls[i]!
     if (!call.results.some((r) => wanted.has(r.id))) continue
@@ -232,7 +238,7 @@ function writeInput(
   const shape: Dim[] = value.shape.map((d, i) => dynamic[own]?.[i] ?? d)
   const counted = asIntegers.includes(own)
   const wide = counted || (value.dtype === 'i32' && integers === 'i64')
-  c.set(value, wide ? c.builder.cast(name, counted ? FLOAT : INT32) : name)
+  c.set(value, wide ? c.builder.cast(name, counted ? 'f32' : 'i32') : name)
   c.sources.push(value)
   return { name, dtype: wide ? 'i64' : elementOf(value.dtype), shape }
 }
@@ -249,9 +255,9 @@ function symbolic(c: ExportContext, value: TracedValue, dynamic: Dynamic): Dim[]
     .map((d) => (d[0] === d[1] ? d[0] : (sizes.find((s) => s.symbol && s.d[0] === d[0] && s.d[1] === d[1])?.symbol ?? null)))
 }
 
-/** Nodes that the output depends on, in order. */
-function alive(nodes: readonly OnnxNode[], output: string): OnnxNode[] {
-  const wanted = new Set([output])
+/** Nodes that the outputs depend on, in order. */
+function alive(nodes: readonly OnnxNode[], outputs: readonly string[]): OnnxNode[] {
+  const wanted = new Set(outputs)
   const kept: OnnxNode[] = []
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i]!

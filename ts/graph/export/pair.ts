@@ -28,6 +28,7 @@ export class Pair {
         `export: the model takes another path for inputs of other sizes (${where}); fix its sizes with dynamic: {}`,
       )
     }
+    if (a.outputs.size !== b.outputs.size) fail(`${a.outputs.size} results, then ${b.outputs.size}`)
     if (a.calls.length !== b.calls.length || a.values.length !== b.values.length) fail(`${a.calls.length} calls, then ${b.calls.length}`)
     a.calls.forEach((call, i) => {
       const other = b.calls[i]!
