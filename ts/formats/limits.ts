@@ -32,6 +32,8 @@ export interface Limits {
   readonly zipEntries: number
   /** Shard files of one model, open at the same time. */
   readonly shards: number
+  /** Nodes or layers of a graph. */
+  readonly graphNodes: number
 }
 
 const MiB = 2 ** 20
@@ -53,6 +55,7 @@ export const defaultLimits: Limits = {
   inflateRatio: 200,
   zipEntries: 10_000,
   shards: 1000,
+  graphNodes: 1_000_000,
 }
 
 export interface ReadOptions {

@@ -44,12 +44,12 @@ export function asObject(ctx: FormatContext, value: JsonValue, where: string): J
   return value
 }
 
-function asArray(ctx: FormatContext, value: JsonValue, where: string): JsonValue[] {
+export function asArray(ctx: FormatContext, value: JsonValue, where: string): JsonValue[] {
   if (!Array.isArray(value)) throw formatError(ctx, 'type', `${where} must be an array`)
   return value
 }
 
-function asString(ctx: FormatContext, value: JsonValue, where: string): string {
+export function asString(ctx: FormatContext, value: JsonValue, where: string): string {
   if (typeof value !== 'string' || value === '') throw formatError(ctx, 'type', `${where} must be a non-empty string`)
   return value
 }

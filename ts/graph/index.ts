@@ -39,6 +39,8 @@ export { exampleInput, exportOnnx, exportProfiles, type Example, type ExportOpti
 export { trace, type Trace, type TracedCall, type TracedValue } from './trace.js'
 export { graphFromJson, graphToJson } from './json.js'
 export { loadOnnx, modelFromGraph, modelFromOnnx, type OnnxModelOptions } from './load-onnx.js'
+export { loadTfjsModel, modelFromTfjs, type TfjsModelOptions } from './load-tfjs.js'
+export { graphFromTfjs, kerasLayers, tfOperators } from './tfjs/index.js'
 export { graphModule, graphOf } from './module.js'
 export { modularize, type Modularized } from './modules.js'
 export { foldBatchNorm } from './passes/batch-norm.js'

@@ -5,7 +5,7 @@
  * A shape that cannot fit is an error here already, before anything is computed.
  */
 import { failAt, onnxOp, versionFor, type InferContext, type ValueType } from './define.js'
-import type { Dim, Graph, GraphTensor } from './graph.js'
+import type { Dim, Graph, GraphNode, GraphTensor } from './graph.js'
 import { HostTensor } from './host.js'
 
 /** Integer constants up to this size are followed by value. */
@@ -39,34 +39,39 @@ export function inferTypes(graph: Graph, inputs: ReadonlyMap<string, ValueType> 
 function walk(graph: Graph, given: ReadonlyMap<string, ValueType>, types: Map<string, ValueType>): void {
   for (const input of graph.inputs) types.set(input.name, mergeTypes(given.get(input.name) ?? {}, input))
   for (const [name, t] of graph.constants) types.set(name, typeOfConstant(t))
-  for (const node of graph.nodes) {
-    const row = onnxOp(node.domain, node.op)
-    const fail = failAt(node)
-    const version = row && versionFor(row, graph.opsets[node.domain] ?? 1)
-    let results: readonly ValueType[] = []
-    if (row && version !== undefined) {
-      const ctx: InferContext = {
-        node,
-        version,
-        fail,
-        infer: (inner, own) => {
-          walk(inner, new Map(inner.inputs.map((v, i) => [v.name, own[i] ?? {}])), types)
-          return inner.outputs.map((name) => types.get(name) ?? {})
-        },
-      }
-      results = row.infer(
-        ctx,
-        node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? {}))),
-        node,
-      )
+  for (const node of graph.nodes) inferNode(node, types, graph.opsets, graph.values)
+}
+
+/** Types of the results of one node, into `types`; `declared` adds what else is known of them. */
+export function inferNode(
+  node: GraphNode,
+  types: Map<string, ValueType>,
+  opsets: Graph['opsets'],
+  declared?: ReadonlyMap<string, ValueType>,
+): void {
+  const row = onnxOp(node.domain, node.op)
+  const fail = failAt(node)
+  const version = row && versionFor(row, opsets[node.domain] ?? 1)
+  let results: readonly ValueType[] = []
+  if (row && version !== undefined) {
+    const ctx: InferContext = {
+      node,
+      version,
+      fail,
+      infer: (inner, own) => {
+        walk(inner, new Map(inner.inputs.map((v, i) => [v.name, own[i] ?? {}])), types)
+        return inner.outputs.map((name) => types.get(name) ?? {})
+      },
     }
-    node.outputs.forEach((name, i) => {
-      if (name === '') return
-      const declared = graph.values.get(name)
-      const found = results[i] ?? {}
-      types.set(name, mergeTypes(found, declared))
-    })
+    results = row.infer(
+      ctx,
+      node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? {}))),
+      node,
+    )
   }
+  node.outputs.forEach((name, i) => {
+    if (name !== '') types.set(name, mergeTypes(results[i] ?? {}, declared?.get(name)))
+  })
 }
 
 // Helpers for rows.

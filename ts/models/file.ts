@@ -22,7 +22,7 @@ import {
   type SafetensorsReadOptions,
   type WriteOptions,
 } from '../formats/index.js'
-import { loadOnnx, type OnnxModelOptions } from '../graph/index.js'
+import { loadOnnx, modelFromTfjs, type OnnxModelOptions } from '../graph/index.js'
 import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
@@ -79,7 +79,7 @@ export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions> & 
 
 /**
  * Loads a model: a file of `saveModel`, an ONNX file, a GGUF file of a GPT-2 model, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
- * model.json) of a tfjs model whose architecture is known, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
+ * model.json) of a tfjs graph or layers model, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
  * decides, not the name.
  *
  * @example
@@ -114,23 +114,17 @@ function isFolder(io: typeof nodeIo, file: string): boolean {
   }
 }
 
-/** Architectures that are rebuilt from tfjs graphs; each says undefined when the graph is not its own. */
+/** Architectures that are rebuilt from tfjs graphs, others are imported node by node; each says undefined when the graph is not its own. */
 const tfjsArchitectures = { 'use-lite': useLiteFromTfjs }
 
-function loadTfjs(file: string, options: SafetensorsReadOptions): Model {
+function loadTfjs(file: string, options: SafetensorsReadOptions & Pick<OnnxModelOptions, 'task' | 'name'>): Model {
   const graph = readTfjs(file, options)
   const folder = /[\\/]/.test(file) ? file.replace(/[\\/][^\\/]*$/, '') || '/' : '.'
   for (const make of Object.values(tfjsArchitectures)) {
     const model = make(graph, folder, options)
     if (model) return model
   }
-  throw new UnsupportedError(
-    'ERR_UNSUPPORTED',
-    `load '${file}': a tfjs model of unknown architecture; known: ${Object.keys(tfjsArchitectures).join(', ')}`,
-    {
-      details: { what: 'tfjs architecture' },
-    },
-  )
+  return modelFromTfjs(graph, { name: folder.split(/[\\/]/).at(-1) || 'tfjs', ...options }, `load '${file}'`)
 }
 
 function restore(where: string, source: SafetensorsFile, options: LoadOptions): Model {

@@ -9,7 +9,7 @@ export function registerInspect(program: Command): void {
   program
     .command('inspect')
     .description('list the weights of a model: path, kind, shape, parameters, sparsity, bytes')
-    .argument('<model>', 'model file (safetensors, ONNX), or a folder: Hugging Face, or tfjs of a known architecture')
+    .argument('<model>', 'model file (safetensors, ONNX, tfjs model.json), or a folder: Hugging Face or tfjs')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  $ tersor inspect encoder.safetensors\n  $ tersor inspect small.safetensors --json')
     .action((file: string, o: { json?: boolean }) =>
