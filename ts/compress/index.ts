@@ -1,6 +1,9 @@
 /** Compression: recipes of passes, the runner, and training. */
 import { magnitude } from './prune/magnitude.js'
+import { biasCorrection } from './quantize/bias-correction.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
+import { gptq } from './quantize/gptq.js'
+import { hqq } from './quantize/hqq.js'
 import { rtn } from './quantize/rtn.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
@@ -10,7 +13,7 @@ import { train as trainModel } from './train/train.js'
 /** Passes that remove weights. */
 export const prune = { magnitude } as const
 /** Passes that store weights in fewer bits. */
-export const quantize = { rtn, dynamic: dynamicInt8, static: staticInt8 } as const
+export const quantize = { rtn, gptq, hqq, biasCorrection, dynamic: dynamicInt8, static: staticInt8 } as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr } as const
 

@@ -50,6 +50,8 @@ export interface PassContext<O> {
   readonly options: O
   /** In the model's order. */
   readonly targets: readonly PlacedWeight[]
+  /** The model that the recipe began with. */
+  readonly source: Model
   /** The value of a statistic that `ask` asked for; undefined where the layer was never run. */
   readonly statistic: <T>(path: string, statistic: Statistic<T>) => T | undefined
   readonly data?: Dataset

@@ -1,7 +1,8 @@
 /** Convolutions: x [B, C, H, W] or [B, C, L]. The attributes mean what they mean in ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
 import { z } from 'zod'
 import { filled, initial, initRules, type InitRule } from './init.js'
-import { conv2dMaxPool, narrowed, narrowedResult } from '../ops/index.js'
+import { conv1d as slide1d, conv2d as slide2d, conv2dMaxPool, narrowed, narrowedResult, permute, reshape } from '../ops/index.js'
+import { tensor, type Tensor } from '../tensor/index.js'
 import { defineModule, single, vector, type Module, type ModuleKind, type ModuleSpec } from './module.js'
 import type { PoolConfig } from './pool.js'
 
@@ -89,7 +90,24 @@ const makeConv2d = defineModule<Conv2dConfig>({
     const { stride, padding, dilation, groups } = c
     return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
   },
+  columns: ({ kernel, stride, padding, dilation, groups }, x) =>
+    folded(slide2d(x, pickers(x.shape[1]!, kernel), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
 })
+
+/** Filters of a depthwise convolution that fetch every tap of every channel: 1 there and 0 elsewhere. */
+function pickers(channels: number, kernel: readonly number[]): Tensor {
+  const taps = kernel.reduce((a, b) => a * b, 1)
+  const filters = new Float32Array(channels * taps * taps)
+  for (let i = 0; i < channels * taps; i++) filters[i * taps + (i % taps)] = 1
+  return tensor(filters, [channels * taps, 1, ...kernel])
+}
+
+/** What they fetched, [B, channels * taps, ...space] -> [groups, channels / groups * taps, B * space]. */
+function folded(fetched: Tensor, groups: number): Tensor {
+  const [b, rows] = fetched.shape as [number, number]
+  const space = fetched.size / (b * rows)
+  return reshape(permute(reshape(fetched, [b, rows, space]), [1, 0, 2]), [groups, rows / groups, b * space])
+}
 
 /** What may be left out of a configuration. */
 type Defaults<C, K extends keyof C> = Omit<C, K> & Partial<Pick<C, K>>
@@ -120,6 +138,8 @@ const makeConv1d = defineModule<Conv1dConfig>({
     const { stride, padding, dilation, groups } = c
     return m.weights.weight!.apply(x, { op: 'conv1d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
   },
+  columns: ({ kernel, stride, padding, dilation, groups }, x) =>
+    folded(slide1d(x, pickers(x.shape[1]!, [kernel]), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
 })
 
 /** [B, in, L] -> [B, out, L']. Weight [out, in / groups, kernel]. */

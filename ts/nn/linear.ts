@@ -1,5 +1,6 @@
 /** Fully connected layer: y = x W^T + b, x [..., in] -> [..., out]. */
 import { z } from 'zod'
+import { permute, reshape } from '../ops/index.js'
 import { filled, initial, initRules } from './init.js'
 import { defineModule, single, vector } from './module.js'
 
@@ -27,4 +28,5 @@ export const linear = defineModule<LinearConfig>({
     ctx.observe?.(ctx.path, x)
     return m.weights.weight!.apply(x, { op: 'linear', bias: vector(m, 'bias') })
   },
+  columns: (c, x) => permute(reshape(x, [1, x.size / c.in, c.in]), [0, 2, 1]),
 })

@@ -74,6 +74,11 @@ export interface ModuleKind<C extends JsonObject = JsonObject> {
   /** Fixed children by the configuration (containers take theirs from outside instead). */
   readonly children?: (config: C) => Readonly<Record<string, ModuleSpec>>
   readonly forward: (module: Module, config: C, x: ModuleInput, context: ForwardContext) => Tensor
+  /**
+   * The input as the layer's products see it: [groups, K, N], where the weight is [groups, rows / groups, K]. For layers that are linear in their one
+   * weight `weight`: what compression knows of a layer's input comes from here.
+   */
+  readonly columns?: (config: C, x: Tensor) => Tensor
 }
 
 /** An architecture without values: what `build` turns into a Module and what a file's header holds. */

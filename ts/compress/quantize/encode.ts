@@ -13,6 +13,8 @@ export interface EncodeOptions {
   readonly layout: QuantizedLayout
   readonly groupSize: number
   readonly range: 'max' | 'mse'
+  /** See `GridRules`. */
+  readonly importance?: Float32Array
 }
 
 /** A weight's values with the grids that were found for them. */
@@ -34,7 +36,12 @@ export async function findGrids(where: string, path: string, w: Weight, o: Encod
   const cols = sizeOf(w.shape.slice(1))
   const groups = o.layout === 'group' ? groupCount(cols, o.groupSize) : 1
   const codes = codeRange(o.bits, o.symmetric, o.range)
-  const grids = await gridsOf(values, { rows, cols, layout: o.layout, groups }, { symmetric: o.symmetric, codes, mode: o.range }, breathe)
+  const grids = await gridsOf(
+    values,
+    { rows, cols, layout: o.layout, groups },
+    { symmetric: o.symmetric, codes, mode: o.range, importance: o.importance },
+    breathe,
+  )
   return { values, rows, cols, grids, shape: [o.layout === 'tensor' ? 1 : rows, groups], codes }
 }
 

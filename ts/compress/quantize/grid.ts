@@ -6,6 +6,8 @@
  *
  * range 'max': the range of the values, nothing is clipped and |x - Q(x)| <= s / 2.
  * range 'mse': the scale with the smallest squared error, found on a grid of clipped ranges and refined by least squares; pays at few bits.
+ * With an importance for each column, 'mse' counts squared errors by it: with the mean square of a layer's inputs this is the clipping search of AWQ (Lin et al.
+ * 2023, section 4) for independent inputs.
  */
 
 export interface CodeRange {
@@ -31,8 +33,17 @@ export function codeRange(bits: number, symmetric: boolean, range: 'max' | 'mse'
   return { qmin: symmetric && (range === 'max' || bits === 8) ? 1 - half : -half, qmax: half - 1 }
 }
 
-/** Squared error of quantizing values[from .. to). */
-function squaredError(values: Float32Array, from: number, to: number, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
+/** A run of values, and what an error of each counts (undefined: all the same). */
+interface Run {
+  readonly values: Float32Array
+  readonly from: number
+  readonly to: number
+  /** Of values[from], values[from + 1], ... */
+  readonly importance?: Float32Array | undefined
+}
+
+/** Squared error of quantizing a run. */
+function squaredError({ values, from, to, importance }: Run, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
   const lo = qmin - zero
   const hi = qmax - zero
   const inverse = 1 / scale
@@ -41,13 +52,13 @@ function squaredError(values: Float32Array, from: number, to: number, { scale, z
     const x = values[i]!
     const t = x * inverse
     const e = x - scale * roundEven(t < lo ? lo : t > hi ? hi : t)
-    sum += e * e
+    sum += importance ? e * e * importance[i - from]! : e * e
   }
   return sum
 }
 
 /** The scale that fits the codes of `grid` best: argmin of sum (x - s (q - z))^2. */
-function leastSquares(values: Float32Array, from: number, to: number, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
+function leastSquares({ values, from, to, importance }: Run, { scale, zero }: Grid, { qmin, qmax }: CodeRange): number {
   const lo = qmin - zero
   const hi = qmax - zero
   let xq = 0
@@ -55,8 +66,9 @@ function leastSquares(values: Float32Array, from: number, to: number, { scale, z
   for (let i = from; i < to; i++) {
     const t = values[i]! / scale
     const q = roundEven(t < lo ? lo : t > hi ? hi : t)
-    xq += values[i]! * q
-    qq += q * q
+    const counts = importance ? importance[i - from]! : 1
+    xq += counts * values[i]! * q
+    qq += counts * q * q
   }
   return qq > 0 ? xq / qq : scale
 }
@@ -82,16 +94,14 @@ const PIECE = 32768
 
 /** The grid with the smallest squared error, starting from that of the whole range. Yields now and then when the run is long. */
 function* searchGrid(
-  values: Float32Array,
-  from: number,
-  to: number,
+  run: Run,
   { min, max }: { readonly min: number; readonly max: number },
   { symmetric, codes }: GridRules,
 ): Generator<void, Grid> {
   let best = gridOf(min, max, symmetric, codes)
-  let least = squaredError(values, from, to, best, codes)
+  let least = squaredError(run, best, codes)
   const consider = (grid: Grid): boolean => {
-    const e = squaredError(values, from, to, grid, codes)
+    const e = squaredError(run, grid, codes)
     if (!(e < least)) return false
     least = e
     best = grid
@@ -100,9 +110,9 @@ function* searchGrid(
   if (least === 0) return best
   for (const share of SHARES) {
     consider(gridOf(min * share, max * share, symmetric, codes))
-    if (to - from > PIECE) yield
+    if (run.to - run.from > PIECE) yield
   }
-  for (let i = 0; i < 4; i++) if (!consider({ scale: legal(leastSquares(values, from, to, best, codes)), zero: best.zero })) break
+  for (let i = 0; i < 4; i++) if (!consider({ scale: legal(leastSquares(run, best, codes)), zero: best.zero })) break
   return best
 }
 
@@ -123,6 +133,8 @@ export interface GridRules {
   readonly symmetric: boolean
   readonly codes: CodeRange
   readonly mode: 'max' | 'mse'
+  /** For 'mse' per channel or group: what a squared error of column c of row r counts, at [floor(r G / rows) * cols + c] of G * cols numbers. */
+  readonly importance?: Float32Array | undefined
 }
 
 /** One grid per run, in row-major order of [rows, groups]. Lets other work run in between. */
@@ -148,7 +160,7 @@ function* allGrids(values: Float32Array, at: RunLayout, rules: GridRules): Gener
       out.push(
         rules.mode === 'max'
           ? gridOf(range.min, range.max, rules.symmetric, rules.codes)
-          : yield* searchGrid(values, from, to, range, rules),
+          : yield* searchGrid({ values, from, to, importance: importanceOf(rules, at, r, from - r * width, to - from) }, range, rules),
       )
       since += to - from
       if (since < PIECE) continue
@@ -156,6 +168,13 @@ function* allGrids(values: Float32Array, at: RunLayout, rules: GridRules): Gener
       yield
     }
   return out
+}
+
+/** Of `size` values of row r from column `col`. */
+function importanceOf({ importance }: GridRules, at: RunLayout, r: number, col: number, size: number): Float32Array | undefined {
+  if (!importance || at.layout === 'tensor') return undefined
+  const group = Math.floor((r * (importance.length / at.cols)) / at.rows)
+  return importance.subarray(group * at.cols + col, group * at.cols + col + size)
 }
 
 /** Range of values[from .. to), widened to contain 0. */

