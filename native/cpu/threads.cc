@@ -7,6 +7,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
@@ -84,9 +85,41 @@ int default_threads() {
 
 thread_local bool t_inside = false;  // in a chunk: nested regions run serially
 
+// Where a pool thread sleeps. A scheduler that finds its processors busy wakes a thread where it slept; when that is where the caller runs now, the two share
+// one processor for milliseconds while another is idle. So who wakes it moves it away, and it may go where it likes as soon as it runs.
+class Bed {
+ public:
+#if defined(__linux__)
+  static int here() { return sched_getcpu(); }
+  void enter() { thread_ = pthread_self(), cpu_ = here(); }  // under the pool's lock, as the others
+  void move_away_from(int cpu) {
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+    if (!moved_ && (cpu != cpu_ || pthread_getaffinity_np(thread_, sizeof allowed_, &allowed_) != 0)) return;
+    cpu_set_t others = allowed_;
+    CPU_CLR(static_cast<unsigned>(cpu), &others);
+    if (CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread_, sizeof others, &others) == 0) moved_ = true;
+  }
+  void leave() {
+    if (moved_) pthread_setaffinity_np(thread_, sizeof allowed_, &allowed_);
+    moved_ = false;
+  }
+
+ private:
+  pthread_t thread_{};
+  cpu_set_t allowed_{};
+  int cpu_ = -1;
+  bool moved_ = false;
+#else
+  static int here() { return 0; }
+  void enter() {}
+  void move_away_from(int) {}
+  void leave() {}
+#endif
+};
+
 class Pool {
  public:
-  Pool() : limit_(default_threads()) {}
+  Pool() : limit_(default_threads()) { asleep_.reserve(256); }
 
   int limit() const { return limit_.load(); }
   void set_limit(int n) { limit_.store(n); }
@@ -97,6 +130,10 @@ class Pool {
       const auto lock = acquire();
       while (static_cast<int>(started_) < wanted && start_worker()) started_++;
       for (int i = 0; i < wanted; i++) offers_.push_back(&region);
+      if (!asleep_.empty()) {
+        const int cpu = Bed::here();
+        for (Bed* bed : asleep_) bed->move_away_from(cpu);
+      }
     }
     offered_.fetch_add(wanted, std::memory_order_relaxed);  // after the lock: who waits for this number wants the lock next
     if (wanted == 1) ready_.notify_one();
@@ -136,7 +173,7 @@ class Pool {
 
  private:
   static constexpr int kJobThreads = 2;
-  static constexpr std::chrono::microseconds kWaitForChunk{1000};
+  static constexpr std::chrono::microseconds kWaitForChunk{1000}, kWaitForRegion{200};
 
   bool start_worker() {
     try {
@@ -160,17 +197,28 @@ class Pool {
 
   void worker_loop(int number) {
     t_inside = true;
+    Bed bed;
     for (;;) {
       // Spin before sleeping: the next region of a training step usually comes within microseconds.
-      for (int spin = 0; spin < 2000 && offered_.load(std::memory_order_relaxed) <= 0; spin++) spin_pause();
+      spin_until(kWaitForRegion, [&] { return offered_.load(std::memory_order_relaxed) > 0; });
       auto lock = acquire();
-      ready_.wait(lock, [&] { return !offers_.empty(); });
+      const bool sleeps = offers_.empty();
+      if (sleeps) {
+        asleep_.push_back(&bed);
+        while (offers_.empty()) {
+          bed.leave();  // woken for a region that is over
+          bed.enter();
+          ready_.wait(lock);
+        }
+        asleep_.erase(std::find(asleep_.begin(), asleep_.end(), &bed));
+      }
       Region* region = offers_.front();
       offers_.pop_front();
       offered_.fetch_sub(1, std::memory_order_relaxed);
       region->helpers.fetch_add(1);
       region->taken.fetch_add(1, std::memory_order_release);
       lock.unlock();
+      if (sleeps) bed.leave();
       region->work(number);
       // Sequentially consistent, as waiting_ is: either this thread sees who waits, or that one sees that nobody is left inside.
       if (region->helpers.fetch_sub(1) == 1 && waiting_.load() > 0) {
@@ -197,6 +245,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable ready_, done_;
   std::deque<Region*> offers_;
+  std::vector<Bed*> asleep_;  // of threads that wait for ready_
   std::atomic<int> offered_{0};  // size of offers_ or about to be, for waiting without the lock
   std::atomic<int> waiting_{0};  // callers asleep until the last helper of their region leaves
   int started_ = 0;

@@ -8,6 +8,10 @@
 #if defined(__linux__)
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
 #endif
 
 #include "test/op_call.h"
@@ -75,6 +79,36 @@ TERSOR_TEST(a_forked_child_has_a_pool_of_its_own) {
   int state = -1;
   CHECK(child > 0 && waitpid(child, &state, 0) == child);
   CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+}
+#endif
+
+#if defined(__linux__)
+std::vector<std::string> allowed_processors() {
+  std::vector<std::string> all;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);)
+      if (line.rfind("Cpus_allowed:", 0) == 0) all.push_back(line);
+  }
+  return all;
+}
+
+// A sleeping thread is moved away from the caller's processor for the time of its waking only.
+TERSOR_TEST(threads_of_the_pool_may_go_where_the_process_may) {
+  CHECK_OK(set_thread_count(3));
+  for (int round = 0; round < 30; round++) {
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 3 == 0 ? 2000 : 300));
+    std::atomic<int64_t> sum{0};
+    CHECK_OK(parallel_for(12, 1, nullptr, [&](int64_t begin, int64_t) {
+      if (round % 2) std::this_thread::sleep_for(std::chrono::microseconds(50));
+      sum += begin;
+    }));
+    CHECK(sum == 66);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // for threads that were woken when nothing was left
+  const std::vector<std::string> all = allowed_processors();
+  CHECK(all.size() >= 3);
+  for (const std::string& one : all) CHECK(one == all[0]);
 }
 #endif
 
