@@ -173,6 +173,19 @@ describe('quantize/static-int8', () => {
     }
   })
 
+  it("feedback: other codes at the same scales, nearer outputs by the layers' own account, the same answers", async () => {
+    const run = (rounding: 'nearest' | 'feedback'): ReturnType<typeof compress> =>
+      compress(net, recipe([[quantize.static({ calibration: 'minmax', rounding })]]), { data })
+    const [plain, fed] = [await run('nearest'), await run('feedback')]
+    const [a, b] = [plain, fed].map(({ model }) => weightAt(model, 'fc2.weight') as QuantizedWeight) as [QuantizedWeight, QuantizedWeight]
+    expect(b.config()).toEqual(a.config())
+    expect(b.scale.read()).toEqual(a.scale.read())
+    expect(b.q.read()).not.toEqual(a.q.read())
+    const share = Number(/weights (\S+) of/.exec(fed.report.passes[0]!.notes.find((n) => n.path === 'fc2.weight')!.text)![1])
+    expect(share).toBeLessThan(0.9)
+    expect(await of(fed.model, data)).toBeGreaterThanOrEqual((await of(net, data)) - 0.01)
+  })
+
   it('scales are folded: the output is that of the integers, dequantized', async () => {
     const { model: small } = await compress(
       net,

@@ -10,7 +10,7 @@ import { saveOnnx, type OnnxRuntime } from '../../../ts/runtime/save-onnx.js'
 import { scope, tensor } from '../../../ts/tensor/index.js'
 import { bar, lostAgainst, shareOf, type Measured } from '../lib/figures.js'
 import { lineRenderer, paddleInput, type LineRenderer, type TextLine } from '../lib/lines.js'
-import { onnxruntime, openOrt } from '../lib/onnx.js'
+import { onnxruntime, openOrt, type OrtSession } from '../lib/onnx.js'
 import { bytesOf, fetchWhole, inFolder, type Task } from '../lib/task.js'
 
 const NARROW = 320
@@ -33,8 +33,9 @@ interface Prepared {
   readonly x: Float32Array
 }
 
+/** PaddleOCR pads the lines of a batch to the widest; here to the next multiple of 160, so that few sizes occur. */
 function prepare(line: TextLine): Prepared {
-  const width = Math.max(NARROW, Math.ceil((48 * line.width) / line.height))
+  const width = Math.max(NARROW, 160 * Math.ceil((48 * line.width) / line.height / 160))
   return { line, width, x: paddleInput(line, width) }
 }
 
@@ -68,7 +69,6 @@ const int8 = (calibration: 'minmax' | 'percentile' | 'mse'): PassSpec => quantiz
 
 export const variants: readonly Variant[] = [
   { name: 'int8 weights, one scale per tensor', stages: [[quantize.rtn({ bits: 8, layout: 'tensor' })]] },
-  { name: 'int8 weights, per channel', stages: [[quantize.rtn({ bits: 8 })]] },
   { name: 'int8 static, minmax', stages: [[int8('minmax')]], bar: 54, onnx: true },
   { name: 'int8 static, percentile', stages: [[int8('percentile')]], bar: 54 },
   { name: 'int8 static, mse', stages: [[int8('mse')]], bar: 54 },
@@ -100,11 +100,12 @@ export const ocr: Task = {
       more: Partial<Measured>,
       reference?: readonly boolean[],
       least?: number,
+      counted = lines,
     ): Promise<boolean[]> => {
       const began = performance.now()
       const right: boolean[] = []
       const cer = new metrics.ErrorRate('character')
-      for (const p of lines) {
+      for (const p of counted) {
         const { scores, classes } = await read(p)
         // Margins can be read as spaces; they are not part of the text.
         const text = greedy(scores, classes, characters).trim()
@@ -118,7 +119,7 @@ export const ocr: Task = {
         runtime,
         metric: 'exact lines',
         ...shareOf(right),
-        ...(reference ? { lost: lostAgainst(reference, right) } : {}),
+        ...(reference ? { lost: lostAgainst(reference.slice(0, right.length), right) } : {}),
         others: { 'of the first 60': sixty, CER: Number(cer.result().rate.toFixed(5)) },
         seconds: (performance.now() - began) / 1000,
         ...(least === undefined ? {} : bar(`>= ${least} of 60`, sixty >= least)),
@@ -136,21 +137,29 @@ export const ocr: Task = {
       await measure(v.name, 'tersor', withTersor(small), { bytes: modelFileBytes(small) }, reference, v.bar)
       const ort = onnxruntime()
       if (ort && v.onnx) {
+        // One file for each width: a mean over the width is a factor that follows it, which an ONNX file cannot say.
         await inFolder(async (place) => {
-          const file = path.join(place, 'model.onnx')
-          const { bytes } = await saveOnnx(small, file, {
-            example: tensor(lines[0]!.x, [1, 3, 48, lines[0]!.width]),
-            dynamic: { x: { 0: 'batch', 3: 'width' } },
-            onnxruntime: ort as unknown as OnnxRuntime,
-            tolerance: 1, // lines are counted here, and a last bit decides which code a value gets
-          })
-          const session = await openOrt(ort, file)
+          const sessions = new Map<number, OrtSession>()
+          let size = 0
+          for (const { width, x } of lines.slice(0, 60))
+            if (!sessions.has(width)) {
+              const file = path.join(place, `${width}.onnx`)
+              const { bytes } = await saveOnnx(small, file, {
+                example: tensor(x, [1, 3, 48, width]),
+                dynamic: {},
+                onnxruntime: ort as unknown as OnnxRuntime,
+                tolerance: 1, // lines are counted here, and a last bit decides which code a value gets
+              })
+              size ||= bytes
+              sessions.set(width, await openOrt(ort, file))
+            }
           const read: Read = async ({ x, width }) => {
+            const session = sessions.get(width)!
             const feeds = { [session.inputNames[0]!]: new ort.Tensor('float32', x, [1, 3, 48, width]) }
             const y = (await session.run(feeds))[session.outputNames[0]!]!
             return { scores: y.data, classes: y.dims.at(-1)! }
           }
-          await measure(v.name, 'onnxruntime', read, { bytes }, reference)
+          await measure(`${v.name}, the first 60 lines`, 'onnxruntime', read, { bytes: size }, reference, undefined, lines.slice(0, 60))
         })
       }
     }

@@ -12,8 +12,8 @@ import { convertWeights } from '../convert.js'
 import { gramOf, type Gram } from '../observe/gram.js'
 import { definePass, type PassContext } from '../pass.js'
 import { findGrids, type Encoding } from './encode.js'
-import { roundWithFeedback, type Rounding } from './feedback.js'
 import { halfScales } from './half.js'
+import { meanSquares, outputCodes } from './output-codes.js'
 
 const NAME = 'quantize/gptq'
 
@@ -91,45 +91,17 @@ export const gptq = definePass({
     })
 
     async function prepare(target: PlacedWeight, gram: Gram, { breathe }: PassContext<GptqOptions>): Promise<Prepared> {
-      const search = o.range === 'output' ? ({ range: 'mse', importance: squares(gram) } as const) : { range: o.range }
+      const search = o.range === 'output' ? ({ range: 'mse', importance: meanSquares(gram) } as const) : { range: o.range }
       const encoding = await findGrids(NAME, target.path, target.weight, { ...o, symmetric, ...search }, breathe)
       const found = Float32Array.from(encoding.grids, (g) => g.scale)
       const half = o.scales === 'f16' ? halfScales(found) : undefined
       const scales = half ?? found
-      const { rows, cols, values } = encoding
-      const q = new Int8Array(rows * cols)
-      const perGroup = rows / gram.groups
-      const keepZeros = target.weight.trainable().some(({ mask }) => mask !== null)
-      let [after, nearest] = [0, 0]
-      for (let g = 0; g < gram.groups; g++) {
-        const at = g * perGroup
-        const part = values.subarray(at * cols, (at + perGroup) * cols)
-        const products = gram.products.subarray(g * cols * cols, (g + 1) * cols * cols)
-        const rounding = { ...placed(encoding, scales, at), values: part, rows: perGroup, cols, codes: encoding.codes, keepZeros }
-        const done = await roundWithFeedback(`${NAME}: ${target.path}`, rounding, products, o, breathe)
-        q.set(done.q, at * cols)
-        after += done.error
-        nearest += done.nearest
-      }
-      if (nearest > 0) context.note(`output error ${(after / nearest).toFixed(3)} of that of rounding to nearest`, target.path)
+      const { q, share } = await outputCodes(`${NAME}: ${target.path}`, target.weight, encoding, scales, gram, { ...o, breathe })
+      context.note(`output error ${share.toFixed(3)} of that of rounding to nearest`, target.path)
       return { encoding, scales, halves: half !== undefined, q }
     }
   },
 })
-
-/** Mean square of each column's input, [groups * K]; none is quite 0, so that columns that were never seen have a scale. */
-function squares({ groups, width, products, count }: Gram): Float32Array {
-  const out = Float32Array.from({ length: groups * width }, (_, i) => products[i * width + (i % width)]! / count)
-  const least = 1e-3 * (out.reduce((a, b) => a + b, 0) / out.length) || 1
-  return out.map((v) => Math.max(v, least))
-}
-
-/** Scale and zero point by place, rows counted from `first`. */
-function placed({ shape: [lead, groups], cols, grids }: Encoding, scales: Float32Array, first: number): Pick<Rounding, 'scale' | 'zero'> {
-  const run = Math.ceil(cols / groups)
-  const index = (r: number, c: number): number => (lead === 1 ? 0 : (first + r) * groups + Math.floor(c / run))
-  return { scale: (r, c) => scales[index(r, c)]!, zero: (r, c) => grids[index(r, c)]!.zero }
-}
 
 /** Floating weights of layers that multiply. */
 function fits({ weight, role, name }: PlacedWeight): boolean {
