@@ -103,7 +103,16 @@ export {
   type SpeedOptions,
   type Speeds,
 } from './runtime/index.js'
-export { exampleInput, exportOnnx, type ExportOptions, type ExportProfile } from './graph/index.js'
+export {
+  exampleInput,
+  exportOnnx,
+  kerasLayers,
+  loadTfjsModel,
+  tfOperators,
+  type ExportOptions,
+  type ExportProfile,
+  type TfjsModelOptions,
+} from './graph/index.js'
 export {
   saveOnnx,
   saveTransformersJs,

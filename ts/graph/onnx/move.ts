@@ -2,7 +2,7 @@
  * Operators that only move elements, wherever the values are: each is a list of positions in the flat input. Host values are copied by it, tensors of any dtype are
  * gathered by it (so gradients flow back through a scatter), and known values of inference follow it too. Views are used where a view does.
  */
-import { LimitError } from '../../base/errors.js'
+import { LimitError, ShapeError } from '../../base/errors.js'
 import { broadcastShapes, sizeOf, stridesOf } from '../../base/shape.js'
 import { add, broadcastTo, cast, concat2, gather, greater, mul, permute, reshape, slice } from '../../ops/index.js'
 import { full, tensor, type Tensor } from '../../tensor/index.js'
@@ -56,8 +56,10 @@ export function pick(ctx: RunContext, v: Value | undefined, shape: readonly numb
 
 /** Positions of every element of a result of `shape`, whose place along each dimension is looked up in `along` (-1: outside). */
 export function positionsOf(shape: readonly number[], strides: readonly number[], along: (axis: number, at: number) => number): Int32Array {
+  if (!shape.every((d) => Number.isInteger(d) && d >= 0)) throw new ShapeError('ERR_SHAPE', `sizes must be integers >= 0, got [${shape}]`)
   if (!(sizeOf(shape) <= MAX_LIST)) throw new LimitError('ERR_LIMIT', `[${shape}]: at most ${MAX_LIST} elements are possible here`)
   const out = new Int32Array(sizeOf(shape))
+  if (out.length === 0) return out // beside a 0 any other size may stand
   const tables = shape.map((d, axis) =>
     Int32Array.from({ length: d }, (_, at) => {
       const from = along(axis, at)
