@@ -15,7 +15,7 @@ export type Metric =
   | { readonly kind: 'against'; readonly case: string; readonly contender: string; readonly subject?: string }
 
 export interface Bar {
-  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask' | 'second order' | 'training'
+  readonly section: 'int8 and f32 GEMM' | 'from JavaScript' | 'sparse x dense' | 'top-k mask' | 'second order' | 'training' | 'models'
   readonly text: string
   readonly family: string
   /** Of the family's cases. */
@@ -366,4 +366,29 @@ const training: readonly Bar[] = [
   },
 ]
 
-export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second, ...training]
+const MODELS = 'models'
+const ENCODER = '2-layer encoder, width 768, 128 tokens'
+const overOnnxRuntime = (text: string, cases: RegExp, over: readonly string[], bar: number): Bar => ({
+  section: MODELS,
+  text: `${text}: >= ${bar}x onnxruntime-node`,
+  family: 'models',
+  cases,
+  metric: { kind: 'ratio', over: over.map((form) => `ONNX Runtime ${form}`) },
+  bar,
+})
+const transformers: readonly Bar[] = [
+  overOnnxRuntime(`${ENCODER}, f32`, /^encoder 2x768 f32$/, ['f32', 'f32 fused'], 1.4),
+  overOnnxRuntime(`${ENCODER}, int8`, /^encoder 2x768 int8$/, ['int8 dynamic'], 2.5),
+  {
+    section: MODELS,
+    text: `${ENCODER}: int8 >= 2x own f32`,
+    family: 'models',
+    cases: /^encoder 2x768 int8$/,
+    metric: { kind: 'against', case: 'encoder 2x768 f32', contender: 'Tersor' },
+    bar: 2,
+  },
+  overOnnxRuntime('BERT-base-shaped, 128 tokens, f32', /^BERT-base f32$/, ['f32'], 1.3),
+  overOnnxRuntime('GPT-2-shaped, 64 tokens, f32', /^GPT-2 f32$/, ['f32'], 1.3),
+]
+
+export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second, ...training, ...transformers]

@@ -1,5 +1,6 @@
 /** Whole models from JavaScript, batch 1, typed arrays in and out: sessions beside onnxruntime-node. */
 import type { Case, Family } from './case.js'
+import { transformers } from './transformers.js'
 
 const net = { layers: 2, width: 768, hidden: 3072, heads: 12, tokens: 128 } as const
 const products = 2 * net.tokens * (4 * net.width * net.width + 2 * net.width * net.hidden)
@@ -27,5 +28,6 @@ export const models: Family = {
   cases: [
     encoder('encoder 2x768 f32', 'f32', 'limit.f32', ['f32', 'f32 fused']),
     encoder('encoder 2x768 int8', 'int8 dynamic', 'limit.int8', ['int8 dynamic']),
+    ...transformers,
   ],
 }

@@ -1,4 +1,7 @@
 /** ONNX Runtime through onnxruntime-node: what a user of Node gets. Results are written into memory that is used again. */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { bytes, floats, signedBytes, sumAbs } from '../lib/data.js'
@@ -7,6 +10,7 @@ import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import { encoderInput, type EncoderSizes } from './encoder-weights.js'
 import { onnxEncoder, type EncoderForm } from './onnx-encoder.js'
 import { onnxModel, type Constant, type Node, type OnnxType } from './onnx-model.js'
+import { transformerIds, type TransformerSizes } from './transformers.js'
 
 const rivals = process.env.TERSOR_BENCH_RIVALS ?? join(import.meta.dirname, '..', 'rivals')
 const require = createRequire(join(rivals, 'package.json'))
@@ -91,8 +95,36 @@ async function encoder({ params, threads }: Job): Promise<ServedCase> {
   }
 }
 
+const root = join(import.meta.dirname, '..', '..')
+
+/** The file that `saveOnnx` of the built package writes; kept until there is a newer build. */
+function transformerFile(p: TransformerSizes): string {
+  const sizes = JSON.stringify(p)
+  const folder = join(root, '.cache', 'tersor', 'bench')
+  const file = join(folder, `${p.net}-${createHash('sha256').update(sizes).digest('hex').slice(0, 12)}.onnx`)
+  const built = statSync(join(root, 'dist', 'esm', 'index.js')).mtimeMs
+  if (existsSync(file) && statSync(file).mtimeMs > built) return file
+  mkdirSync(folder, { recursive: true })
+  execFileSync(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'write-transformer.ts'), sizes, file], { cwd: root })
+  return file
+}
+
+async function transformer({ params, threads }: Job): Promise<ServedCase> {
+  const p = params as unknown as TransformerSizes
+  const options = { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3, graphOptimizationLevel: 'all' }
+  const session = await ort.InferenceSession.create(transformerFile(p), options)
+  const feeds = { ids: new ort.Tensor('int32', transformerIds(p), [1, p.tokens]) }
+  const y = (await session.run(feeds))[session.outputNames[0]] as { data: Float32Array }
+  return {
+    calls: [() => session.run(feeds) as unknown],
+    ...(p.form === 'f32' ? { check: sumAbs(y.data) } : {}),
+    release: () => session.release() as Promise<void>,
+  }
+}
+
 async function prepare(job: Job): Promise<ServedCase> {
   if (job.kernel === 'model.encoder') return encoder(job)
+  if (job.kernel === 'model.transformer') return transformer(job)
   const variant = variants[job.kernel]
   if (!variant) throw new Unsupported(`no ${job.kernel} in this driver of ONNX Runtime`)
   const sizes = job.params as Sizes

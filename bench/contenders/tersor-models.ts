@@ -3,34 +3,51 @@ import { sumAbs } from '../lib/data.js'
 import type { ServedCase } from '../lib/serve.js'
 import { encoderInput, encoderWeights } from './encoder-weights.js'
 import type { Api } from './tersor-kernels.js'
+import { transformerIds, transformerModel } from './transformers.js'
 
-const encoders = new Map<string, any>()
-
-/** One model for all jobs of a form. */
-async function encoder(api: Api, p: any): Promise<any> {
+/** One model for all jobs of a form; that of another form goes first, for the large ones take a gigabyte. */
+let kept: { readonly key: string; readonly model: Promise<any> } | undefined
+async function once(p: any, make: () => Promise<any>): Promise<any> {
   const key = JSON.stringify(p)
-  if (encoders.has(key)) return encoders.get(key)
+  if (kept?.key !== key) {
+    await kept?.model.then((model) => model.dispose())
+    kept = { key, model: make() }
+  }
+  return kept.model
+}
+
+async function encoder(api: Api, p: any): Promise<any> {
   const { layers, width, hidden, heads } = p
   const block = api.encoderBlock({ width, hidden, heads, norm: 'post' })
   const spec = api.sequential(Object.fromEntries(Array.from({ length: layers }, (_, i) => [String(i), block])))
   const weights = encoderWeights(p)
   const weight = (path: string, shape: readonly number[]): any => new api.DenseWeight(api.tensor(weights.get(path), shape))
   let model = new api.Model(api.build(spec, { weight }), { name: 'encoder', task: 'embedding', history: [] })
-  if (p.form === 'int8 dynamic') model = (await api.compress(model, api.recipe([[api.quantize.dynamic()]]))).model
-  encoders.set(key, model)
+  if (p.form === 'int8 dynamic') model = (await api.compress(model, api.recipe([[api.passes.dynamic()]]))).model
   return model
 }
 
+interface Subject {
+  readonly model: (api: Api, p: any) => Promise<any>
+  readonly inputs: (p: any) => any
+}
+const subjects: Readonly<Record<string, Subject>> = {
+  encoder: { model: encoder, inputs: (p) => ({ data: encoderInput(p), shape: [1, p.tokens, p.width] }) },
+  transformer: { model: transformerModel, inputs: (p) => ({ ids: { data: transformerIds(p), shape: [1, p.tokens] } }) },
+}
+
 const served =
-  (call: (s: any, inputs: any) => unknown) =>
+  (subject: Subject, call: (s: any, inputs: any) => unknown) =>
   async (api: Api, p: any): Promise<ServedCase> => {
-    const s = api.session(await encoder(api, p))
-    const inputs = { data: encoderInput(p), shape: [1, p.tokens, p.width] }
+    const s = api.session(await once(p, () => subject.model(api, p)))
+    const inputs = subject.inputs(p)
     const check = sumAbs(s.runSync(inputs).output.data)
     return { calls: [() => call(s, inputs)], check, release: () => s.dispose() }
   }
 
-export const modelKernels: Readonly<Record<string, (api: Api, p: any) => Promise<ServedCase>>> = {
-  'model.encoder': served((s, inputs) => s.run(inputs)),
-  'model.encoder.sync': served((s, inputs) => s.runSync(inputs)),
-}
+export const modelKernels: Readonly<Record<string, (api: Api, p: any) => Promise<ServedCase>>> = Object.fromEntries(
+  Object.entries(subjects).flatMap(([name, subject]) => [
+    [`model.${name}`, served(subject, (s, inputs) => s.run(inputs))],
+    [`model.${name}.sync`, served(subject, (s, inputs) => s.runSync(inputs))],
+  ]),
+)

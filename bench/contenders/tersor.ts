@@ -16,7 +16,9 @@ import { stepKernels } from './tersor-steps.js'
 
 const folder = process.env.TERSOR_BENCH_PACKAGE ?? join(import.meta.dirname, '..', '..')
 const load = (entry: string): Promise<Api> => import(pathToFileURL(join(folder, 'dist', 'esm', entry)).href)
-const api = { ...(await load('nn/index.js')), ...(await load('index.js')), ...(await load('kernels/index.js')) }
+const index = await load('index.js')
+// `quantize` is a function in kernels and the passes of that name in the library.
+const api = { ...(await load('nn/index.js')), ...index, ...(await load('kernels/index.js')), passes: index.quantize }
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 

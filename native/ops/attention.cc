@@ -29,7 +29,9 @@ template <class T> Status run(attention_args& x, Context& ctx) {
   TERSOR_TRY(scores.open(x.mask, x.key_mask, ctx.cancel));
 
   const BlockProduct<T> product{gemm_row<T>()};
-  const int64_t columns = n.key_block(), ld = n.row_stride(), task_rows = n.task_rows(), parts = (n.queries + task_rows - 1) / task_rows;
+  // Each task packs the keys and values that it sees, so there are no more than keep the threads busy; a row's result is its own whatever the task.
+  const int64_t threads = thread_count(), wanted = threads > 1 ? 4 * threads : 1, task_rows = n.task_rows(wanted < kAttentionTasks ? wanted : kAttentionTasks);
+  const int64_t columns = n.key_block(), ld = n.row_stride(), parts = (n.queries + task_rows - 1) / task_rows;
   const int64_t k_size = product.elements(n.depth, columns), v_size = product.elements(columns, n.width);
   const int64_t chances = scores.keep < 1.0f ? kAttentionRows * columns : 0, tasks = n.batch * n.heads * parts;
   ScratchSlots slots;

@@ -20,9 +20,9 @@ struct AttentionSizes {
   int64_t row_blocks() const { return (queries + kAttentionRows - 1) / kAttentionRows; }
   int64_t key_block() const { return keys < kAttentionKeys ? (keys + 31) / 32 * 32 : kAttentionKeys; }
   int64_t row_stride() const { return key_block() + 16; }  // of a block of scores: not a power of two, its columns are read too
-  // Queries of a task when batch * heads tasks are too few.
-  int64_t task_rows() const {
-    const int64_t pairs = batch * heads > 0 ? batch * heads : 1, parts = pairs >= kAttentionTasks ? 1 : (kAttentionTasks + pairs - 1) / pairs;
+  // Queries of a task when batch * heads tasks are fewer than `wanted`.
+  int64_t task_rows(int64_t wanted = kAttentionTasks) const {
+    const int64_t pairs = batch * heads > 0 ? batch * heads : 1, parts = pairs >= wanted ? 1 : (wanted + pairs - 1) / pairs;
     const int64_t blocks = (row_blocks() + parts - 1) / parts;
     return (blocks > 0 ? blocks : 1) * kAttentionRows;
   }

@@ -53,7 +53,7 @@ Status qgemm_scales(const char* op, const TensorRef& w_scale, int64_t n, double 
 
 static_assert(static_cast<int>(QgemmAct::none) == static_cast<int>(activation::none) && static_cast<int>(QgemmAct::relu) == static_cast<int>(activation::relu) &&
                   static_cast<int>(QgemmAct::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(QgemmAct::tanh) == static_cast<int>(activation::tanh) &&
-                  static_cast<int>(QgemmAct::sigmoid) == static_cast<int>(activation::sigmoid),
+                  static_cast<int>(QgemmAct::sigmoid) == static_cast<int>(activation::sigmoid) && static_cast<int>(QgemmAct::gelu_tanh) == static_cast<int>(activation::gelu_tanh),
               "the kernels' activations are those of ops/enums.def");
 
 void qgemm_part(const QgemmCodes& codes, int64_t m0, int64_t m1, const void* blob, int64_t n0, int64_t n1, int64_t k, QgemmDepth depth, const QgemmFinish& f) {

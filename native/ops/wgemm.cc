@@ -154,7 +154,7 @@ Status wgemm_infer(wgemm_args& a) {
 
 static_assert(static_cast<int>(Act::none) == static_cast<int>(activation::none) && static_cast<int>(Act::relu) == static_cast<int>(activation::relu) &&
                   static_cast<int>(Act::gelu) == static_cast<int>(activation::gelu) && static_cast<int>(Act::tanh) == static_cast<int>(activation::tanh) &&
-                  static_cast<int>(Act::sigmoid) == static_cast<int>(activation::sigmoid),
+                  static_cast<int>(Act::sigmoid) == static_cast<int>(activation::sigmoid) && static_cast<int>(Act::gelu_tanh) == static_cast<int>(activation::gelu_tanh),
               "the kernels' activations are those of ops/enums.def");
 
 Status wgemm_cpu(wgemm_args& a, Context& ctx) {

@@ -41,13 +41,25 @@ Epilogue epilogue_of(const Step& step) {
   }
 }
 
-activation activation_of(Op op) {
-  switch (op) {
-    case Op::relu: return activation::relu;
-    case Op::gelu: return activation::gelu;
-    case Op::tanh: return activation::tanh;
-    case Op::sigmoid: return activation::sigmoid;
-    default: return activation::none;
+// A step that is an activation of products.
+struct Activation {
+  activation act = activation::none;
+  const TensorRef *x = nullptr, *y = nullptr;
+};
+Activation activation_of(const Step& step) {
+  const relu_args& a = step.as<relu_args>();  // all of one input are x, y
+  switch (step.op()) {
+    case Op::relu: return {activation::relu, &a.x, &a.y};
+    case Op::gelu: return {activation::gelu, &a.x, &a.y};
+    case Op::tanh: return {activation::tanh, &a.x, &a.y};
+    case Op::sigmoid: return {activation::sigmoid, &a.x, &a.y};
+    case Op::nonlinear: {
+      const nonlinear_args& f = step.as<nonlinear_args>();
+      if (f.kind == nonlinearity::gelu) return {activation::gelu, &f.x, &f.y};
+      if (f.kind == nonlinearity::gelu_tanh) return {activation::gelu_tanh, &f.x, &f.y};
+      return {};
+    }
+    default: return {};
   }
 }
 
@@ -97,11 +109,10 @@ int only_reader(const Program& program, const Uses& uses, size_t i, const Tensor
 // Takes step j, which reads y, into the product: true when it did. The product then stands where j stood.
 bool absorb(const Program& program, const Step& next, const Epilogue& e) {
   const int slot = slot_of(*e.y);
-  if (activation_of(next.op()) != activation::none) {
-    const relu_args& a = next.as<relu_args>();  // all of them are x, y
-    if (*e.act != activation::none || (e.residual && e.residual->owner) || !is_whole(program, a.x) || !same_shape(a.x, a.y)) return false;
-    *e.act = activation_of(next.op());
-    *e.y = a.y;
+  if (const Activation f = activation_of(next); f.x) {
+    if (*e.act != activation::none || (e.residual && e.residual->owner) || !is_whole(program, *f.x) || !same_shape(*f.x, *f.y)) return false;
+    *e.act = f.act;
+    *e.y = *f.y;
     return true;
   }
   if (next.op() != Op::add || !e.residual || e.residual->owner) return false;

@@ -1,5 +1,6 @@
 #include "plan/packs.h"
 
+#include "kernels/qgemm/qgemm.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -46,30 +47,57 @@ void Packs::drop(Entry& entry) {
   entry.packed->release();
 }
 
-Status Packs::get(Op op, const TensorRef* parts, int count, Storage** packed) {
-  std::string key(reinterpret_cast<const char*>(&op), sizeof op);
+std::string Packs::key_of(int what, const TensorRef* parts, int count) {
+  std::string key(reinterpret_cast<const char*>(&what), sizeof what);
   for (int i = 0; i < count; i++) {
     const TensorRef& t = parts[i];
-    const int64_t numbers[] = {static_cast<int64_t>(reinterpret_cast<intptr_t>(t.owner)), static_cast<int64_t>(reinterpret_cast<intptr_t>(t.data)), t.shape[0], t.shape[1], t.stride[0], t.stride[1]};
+    const int64_t numbers[] = {static_cast<int64_t>(reinterpret_cast<intptr_t>(t.owner)), static_cast<int64_t>(reinterpret_cast<intptr_t>(t.data)), t.rank};
     key.append(reinterpret_cast<const char*>(numbers), sizeof numbers);
+    key.append(reinterpret_cast<const char*>(t.shape), sizeof(int64_t) * static_cast<size_t>(t.rank));
+    key.append(reinterpret_cast<const char*>(t.stride), sizeof(int64_t) * static_cast<size_t>(t.rank));
   }
+  return key;
+}
+
+bool Packs::find(const std::string& key, Storage** packed) {
   const auto found = entries_.find(key);
-  if (found != entries_.end()) {
-    *packed = found->second.packed;
-    (*packed)->retain();
-    return {};
-  }
-  Scratch memory;
-  TensorRef all;
-  TERSOR_TRY(stack(parts, count, &memory, &all));
-  TERSOR_TRY(op == Op::gemm_pack ? run<gemm_pack_args>(op, all, packed) : run<qgemm_pack_args>(op, all, packed));
-  Entry entry{{}, *packed};
+  if (found == entries_.end()) return false;
+  *packed = found->second.packed;
+  (*packed)->retain();
+  return true;
+}
+
+void Packs::keep(std::string&& key, const TensorRef* parts, int count, Storage* packed) {
+  Entry entry{{}, packed};
   for (int i = 0; i < count; i++) {
     storage_of(parts[i])->retain();
     entry.sources.push_back(storage_of(parts[i]));
   }
-  (*packed)->retain();
+  packed->retain();
   entries_.emplace(std::move(key), std::move(entry));
+}
+
+Status Packs::get(Op op, const TensorRef* parts, int count, Storage** packed) {
+  std::string key = key_of(static_cast<int>(op), parts, count);
+  if (find(key, packed)) return {};
+  Scratch memory;
+  TensorRef all;
+  TERSOR_TRY(stack(parts, count, &memory, &all));
+  TERSOR_TRY(op == Op::gemm_pack ? run<gemm_pack_args>(op, all, packed) : run<qgemm_pack_args>(op, all, packed));
+  keep(std::move(key), parts, count, *packed);
+  return {};
+}
+
+Status Packs::join(const TensorRef* blobs, const int64_t* out, int count, int64_t k, Storage** joined) {
+  std::string key = key_of(-1, blobs, count);
+  if (find(key, joined)) return {};
+  const QgemmLayout& layout = qgemm_layout();
+  std::vector<const void*> data;
+  int64_t all = 0;
+  for (int i = 0; i < count; i++) data.push_back(blobs[i].data), all += out[i];
+  TERSOR_TRY(Storage::create("session", qgemm_blob_bytes(layout, all, k), joined));
+  qgemm_join_blobs(layout, data.data(), out, count, k, (*joined)->data);
+  keep(std::move(key), blobs, count, *joined);
   return {};
 }
 

@@ -16,6 +16,8 @@ class Packs {
 
   // The packed weight made by `op` (gemm_pack, qgemm_pack) of the rows of these matrices [N, K], one below the other. A new reference.
   Status get(Op op, const TensorRef* parts, int count, Storage** packed);
+  // Blobs of qgemm_pack for weights [out[i], k] as one, the weights one below the other; out[i] is a multiple of the layout's columns. A new reference.
+  Status join(const TensorRef* blobs, const int64_t* out, int count, int64_t k, Storage** joined);
   // Forgets what no plan uses any more.
   void sweep();
 
@@ -25,6 +27,9 @@ class Packs {
     Storage* packed;
   };
   static void drop(Entry& entry);
+  static std::string key_of(int what, const TensorRef* parts, int count);
+  bool find(const std::string& key, Storage** packed);
+  void keep(std::string&& key, const TensorRef* parts, int count, Storage* packed);
   std::unordered_map<std::string, Entry> entries_;
 };
 

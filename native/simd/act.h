@@ -4,6 +4,6 @@
 
 namespace tersor {
 
-enum class Act : int32_t { none, relu, gelu, tanh, sigmoid };
+enum class Act : int32_t { none, relu, gelu, tanh, sigmoid, gelu_tanh };
 
 }  // namespace tersor

@@ -24,6 +24,10 @@ struct ActSigmoid {
   static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::sigmoid(x); }
 };
 
+struct ActGeluTanh {
+  static TERSOR_VEC_INLINE simd::F32 of(simd::F32 x) { return simd::gelu_tanh(x); }
+};
+
 template <class F> void activate_tile(float* y, int64_t m, int64_t n, int64_t row) {
   for (int64_t i = 0; i < m; i++, y += row) {
     int64_t j = 0;
@@ -38,6 +42,7 @@ template <class F> void activate_tile(float* y, int64_t m, int64_t n, int64_t ro
     case Act::gelu: return activate_tile<ActGelu>(y, m, n, row);
     case Act::tanh: return activate_tile<ActTanh>(y, m, n, row);
     case Act::sigmoid: return activate_tile<ActSigmoid>(y, m, n, row);
+    case Act::gelu_tanh: return activate_tile<ActGeluTanh>(y, m, n, row);
     default: return;
   }
 }

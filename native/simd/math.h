@@ -117,6 +117,13 @@ TERSOR_VEC_INLINE F32 gelu(F32 x) {
   return fma(abs(h), F32(1.0f) - e, h);
 }
 
+// 2 sqrt(2 / pi) (x + 0.044715 x^3): the tanh form of gelu (Hendrycks, Gimpel 2016) is x sigmoid of it.
+template <class V> TERSOR_VEC_INLINE V gelu_argument(V x) {
+  using T = typename V::element;
+  return V(T(1.59576912160573071176)) * fma(x * x * x, V(T(0.044715)), x);
+}
+TERSOR_VEC_INLINE F32 gelu_tanh(F32 x) { return x * sigmoid(gelu_argument(x)); }
+
 // sin and cos of r in [-pi/4, pi/4].
 TERSOR_VEC_INLINE F32 sin_reduced(F32 r) {
   const F32 t = r * r;

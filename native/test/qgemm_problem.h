@@ -58,6 +58,7 @@ inline double act_of(QgemmAct act, double v) {
     case QgemmAct::gelu: return 0.5 * v * (1 + std::erf(v * 0.70710678118654752));
     case QgemmAct::tanh: return std::tanh(v);
     case QgemmAct::sigmoid: return 1 / (1 + std::exp(-v));
+    case QgemmAct::gelu_tanh: return 0.5 * v * (1 + std::tanh(0.79788456080286536 * (v + 0.044715 * v * v * v)));
     default: return v;
   }
 }

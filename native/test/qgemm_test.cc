@@ -10,7 +10,7 @@ TERSOR_TEST(qgemm_rows_are_exact_and_stay_inside) {
     const int wide = 2 * 8 * row.layout.nr + 1, tall = 2 * row.mr + 1;
     for (int n = 0; n <= wide; n += n < 40 ? 1 : 13) {
       const Problem p(random_in(0, 4), n, random_in(0, 40));
-      check_row(row, p, static_cast<QgemmAct>(n % 5), n % 3 ? Side::end : Side::begin);
+      check_row(row, p, static_cast<QgemmAct>(n % 6), n % 3 ? Side::end : Side::begin);
     }
     for (int m = 0; m <= tall; m++) {
       check_row(row, Problem(m, random_in(1, wide), random_in(1, 70)), QgemmAct::none, m % 2 ? Side::end : Side::begin);
@@ -152,5 +152,26 @@ TERSOR_TEST(qgemm_rows_quantize_dynamically_alike) {
           CHECK(d.scale != d.scale && d.zero >= 0 && d.zero <= 255);
         }
       }
+  });
+}
+
+TERSOR_TEST(qgemm_joined_blobs_are_the_blob_of_all_rows) {
+  each_row([](const QgemmRow& row) {
+    for (const int64_t k : {0, 1, 67, 600}) {
+      const int64_t nr = row.layout.nr, n[3] = {nr, 3 * nr, 2 * nr};
+      std::vector<int8_t> w(static_cast<size_t>(6 * nr * k));
+      for (int8_t& v : w) v = static_cast<int8_t>(random_in(0, 3) ? random_in(-128, 127) : 0);
+      const auto blob = [&](int64_t from, int64_t rows) {
+        std::vector<char> made(static_cast<size_t>(qgemm_blob_bytes(row.layout, rows, k)));
+        qgemm_blob_header(row.layout, rows, k, made.data());
+        qgemm_pack_blob(row.layout, w.data() + from * k, k, rows, k, 0, row.layout.panels(rows), made.data());
+        return made;
+      };
+      const std::vector<char> whole = blob(0, 6 * nr), a = blob(0, n[0]), b = blob(n[0], n[1]), c = blob(n[0] + n[1], n[2]);
+      const void* parts[] = {a.data(), b.data(), c.data()};
+      GuardedBuffer joined(whole.size(), Side::begin);
+      qgemm_join_blobs(row.layout, parts, n, 3, k, joined.as<void>());
+      CHECK(memcmp(joined.as<void>(), whole.data(), whole.size()) == 0);
+    }
   });
 }

@@ -1,12 +1,12 @@
 // Generated from native/ops/ops.def by tools/gen.ts. Do not edit.
 import type { DType } from '../base/dtypes.gen.js'
 
-export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid'
+export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid' | 'gelu_tanh'
 export type Nonlinearity = 'leaky_relu' | 'elu' | 'gelu' | 'gelu_tanh' | 'silu' | 'mish' | 'hard_swish' | 'hard_sigmoid' | 'softplus' | 'softsign' | 'log_sigmoid'
 export type BlockFormat = 'q8_0' | 'q4_0' | 'q4_1' | 'q4_k' | 'q6_k'
 
 export const enumValues: Readonly<Record<string, readonly string[]>> = {
-  activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid'],
+  activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid', 'gelu_tanh'],
   nonlinearity: ['leaky_relu', 'elu', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_swish', 'hard_sigmoid', 'softplus', 'softsign', 'log_sigmoid'],
   block_format: ['q8_0', 'q4_0', 'q4_1', 'q4_k', 'q6_k'],
 }

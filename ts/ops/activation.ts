@@ -2,6 +2,7 @@
 import type { Activation } from '../native/ops.gen.js'
 import type { Tensor } from '../tensor/index.js'
 import { mul, sub } from './arithmetic.js'
+import { geluTanhSlope } from './nonlinear.js'
 import { gate } from './piecewise.js'
 import { geluSlope, sigmoid, tanh } from './smooth.js'
 
@@ -18,4 +19,5 @@ export const slopes: { readonly [A in Activation]: (dy: Tensor, x: () => Tensor)
     const t = sigmoid(x())
     return mul(dy, sub(t, mul(t, t)))
   },
+  gelu_tanh: (dy, x) => mul(dy, geluTanhSlope(x())),
 }

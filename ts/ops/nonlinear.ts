@@ -18,16 +18,19 @@ const bump = (s: Tensor): Tensor => sub(s, mul(s, s))
 /** log(1 + e^x) without overflow. */
 const softplusOf = (x: Tensor): Tensor => nonlinear(x, 'softplus', 1, 0)
 
+/** @internal The derivative of geluTanh in differentiable ops. */
+export function geluTanhSlope(x: Tensor): Tensor {
+  const square = mul(x, x)
+  const s = sigmoid(scaleShift(mul(x, scaleShift(square, 0.044715, 1)), 2 * Math.sqrt(2 / Math.PI)))
+  return add(s, mul(mul(x, bump(s)), scaleShift(square, 6 * 0.044715 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI))))
+}
+
 /** The derivative of each function in differentiable ops. */
 const slopes: { readonly [K in Nonlinearity]: (x: Tensor, p: number, q: number) => Tensor } = {
   leaky_relu: (x, p) => scaleShift(step(x), 1 - p, p),
   elu: (x, p, q) => add(scaleShift(step(x), q), mul(scaleShift(step(x), -q * p, q * p), exp(clip(x, -Infinity, 0)))),
   gelu: (x) => geluSlope(x),
-  gelu_tanh: (x) => {
-    const square = mul(x, x)
-    const s = sigmoid(scaleShift(mul(x, scaleShift(square, 0.044715, 1)), 2 * Math.sqrt(2 / Math.PI)))
-    return add(s, mul(mul(x, bump(s)), scaleShift(square, 6 * 0.044715 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI))))
-  },
+  gelu_tanh: (x) => geluTanhSlope(x),
   silu: (x) => {
     const s = sigmoid(x)
     return add(s, mul(x, bump(s)))

@@ -63,6 +63,7 @@ inline void finish_block(const Bf16Finish& f) {
     case Act::gelu: return finish_rows<ActGelu>(f);
     case Act::tanh: return finish_rows<ActTanh>(f);
     case Act::sigmoid: return finish_rows<ActSigmoid>(f);
+    case Act::gelu_tanh: return finish_rows<ActGeluTanh>(f);
     default: return finish_rows<ActNone>(f);
   }
 }

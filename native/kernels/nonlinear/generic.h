@@ -51,11 +51,6 @@ template <class V> TERSOR_VEC_INLINE V gelu_slope(V x) {
   return fma(c, density, fma(V(T(0.5)), erf(x * V(T(0.70710678118654752440))), V(T(0.5))));
 }
 
-// 2 sqrt(2 / pi) (x + 0.044715 x^3): gelu_tanh is x sigmoid of it.
-template <class V> TERSOR_VEC_INLINE V gelu_argument(V x) {
-  using T = typename V::element;
-  return V(T(1.59576912160573071176)) * fma(x * x * x, V(T(0.044715)), x);
-}
 template <class V> TERSOR_VEC_INLINE V gelu_tanh_slope(V x) {
   using T = typename V::element;
   const V c = between(x, V(40)), s = sigmoid(gelu_argument(x));

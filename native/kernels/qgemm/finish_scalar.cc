@@ -30,6 +30,7 @@ float act_of(QgemmAct act, float x) {
     case QgemmAct::gelu: return ActGelu::of(simd::F32(x)).v;
     case QgemmAct::tanh: return ActTanh::of(simd::F32(x)).v;
     case QgemmAct::sigmoid: return ActSigmoid::of(simd::F32(x)).v;
+    case QgemmAct::gelu_tanh: return ActGeluTanh::of(simd::F32(x)).v;
     default: return x;
   }
 }

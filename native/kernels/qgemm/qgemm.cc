@@ -191,6 +191,26 @@ void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, 
   }
 }
 
+void qgemm_join_blobs(const QgemmLayout& layout, const void* const* blobs, const int64_t* n, int count, int64_t k, void* joined) {
+  int64_t all = 0;
+  for (int i = 0; i < count; i++) all += n[i];
+  qgemm_blob_header(layout, all, k, joined);
+  const QgemmHeader to = header_of(layout, all, k);
+  const int64_t visits = layout.panel_visits(k) * static_cast<int64_t>(sizeof(QgemmVisits));
+  int64_t panel = 0;
+  for (int i = 0; i < count; i++) {
+    const QgemmHeader from = header_of(layout, n[i], k);
+    const int64_t panels = layout.panels(n[i]);
+    const auto copy = [&](int64_t to_at, int64_t from_at, int64_t bytes) {
+      memcpy(static_cast<char*>(joined) + to_at + panel * bytes, static_cast<const char*>(blobs[i]) + from_at, static_cast<size_t>(panels * bytes));
+    };
+    copy(to.sums_at, from.sums_at, layout.nr * 4);
+    copy(to.panels_at, from.panels_at, layout.panel_bytes(k));
+    copy(to.visits_at, from.visits_at, visits);
+    panel += panels;
+  }
+}
+
 bool qgemm_blob_fits(const QgemmLayout& layout, const void* blob, int64_t bytes, int64_t n, int64_t k) {
   if (bytes != qgemm_blob_bytes(layout, n, k) || reinterpret_cast<uintptr_t>(blob) % 64 != 0) return false;
   const QgemmHeader want = header_of(layout, n, k);

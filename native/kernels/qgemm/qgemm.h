@@ -172,6 +172,8 @@ int64_t qgemm_blob_bytes(const QgemmLayout& layout, int64_t n, int64_t k);
 void qgemm_blob_header(const QgemmLayout& layout, int64_t n, int64_t k, void* blob);
 // Packs panels [begin, end) and their column sums. w rows are w_row elements apart, contiguous along k.
 void qgemm_pack_blob(const QgemmLayout& layout, const int8_t* w, int64_t w_row, int64_t n, int64_t k, int64_t begin, int64_t end, void* blob);
+// One blob of weights [n[i], k], one below the other; each n[i] is a multiple of layout.nr.
+void qgemm_join_blobs(const QgemmLayout& layout, const void* const* blobs, const int64_t* n, int count, int64_t k, void* joined);
 // True when the blob, `bytes` long, is one of this layout for a weight [n,k].
 bool qgemm_blob_fits(const QgemmLayout& layout, const void* blob, int64_t bytes, int64_t n, int64_t k);
 const int32_t* qgemm_blob_sums(const void* blob);

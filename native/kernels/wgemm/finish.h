@@ -33,6 +33,7 @@ inline void finish(const WgemmFinish& f) {
     case Act::gelu: return finish_with<ActGelu>(f);
     case Act::tanh: return finish_with<ActTanh>(f);
     case Act::sigmoid: return finish_with<ActSigmoid>(f);
+    case Act::gelu_tanh: return finish_with<ActGeluTanh>(f);
     default: return finish_with<ActNone>(f);
   }
 }
