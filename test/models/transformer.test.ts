@@ -57,6 +57,13 @@ describe('sizes', () => {
     'gpt2-large': 774_030_080,
     'gpt2-xl': 1_557_611_200,
     distilgpt2: 81_912_576,
+    // their model cards
+    'llama-2-7b': 6_738_415_616,
+    'llama-3.1-8b': 8_030_261_248,
+    'llama-3.2-1b': 1_235_814_400,
+    'tinyllama-1.1b': 1_100_048_384,
+    'mistral-7b-v0.1': 7_241_732_096,
+    'qwen2-0.5b': 494_032_768,
   }
   it('of published models are the published ones', () => {
     expect(Object.keys(counts).sort()).toEqual(Object.keys(publishedConfigs).sort())

@@ -116,6 +116,22 @@ const composites = {
     (q, k, v, m) => ops.multiHeadAttention(q, k, v, { heads: 2, mask: m }),
     (s) => [s.normal(2, 2, 2), s.normal(2, 3, 2), s.normal(2, 3, 4), s.normal(2, 3)],
   ),
+  'multiHeadAttention with groups of keys': entry(
+    (q, k, v) => ops.multiHeadAttention(q, k, v, { heads: 4, keyHeads: 2, causal: true }),
+    (s) => [s.normal(2, 2, 4), s.normal(2, 3, 2), s.normal(2, 3, 4)],
+  ),
+  'multiHeadAttention with groups of keys, one query': entry(
+    (q, k, v) => ops.multiHeadAttention(q, k, v, { heads: 4, keyHeads: 2 }),
+    (s) => [s.normal(1, 1, 4), s.normal(1, 3, 2), s.normal(1, 3, 2)],
+  ),
+  rotary: entry(
+    (x, c, d) => ops.rotary(x, c, d),
+    (s) => [s.normal(2, 3, 2, 5), s.normal(3, 1, 2), s.normal(3, 1, 2)],
+  ),
+  'rotary, neighbours': entry(
+    (x, c, d) => ops.rotary(x, c, d, { interleaved: true }),
+    (s) => [s.normal(2, 2, 4), s.normal(2, 2), s.normal(2, 2)],
+  ),
   concat: entry(
     (a, b, c) => ops.concat([a, b, c], 1),
     (s) => [s.normal(2, 1), s.normal(2, 2), s.normal(2, 3)],

@@ -40,6 +40,11 @@ export class ShardedSafetensors {
     )
   }
 
+  /** A tensor of a dtype that Tersor has not is ERR_UNSUPPORTED. */
+  requireKnown(): void {
+    for (const file of this.#files) file.requireKnown()
+  }
+
   readTensor(name: string): RawTensor {
     const file = this.#places.get(name)
     if (!file) throw new OptionError('ERR_OPTION', `${this.#where}: no tensor ${JSON.stringify(name)}`, { details: { tensor: name } })

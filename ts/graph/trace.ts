@@ -68,7 +68,7 @@ class Tracer {
     const inputs = Object.entries(named).map(([name, t]) => this.#note(t, { kind: 'input', name }))
     const results = watchCalls(
       (node) => this.#call(node),
-      () => this.#model.forwardAll(input),
+      () => this.#model.forwardAll(input, { wholeTables: true }),
     )
     const outputs = new Map(Object.entries(results).map(([name, t]) => [name, this.#value(t)]))
     return { inputs, outputs, calls: this.#calls, values: this.#values }

@@ -1,6 +1,6 @@
 /**
  * Tensors from one format to another, one at a time: safetensors (one file or shards), GGUF, npz. Nothing is guessed about the network: names stay, and
- * metadata of GGUF stay with GGUF. Whole models (GPT-2 folders to GGUF and back) go through loadModel and saveGguf or saveHuggingFace.
+ * metadata of GGUF stay with GGUF. Whole models go through loadModel and saveOnnx, saveModel, saveGguf or saveHuggingFace.
  */
 import { bytesPerElement, isDType, type DType, type RawTensor } from '../base/dtype.js'
 import { OptionError, UnsupportedError } from '../base/errors.js'
@@ -70,10 +70,10 @@ export function openTensorSet(input: string, folder: boolean): TensorSet {
     )
     return { format, tensors, metadata: file.metadata, close: () => file.close() }
   }
-  if (format !== 'npz' && format !== 'npy' && format !== 'tfjs')
+  if (format !== 'npz' && format !== 'npy' && format !== 'tfjs' && format !== 'onnx')
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
-      `convert '${input}': ${format} files cannot be converted (safetensors, gguf, npz, npy, tfjs can)`,
+      `convert '${input}': ${format} files cannot be converted (safetensors, gguf, npz, npy, tfjs, onnx can)`,
       {
         details: { what: format },
       },

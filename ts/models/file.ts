@@ -78,7 +78,7 @@ export function saveModel(model: Model, file: string, options: WriteOptions = {}
 export type LoadOptions = SafetensorsReadOptions & Partial<CheckpointOptions> & Pick<OnnxModelOptions, 'task' | 'name' | 'links'>
 
 /**
- * Loads a model: a file of `saveModel`, an ONNX file, a GGUF file of a GPT-2 model, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
+ * Loads a model: a file of `saveModel`, an ONNX file, a GGUF file of a GPT-2, Llama or Qwen2 model, a Hugging Face folder (config.json and model.safetensors; `loadHuggingFace` has options), the folder (or
  * model.json) of a tfjs graph or layers model, or, with `architecture`, tensors under the names of PyTorch's state dicts. The content
  * decides, not the name.
  *

@@ -140,7 +140,7 @@ export function* generateTokens(model: Model, prompt: readonly number[], options
 }
 
 /**
- * The prompt and what the model writes behind it, as ids. Takes causal transformers (GPT-2) and recurrent language models.
+ * The prompt and what the model writes behind it, as ids. Takes causal transformers (GPT-2, Llama) and recurrent language models.
  *
  * - a model that is not causal, an empty prompt, options out of range: ERR_OPTION; a prompt longer than the model's positions: ERR_SHAPE
  *

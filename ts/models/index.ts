@@ -4,7 +4,7 @@ export { fromCheckpoint, type CheckpointOptions, type NamedTensors } from './che
 export { loadModel, modelFileBytes, saveModel, type LoadOptions } from './file.js'
 export { batchInputs, evaluationBatches, registerTextEncoder, textEncoder, type TextEncoder } from './inputs.js'
 export { CarriedState, continueText, languageModel, type LanguageModelConfig } from './language.js'
-export { loadGguf, saveGguf, type SaveGgufOptions } from './gguf/index.js'
+export { ggufArchitectures, loadGguf, saveGguf, type SaveGgufOptions, type WritableType } from './gguf/index.js'
 export { lenet5 } from './lenet5.js'
 export { mlp } from './mlp.js'
 export { basicBlock, bottleneck, invertedResidual } from './vision/index.js'

@@ -48,7 +48,8 @@ const projections = (
   output: linear({ in: c.width, out: c.out, bias: c.bias, init: 'glorot' }),
 })
 
-const dropoutOf = (p: number, ctx: ForwardContext): { p: number; seed: number; stream: number } | null =>
+/** Dropout of attention weights of the layer that runs. */
+export const dropoutOf = (p: number, ctx: ForwardContext): { p: number; seed: number; stream: number } | null =>
   ctx.training && p > 0 ? { p, seed: ctx.seed, stream: streamOf(join(ctx.path, 'weights'), ctx.step) } : null
 
 const makeAttention = defineModule<AttentionConfig>({

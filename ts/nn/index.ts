@@ -16,6 +16,8 @@ export {
 } from './module.js'
 export { attention, crossAttention, maskedInput, type AttentionConfig, type CrossAttentionConfig } from './attention.js'
 export { decoderBlock, encoderBlock, type DecoderBlockConfig, type EncoderBlockConfig } from './transformer.js'
+export { rotaryAttention, rotaryBlock, type RotaryAttentionConfig, type RotaryBlockConfig } from './rotary-block.js'
+export { rotaryDivisors, rotaryScaling, rotaryTables, type RotaryAngles, type RotaryScaling } from './rotary-positions.js'
 export { KeyValueCache } from './key-value-cache.js'
 export { conv1d, conv2d, convTranspose2d } from './conv.js'
 export { embedding, learnedPositions, sinusoidalPositions } from './embedding.js'

@@ -116,6 +116,7 @@ export {
 export type { Reduction } from './composite/reduction.js'
 export { einsum } from './composite/einsum.js'
 export { dynamicConv, geglu, glu, highway, lightweightConv, swiglu } from './composite/gated.js'
+export { rotary, type RotaryOptions } from './composite/rotary.js'
 export { argmin, logSumExp, prod, std } from './composite/statistics.js'
 export { greaterEqual, less, lessEqual, logicalAnd, logicalNot, logicalOr, notEqual, power } from './composite/compare.js'
 export { flip, indexSelect, pad, repeatInterleave, roll, split, squeeze, tril, triu, unsqueeze, type PadMode } from './composite/shape.js'

@@ -1,20 +1,20 @@
 /** `tersor convert`: tensors and whole models from one file format to another. */
-import { mkdirSync, statSync } from 'node:fs'
-import { dirname, extname } from 'node:path'
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { dirname, extname, join } from 'node:path'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { OptionError } from '../../base/errors.js'
-import { openGguf, detectFormat } from '../../formats/index.js'
-import { convertTensors, openTensorSet, type HalfOrSingle, type TensorFormat } from '../../models/convert.js'
-import { loadModel } from '../../models/file.js'
-import { saveGguf, writableTypes, type WritableType } from '../../models/gguf/index.js'
-import { isHuggingFace, saveHuggingFace } from '../../models/huggingface/index.js'
+import type { JsonObject } from '../../base/json-types.js'
+import { convertTensors, openTensorSet, type ConvertOptions, type HalfOrSingle, type TensorFormat } from '../../models/convert.js'
+import { writableTypes, type WritableType } from '../../models/gguf/index.js'
 import { formatBytes } from '../../report/format.js'
+import { checkOptions, convertModel, goesWhole, inputKind, integerTypes, type IntegerType, type OutputKind } from '../convert-model.js'
 import { runCommand, type Ui } from '../ui.js'
 
 interface Options {
   readonly dtype?: HalfOrSingle
-  readonly quantize?: WritableType
+  readonly quantize?: WritableType | IntegerType
   readonly shard?: number
+  readonly check: boolean
   readonly json?: boolean
 }
 
@@ -27,90 +27,106 @@ function size(text: string): number {
   return bytes
 }
 
-const formats: Readonly<Record<string, TensorFormat>> = { '.safetensors': 'safetensors', '.gguf': 'gguf', '.npz': 'npz' }
+const formats: Readonly<Record<string, Exclude<OutputKind, 'folder'>>> = {
+  '.safetensors': 'safetensors',
+  '.gguf': 'gguf',
+  '.npz': 'npz',
+  '.onnx': 'onnx',
+}
 const isFolder = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isDirectory() ?? false
 
 /** What comes out, by its name: a format, or a folder. */
-function outputFormat(out: string): TensorFormat | 'folder' {
+function outputKind(out: string): OutputKind {
   if (/[\\/]$/.test(out) || isFolder(out)) return 'folder'
   const found = formats[extname(out).toLowerCase()]
   if (found) return found
   if (extname(out) === '') return 'folder'
   throw new OptionError(
     'ERR_OPTION',
-    `convert: ${JSON.stringify(extname(out))} is no format to write; known: .safetensors, .gguf, .npz, or a folder`,
+    `convert: ${JSON.stringify(extname(out))} is no format to write; known: ${Object.keys(formats).join(', ')}, or a folder`,
   )
 }
 
-/** A model whose architecture GGUF and Hugging Face folders both know. */
-function isModel(input: string, folder: boolean): boolean {
-  if (folder) return isHuggingFace(input)
-  if (detectFormat(input) !== 'gguf') return false
-  const file = openGguf(input)
-  file.close()
-  return file.text('general.architecture') === 'gpt2'
+interface Converted {
+  readonly what: string
+  readonly files: readonly string[]
+  readonly facts?: JsonObject
 }
 
-function run(input: string, out: string, o: Options, ui: Ui): { what: string; files: string[] } {
+async function run(input: string, out: string, o: Options, ui: Ui): Promise<Converted> {
   const folder = isFolder(input)
-  const to = outputFormat(out)
-  const model = isModel(input, folder)
+  const to = outputKind(out)
+  const whole = goesWhole(input, inputKind(input, folder), to)
+  const { dtype, quantize, shard } = o
+  const options = { ...(dtype ? { dtype } : {}), ...(quantize ? { quantize } : {}), ...(shard ? { shard } : {}) }
+  checkOptions(to, whole, options)
   if (to === 'folder') mkdirSync(out, { recursive: true })
   else if (!isFolder(dirname(out) || '.'))
     throw new OptionError('ERR_OPTION', `convert: there is no folder ${JSON.stringify(dirname(out))}`)
   const bar = ui.progress('convert', 1)
   const onTensor = (done: number, total: number, name: string): void => bar.update(done / total, name)
   try {
-    if (model && ((folder && to === 'gguf') || (!folder && to === 'folder' && o.shard === undefined))) {
-      const loaded = loadModel(input)
-      if (to === 'folder') {
-        if (o.quantize) throw new OptionError('ERR_OPTION', 'convert: --quantize is for GGUF, the output is a folder')
-        saveHuggingFace(loaded, out, o.dtype ? { dtype: o.dtype } : {})
-      } else saveGguf(loaded, out, { type: o.quantize ?? o.dtype ?? 'f32', onTensor: (name, done, total) => onTensor(done, total, name) })
-      return { what: 'model', files: [out] }
-    }
-    const set = openTensorSet(input, folder)
-    try {
-      const options = {
-        ...(o.dtype ? { dtype: o.dtype } : {}),
-        ...(o.quantize ? { quantize: o.quantize } : {}),
-        ...(o.shard ? { maxShardBytes: o.shard } : {}),
-      }
-      const files = convertTensors(set, out, to === 'folder' ? 'safetensors' : to, to === 'folder', { ...options, onTensor })
-      return {
-        what: `${set.tensors.size} tensors`,
-        files: to === 'folder' ? files.map((f) => `${out.replace(/[\\/]+$/, '')}/${f}`) : files,
-      }
-    } finally {
-      set.close()
-    }
+    if (whole) return { what: 'model', ...(await convertModel(input, out, to, { ...options, check: o.check, onTensor }, ui)) }
+    return convertSet(input, folder, out, to as TensorFormat | 'folder', { ...options, onTensor })
   } finally {
     bar.end()
   }
 }
 
+function convertSet(
+  input: string,
+  folder: boolean,
+  out: string,
+  to: TensorFormat | 'folder',
+  { shard, quantize, ...o }: { dtype?: HalfOrSingle; quantize?: Options['quantize']; shard?: number; onTensor: ConvertOptions['onTensor'] & object },
+): Converted {
+  const set = openTensorSet(input, folder)
+  try {
+    const options = { ...o, ...(quantize ? { quantize: quantize as WritableType } : {}), ...(shard ? { maxShardBytes: shard } : {}) }
+    const files = convertTensors(set, out, to === 'folder' ? 'safetensors' : to, to === 'folder', options)
+    return { what: `${set.tensors.size} tensors`, files: to === 'folder' ? files.map((f) => `${out.replace(/[\\/]+$/, '')}/${f}`) : files }
+  } finally {
+    set.close()
+  }
+}
+
+/** Of files, and of what stands in folders. */
+const bytesOf = (file: string): number =>
+  isFolder(file) ? readdirSync(file).reduce((n, name) => n + (isFolder(join(file, name)) ? 0 : statSync(join(file, name)).size), 0) : statSync(file).size
+
 export function registerConvert(program: Command): void {
   program
     .command('convert')
-    .description('convert tensors and models between safetensors (one file or shards), GGUF and npz')
-    .argument('<in>', 'file (safetensors, gguf, npz, npy, tfjs model.json) or folder (Hugging Face, shards); its content says the format')
-    .argument('<out>', 'file.safetensors, file.gguf, file.npz, or a folder')
+    .description('convert models and tensors between Hugging Face folders, safetensors (one file or shards), GGUF, ONNX and npz')
+    .argument('<in>', 'file (safetensors, gguf, onnx, npz, npy, tfjs model.json) or folder (Hugging Face, shards); its content says the format')
+    .argument('<out>', 'file.safetensors, file.gguf, file.onnx, file.npz, or a folder')
     .addOption(new Option('--dtype <type>', 'floating tensors become this type').choices(['f32', 'f16', 'bf16']))
-    .addOption(new Option('--quantize <type>', 'to GGUF: type of the matrices').choices(writableTypes))
+    .addOption(
+      new Option('--quantize <type>', 'to GGUF: type of the matrices; models to .onnx, .safetensors: int8 or int4').choices([
+        ...writableTypes,
+        ...integerTypes,
+      ]),
+    )
     .option('--shard <size>', 'to a folder: at most this much in one safetensors file (2GB, 500MB)', size)
+    .option('--no-check', 'to .onnx: do not compare with onnxruntime-node where it is installed')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nA folder of a GPT-2 model becomes a GGUF file that llama.cpp runs, tokenizer included, and back; of all else the tensors are converted and names stay.' +
-        '\n\nExamples:\n  $ tersor convert gpt2/ gpt2.gguf --quantize q8_0\n  $ tersor convert model.gguf model.safetensors --dtype f16\n  $ tersor convert big.safetensors big/ --shard 2GB',
+      '\nWhole models, tokenizer included where the format has room for it:\n' +
+        '  Hugging Face folder -> .onnx, .gguf (GPT-2, Llama, Mistral, Qwen2), folder\n' +
+        '  .gguf of these -> .onnx, Hugging Face folder\n' +
+        '  .onnx -> .safetensors (graph in the header), .onnx\n' +
+        '  .safetensors of a Tersor model -> .onnx, .safetensors, .gguf, folder\n' +
+        'Of all else the tensors are converted and names stay.' +
+        '\n\nExamples:\n  $ tersor convert llama/ llama.gguf --quantize q4_k\n  $ tersor convert bert/ bert.onnx --quantize int8\n' +
+        '  $ tersor convert model.onnx model.safetensors\n  $ tersor convert model.gguf tensors.safetensors --dtype f16\n  $ tersor convert big.safetensors big/ --shard 2GB',
     )
     .action((input: string, out: string, o: Options) =>
       runCommand(o.json ?? false, async (ui) => {
-        const { what, files } = run(input, out, o, ui)
-        const bytes = files.reduce((n, f) => n + (isFolder(f) ? 0 : statSync(f).size), 0)
-        ui.say(`${what} -> ${files.join(', ')}${bytes ? ` (${formatBytes(bytes)})` : ''}`)
-        ui.result({ input, output: out, what, files, bytes })
-        await Promise.resolve()
+        const { what, files, facts = {} } = await run(input, out, o, ui)
+        const bytes = files.reduce((n, f) => n + bytesOf(f), 0)
+        ui.say(`${what} -> ${files.join(', ')} (${formatBytes(bytes)})`)
+        ui.result({ input, output: out, what, files, bytes, ...facts })
       }),
     )
 }

@@ -84,7 +84,7 @@ export function registerGenerate(program: Command): void {
   program
     .command('generate')
     .description('write text with a language model')
-    .argument('<model>', 'model file of `tersor train lstm`, or a Hugging Face folder of a GPT-2')
+    .argument('<model>', 'model file of `tersor train lstm`, or a GPT-2, Llama, Mistral or Qwen2 as Hugging Face folder or .gguf')
     .requiredOption('--prompt <text>', 'how the text begins')
     .option('--tokens <n>', 'tokens to write at most', integer(1, 1e6), 100)
     .option('--temperature <x>', 'draws at this temperature: below 1 keeps to what is likely, above 1 is bolder', real(1e-6, 1e6))

@@ -1,4 +1,4 @@
-/** Loads a GPT-2 model from a GGUF file; blocks are decoded natively, weights are f32 in memory. */
+/** Loads a language model (GPT-2, Llama, Qwen2) from a GGUF file; blocks are decoded natively, weights are f32 in memory. */
 import { ModelFormatError, UnsupportedError } from '../../base/errors.js'
 import { sameShape } from '../../base/shape.js'
 import { isBlockType, openGguf, type GgufFile, type ReadOptions } from '../../formats/index.js'
@@ -9,7 +9,8 @@ import { packJson } from '../header.js'
 import { TOKENIZER } from '../inputs.js'
 import { transformerConfig } from '../transformer/body.js'
 import { causalLanguage } from '../transformer/heads.js'
-import { ARCHITECTURE, bodyOf, ggufName } from './gpt2.js'
+import { architectureNamed, ggufArchitectures } from './architectures.js'
+import { fromNeighbours } from './llama.js'
 import { readTokenizer } from './tokenizer.js'
 
 /** A tensor of the file as f32, decoded natively. */
@@ -27,7 +28,7 @@ export function readGgufTensor(file: GgufFile, name: string): Tensor {
 }
 
 /**
- * Loads a file of a GPT-2 model, with its tokenizer where that is byte-level BPE.
+ * Loads a file of a GPT-2, Llama (also Mistral) or Qwen2 model, with its tokenizer where that is BPE of bytes or of SentencePiece.
  *
  * - another architecture: ERR_UNSUPPORTED; keys or tensors that are missing, left over or of other shapes: ERR_MODEL_FORMAT, nothing stays allocated
  *
@@ -45,36 +46,54 @@ export function loadGguf(path: string, options: ReadOptions = {}): Model {
 }
 
 function restore(where: string, path: string, file: GgufFile): Model {
-  const architecture = file.text('general.architecture')
-  if (architecture !== ARCHITECTURE)
+  const named = file.text('general.architecture')
+  const architecture = architectureNamed(named)
+  if (!architecture)
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
-      `${where}: architecture ${JSON.stringify(architecture)} is not supported as a model, only ${ARCHITECTURE}; openGguf reads its tensors`,
-      { details: { what: String(architecture) } },
+      `${where}: architecture ${JSON.stringify(named)} is not supported as a model, only ${ggufArchitectures.join(', ')}; openGguf reads its tensors`,
+      { details: { what: String(named) } },
     )
   const invalid = (reason: string, message: string, tensor?: string): ModelFormatError =>
     new ModelFormatError('ERR_MODEL_FORMAT', `${where}: ${message}`, { details: { format: 'gguf', reason, ...(tensor ? { tensor } : {}) } })
-  const number = (key: string): number => {
-    const value = file.number(key)
-    if (value === undefined) throw invalid('metadata', `metadata "${key}" is missing or no number`)
-    return value
-  }
   const table = file.tensors.get('token_embd.weight')
   if (table?.shape.length !== 2) throw invalid('tensors', 'token_embd.weight must be a matrix', 'token_embd.weight')
-  const parsed = transformerConfig.safeParse(bodyOf(number, table.shape[0]!))
-  if (!parsed.success) throw invalid('metadata', parsed.error.issues[0]!.message)
   const left = new Set(file.tensors.keys())
+  const key = (name: string): string => `${architecture.name}.${name}`
+  const parsed = transformerConfig.safeParse(
+    architecture.bodyOf({
+      number: (name) => {
+        const value = file.number(key(name))
+        if (value === undefined) throw invalid('metadata', `metadata "${key(name)}" is missing or no number`)
+        return value
+      },
+      optional: (name) => file.number(key(name)),
+      text: (name) => file.text(key(name)),
+      has: (tensor) => file.tensors.has(tensor),
+      floats: (tensor) => {
+        left.delete(tensor)
+        return scope(() => readGgufTensor(file, tensor).read() as Float32Array)
+      },
+      vocabulary: table.shape[0]!,
+      refuse: (what) => {
+        throw new UnsupportedError('ERR_UNSUPPORTED', `${where}: ${what} is not supported`, { details: { what } })
+      },
+    }),
+  )
+  if (!parsed.success) throw invalid('metadata', `${parsed.error.issues[0]!.path.join('.')}: ${parsed.error.issues[0]!.message}`)
+  const body = parsed.data
   const joined = new Map<string, Tensor>()
   const values: ValueSource = {
     weight: (weight, shape) => {
-      const found = ggufName(weight)
+      const found = architecture.nameOf(weight, body)
       const entry = found && file.tensors.get(found.name)
       if (!entry) throw invalid('tensors', `tensor ${JSON.stringify(found?.name ?? weight)} is missing`, found?.name)
-      const { name, third } = found
+      const { name, third, pairedHeads } = found
       const wanted = third === undefined ? shape : [3 * shape[0]!, ...shape.slice(1)]
       if (!sameShape(entry.shape, wanted))
         throw invalid('shape', `tensor ${JSON.stringify(name)} must be [${wanted.join(', ')}], got [${entry.shape.join(', ')}]`, name)
       left.delete(name)
+      if (pairedHeads !== undefined) return new DenseWeight(scope(() => fromNeighbours(readGgufTensor(file, name), pairedHeads)))
       if (third === undefined) return new DenseWeight(readGgufTensor(file, name))
       const whole = joined.get(name) ?? readGgufTensor(file, name)
       joined.set(name, whole)
@@ -85,10 +104,10 @@ function restore(where: string, path: string, file: GgufFile): Model {
     },
   }
   const tied = !file.tensors.has('output.weight')
-  const module = build(causalLanguage({ body: parsed.data, tied }), values)
-  if (left.size) throw invalid('unknown', `tensors that GPT-2 does not have: ${[...left].slice(0, 5).join(', ')}`)
+  const module = build(causalLanguage({ body, tied }), values)
+  if (left.size) throw invalid('unknown', `tensors that ${architecture.label} does not have: ${[...left].slice(0, 5).join(', ')}`)
   const files = readTokenizer(where, file)
   const name = file.text('general.name') ?? path
-  const info = { name, task: 'language' as const, history: [{ source: `GGUF ${ARCHITECTURE}` }] }
+  const info = { name, task: 'language' as const, history: [{ source: `GGUF ${architecture.name}` }] }
   return new Model(module, info, files ? { [TOKENIZER]: packJson('tokenizer', files) } : {})
 }

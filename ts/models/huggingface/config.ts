@@ -6,7 +6,7 @@ import type { ModuleSpec } from '../../nn/index.js'
 import { transformerConfig, type TransformerConfig } from '../transformer/body.js'
 import { causalLanguage, maskedLanguage, textClassifier, textEmbedding, tokenClassifier } from '../transformer/heads.js'
 import { familyOfType } from './families.js'
-import { activationName, activationsByName, headNames, type Family, type HeadName } from './family.js'
+import { activationName, activationsByName, headNames, isTied, type Family, type HeadName } from './family.js'
 
 /** The root kinds of heads.ts by head. */
 export const headOfKind: Readonly<Record<string, HeadName>> = {
@@ -132,7 +132,7 @@ function dropoutOf(json: JsonObject, keys: readonly string[]): number {
 /** The architecture with a head. */
 export function specWithHead({ family, body, json }: HubConfig, head: HeadName, options: HeadOptions): ModuleSpec {
   const { classes, output = 'mean', pooler = false, normalize = false } = options
-  const tied = json.tie_word_embeddings !== false
+  const tied = isTied(family, json)
   const make: Readonly<Record<HeadName, () => ModuleSpec>> = {
     embedding: () => textEmbedding({ body, output, pooler: family.hasPooler && (pooler || output === 'pooled'), normalize }),
     classifier: () => textClassifier({ body, classes, dropout: dropoutOf(json, family.headDropout.classifier), ...family.classifier }),

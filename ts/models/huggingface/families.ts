@@ -1,10 +1,11 @@
 /**
- * BERT, RoBERTa, ALBERT, DistilBERT and GPT-2 as transformers 4 and 5 write them (checked against transformers 5.18, test/golden/make-huggingface.py).
+ * The families: BERT, RoBERTa, ALBERT, DistilBERT and GPT-2 as transformers 4 and 5 write them (checked against transformers 5.18, test/golden/make-huggingface.py).
  * Defaults are those of the classes' configurations: older files leave keys out.
  */
 import { OptionError, UnsupportedError } from '../../base/errors.js'
 import type { TransformerConfig } from '../transformer/body.js'
 import type { Family, NameRow } from './family.js'
+import { llama, mistral, qwen2 } from './llama.js'
 
 const bertKeys = {
   vocabulary: ['vocab_size'],
@@ -266,7 +267,7 @@ const gpt2: Family = {
   buffers: [/(^|\.)h\.\d+\.attn\.(bias|masked_bias)$/],
 }
 
-export const families: readonly Family[] = [bert, roberta, albert, distilbert, gpt2]
+export const families: readonly Family[] = [bert, roberta, albert, distilbert, gpt2, llama, mistral, qwen2]
 
 export function familyOfType(where: string, type: string): Family {
   const found = families.find((f) => Object.hasOwn(f.types, type))
@@ -283,7 +284,8 @@ export function familyOfBody(where: string, c: TransformerConfig): Family {
     Object.entries(f.fixed).every(([name, value]) => name === 'dropoutAfter' || c[name as keyof TransformerConfig] === value) &&
     (f === albert || (c.distinct === c.layers && !c.project)) &&
     (f.keys.types !== undefined ? c.types > 0 : c.types === 0) &&
-    (f === roberta || c.positionsFrom === 'start')
+    (f === roberta || c.positionsFrom === 'start') &&
+    (f.holds?.(c) ?? c.rotary === null)
   const found = families.find(holds)
   if (found) return found
   throw new OptionError('ERR_OPTION', `${where}: no Hugging Face family (${families.map((f) => f.className).join(', ')}) has such a body`)

@@ -31,6 +31,10 @@ export interface Family {
   readonly fixed: Partial<TransformerConfig>
   /** Keys of which only these values are supported (or the key's absence). */
   readonly only: Readonly<Record<string, readonly JsonObject[string][]>>
+  /** What tie_word_embeddings is where config.json does not say. Default true. */
+  readonly tied?: boolean
+  /** Whether this family's layers compute what the body's do, besides `fixed`. Default: they are not rotary. */
+  readonly holds?: (body: TransformerConfig) => boolean
   /** The body's other fields from the configuration, and back. */
   readonly derive?: (config: JsonObject, body: TransformerConfig) => Partial<TransformerConfig>
   readonly write?: (body: TransformerConfig) => JsonObject
@@ -48,6 +52,9 @@ export interface Family {
   readonly unread: readonly RegExp[]
   readonly buffers: readonly RegExp[]
 }
+
+/** Whether the head's matrix is the word table. */
+export const isTied = (family: Family, json: JsonObject): boolean => (json.tie_word_embeddings ?? family.tied ?? true) !== false
 
 /** hidden_act values and the functions that they are. */
 export const activationsByName: Readonly<Record<string, ActivationName>> = {

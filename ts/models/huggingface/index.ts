@@ -1,5 +1,5 @@
 export { readConfig, type HubConfig } from './config.js'
 export type { HeadName } from './family.js'
-export { isHuggingFace, loadHuggingFace, type HuggingFaceOptions } from './load.js'
+export { isHuggingFace, isKnownFolder, loadHuggingFace, type HuggingFaceOptions } from './load.js'
 export { publishedConfigs, transformerSpec, type PublishedName, type SpecOptions } from './published.js'
 export { saveHuggingFace, type SaveHuggingFaceOptions } from './save.js'

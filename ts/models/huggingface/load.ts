@@ -14,7 +14,8 @@ import { scope } from '../../tensor/index.js'
 import { packJson } from '../header.js'
 import { TOKENIZER } from '../inputs.js'
 import { readConfig, specWithHead, type HubConfig } from './config.js'
-import type { HeadName } from './family.js'
+import { families } from './families.js'
+import { isTied, type HeadName } from './family.js'
 import { fromFile, shapeInFile } from './layout.js'
 import { KnownNames, nameOf } from './names.js'
 import { HubTensors, hasFile, readJson, type HubReadOptions } from './tensors.js'
@@ -49,8 +50,16 @@ export function isHuggingFace(folder: string, options: HubReadOptions = {}): boo
   return hasFile(folder, 'config.json', options)
 }
 
+/** Whether its model_type is one that `loadHuggingFace` knows. */
+export function isKnownFolder(folder: string, options: HubReadOptions = {}): boolean {
+  if (!isHuggingFace(folder, options)) return false
+  const json = readJson(folder.replace(/[\\/]+$/, '') || '/', 'config.json', options)
+  const type = typeof json === 'object' && json !== null && 'model_type' in json ? json.model_type : undefined
+  return typeof type === 'string' && families.some((f) => Object.hasOwn(f.types, type))
+}
+
 /**
- * Loads a folder of a BERT, RoBERTa (also XLM-RoBERTa, CamemBERT), ALBERT, DistilBERT or GPT-2 model.
+ * Loads a folder of a BERT, RoBERTa (also XLM-RoBERTa, CamemBERT), ALBERT, DistilBERT, GPT-2, Llama, Mistral or Qwen2 model.
  *
  * - another model_type, architecture, variant or way of pooling, no safetensors: ERR_UNSUPPORTED; tensors missing, unknown or of other shapes: ERR_MODEL_FORMAT
  *
@@ -145,7 +154,7 @@ function settle(
 ): string[] {
   const prefix = Object.values(family.types)[0]!
   for (const [copy, of] of Object.entries(family.copies)) {
-    if (json.tie_word_embeddings === false || !left.has(copy) || !used.has(of)) continue
+    if (!isTied(family, json) || !left.has(copy) || !used.has(of)) continue
     left.delete(copy)
     const [a, b] = [tensors.read(copy, prefix), tensors.read(of, prefix)]
     if (

@@ -45,6 +45,23 @@ const gpt2 = (width: number, layers: number, heads: number): JsonObject => ({
   n_positions: 1024,
 })
 
+const llama = (width: number, layers: number, heads: number, keyHeads: number, hidden: number, more: JsonObject): JsonObject => ({
+  model_type: 'llama',
+  hidden_size: width,
+  num_hidden_layers: layers,
+  num_attention_heads: heads,
+  num_key_value_heads: keyHeads,
+  intermediate_size: hidden,
+  rms_norm_eps: 1e-5,
+  ...more,
+})
+const llama3 = (factor: number): JsonObject => ({
+  vocab_size: 128256,
+  rope_theta: 500000,
+  max_position_embeddings: 131072,
+  rope_scaling: { rope_type: 'llama3', factor, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 },
+})
+
 /** config.json by name, what defaults say left out. */
 export const publishedConfigs = {
   'bert-base-uncased': bert(768, 12),
@@ -65,6 +82,19 @@ export const publishedConfigs = {
   'gpt2-large': gpt2(1280, 36, 20),
   'gpt2-xl': gpt2(1600, 48, 25),
   distilgpt2: gpt2(768, 6, 12),
+  'llama-2-7b': llama(4096, 32, 32, 32, 11008, { vocab_size: 32000, max_position_embeddings: 4096 }),
+  'llama-3.1-8b': llama(4096, 32, 32, 8, 14336, llama3(8)),
+  'llama-3.2-1b': llama(2048, 16, 32, 8, 8192, { ...llama3(32), tie_word_embeddings: true }),
+  'tinyllama-1.1b': llama(2048, 22, 32, 4, 5632, { vocab_size: 32000 }),
+  'mistral-7b-v0.1': llama(4096, 32, 32, 8, 14336, { model_type: 'mistral', vocab_size: 32000, max_position_embeddings: 32768, sliding_window: 4096 }),
+  'qwen2-0.5b': llama(896, 24, 14, 2, 4864, {
+    model_type: 'qwen2',
+    vocab_size: 151936,
+    max_position_embeddings: 131072,
+    rope_theta: 1000000,
+    rms_norm_eps: 1e-6,
+    tie_word_embeddings: true,
+  }),
 } as const satisfies Readonly<Record<string, JsonObject>>
 export type PublishedName = keyof typeof publishedConfigs
 

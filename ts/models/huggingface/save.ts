@@ -1,20 +1,21 @@
 /**
- * Writes a model as a Hugging Face folder that transformers' from_pretrained reads: config.json, model.safetensors with their names, tokenizer files.
+ * Writes a model as a Hugging Face folder that transformers' from_pretrained reads: config.json, model.safetensors (or shards), tokenizer files.
  * Weights that are not plain are written as the values that they stand for; tied weights once.
  */
+import { bytesPerElement } from '../../base/dtype.js'
 import { OptionError, UnsupportedError } from '../../base/errors.js'
-import type { RawTensor } from '../../base/dtype.js'
 import type { Json, JsonObject } from '../../base/json-types.js'
-import { encodeSafetensors, writeFileAtomic, type WriteOptions } from '../../formats/index.js'
-import type { Model } from '../../nn/index.js'
-import { scope, type Tensor } from '../../tensor/index.js'
+import { sizeOf } from '../../base/shape.js'
+import { nodeIo, writeFileAtomic, writeSharded, type LazyTensor, type WriteOptions } from '../../formats/index.js'
+import type { Model, Weight } from '../../nn/index.js'
+import { scope } from '../../tensor/index.js'
 import { jsonText, unpackJson } from '../header.js'
 import { TOKENIZER } from '../inputs.js'
 import type { TransformerConfig } from '../transformer/body.js'
 import { headOfKind, writeConfig } from './config.js'
 import { families, familyOfBody } from './families.js'
 import { activationName, type Family, type Layout } from './family.js'
-import { orderOf, toFile } from './layout.js'
+import { orderOf, shapeInFile, toFile } from './layout.js'
 import { nameOf } from './names.js'
 
 export interface SaveHuggingFaceOptions extends WriteOptions {
@@ -22,37 +23,36 @@ export interface SaveHuggingFaceOptions extends WriteOptions {
   readonly dtype?: 'f32' | 'f16' | 'bf16'
   /** false: only config.json and the tokenizer's files (where the weights are in another format). Default true. */
   readonly weights?: boolean
+  /** Bytes of tensors in one file; more are written as shards with an index. Default 5 GB. */
+  readonly maxShardBytes?: number
 }
 
-/** The file's tensors by name, in the order of names. */
-export function huggingFaceTensors(model: Model, family: Family, prefix: string, dtype: 'f32' | 'f16' | 'bf16'): Map<string, RawTensor> {
+/** The file's tensors in the order of names, each made when it is read. */
+function huggingFaceTensors(model: Model, family: Family, prefix: string, dtype: 'f32' | 'f16' | 'bf16'): [string, LazyTensor][] {
   const head = headOfKind[model.root.kind]!
-  const parts = new Map<string, { readonly layout: Layout; readonly value: () => Tensor }[]>()
+  const parts = new Map<string, { readonly layout: Layout; readonly weight: Weight }[]>()
   for (const { path, weight } of model.weights()) {
     const { name, layout } = nameOf(family, head, path)
     // Files of a bare body have no prefix.
     const full = name.replace('@', head === 'embedding' ? '' : `${prefix}.`)
-    parts.set(full, [...(parts.get(full) ?? []), { layout, value: () => weight.dense() }])
+    parts.set(full, [...(parts.get(full) ?? []), { layout, weight }])
   }
-  const names = [...parts.keys()].sort()
-  return new Map(
-    names.map((name) => {
-      const list = [...parts.get(name)!].sort((a, b) => orderOf(a.layout) - orderOf(b.layout))
-      return [
-        name,
-        scope(() =>
-          toFile(
-            list.map(({ layout, value }) => ({ layout, value: value() })),
-            dtype,
-          ),
+  return [...parts.keys()].sort().map((name) => {
+    const list = [...parts.get(name)!].sort((a, b) => orderOf(a.layout) - orderOf(b.layout))
+    const shape = shapeInFile(list[0]!.layout, list[0]!.weight.shape)
+    const values = (): Uint8Array =>
+      scope(() =>
+        toFile(
+          list.map(({ layout, weight }) => ({ layout, value: weight.dense() })),
+          dtype,
         ),
-      ]
-    }),
-  )
+      ).data
+    return [name, { dtype, shape, bytes: sizeOf(shape) * bytesPerElement(dtype), read: values }]
+  })
 }
 
 /**
- * Writes the folder (which must exist); gives the bytes of model.safetensors. What was loaded from Hugging Face and not changed is written with equal
+ * Writes the folder (which must exist); gives the bytes of model.safetensors, or of its shards. What was loaded from Hugging Face and not changed is written with equal
  * tensors.
  *
  * - a model that is no transformer with a head of Tersor, or has a body that no family knows: ERR_OPTION; an activation without a name there: ERR_UNSUPPORTED
@@ -61,7 +61,7 @@ export function huggingFaceTensors(model: Model, family: Family, prefix: string,
  * saveHuggingFace(model, 'out')   // Python: AutoModelForSequenceClassification.from_pretrained('out')
  */
 export function saveHuggingFace(model: Model, folder: string, options: SaveHuggingFaceOptions = {}): number {
-  const { dtype = 'f32', weights = true, ...write } = options
+  const { dtype = 'f32', weights = true, maxShardBytes, ...write } = options
   const root = folder.replace(/[\\/]+$/, '') || '/'
   const where = `save '${root}'`
   const head = headOfKind[model.root.kind]
@@ -84,9 +84,14 @@ export function saveHuggingFace(model: Model, folder: string, options: SaveHuggi
   if (weights) {
     const tensors = huggingFaceTensors(model, family, family.types[json.model_type as string]!, dtype)
     // No checksums: transformers refuses metadata that it does not expect, and wants this key.
-    const pieces = encodeSafetensors(tensors, { metadata: { format: 'pt' }, checksums: false })
-    writeFileAtomic(`${root}/model.safetensors`, pieces, write)
-    bytes = pieces.reduce((n, piece) => n + piece.byteLength, 0)
+    const names = writeSharded(root, tensors, {
+      ...write,
+      ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
+      metadata: { format: 'pt' },
+      checksums: false,
+    })
+    const { stat } = options.io ?? nodeIo
+    bytes = names.filter((name) => name.endsWith('.safetensors')).reduce((n, name) => n + Number(stat(`${root}/${name}`).size), 0)
   }
   const tokenizer = model.extras[TOKENIZER]
   if (tokenizer) {

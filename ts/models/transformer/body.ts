@@ -4,6 +4,7 @@
  *
  *   post-norm   x = dropout(norm(words + positions + types)), project to `width` where the tables are narrower, then `layers` blocks
  *   pre-norm    x = dropout(words + positions), then `layers` causal blocks, then norm
+ *   rotary      x = dropout(words), then `layers` blocks of Llama (nn/rotary-block.ts), then an RMS norm (Touvron et al. 2023; Mistral, Qwen2)
  *
  * Input ids i32 [B, T], or named: `ids`, `mask` f32 [B, T] with 1 for tokens and 0 for padding, `types` i32 [B, T] (sentence 0 or 1; 0 when left out).
  * Result [B, T, width].
@@ -12,7 +13,7 @@
  * is the sum over its uses, and dropout draws anew at each use.
  */
 import { z } from 'zod'
-import { OptionError, ShapeError } from '../../base/errors.js'
+import { OptionError, ShapeError, UnsupportedError } from '../../base/errors.js'
 import {
   activationNames,
   defineModule,
@@ -20,15 +21,33 @@ import {
   embedding,
   encoderBlock,
   layerNorm,
+  join,
   learnedPositions,
   linear,
+  rmsNorm,
+  rotaryBlock,
+  rotaryScaling,
+  rotaryTables,
   runChild,
 } from '../../nn/index.js'
 import type { ForwardContext, Module, ModuleInput, ModuleSpec } from '../../nn/index.js'
-import { add, cast, cumsum, equal, mul, scaleShift } from '../../ops/index.js'
+import { add, cast, cumsum, equal, mul, scaleShift, slice } from '../../ops/index.js'
 import { full, tensor, type Tensor } from '../../tensor/index.js'
 
 const rate = z.number().min(0).lt(1).default(0)
+/** What Llama's layers have that those of GPT-2 have not. */
+const rotary = z.strictObject({
+  /** Heads of keys and values. */
+  keyHeads: z.int().positive(),
+  headWidth: z.int().positive().multipleOf(2),
+  theta: z.number().positive(),
+  scaling: rotaryScaling.nullable().default(null),
+  interleaved: z.boolean().default(false),
+  attentionBias: z.enum(['none', 'inputs', 'all']).default('none'),
+  feedForwardBias: z.boolean().default(false),
+  window: z.int().positive().nullable().default(null),
+})
+export type RotaryConfig = z.infer<typeof rotary>
 const shape = z.strictObject({
   vocabulary: z.int().positive(),
   /** Columns of the tables. */
@@ -39,7 +58,7 @@ const shape = z.strictObject({
   distinct: z.int().positive(),
   heads: z.int().positive(),
   hidden: z.int().positive(),
-  /** Rows of the position table. */
+  /** Rows of the position table; with rotary positions: most tokens of a text. */
   positions: z.int().positive(),
   /** Rows of the table of sentence types; 0: there is none. */
   types: z.int().min(0).default(0),
@@ -58,10 +77,26 @@ const shape = z.strictObject({
   attentionDropout: rate,
   /** Which sublayers `dropout` follows. */
   dropoutAfter: z.enum(['both', 'attention', 'feedForward']).default('both'),
+  /** Rotary positions and Llama's layers; null: a table of positions and those of BERT and GPT-2. */
+  rotary: rotary.nullable().default(null),
 })
+const suitsRotary = (c: z.infer<typeof shape>): boolean =>
+  c.causal && c.norm === 'pre' && c.types === 0 && !c.project && c.positionsFrom === 'start' && c.dropout === 0
 export const transformerConfig = shape
   .refine((c) => c.project || c.embedding === c.width, { error: 'must equal width where there is no projection', path: ['embedding'] })
-  .refine((c) => c.width % c.heads === 0, { error: 'width must be a multiple of heads', path: ['heads'] })
+  .refine((c) => c.rotary !== null || c.width % c.heads === 0, { error: 'width must be a multiple of heads', path: ['heads'] })
+  .refine((c) => c.rotary === null || c.heads % c.rotary.keyHeads === 0, {
+    error: 'heads must be a multiple of those of keys',
+    path: ['rotary', 'keyHeads'],
+  })
+  .refine((c) => c.rotary === null || suitsRotary(c), {
+    error: 'rotary bodies are causal, with norms before their layers, and have no types, projection or dropout behind layers',
+    path: ['rotary'],
+  })
+  .refine((c) => c.rotary?.scaling?.type !== 'divisors' || c.rotary.scaling.values.length * 2 === c.rotary.headWidth, {
+    error: 'must have one divisor for two features of a head',
+    path: ['rotary', 'scaling', 'values'],
+  })
   .refine((c) => c.layers % c.distinct === 0, { error: 'layers must be a multiple of the distinct ones', path: ['distinct'] })
   .refine((c) => c.padding === null || c.padding < c.vocabulary, { error: 'must be below vocabulary', path: ['padding'] })
   .refine((c) => c.positionsFrom === 'start' || (c.padding !== null && c.padding + 1 < c.positions), {
@@ -112,7 +147,8 @@ function embed(m: Module, c: TransformerConfig, { ids, types }: TokenInput, ctx:
   else if (types) throw new OptionError('ERR_OPTION', 'transformer: this model has no sentence types, got the input types')
   const [tokens, room] = [ids.shape[1]!, maxTokens(c)]
   if (tokens > room) throw new ShapeError('ERR_SHAPE', `transformer: takes at most ${room} tokens, got ids ${ids}`)
-  x = c.positionsFrom === 'padding' ? add(x, runChild(m, 'positions', positionsPastPadding(ids, c), ctx)) : runChild(m, 'positions', x, ctx)
+  if (c.positionsFrom === 'padding') x = add(x, runChild(m, 'positions', positionsPastPadding(ids, c), ctx))
+  else if (!c.rotary) x = runChild(m, 'positions', x, ctx)
   if (c.norm === 'post') x = runChild(m, 'norm', x, ctx)
   x = runChild(m, 'drop', x, ctx)
   return c.project ? runChild(m, 'project', x, ctx) : x
@@ -124,28 +160,54 @@ const makeTransformer = defineModule<TransformerConfig>({
   weights: () => ({}),
   children: (c) => ({
     words: embedding({ rows: c.vocabulary, width: c.embedding, paddingIndex: c.causal ? null : c.padding }),
-    positions:
-      c.positionsFrom === 'padding'
-        ? embedding({ rows: c.positions, width: c.embedding, paddingIndex: c.padding })
-        : learnedPositions({ positions: c.positions, width: c.embedding }),
+    ...(c.rotary ? {} : { positions: positionTable(c) }),
     ...(c.types > 0 ? { types: embedding({ rows: c.types, width: c.embedding }) } : {}),
     ...(c.norm === 'post' ? { norm: layerNorm({ width: c.embedding, eps: c.eps }) } : {}),
     drop: dropout({ p: c.embeddingDropout }),
     ...(c.project ? { project: linear({ in: c.embedding, out: c.width, bias: true, init: 'glorot' }) } : {}),
     ...Object.fromEntries(Array.from({ length: c.distinct }, (_, i) => [`layer${i}`, layer(c)])),
-    ...(c.norm === 'pre' ? { norm: layerNorm({ width: c.width, eps: c.eps }) } : {}),
+    ...(c.norm === 'pre' ? { norm: (c.rotary ? rmsNorm : layerNorm)({ width: c.width, eps: c.eps }) } : {}),
   }),
   forward: (m, c, input, ctx) => {
     const tokens = tokenInput('transformer', input)
     let x = embed(m, c, tokens, ctx)
     const uses = c.layers / c.distinct
+    const terms = { ...(c.rotary ? angles(c, c.rotary, tokens.ids.shape[1]!, ctx) : {}), ...(tokens.mask ? { mask: tokens.mask } : {}) }
+    const plain = Object.keys(terms).length === 0
     for (let i = 0; i < c.layers; i++)
-      x = runChild(m, `layer${Math.floor(i / uses)}`, tokens.mask ? { x, mask: tokens.mask } : x, forUse(ctx, i % uses))
+      x = runChild(m, `layer${Math.floor(i / uses)}`, plain ? x : { x, ...terms }, forUse(ctx, i % uses))
     return c.norm === 'pre' ? runChild(m, 'norm', x, ctx) : x
   },
 })
 
+function positionTable(c: TransformerConfig): ModuleSpec {
+  if (c.positionsFrom === 'padding') return embedding({ rows: c.positions, width: c.embedding, paddingIndex: c.padding })
+  return learnedPositions({ positions: c.positions, width: c.embedding })
+}
+
+/** Tables of the angles of these tokens. */
+function angles(c: TransformerConfig, rotary: RotaryConfig, tokens: number, ctx: ForwardContext): { cos: Tensor; sin: Tensor } {
+  const first = ctx.cache?.advance(join(ctx.path, 'rotary'), tokens) ?? 0
+  if (first + tokens > c.positions)
+    throw new ShapeError('ERR_SHAPE', `transformer: there are ${c.positions} positions, got ${first + tokens} tokens`)
+  const how = { width: rotary.headWidth, theta: rotary.theta, scaling: rotary.scaling }
+  if (!ctx.wholeTables) return rotaryTables(how, first, tokens)
+  if (rotary.window !== null && rotary.window < c.positions)
+    throw new UnsupportedError('ERR_UNSUPPORTED', `transformer: a window of ${rotary.window} tokens cannot be written for texts of any length`, {
+      details: { what: 'sliding window' },
+    })
+  const { cos, sin } = rotaryTables(how, 0, c.positions)
+  const cut = (t: Tensor): Tensor => slice(t, [0, 0, 0], [tokens, 1, t.shape[2]!])
+  return { cos: cut(cos), sin: cut(sin) }
+}
+
 function layer(c: TransformerConfig): ModuleSpec {
+  if (c.rotary) {
+    const { keyHeads, headWidth, interleaved, attentionBias, feedForwardBias, window } = c.rotary
+    const sizes = { width: c.width, hidden: c.hidden, heads: c.heads, keyHeads, headWidth }
+    const how = { activation: c.activation, eps: c.eps, interleaved, attentionBias, feedForwardBias, window }
+    return rotaryBlock({ ...sizes, ...how, attentionDropout: c.attentionDropout })
+  }
   const { width, heads, hidden, activation, eps, norm, causal, dropout: p, attentionDropout, dropoutAfter } = c
   return encoderBlock({ width, heads, hidden, activation, eps, norm, causal, dropout: p, attentionDropout, dropoutAfter })
 }
