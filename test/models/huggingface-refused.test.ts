@@ -142,7 +142,7 @@ describe('a Hugging Face folder', () => {
 
   it('is refused with a configuration that is not known', () => {
     const config = (change: object, type = 'bert'): string => changed(type, (_t, c) => void Object.assign(c, change))
-    rejects(config({ model_type: 'llama' }), 'ERR_UNSUPPORTED', /model_type "llama" is not supported; known: bert, roberta/)
+    rejects(config({ model_type: 'mamba' }), 'ERR_UNSUPPORTED', /model_type "mamba" is not supported; known: bert, roberta/)
     rejects(config({ model_type: undefined }), 'ERR_MODEL_FORMAT', /model_type: is missing/)
     rejects(
       config({ architectures: ['BertForQuestionAnswering'] }),

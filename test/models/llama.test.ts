@@ -18,7 +18,17 @@ import {
 import { memory } from '../../ts/native/devices.js'
 import { build, freshValues, KeyValueCache, Model } from '../../ts/nn/index.js'
 import { assign } from '../../ts/ops/in-place.js'
-import { copy, crossEntropy, multiHeadAttention, randomNormal, repeatInterleave, reshape, rotary, scaleShift, sub } from '../../ts/ops/index.js'
+import {
+  copy,
+  crossEntropy,
+  multiHeadAttention,
+  randomNormal,
+  repeatInterleave,
+  reshape,
+  rotary,
+  scaleShift,
+  sub,
+} from '../../ts/ops/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { errorOf, tempDir } from '../formats/lib.js'
 import { close } from './huggingface-lib.js'
@@ -53,7 +63,8 @@ const golden = (name: string): Model => loadModel(folderOf(name))
 describe.each(names)('%s', (name) => {
   it("gives the reference's scores", () => {
     const all = scores(golden(name))
-    for (const [i, place] of [0, 4, 7].entries()) close(all.subarray(place * 13, (place + 1) * 13), models[name]!.scores[i]!, `place ${place}`)
+    for (const [i, place] of [0, 4, 7].entries())
+      close(all.subarray(place * 13, (place + 1) * 13), models[name]!.scores[i]!, `place ${place}`)
   })
 
   it('is the same token by token with a cache, from a prompt on, and leaves nothing behind', () => {
@@ -122,7 +133,10 @@ describe('GGUF', () => {
     const model = loadModel(folderOf('llama', { rope_scaling: scaling, rope_theta: 500000 }))
     const file = path.join(tempDir(), 'x.gguf')
     saveGguf(model, file)
-    expect((loadGguf(file).root.config as unknown as { body: TransformerConfig }).body.rotary!.scaling).toMatchObject({ type: 'llama3', factor: 32 })
+    expect((loadGguf(file).root.config as unknown as { body: TransformerConfig }).body.rotary!.scaling).toMatchObject({
+      type: 'llama3',
+      factor: 32,
+    })
     expect(errorOf(() => saveGguf(golden('mistral'), file)).details.what).toBe('sliding window')
   })
 })
@@ -173,7 +187,9 @@ describe('rotary and groups of keys', () => {
       const [q, k] = [randomNormal([1, 6], { seed: 1 }), randomNormal([1, 6], { seed: 2 })]
       const rates = [1, 0.3, 0.05]
       const at = (x: Tensor, p: number, interleaved: boolean): Float32Array =>
-        rotary(x, tensor([rates.map((r) => Math.cos(p * r))]), tensor([rates.map((r) => Math.sin(p * r))]), { interleaved }).read() as Float32Array
+        rotary(x, tensor([rates.map((r) => Math.cos(p * r))]), tensor([rates.map((r) => Math.sin(p * r))]), {
+          interleaved,
+        }).read() as Float32Array
       const dot = (i: number, j: number, interleaved: boolean): number => {
         const [a, b] = [at(q, i, interleaved), at(k, j, interleaved)]
         return a.reduce((sum, v, n) => sum + v * b[n]!, 0)

@@ -85,14 +85,17 @@ const isInteger = (type: string | undefined): type is IntegerType => (integerTyp
 
 /** What goes together; called before anything is read. */
 export function checkOptions(to: OutputKind, whole: boolean, o: Omit<ModelConversion, 'onTensor' | 'check'>): void {
-  if (o.quantize !== undefined && to === 'gguf' && isInteger(o.quantize)) refuse(`GGUF has no ${o.quantize}; its types are f16, bf16, q8_0, q4_0, ...`)
+  if (o.quantize !== undefined && to === 'gguf' && isInteger(o.quantize))
+    refuse(`GGUF has no ${o.quantize}; its types are f16, bf16, q8_0, q4_0, ...`)
   if (o.quantize !== undefined && to !== 'gguf') {
     if (!whole || (to !== 'onnx' && to !== 'safetensors'))
       refuse(`quantize is for GGUF, and int8 and int4 for models as .onnx and .safetensors; the output is ${to}`)
-    if (!isInteger(o.quantize)) refuse(`--quantize ${o.quantize} is for GGUF; models as .onnx and .safetensors take ${integerTypes.join(', ')}`)
+    if (!isInteger(o.quantize))
+      refuse(`--quantize ${o.quantize} is for GGUF; models as .onnx and .safetensors take ${integerTypes.join(', ')}`)
   }
   if (o.shard !== undefined && to !== 'folder') refuse('shards are for a folder of safetensors')
-  if (whole && o.dtype !== undefined && to === 'safetensors') refuse('--dtype would change the weights of a Tersor model; it is for tensors, folders, .gguf and .onnx')
+  if (whole && o.dtype !== undefined && to === 'safetensors')
+    refuse('--dtype would change the weights of a Tersor model; it is for tensors, folders, .gguf and .onnx')
   if (whole && o.dtype === 'bf16' && to === 'onnx') refuse('--dtype for .onnx is f32 or f16')
 }
 

@@ -44,8 +44,7 @@ const makeAttention = defineModule<RotaryAttentionConfig>({
   config: attentionConfig,
   weights: () => ({}),
   children: (c) => {
-    const project = (heads: number): ModuleSpec =>
-      linear({ in: c.in, out: heads * c.headWidth, bias: c.bias !== 'none', init: 'glorot' })
+    const project = (heads: number): ModuleSpec => linear({ in: c.in, out: heads * c.headWidth, bias: c.bias !== 'none', init: 'glorot' })
     return {
       query: project(c.heads),
       key: project(c.keyHeads),
@@ -118,7 +117,16 @@ const makeBlock = defineModule<RotaryBlockConfig>({
     const wide = linear({ in: width, out: hidden, bias: c.feedForwardBias, init: 'glorot' })
     return {
       norm1: rmsNorm({ width, eps: c.eps }),
-      attention: rotaryAttention({ in: width, heads, keyHeads, headWidth, interleaved, window, bias: c.attentionBias, dropout: c.attentionDropout }),
+      attention: rotaryAttention({
+        in: width,
+        heads,
+        keyHeads,
+        headWidth,
+        interleaved,
+        window,
+        bias: c.attentionBias,
+        dropout: c.attentionDropout,
+      }),
       norm2: rmsNorm({ width, eps: c.eps }),
       gate: wide,
       up: wide,

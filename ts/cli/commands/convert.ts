@@ -78,7 +78,11 @@ function convertSet(
   folder: boolean,
   out: string,
   to: TensorFormat | 'folder',
-  { shard, quantize, ...o }: { dtype?: HalfOrSingle; quantize?: Options['quantize']; shard?: number; onTensor: ConvertOptions['onTensor'] & object },
+  {
+    shard,
+    quantize,
+    ...o
+  }: { dtype?: HalfOrSingle; quantize?: Options['quantize']; shard?: number; onTensor: ConvertOptions['onTensor'] & object },
 ): Converted {
   const set = openTensorSet(input, folder)
   try {
@@ -92,13 +96,18 @@ function convertSet(
 
 /** Of files, and of what stands in folders. */
 const bytesOf = (file: string): number =>
-  isFolder(file) ? readdirSync(file).reduce((n, name) => n + (isFolder(join(file, name)) ? 0 : statSync(join(file, name)).size), 0) : statSync(file).size
+  isFolder(file)
+    ? readdirSync(file).reduce((n, name) => n + (isFolder(join(file, name)) ? 0 : statSync(join(file, name)).size), 0)
+    : statSync(file).size
 
 export function registerConvert(program: Command): void {
   program
     .command('convert')
     .description('convert models and tensors between Hugging Face folders, safetensors (one file or shards), GGUF, ONNX and npz')
-    .argument('<in>', 'file (safetensors, gguf, onnx, npz, npy, tfjs model.json) or folder (Hugging Face, shards); its content says the format')
+    .argument(
+      '<in>',
+      'file (safetensors, gguf, onnx, npz, npy, tfjs model.json) or folder (Hugging Face, shards); its content says the format',
+    )
     .argument('<out>', 'file.safetensors, file.gguf, file.onnx, file.npz, or a folder')
     .addOption(new Option('--dtype <type>', 'floating tensors become this type').choices(['f32', 'f16', 'bf16']))
     .addOption(

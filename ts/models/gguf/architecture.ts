@@ -96,8 +96,16 @@ export function bodyWith(facts: GgufFacts, more: Pick<TransformerConfig, 'activa
   }
 }
 
-export function metadataWith(name: string, body: TransformerConfig, more: Readonly<Record<string, GgufScalar>>): Record<string, GgufScalar> {
-  const all = { ...Object.fromEntries(commonNumbers.map(([key, field]) => [key, u32(body[field])])), vocab_size: u32(body.vocabulary), ...more }
+export function metadataWith(
+  name: string,
+  body: TransformerConfig,
+  more: Readonly<Record<string, GgufScalar>>,
+): Record<string, GgufScalar> {
+  const all = {
+    ...Object.fromEntries(commonNumbers.map(([key, field]) => [key, u32(body[field])])),
+    vocab_size: u32(body.vocabulary),
+    ...more,
+  }
   return Object.fromEntries(Object.entries(all).map(([key, value]) => [`${name}.${key}`, value]))
 }
 

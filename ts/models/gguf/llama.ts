@@ -41,7 +41,9 @@ const DIVISORS = 'rope_freqs.weight'
 function reordered(t: Tensor, heads: number, toNeighbours: boolean): Tensor {
   const half = t.shape[0]! / heads / 2
   const columns = t.size / t.shape[0]!
-  return scope(() => copy(reshape(permute(reshape(t, [heads, toNeighbours ? 2 : half, toNeighbours ? half : 2, columns]), [0, 2, 1, 3]), t.shape)))
+  return scope(() =>
+    copy(reshape(permute(reshape(t, [heads, toNeighbours ? 2 : half, toNeighbours ? half : 2, columns]), [0, 2, 1, 3]), t.shape)),
+  )
 }
 /** Features i and i + half become neighbours. */
 export const toNeighbours = (t: Tensor, heads: number): Tensor => reordered(t, heads, true)
@@ -53,9 +55,7 @@ const published = [8, 32].map((factor) => ({ type: 'llama3' as const, factor, lo
 function scalingOf(facts: GgufFacts, width: number, theta: number): RotaryConfig['scaling'] {
   if (facts.has(DIVISORS)) {
     const values = Array.from(facts.floats(DIVISORS))
-    const same = published.find((scaling) =>
-      rotaryDivisors({ width, theta, scaling }).every((d, i) => Math.abs(d / values[i]! - 1) < 1e-5),
-    )
+    const same = published.find((scaling) => rotaryDivisors({ width, theta, scaling }).every((d, i) => Math.abs(d / values[i]! - 1) < 1e-5))
     return same ?? { type: 'divisors', values }
   }
   const type = facts.text('rope.scaling.type') ?? 'none'

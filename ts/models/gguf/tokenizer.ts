@@ -64,7 +64,8 @@ export function tokenizerMetadata(where: string, files: HubTokenizerFiles | unde
     return refuse('only BPE tokenizers can be written')
   const pieces = isSentencePiece(model)
   const cut = pieces ? undefined : cutOf(json)
-  if (!pieces && cut === undefined) return refuse(`a tokenizer that cuts text in its own way cannot be written; known: ${Object.keys(cuts).join(', ')}`)
+  if (!pieces && cut === undefined)
+    return refuse(`a tokenizer that cuts text in its own way cannot be written; known: ${Object.keys(cuts).join(', ')}`)
   const tokens = Array.from({ length: rows }, (_, i) => `[PAD${i}]`)
   const kinds = new Int32Array(rows).fill(types.unused)
   const put = (token: string, id: Json | undefined, kind: number): void => {

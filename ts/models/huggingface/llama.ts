@@ -10,13 +10,15 @@ import type { Family } from './family.js'
 const refuse = (what: string): never => {
   throw new UnsupportedError('ERR_UNSUPPORTED', `config.json: ${what} is not supported`, { details: { what } })
 }
-const object = (json: Json | undefined): JsonObject => (typeof json === 'object' && json !== null && !Array.isArray(json) ? (json as JsonObject) : {})
+const object = (json: Json | undefined): JsonObject =>
+  typeof json === 'object' && json !== null && !Array.isArray(json) ? (json as JsonObject) : {}
 /** Numbers pass unchecked: the body's schema says what is wrong with them. */
 const number = (json: Json | undefined, otherwise: number): number => (json === undefined || json === null ? otherwise : (json as number))
 
 function scalingOf(s: JsonObject): RotaryConfig['scaling'] {
   const type = s.rope_type ?? s.type ?? 'default'
-  if (s.partial_rotary_factor !== undefined && s.partial_rotary_factor !== 1) refuse(`partial_rotary_factor ${JSON.stringify(s.partial_rotary_factor)}`)
+  if (s.partial_rotary_factor !== undefined && s.partial_rotary_factor !== 1)
+    refuse(`partial_rotary_factor ${JSON.stringify(s.partial_rotary_factor)}`)
   if (type === 'default') return null
   if (type === 'linear') return { type, factor: s.factor as number }
   if (type !== 'llama3') return refuse(`rope_type ${JSON.stringify(type)} (known: default, linear, llama3)`)

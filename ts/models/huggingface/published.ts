@@ -86,7 +86,12 @@ export const publishedConfigs = {
   'llama-3.1-8b': llama(4096, 32, 32, 8, 14336, llama3(8)),
   'llama-3.2-1b': llama(2048, 16, 32, 8, 8192, { ...llama3(32), tie_word_embeddings: true }),
   'tinyllama-1.1b': llama(2048, 22, 32, 4, 5632, { vocab_size: 32000 }),
-  'mistral-7b-v0.1': llama(4096, 32, 32, 8, 14336, { model_type: 'mistral', vocab_size: 32000, max_position_embeddings: 32768, sliding_window: 4096 }),
+  'mistral-7b-v0.1': llama(4096, 32, 32, 8, 14336, {
+    model_type: 'mistral',
+    vocab_size: 32000,
+    max_position_embeddings: 32768,
+    sliding_window: 4096,
+  }),
   'qwen2-0.5b': llama(896, 24, 14, 2, 4864, {
     model_type: 'qwen2',
     vocab_size: 151936,

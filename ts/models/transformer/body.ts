@@ -174,8 +174,7 @@ const makeTransformer = defineModule<TransformerConfig>({
     const uses = c.layers / c.distinct
     const terms = { ...(c.rotary ? angles(c, c.rotary, tokens.ids.shape[1]!, ctx) : {}), ...(tokens.mask ? { mask: tokens.mask } : {}) }
     const plain = Object.keys(terms).length === 0
-    for (let i = 0; i < c.layers; i++)
-      x = runChild(m, `layer${Math.floor(i / uses)}`, plain ? x : { x, ...terms }, forUse(ctx, i % uses))
+    for (let i = 0; i < c.layers; i++) x = runChild(m, `layer${Math.floor(i / uses)}`, plain ? x : { x, ...terms }, forUse(ctx, i % uses))
     return c.norm === 'pre' ? runChild(m, 'norm', x, ctx) : x
   },
 })
@@ -193,9 +192,13 @@ function angles(c: TransformerConfig, rotary: RotaryConfig, tokens: number, ctx:
   const how = { width: rotary.headWidth, theta: rotary.theta, scaling: rotary.scaling }
   if (!ctx.wholeTables) return rotaryTables(how, first, tokens)
   if (rotary.window !== null && rotary.window < c.positions)
-    throw new UnsupportedError('ERR_UNSUPPORTED', `transformer: a window of ${rotary.window} tokens cannot be written for texts of any length`, {
-      details: { what: 'sliding window' },
-    })
+    throw new UnsupportedError(
+      'ERR_UNSUPPORTED',
+      `transformer: a window of ${rotary.window} tokens cannot be written for texts of any length`,
+      {
+        details: { what: 'sliding window' },
+      },
+    )
   const { cos, sin } = rotaryTables(how, 0, c.positions)
   const cut = (t: Tensor): Tensor => slice(t, [0, 0, 0], [tokens, 1, t.shape[2]!])
   return { cos: cut(cos), sin: cut(sin) }

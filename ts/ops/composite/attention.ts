@@ -59,7 +59,19 @@ export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, options: Att
   if (!(p >= 0 && p < 1)) throw new OptionError('ERR_OPTION', `multiHeadAttention: dropout.p must be in [0, 1), got ${p}`)
   const run = (query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | null, n: number, late: boolean): Tensor => {
     const factor = scale ?? (c > 0 ? 1 / Math.sqrt(c / heads) : 1)
-    const args = [narrowed(query), narrowed(key), narrowed(value), mask, hidden, n, factor, late, p, dropout?.seed ?? 0, dropout?.stream ?? 0] as const
+    const args = [
+      narrowed(query),
+      narrowed(key),
+      narrowed(value),
+      mask,
+      hidden,
+      n,
+      factor,
+      late,
+      p,
+      dropout?.seed ?? 0,
+      dropout?.stream ?? 0,
+    ] as const
     return narrowedResult(attentionOp(...args)[0])
   }
   return scope(() => {

@@ -22,7 +22,10 @@ export interface RotaryOptions {
 export function rotary(x: Tensor, cos: Tensor, sin: Tensor, { interleaved = false }: RotaryOptions = {}): Tensor {
   const [half, d] = [cos.shape[cos.rank - 1] ?? 0, x.shape[x.rank - 1] ?? 0]
   if (x.rank < 1 || cos.rank < 1 || cos.rank > x.rank || !cos.sameShape(sin) || 2 * half > d)
-    throw new ShapeError('ERR_SHAPE', `rotary: cos and sin [..., R / 2] must have one shape and R <= D of x [..., D], got ${x}, ${cos}, ${sin}`)
+    throw new ShapeError(
+      'ERR_SHAPE',
+      `rotary: cos and sin [..., R / 2] must have one shape and R <= D of x [..., D], got ${x}, ${cos}, ${sin}`,
+    )
   return scope(() => {
     const lead = x.shape.slice(0, -1)
     const zeros = lead.map(() => 0)
