@@ -141,6 +141,21 @@ describe('GGUF', () => {
   })
 })
 
+it("llama.cpp's greedy text and probabilities (node-llama-cpp 3.22, llama.cpp on the f32 file that saveGguf writes of this model)", () => {
+  const scaling = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 16 }
+  const spec = transformerSpec({
+    ...{ model_type: 'llama', vocab_size: 320, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2 },
+    ...{ intermediate_size: 128, max_position_embeddings: 64, rms_norm_eps: 1e-5, rope_theta: 500, rope_scaling: scaling },
+  })
+  const model = new Model(build(spec, freshValues(Rng.of(5, 'llama'))), { name: 'llama', task: 'language', history: [] })
+  expect(generate(model, [1, 2, 3, 4, 5], { tokens: 12 }).slice(5)).toEqual([105, 50, 33, 105, 194, 255, 12, 12, 12, 12, 12, 12])
+  const e = Array.from(scores(model, [1, 2, 3, 4, 5]).subarray(4 * 320), Math.exp)
+  const sum = e.reduce((a, b) => a + b)
+  // Its attention keeps keys and values in half precision.
+  for (const [id, p] of [[105, 0.0130561], [250, 0.0107316], [255, 0.0102352], [33, 0.0097311]] as const) // prettier-ignore
+    expect(Math.abs(e[id]! / sum / p - 1)).toBeLessThan(2e-3)
+})
+
 describe('refusals', () => {
   it.each<[string, Record<string, unknown>, string]>([
     ['another scaling', { rope_scaling: { rope_type: 'yarn', factor: 2 } }, 'ERR_UNSUPPORTED'],
