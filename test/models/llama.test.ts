@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { valueAndGrad } from '../../ts/autograd/index.js'
 import { Rng } from '../../ts/base/rng.js'
 import { openGguf, readSafetensors, writeSafetensors } from '../../ts/formats/index.js'
+import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
+import { exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import {
   generate,
   loadGguf,
@@ -152,8 +154,23 @@ it("llama.cpp's greedy text and probabilities (node-llama-cpp 3.22, llama.cpp on
   const e = Array.from(scores(model, [1, 2, 3, 4, 5]).subarray(4 * 320), Math.exp)
   const sum = e.reduce((a, b) => a + b)
   // Its attention keeps keys and values in half precision.
-  for (const [id, p] of [[105, 0.0130561], [250, 0.0107316], [255, 0.0102352], [33, 0.0097311]] as const) // prettier-ignore
+  for (const [id, p] of [
+    [105, 0.0130561],
+    [250, 0.0107316],
+    [255, 0.0102352],
+    [33, 0.0097311],
+  ] as const)
+    // prettier-ignore
     expect(Math.abs(e[id]! / sum / p - 1)).toBeLessThan(2e-3)
+})
+
+it('goes through ONNX: sizes that change, tables for every position', () => {
+  const model = golden('llama')
+  const again = modelFromOnnx(parseOnnx(encodeOnnx(exportOnnx(model))))
+  for (const list of [ids, [1], [...ids, ...ids]]) {
+    const mask = tensor(Float32Array.from(list, () => 1), [1, list.length]) // prettier-ignore
+    close(scope(() => again.forward({ ids: row(list), mask }).read() as Float32Array), Array.from(scores(model, list)), `${list.length} tokens`) // prettier-ignore
+  }
 })
 
 describe('refusals', () => {

@@ -90,8 +90,8 @@ export function saveHuggingFace(model: Model, folder: string, options: SaveHuggi
       metadata: { format: 'pt' },
       checksums: false,
     })
-    const { stat } = options.io ?? nodeIo
-    bytes = names.filter((name) => name.endsWith('.safetensors')).reduce((n, name) => n + Number(stat(`${root}/${name}`).size), 0)
+    const io = options.io ?? nodeIo
+    bytes = names.filter((name) => name.endsWith('.safetensors')).reduce((n, name) => n + Number(io.stat(`${root}/${name}`).size), 0)
   }
   const tokenizer = model.extras[TOKENIZER]
   if (tokenizer) {

@@ -5,7 +5,6 @@ import { scope, type Tensor } from '../../tensor/index.js'
 import { attentionOp } from '../attention.js'
 import { narrowed, narrowedResult } from '../precision.js'
 import type { RandomOptions } from '../random.js'
-import { repeatInterleave } from './shape.js'
 
 export interface AttentionOptions {
   readonly heads: number
@@ -77,7 +76,9 @@ export function multiHeadAttention(q: Tensor, k: Tensor, v: Tensor, options: Att
   return scope(() => {
     if (keyHeads === heads) return run(q, k, v, keyMask, heads, causal)
     const [group, depth] = [heads / keyHeads, c / heads]
-    const hidden = keyMask && repeatInterleave(keyMask, keyHeads)
+    // Each row once for each head of keys. Four dimensions on the way: written graphs then know each size from the one before.
+    const wide = keyMask && broadcastTo(reshape(keyMask, [b, 1, 1, s]), [b, keyHeads, 1, s])
+    const hidden = wide && reshape(reshape(wide, [b * keyHeads, 1, 1, s]), [b * keyHeads, s])
     // Example and head of keys become one dimension.
     const parts = (x: Tensor): Tensor => {
       const width = x.shape[2]! / keyHeads

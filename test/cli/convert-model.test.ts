@@ -1,0 +1,58 @@
+/** Whole models of `tersor convert`, in this process: what goes where, and what is refused. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { expect, it } from 'vitest'
+import { checkOptions, convertModel, goesWhole, inputKind, type OutputKind } from '../../ts/cli/convert-model.js'
+import type { Ui } from '../../ts/cli/ui.js'
+import { convertTensors, openTensorSet } from '../../ts/models/convert.js'
+import { readNpz } from '../../ts/formats/index.js'
+import { loadModel } from '../../ts/models/index.js'
+import { scope, tensor } from '../../ts/tensor/index.js'
+import { close, folderOf } from '../models/huggingface-lib.js'
+import { errorOf, tempDir } from '../formats/lib.js'
+
+const dir = tempDir()
+const at = (name: string): string => path.join(dir, name)
+const ui = { say: () => undefined, signal: new AbortController().signal } as unknown as Ui
+const convert = async (from: string, to: OutputKind, out: string, quantize?: 'int8'): Promise<void> =>
+  void (await convertModel(from, at(out), to, { check: false, onTensor: () => undefined, ...(quantize ? { quantize } : {}) }, ui))
+const ids = tensor(new Int32Array([1, 2, 3, 4, 5]), [1, 5])
+const mask = tensor([[1, 1, 1, 1, 1]])
+
+it('folder -> onnx -> safetensors: the same scores; int8 is smaller; tensors of onnx as npz', async () => {
+  const folder = folderOf('gpt2')
+  const want = scope(() => loadModel(folder).forward({ ids, mask }).read() as Float32Array)
+  await convert(folder, 'onnx', 'a.onnx')
+  await convert(at('a.onnx'), 'safetensors', 'a.safetensors')
+  expect([inputKind(folder, true), inputKind(at('a.onnx'), false), inputKind(at('a.safetensors'), false)]).toEqual([
+    'Hugging Face folder',
+    'ONNX model',
+    'Tersor model',
+  ])
+  const got = scope(() => loadModel(at('a.safetensors')).forward({ input_ids: ids, attention_mask: mask }).read() as Float32Array)
+  close(got, Array.from(want), 'scores')
+  await convert(folder, 'onnx', 'q.onnx', 'int8')
+  expect(fs.statSync(at('q.onnx')).size).toBeLessThan(0.7 * fs.statSync(at('a.onnx')).size)
+  const set = openTensorSet(at('a.onnx'), false)
+  convertTensors(set, at('a.npz'), 'npz', false)
+  expect(readNpz(at('a.npz')).size).toBe(set.tensors.size)
+})
+
+it('pairs and options that are refused say what is possible', () => {
+  expect(errorOf(() => goesWhole('x.npz', 'npz', 'onnx')).message).toMatch(
+    /holds tensors.*it can become: \.safetensors, \.gguf, \.npz, a folder/,
+  )
+  expect(errorOf(() => goesWhole('x.onnx', 'ONNX model', 'gguf')).message).toMatch(/cannot become \.gguf; it can become: \.safetensors/)
+  expect(goesWhole('x', 'Hugging Face folder', 'onnx')).toBe(true)
+  expect(goesWhole('x', 'GGUF model', 'npz')).toBe(false)
+  for (const [to, whole, options] of [
+    ['onnx', true, { quantize: 'q8_0' }],
+    ['npz', false, { quantize: 'int8' }],
+    ['gguf', true, { quantize: 'int8' }],
+    ['onnx', true, { shard: 1 }],
+    ['onnx', true, { dtype: 'bf16' }],
+    ['safetensors', true, { dtype: 'f16' }],
+  ] as const)
+    expect(errorOf(() => checkOptions(to, whole, options)).code, to).toBe('ERR_OPTION')
+  checkOptions('onnx', true, { quantize: 'int4' })
+})
