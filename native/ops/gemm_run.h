@@ -57,16 +57,18 @@ template <class T> struct GemmExtra {
 };
 
 constexpr int64_t kGemmPackColumns = 128;  // of B that are packed at a time: with kGemmDepth 512 KiB, a quarter of L2
-// Where A lies transposed, its rows are packed too, once for each part of B: fewer, larger parts then.
-constexpr int64_t kGemmPackColumnsWide = 384;
+// Where A lies transposed, its rows are packed too, once for each part of B: so a part is all columns of a task (512 at most), and less deep, for
+// both copies to stay in L2.
+constexpr int64_t kGemmPackColumnsWide = 512, kGemmDepthWide = 640;
 
 template <class T> Status gemm_parallel(const char* op, const GemmMatrix<T>& g, const Cancel* cancel, const GemmExtra<T>& extra = {}) {
   if (g.m == 0 || g.n == 0) return {};
   const GemmRow<T>& row = gemm_row<T>();
   const GemmPath path = extra.packed ? GemmPath::packed : gemm_path(row, g);
   const GemmBlocks blocks = gemm_blocks(row, g, path, extra.packed != nullptr);
-  const int64_t tasks = blocks.row_blocks * blocks.column_blocks, depth = gemm_cut(g.k, kGemmDepth, 4);
+  const int64_t tasks = blocks.row_blocks * blocks.column_blocks;
   const bool packs = path == GemmPath::packed && !extra.packed, packs_a = packs && g.a_row == 1 && gemm_scattered(g);
+  const int64_t depth = gemm_cut(g.k, packs_a ? kGemmDepthWide : kGemmDepth, 4);
   const int64_t part = packs_a ? kGemmPackColumnsWide : kGemmPackColumns, strips = packs_a ? kGemmPackStrips * row.mr : 0;
   ScratchSlots slots;
   if (packs) TERSOR_TRY(slots.reserve(op, (part + strips) * depth * static_cast<int64_t>(sizeof(T)), tasks));
