@@ -106,11 +106,18 @@ export {
 export {
   exampleInput,
   exportOnnx,
+  graphPasses,
   kerasLayers,
   loadTfjsModel,
+  optimizeGraph,
+  optimizeModel,
   tfOperators,
   type ExportOptions,
   type ExportProfile,
+  type GraphPass,
+  type OptimizedModel,
+  type OptimizeOptions,
+  type PassResult,
   type TfjsModelOptions,
 } from './graph/index.js'
 export {

@@ -2,12 +2,9 @@
 import { batchNorm, conv1d, conv2d, convTranspose2d, embedding, groupNorm, gru, layerNorm, linear, lstm, rmsNorm } from '../nn/index.js'
 import { floatAttribute, hasAttribute, intAttribute, intsAttribute, stringAttribute } from './define.js'
 import type { GraphNode } from './graph.js'
-import type { Found, FinderContext } from './modules.js'
-
-type Finder = (node: GraphNode, ctx: FinderContext) => Found | undefined
-type Floats = NonNullable<ReturnType<FinderContext['floats']>>
-
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
+import { quantizedFinders } from './finders-quantized.js'
+import { biasBehind, isBias, sizeOf, storedWeight, type Finder } from './finder-lib.js'
+import type { Floats, FinderContext, LayerValue } from './modules.js'
 
 /** [rows, cols] -> [cols, rows]. */
 function transposed({ shape, read }: Floats): () => Float32Array {
@@ -20,27 +17,21 @@ function transposed({ shape, read }: Floats): () => Float32Array {
   }
 }
 
-/** A constant that adds one value per entry of the last axis (linear), or of axis 1 of `rank` (convolution). */
-function isBias(t: Floats | undefined, width: number, axis: 'last' | { readonly rank: number }): boolean {
-  if (!t || sizeOf(t.shape) !== width) return false
-  if (axis === 'last') return t.shape.at(-1) === width
-  return t.shape.length <= axis.rank && t.shape[t.shape.length - axis.rank + 1] === width
-}
-
-/** The Add behind a node that is nothing but its bias. */
-function biasBehind(
-  node: GraphNode,
+/** The weight of a layer with its input: as it is stored where the layer can take it so, else as numbers. */
+function weightOf(
+  t: Floats,
+  turned: boolean,
+  input: string,
   ctx: FinderContext,
-  width: number,
-  axis: 'last' | { readonly rank: number },
-): { add: GraphNode; name: string; bias: Floats } | undefined {
-  const add = ctx.onlyUser(node.outputs[0]!)
-  if (add?.op !== 'Add' || add.domain !== '') return undefined
-  const name = add.inputs.find((n) => n !== node.outputs[0])
-  const bias = ctx.floats(name)
-  const rank = ctx.rank(node.outputs[0]!)
-  if (name === undefined || !bias || !isBias(bias, width, axis) || rank === undefined || bias.shape.length > rank) return undefined
-  return { add, name, bias }
+): { readonly weight: LayerValue; readonly inputs: readonly string[]; readonly key: string } {
+  const stored = storedWeight(t, turned, input, ctx)
+  if (stored) return { weight: { weight: stored.weight }, inputs: [stored.input], key: stored.key }
+  return { weight: turned ? transposed(t) : t.read, inputs: [input], key: '' }
+}
+/** A bias, norm or state that a model has already, or its numbers. */
+const plain = (t: Floats): LayerValue => {
+  const { weight } = t
+  return weight && !weight.turned && weight.of.shape.length === 1 ? { weight: () => weight.of } : t.read
 }
 
 const matMul: Finder = (node, ctx) => {
@@ -48,10 +39,12 @@ const matMul: Finder = (node, ctx) => {
   if (weight?.shape.length !== 2 || sizeOf(weight.shape) === 0 || ctx.rank(node.inputs[0]!) === 1) return undefined
   const [k, n] = weight.shape as [number, number]
   const found = biasBehind(node, ctx, n, 'last')
+  const stored = weightOf(weight, true, node.inputs[0]!, ctx)
   return {
     spec: linear({ in: k, out: n, bias: found !== undefined, init: 'he' }),
-    values: { weight: transposed(weight), ...(found ? { bias: found.bias.read } : {}) },
-    inputs: [node.inputs[0]!],
+    values: { weight: stored.weight, ...(found ? { bias: plain(found.bias) } : {}) },
+    inputs: stored.inputs,
+    key: stored.key,
     outputs: found ? found.add.outputs : node.outputs,
     others: found ? [found.add] : [],
     constants: [node.inputs[1]!, ...(found ? [found.name] : [])],
@@ -66,10 +59,12 @@ const gemm: Finder = (node, ctx) => {
   const [n, k] = (turned ? weight.shape : [...weight.shape].reverse()) as [number, number]
   const given = node.inputs[2] ? ctx.floats(node.inputs[2]) : undefined
   if (node.inputs[2] && !isBias(given, n, 'last')) return undefined
+  const stored = weightOf(weight, !turned, node.inputs[0]!, ctx)
   return {
     spec: linear({ in: k, out: n, bias: given !== undefined, init: 'he' }),
-    values: { weight: turned ? weight.read : transposed(weight), ...(given ? { bias: given.read } : {}) },
-    inputs: [node.inputs[0]!],
+    values: { weight: stored.weight, ...(given ? { bias: plain(given) } : {}) },
+    inputs: stored.inputs,
+    key: stored.key,
     outputs: node.outputs,
     others: [],
     constants: [node.inputs[1]!, ...(given ? [node.inputs[2]!] : [])],
@@ -97,6 +92,7 @@ const conv: Finder = (node, ctx) => {
   const common = { in: perGroup * groups, out, groups, bias: bias !== undefined, init: 'he' as const }
   const same = auto === 'SAME_UPPER'
   const padding = auto === 'VALID' ? pads.map(() => 0) : pads
+  const stored = weightOf(weight, false, node.inputs[0]!, ctx)
   return {
     spec:
       dims === 1
@@ -121,8 +117,9 @@ const conv: Finder = (node, ctx) => {
                     [padding[1]!, padding[3]!],
                   ],
           }),
-    values: { weight: weight.read, ...(bias ? { bias: bias.read } : {}) },
-    inputs: [node.inputs[0]!],
+    values: { weight: stored.weight, ...(bias ? { bias: plain(bias) } : {}) },
+    inputs: stored.inputs,
+    key: stored.key,
     outputs: behind ? behind.add.outputs : node.outputs,
     others: behind ? [behind.add] : [],
     constants: [node.inputs[1]!, ...(given ? [node.inputs[2]!] : behind ? [behind.name] : [])],
@@ -162,7 +159,7 @@ const convTranspose: Finder = (node, ctx) => {
       padding: [pads[0]!, pads[1]!],
       outputPadding: two(extra),
     }),
-    values: { weight: weight.read, ...(given ? { bias: given.read } : {}) },
+    values: { weight: weight.weight ? weightOf(weight, false, node.inputs[0]!, ctx).weight : weight.read, ...(given ? { bias: plain(given) } : {}) },
     inputs: [node.inputs[0]!],
     outputs: node.outputs,
     others: [],
@@ -177,7 +174,7 @@ const gather: Finder = (node, ctx) => {
   const [rows, width] = table.shape as [number, number]
   return {
     spec: embedding({ rows, width }),
-    values: { weight: table.read },
+    values: { weight: weightOf(table, false, '', ctx).weight },
     inputs: [node.inputs[1]!],
     outputs: node.outputs,
     others: [],
@@ -202,7 +199,7 @@ const batch: Finder = (node, ctx) => {
   const keep = Math.min(1, Math.max(0, floatAttribute(node, 'momentum', 0.9)))
   return {
     spec: batchNorm({ channels: gamma.shape[0]!, eps: floatAttribute(node, 'epsilon', 1e-5), momentum: Math.fround(1 - keep) }),
-    values: { gamma: gamma.read, beta: beta.read, mean: mean.read, variance: variance.read },
+    values: { gamma: plain(gamma), beta: plain(beta), mean: mean.read, variance: variance.read },
     inputs: [node.inputs[0]!],
     outputs: [node.outputs[0]!],
     others: [],
@@ -335,6 +332,7 @@ const recurrent: Finder = (node, ctx) => {
 }
 
 export const finders: Readonly<Record<string, Finder>> = {
+  ...quantizedFinders,
   MatMul: matMul,
   Gemm: gemm,
   Conv: conv,

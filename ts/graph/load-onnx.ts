@@ -1,7 +1,7 @@
 /** ONNX files as models: import, folding, layers found, values into tensors. */
 import { ModelFormatError } from '../base/errors.js'
 import { readOnnx, type OnnxModel, type OnnxReadOptions } from '../formats/onnx/index.js'
-import { build, DenseWeight, Model, type ModelInfo, type ModelTask } from '../nn/index.js'
+import { build, DenseWeight, Model, type ModelInfo, type ModelTask, type Module } from '../nn/index.js'
 import { sizeOf, type Shape } from '../base/shape.js'
 import type { RawTensor } from '../base/dtype.js'
 import { fromRaw, scope, type Tensor } from '../tensor/index.js'
@@ -11,6 +11,7 @@ import { graphModule } from './module.js'
 import { modularize } from './modules.js'
 import { removeDead, removeIdentities } from './passes/clean.js'
 import { foldConstants } from './passes/fold.js'
+import { integerLayers } from './passes/integer-layers.js'
 import type { Graph } from './graph.js'
 
 export interface OnnxModelOptions extends OnnxReadOptions {
@@ -45,8 +46,16 @@ export function modelFromOnnx(onnx: OnnxModel, options: Omit<OnnxModelOptions, k
 
 /** A model of a checked graph, wherever it came from. */
 export function modelFromGraph(graph: Graph, info: ModelInfo): Model {
-  const clean = removeDead(foldConstants(removeIdentities(graph)))
-  const { graph: rewritten, children, values } = modularize(clean)
+  const clean = removeDead(foldConstants(integerLayers(removeIdentities(graph))))
+  const root = moduleFromGraph(clean)
+  const input = graph.inputs[0]?.shape
+  const inner = input && input.length > 1 ? numbers(input.slice(1)) : undefined
+  return new Model(root, { ...info, ...(inner?.every((d) => d > 0) && !info.inputShape ? { inputShape: inner } : {}) })
+}
+
+/** @internal The module of a graph; layers that it names already are `kept`. */
+export function moduleFromGraph(graph: Graph, kept: Readonly<Record<string, Module>> = {}): Module {
+  const { graph: rewritten, children, values, weights } = modularize(graph, new Set(Object.keys(kept)))
   const spec = graphModule(removeDead(rewritten), children)
   const read = (path: string, shape: Shape): Tensor => {
     const raw: RawTensor = values.get(path)!()
@@ -54,10 +63,11 @@ export function modelFromGraph(graph: Graph, info: ModelInfo): Model {
       throw new ModelFormatError('ERR_MODEL_FORMAT', `graph: ${path} must have shape [${shape.join(', ')}], got [${raw.shape.join(', ')}]`)
     return fromRaw({ ...raw, shape })
   }
-  const input = graph.inputs[0]?.shape
-  const inner = input && input.length > 1 ? numbers(input.slice(1)) : undefined
-  return scope(() => {
-    const root = build(spec, { weight: (path, shape) => new DenseWeight(read(path, shape)), state: (path, shape) => read(path, shape) })
-    return new Model(root, { ...info, ...(inner?.every((d) => d > 0) && !info.inputShape ? { inputShape: inner } : {}) })
-  })
+  const root = scope(() =>
+    build(spec, {
+      weight: (path, shape) => weights.get(path)?.() ?? new DenseWeight(read(path, shape)),
+      state: (path, shape) => read(path, shape),
+    }),
+  )
+  return { ...root, children: { ...root.children, ...kept } }
 }

@@ -14,6 +14,7 @@ import { checkGraph, subgraphs, type Graph } from './graph.js'
 import { HostTensor, hasNativeDType, toNative } from './host.js'
 import { graphFromJson, graphToJson, isParameter } from './json.js'
 import './onnx/index.js'
+import { activated } from './passes/fused.js'
 
 const config = z.strictObject({ graph: z.custom<JsonObject>((v) => typeof v === 'object' && v !== null && !Array.isArray(v)) })
 type Config = z.infer<typeof config>
@@ -115,7 +116,7 @@ const uses: Readonly<
     ) => readonly Value[]
   >
 > = {
-  plain: (run, [x], { call }) => [run(call.tensor(x))],
+  plain: (run, [x], { call }, how) => [activated(call, run(call.tensor(x)), typeof how.activation === 'string' ? how.activation : '')],
   lookup: (run, [x], { call }, how) => {
     const index = cast(call.tensor(x), 'i32')
     // ONNX counts negative positions from the end.

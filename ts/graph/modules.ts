@@ -6,22 +6,27 @@
  */
 import { isDType, type DType, type RawTensor } from '../base/dtype.js'
 import type { JsonObject } from '../base/json-types.js'
-import { join, type ModuleSpec } from '../nn/index.js'
+import { join, type ModuleSpec, type Weight } from '../nn/index.js'
 import { onnxOp } from './define.js'
 import { freeNames, mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
 import { HostTensor } from './host.js'
 import { inferTypes } from './infer.js'
 import { finders } from './finders.js'
+import { removeDead } from './passes/clean.js'
 import { parameterTensor } from './json.js'
+import { storedBehind, type Stored } from './stored.js'
 
 /** Floating values of a module file: read when asked for. */
 export type Values = ReadonlyMap<string, () => RawTensor>
+
+/** A value of a layer: its numbers, or a weight as it is (codes, or one that a model has already). */
+export type LayerValue = (() => Float32Array) | { readonly weight: () => Weight }
 
 /** A layer that a finder recognised at a node. */
 export interface Found {
   readonly spec: ModuleSpec
   /** Values of the child's weights and state by name. */
-  readonly values: Readonly<Record<string, () => Float32Array>>
+  readonly values: Readonly<Record<string, LayerValue>>
   /** What the child sees, and what its node gives instead of the found ones. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
@@ -31,17 +36,27 @@ export interface Found {
   readonly constants: readonly string[]
   /** How the child's node is run; default: input to output. */
   readonly call?: JsonObject
+  /** What tells layers with the same constants apart: how their input is quantized. */
+  readonly key?: string
+}
+
+/** A floating constant: its numbers, and what stands behind them. */
+export interface Floats extends Stored {
+  readonly shape: readonly number[]
+  readonly read: () => Float32Array
 }
 
 export interface FinderContext {
   /** A floating constant as f32 values, or undefined. */
-  readonly floats: (name: string | undefined) => { readonly shape: readonly number[]; readonly read: () => Float32Array } | undefined
+  readonly floats: (name: string | undefined) => Floats | undefined
   /** Any constant. */
   readonly constant: (name: string | undefined) => GraphTensor | undefined
   /** Rank of a value as far as it is known. */
   readonly rank: (name: string) => number | undefined
   /** The only node that takes this value, when it is used once and is no output. */
   readonly onlyUser: (name: string) => GraphNode | undefined
+  /** The node of this graph that makes a value. */
+  readonly maker: (name: string | undefined) => GraphNode | undefined
 }
 
 const floating: readonly string[] = ['f32', 'f64', 'f16', 'bf16']
@@ -71,7 +86,7 @@ function tidy(name: string): string {
     .replace(/^\.+|\.+$/g, '')
 }
 
-const endings = /[._](weight|kernel|w_0|filter|weights)(_quantized)?$/i
+const endings = /[._](weight|kernel|w_0|filter|weights)([._](quantized|codes|q[248]))?$/i
 const operators = /\.(MatMul|Gemm|Conv|ConvTranspose|Gather|LSTM|GRU|BatchNormalization|LayerNormalization|Add)(_\d+)?$/
 
 /** Where a layer stood in the program that was exported: by its weight's name, else by its node's. */
@@ -87,10 +102,16 @@ export interface Modularized {
   readonly children: Readonly<Record<string, ModuleSpec>>
   /** By path within the model. */
   readonly values: Values
+  /** Weights that are taken as they are, by path. */
+  readonly weights: ReadonlyMap<string, () => Weight>
 }
 
-/** Rewrites a checked graph. Call after constant folding: what is folded is found. */
-export function modularize(graph: Graph): Modularized {
+/**
+ * Rewrites a checked graph. Call after constant folding: what is folded is found. Nodes that stand for layers already stay as they are; `reserved` are the
+ * names of these.
+ */
+export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set()): Modularized {
+  const weights = new Map<string, () => Weight>()
   const children: Record<string, ModuleSpec> = {}
   const values = new Map<string, () => RawTensor>()
   const names = new Map<string, string>()
@@ -103,24 +124,31 @@ export function modularize(graph: Graph): Modularized {
     return out
   }
   const place = (node: GraphNode, found: Found): string => {
-    const key = JSON.stringify([found.spec.kind, found.constants, found.spec.config])
+    const key = JSON.stringify([found.spec.kind, found.constants, found.spec.config, found.key ?? ''])
     const known = names.get(key)
     if (known !== undefined) return known
-    const name = unique(layerName(node, found.constants[0]!), (n) => Object.hasOwn(children, n))
+    const constant = found.constants[0]!
+    const stands = storedBehind(outer.get(constant))?.codes?.name ?? constant
+    const name = unique(layerName(node, stands), (n) => Object.hasOwn(children, n) || reserved.has(n))
     names.set(key, name)
     children[name] = found.spec
-    for (const [part, read] of Object.entries(found.values)) values.set(join(name, part), () => flat(read()))
+    for (const [part, value] of Object.entries(found.values)) {
+      if (typeof value === 'function') values.set(join(name, part), () => flat(value()))
+      else weights.set(join(name, part), value.weight)
+    }
     return name
   }
 
   const visit = (g: Graph): Graph => {
     for (const [name, t] of g.constants) outer.set(name, t)
     const users = countUsers(g)
+    const makers = new Map(g.nodes.flatMap((node) => node.outputs.filter(Boolean).map((name) => [name, node] as const)))
     const ctx: FinderContext = {
+      maker: (name) => (name === undefined ? undefined : makers.get(name)),
       constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
-        return t && floating.includes(t.dtype) ? { shape: t.shape, read: () => f32Of(t) } : undefined
+        return t && floating.includes(t.dtype) ? { shape: t.shape, read: () => f32Of(t), ...storedBehind(t) } : undefined
       },
       rank: (name) => types.get(name)?.shape?.length,
       onlyUser: (name) => (users.get(name)?.length === 1 ? users.get(name)![0] : undefined),
@@ -129,7 +157,7 @@ export function modularize(graph: Graph): Modularized {
     const nodes: GraphNode[] = []
     for (const node of g.nodes) {
       if (gone.has(node)) continue
-      const found = node.domain === '' ? finders[node.op]?.(node, ctx) : undefined
+      const found = find(node, ctx)
       if (!found) {
         nodes.push(subgraphs(node).length > 0 ? mapSubgraphs(node, visit) : node)
         continue
@@ -150,8 +178,18 @@ export function modularize(graph: Graph): Modularized {
     }
     return { ...g, nodes }
   }
-  const rewritten = visit(graph)
-  return { graph: parameters(keepTypes(rewritten, types), values, unique), children, values }
+  const rewritten = removeDead(visit(graph))
+  return { graph: parameters(keepTypes(rewritten, types), { values, weights }, unique), children, values, weights }
+}
+
+/** The layer at a node; one whose function a pass made part of it is found without, and applies it itself. */
+function find(node: GraphNode, ctx: FinderContext): Found | undefined {
+  if (node.domain !== 'tersor') return finders[node.domain === '' ? node.op : `${node.domain}.${node.op}`]?.(node, ctx)
+  if (node.op !== 'Linear' && node.op !== 'Conv') return undefined
+  const plain = { ...node, domain: '', op: node.op === 'Linear' ? 'Gemm' : 'Conv' }
+  const found = finders[plain.op]!(plain, { ...ctx, onlyUser: () => undefined })
+  const f = node.attributes.activation
+  return found && f?.type === 'string' ? { ...found, call: { use: 'plain', activation: f.value } } : found
 }
 
 /** Nodes by the values that they take; uses by subgraphs and as outputs count as two, so that nobody is the only user. */
@@ -194,7 +232,7 @@ function keepTypes(graph: Graph, types: ReturnType<typeof inferTypes>): Graph {
  */
 function parameters(
   graph: Graph,
-  values: Map<string, () => RawTensor>,
+  { values, weights }: { readonly values: Map<string, () => RawTensor>; readonly weights: Map<string, () => Weight> },
   unique: (name: string, taken: (name: string) => boolean) => string,
 ): Graph {
   const used = new Map<string, boolean>() // name -> used as data
@@ -219,9 +257,11 @@ function parameters(
         constants.set(name, t)
         continue
       }
-      const path = unique(tidy(name) || 'constant', (n) => values.has(n))
+      const path = unique(tidy(name) || 'constant', (n) => values.has(n) || weights.has(n))
       rename.set(name, path)
       const dtype = isFloat ? 'f32' : t.dtype
+      const known = storedBehind(t)?.weight
+      if (known && !known.turned) weights.set(path, () => known.of)
       values.set(path, () => (isFloat ? raw(t.shape, f32Of(t)) : { dtype: dtype as DType, shape: t.shape, data: t.read() }))
       constants.set(path, parameterTensor(dtype, t.shape))
     }

@@ -22,3 +22,17 @@ export function erfOf(x: number): number {
   for (let n = 60; n > 0; n--) f = n / 2 / (a + f)
   return Math.sign(x) * (1 - Math.exp(-a * a) / ((a + f) * Math.sqrt(Math.PI)))
 }
+
+/** The fewest bits (2 to `most`) that hold all of these signed codes. */
+export function bitsOfCodes(codes: Int8Array, most: number): number {
+  let bits = 2
+  for (let i = 0; i < codes.length && bits < most; i++) while (bits < most && (codes[i]! >= 2 ** (bits - 1) || codes[i]! < -(2 ** (bits - 1)))) bits++
+  return bits
+}
+
+/** [rows, cols] as [cols, rows]. */
+export function transposeMatrix(values: Float32Array, rows: number, cols: number): Float32Array {
+  const out = new Float32Array(values.length)
+  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) out[j * rows + i] = values[i * cols + j]!
+  return out
+}

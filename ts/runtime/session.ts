@@ -8,9 +8,10 @@ import { type ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, OptionError, tersorError } from '../base/errors.js'
 import { abortError } from '../base/pace.js'
 import type { Shape } from '../base/shape.js'
+import { optimizeModel, type PassResult } from '../graph/index.js'
 import { loadModel } from '../models/index.js'
 import { addon, nativeError } from '../native/call.js'
-import type { Model, ModuleInput } from '../nn/index.js'
+import { Model, type ModuleInput } from '../nn/index.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { Profile } from './profile.js'
 import { feedOf, nativeInputs, ownTensor, type Feed, type SessionInputs, type SessionValue } from './values.js'
@@ -25,6 +26,11 @@ export interface SessionOptions {
   readonly classes?: number
   /** Whether the plan may combine calls (products with what follows them, packed weights). Without, results equal eager ones bit for bit. Default true. */
   readonly fuse?: boolean
+  /**
+   * Whether imported graphs in the model go through the graph passes first (`optimizeGraph`): fewer nodes, weights folded into one another. The model itself stays as it
+   * is. Default: what `fuse` says.
+   */
+  readonly optimize?: boolean
 }
 
 export interface RunOptions {
@@ -55,6 +61,9 @@ export interface SessionInfo {
   readonly classes: readonly SessionClass[]
   /** From opening the file to a model in memory; 0 where a model was given. */
   readonly loadMs: number
+  /** What graph passes did, and how long they took; empty where the model has no imported graph. */
+  readonly passes: readonly PassResult[]
+  readonly optimizeMs: number
 }
 
 interface OutputInfo {
@@ -85,22 +94,32 @@ const UNFUSED = 1
  */
 export class Session {
   readonly #forward: (inputs: ModuleInput, output: (path: string) => void) => Tensor | Readonly<Record<string, Tensor>>
-  readonly #options: Required<SessionOptions>
+  readonly #options: Required<Omit<SessionOptions, 'optimize'>>
   readonly #loadMs: number
+  readonly #passes: readonly PassResult[]
+  readonly #optimizeMs: number
+  /** Frees what graph passes made. */
+  readonly #release: () => void
   readonly #classes = new Map<string, Class>()
   #disposed = false
 
   /** @internal */
   constructor(model: Model | SessionFunction, options: SessionOptions, loadMs: number) {
-    const { output = 'output', classes = 16, fuse = true } = options
+    const { output = 'output', classes = 16, fuse = true, optimize = fuse } = options
     if (!Number.isInteger(classes) || classes < 1)
       throw new OptionError('ERR_OPTION', `session: classes must be an integer >= 1, got ${classes}`)
     this.#options = { output, classes, fuse }
     this.#loadMs = loadMs
+    const began = performance.now()
+    const optimized = model instanceof Model && optimize ? optimizeModel(model) : undefined
+    this.#optimizeMs = optimized?.passes.length ? performance.now() - began : 0
+    this.#passes = optimized?.passes ?? []
+    this.#release = optimized?.dispose ?? ((): void => undefined)
+    const runs = optimized?.model ?? model
     this.#forward =
-      typeof model === 'function'
-        ? (inputs) => model(inputs as never)
-        : (inputs, mark) => model.forwardAll(inputs, { output: (path) => mark(path) }, output)
+      typeof runs === 'function'
+        ? (inputs) => runs(inputs as never)
+        : (inputs, mark) => runs.forwardAll(inputs, { output: (path) => mark(path) }, output)
   }
 
   /**
@@ -142,7 +161,12 @@ export class Session {
   /** How each class of inputs runs, the one used longest ago first. */
   info(): SessionInfo {
     this.#check()
-    return { classes: [...this.#classes.values()].map(describe), loadMs: this.#loadMs }
+    return {
+      classes: [...this.#classes.values()].map(describe),
+      loadMs: this.#loadMs,
+      passes: this.#passes,
+      optimizeMs: this.#optimizeMs,
+    }
   }
 
   /** Times of the steps over `runs` runs on this thread (default 20, after one that does not count). ERR_UNSUPPORTED for a class that is not planned. */
@@ -164,6 +188,7 @@ export class Session {
     this.#disposed = true
     for (const c of this.#classes.values()) if (c.plan) addon().planRelease(c.plan)
     this.#classes.clear()
+    this.#release()
   }
   [Symbol.dispose](): void {
     this.dispose()
@@ -322,6 +347,8 @@ function describe({ key, plan, reason, recordMs, compileMs, runs }: Class): Sess
  *
  * What JavaScript decides or draws in the recorded run is part of the plan: branches, numbers, and the seed of a random op (dropout, noise) that comes from a
  * generator of the host. Every run of that class then gives the numbers of the recorded one; random ops that must differ belong outside, as inputs.
+ *
+ * Imported graphs are optimized once, here (`optimize: false` leaves it out). Weights that a graph pass folded are copies: after training the model, make a new session.
  *
  * - a file that cannot be loaded: what {@link load} throws
  * - a function that gives no tensor or record of tensors: ERR_OPTION when it first runs

@@ -1,20 +1,51 @@
 /** `tersor inspect`: what is in a model file. */
 import type { Command } from 'commander'
 import { inspect } from '../../analyze/index.js'
+import { graphPasses, optimizeModel } from '../../graph/index.js'
 import { loadModel } from '../../models/file.js'
+import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatPercent } from '../../report/format.js'
-import { runCommand } from '../ui.js'
+import { runCommand, type Ui } from '../ui.js'
+
+/** Nodes of the model's graphs before and after each pass. */
+function showPasses(ui: Ui, model: Model): void {
+  const { model: optimized, passes, dispose } = optimizeModel(model)
+  const found = inspect(optimized)
+  dispose()
+  const [first, last] = [passes[0]?.before ?? 0, passes.at(-1)?.after ?? 0]
+  ui.say(passes.length ? `${found.name}: ${first} nodes, ${last} after passes` : `${found.name}: holds no imported graph`)
+  if (passes.length)
+    ui.table({
+      head: ['pass', 'nodes removed', 'left', 'what it does'],
+      numeric: [false, true, true, false],
+      rows: passes.map((p) => [
+        p.name,
+        formatCount(p.before - p.after),
+        formatCount(p.after),
+        graphPasses.find((row) => row.name === p.name)!.summary,
+      ]),
+    })
+  ui.result({ name: found.name, nodes: first, optimized: last, passes, bytes: found.total.bytes })
+}
 
 export function registerInspect(program: Command): void {
   program
     .command('inspect')
     .description('list the weights of a model: path, kind, shape, parameters, sparsity, bytes')
     .argument('<model>', 'model file (safetensors, ONNX, tfjs model.json), or a folder: Hugging Face or tfjs')
+    .option('--optimized', 'an imported graph as sessions run it: nodes before and after each graph pass')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  $ tersor inspect encoder.safetensors\n  $ tersor inspect small.safetensors --json')
-    .action((file: string, o: { json?: boolean }) =>
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ tersor inspect encoder.safetensors\n  $ tersor inspect small.safetensors --json\n  $ tersor inspect model.onnx --optimized',
+    )
+    .action((file: string, o: { json?: boolean; optimized?: boolean }) =>
       runCommand(o.json ?? false, async (ui) => {
         const model = loadModel(file)
+        if (o.optimized) {
+          showPasses(ui, model)
+          return
+        }
         const found = inspect(model)
         ui.say(`${found.name}: ${found.task}`)
         ui.table({

@@ -2,17 +2,18 @@
  * Constant folding: nodes whose inputs are all known are computed once, at import. Law: the outputs are the same (bit for bit: the same rows of the table
  * compute them). A node whose result would be large beside its inputs (Expand, Tile) stays.
  */
-import { isTersorError } from '../../base/errors.js'
+import { InternalError, isTersorError } from '../../base/errors.js'
 import { scope } from '../../tensor/index.js'
 import { isDType } from '../../base/dtype.js'
-import { SequenceValue, type Value, type ValueType } from '../define.js'
+import { intAttribute, intsAttribute, SequenceValue, type Value, type ValueType } from '../define.js'
 import { constantValue, runGraph } from '../executor.js'
 import { mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
 import { hostInts, HostTensor, toConstant, toNative } from '../host.js'
 import { inferTypes, numbers } from '../infer.js'
+import { codesOf, storedBehind, turnedStored, withStored, type Codes, type Stored } from '../stored.js'
 
 /** Results of nodes that draw numbers differ from run to run. */
-const drawn = new Set(['RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Multinomial', 'Bernoulli', 'Dropout'])
+export const drawn: ReadonlySet<string> = new Set(['RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Multinomial', 'Bernoulli', 'Dropout'])
 /** Elements that a folded result may always have; beyond it at most as many as its inputs have in all. */
 const SMALL = 4096
 
@@ -33,13 +34,52 @@ export function foldConstants(graph: Graph): Graph {
         continue
       }
       const byValue = node.outputs.length === 1 ? valueOf(types.get(node.outputs[0]!)) : undefined
-      const results = byValue ? [byValue] : fold(node, g, known, types)
+      const results = byValue ? [byValue] : (asStored(node, g, known) ?? fold(node, g, known, types))
       if (results) results.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
       else nodes.push(node)
     }
     return { ...g, nodes, constants }
   }
   return visit(graph)
+}
+
+/**
+ * Values of codes and of weights stay where they are until somebody reads them: DequantizeLinear of constants, and what turns or reshapes such a value.
+ */
+function asStored(node: GraphNode, g: Graph, known: ReadonlyMap<string, GraphTensor>): GraphTensor[] | undefined {
+  if (node.domain !== '' && !(node.domain === 'com.microsoft' && node.op === 'DequantizeLinear')) return undefined
+  const inputs = node.inputs.map((name) => known.get(name))
+  const [x, second] = inputs
+  if (!x || !node.outputs[0]) return undefined
+  const lazy = (shape: readonly number[], what: Stored): GraphTensor[] => {
+    let values: WeakRef<Uint8Array> | undefined
+    const read = (): Uint8Array => {
+      const found = values?.deref() ?? compute(node, g, known)?.[0]?.read()
+      if (!found) throw new InternalError('ERR_INTERNAL', `fold: ${node.op} of constants gave nothing`)
+      values = new WeakRef(found)
+      return found
+    }
+    return [withStored({ dtype: 'f32', shape, read }, what)]
+  }
+  if (node.op === 'DequantizeLinear') {
+    if (!second || (node.inputs[2] && !inputs[2])) return undefined
+    const codes = codesOf(node.inputs[0]!, x, second, inputs[2], intAttribute(node, 'axis', 1), intAttribute(node, 'block_size', 0))
+    return codes && compatible(codes) ? lazy(x.shape, { codes }) : undefined
+  }
+  const stored = storedBehind(x)
+  if (!stored) return undefined
+  if (node.op === 'Transpose' && x.shape.length === 2 && intsAttribute(node, 'perm', [1, 0]).join() === '1,0')
+    return lazy([...x.shape].reverse(), turnedStored(stored))
+  return undefined
+}
+
+/** Scales that fit the codes: the others are an error of the node, which running it says. */
+function compatible({ shape, scaleShape, axis, block }: Codes): boolean {
+  if (scaleShape.length === 0) return true
+  if (axis >= shape.length) return false
+  return block > 0
+    ? scaleShape.every((d, i) => d === (i === axis ? Math.ceil(shape[i]! / block) : shape[i]))
+    : scaleShape[0] === shape[axis]
 }
 
 /** An integer value that inference knows in full (Shape of a static input). */
@@ -69,6 +109,13 @@ function fold(
     const whole = shape && numbers(shape)
     if (!whole || size(whole) > room) return undefined
   }
+  return compute(node, graph, known)
+}
+
+/** The values of a node whose inputs are known; undefined where it fails. */
+function compute(node: GraphNode, graph: Graph, known: ReadonlyMap<string, GraphTensor>): GraphTensor[] | undefined {
+  const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
+  const inputs = node.inputs.filter(Boolean)
   const alone: Graph = {
     ...graph,
     inputs: [],
