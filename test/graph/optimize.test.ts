@@ -22,7 +22,13 @@ import {
 
 const X = { x: ['B', 'T', 8] as const }
 /** A pattern from x to y: found, with a value in it that is an output too, and with one that another node uses. */
-function pattern(p: Pattern, pass: string, fused: readonly string[], inner: string, inputs: Readonly<Record<string, readonly (number | string)[]>> = X): void {
+function pattern(
+  p: Pattern,
+  pass: string,
+  fused: readonly string[],
+  inner: string,
+  inputs: Readonly<Record<string, readonly (number | string)[]>> = X,
+): void {
   const whole = law(graphOf({ inputs, ...p }), pass)
   expect(ops(whole)).toEqual(fused)
   const shown = law(graphOf({ inputs, ...p, outputs: ['y', inner] }), pass)
@@ -44,11 +50,20 @@ describe('functions', () => {
   const short = (nodes: NodeInit[], ...constants: Pattern['constants'][number][]): Pattern => ({ nodes, constants })
   it.each([
     ['SiLU', short([node('Sigmoid', ['x'], ['s']), node('Mul', ['s', 'x'], ['y'])]), 's'],
-    ['quick GELU', short([node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])], number('k', 1.702)), 's'],
+    [
+      'quick GELU',
+      short([node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])], number('k', 1.702)),
+      's',
+    ],
     [
       'hard swish of Paddle',
       short(
-        [node('Add', ['x', 'three'], ['a']), node('Clip', ['a', 'zero', 'six'], ['s']), node('Mul', ['x', 's'], ['m']), node('Div', ['m', 'six'], ['y'])],
+        [
+          node('Add', ['x', 'three'], ['a']),
+          node('Clip', ['a', 'zero', 'six'], ['s']),
+          node('Mul', ['x', 's'], ['m']),
+          node('Div', ['m', 'six'], ['y']),
+        ],
         ...[number('three', 3), number('zero', 0), number('six', 6)],
       ),
       's',
@@ -61,11 +76,19 @@ describe('functions', () => {
       const p = geluErf('x', 'y')
       return graphOf({ inputs: X, ...p, constants: p.constants.map((c) => (c.name === name ? number(name, v) : c)) })
     }
-    for (const [name, v] of [['sqrt2', 1.5], ['one', 1.1], ['half', 0.25]] as const) // prettier-ignore
+    for (const [name, v] of [
+      ['sqrt2', 1.5],
+      ['one', 1.1],
+      ['half', 0.25],
+    ] as const)
+      // prettier-ignore
       expect(ops(law(of(name, v), 'fuse-functions', 0))).not.toContain('tersor.Activation')
     const other = graphOf({ inputs: { x: [3], z: [3] }, nodes: [node('Sigmoid', ['z'], ['s']), node('Mul', ['x', 's'], ['y'])] })
     expect(ops(law(other, 'fuse-functions', 0))).toEqual(['Sigmoid', 'Mul'])
-    const changing = graphOf({ inputs: { x: [3], k: [] }, nodes: [node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])] })
+    const changing = graphOf({
+      inputs: { x: [3], k: [] },
+      nodes: [node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])],
+    })
     expect(ops(law(changing, 'fuse-functions', 0))).toEqual(['Mul', 'Sigmoid', 'Mul'])
   })
 })
@@ -94,7 +117,11 @@ describe('norms', () => {
     const middle = graphOf({ inputs: X, ...layerNorm('x', 'y', 8, [1]) })
     expect(ops(law(middle, 'fuse-norms', 0))).toContain('ReduceMean')
     const p = layerNorm('x', 'y', 8)
-    const other = graphOf({ inputs: { ...X, z: X.x }, ...p, nodes: [node('ReduceMean', ['z'], ['y_m'], { axes: [-1] }), ...p.nodes.slice(1)] })
+    const other = graphOf({
+      inputs: { ...X, z: X.x },
+      ...p,
+      nodes: [node('ReduceMean', ['z'], ['y_m'], { axes: [-1] }), ...p.nodes.slice(1)],
+    })
     expect(ops(law(other, 'fuse-norms', 1e-5))).not.toContain('tersor.LayerNormalization')
     const without = graphOf({ inputs: X, ...p, constants: p.constants.map((c) => (c.name === 'eps' ? number('eps', 0) : c)) })
     expect(ops(law(without, 'fuse-norms', 0))).toContain('Sqrt')
@@ -122,13 +149,19 @@ describe('attention', () => {
     const inputs = { q: ['B', 2, 'T', 4], k: ['B', 2, 'S', 4], v: ['B', 2, 'S', 3] }
     const constants = [number('c', 0.3)]
     expect(fused(graphOf({ inputs, nodes, constants }))).toEqual(['tersor.Attention'])
-    for (const outputs of [['y', 'p'], ['y', 's']]) expect(fused(graphOf({ inputs, nodes, constants, outputs }))).toContain('Softmax')
+    for (const outputs of [
+      ['y', 'p'],
+      ['y', 's'],
+    ])
+      expect(fused(graphOf({ inputs, nodes, constants, outputs }))).toContain('Softmax')
     const other = nodes.map((n) => (n.opType === 'Softmax' ? node('Softmax', ['d'], ['p'], { axis: 2 }) : n))
     expect(fused(graphOf({ inputs, nodes: other, constants }))).toContain('Softmax')
     const shared = { ...inputs, k: ['B', 1, 'S', 4] }
     expect(fused(graphOf({ inputs: shared, nodes, constants }))).toContain('Softmax')
     const wide = { ...inputs, q: [1, 2, 'T', 4], k: [1, 2, 'S', 4], v: [1, 2, 'S', 3], m: ['B', 1, 'T', 'S'] }
-    const masked = nodes.flatMap((n) => (n.opType === 'Softmax' ? [node('Add', ['d', 'm'], ['e']), node('Softmax', ['e'], ['p'], { axis: -1 })] : [n]))
+    const masked = nodes.flatMap((n) =>
+      n.opType === 'Softmax' ? [node('Add', ['d', 'm'], ['e']), node('Softmax', ['e'], ['p'], { axis: -1 })] : [n],
+    )
     expect(fused(graphOf({ inputs: wide, nodes: masked, constants }))).toContain('Softmax')
   })
 })
@@ -155,7 +188,13 @@ describe('numbers around products', () => {
   })
   it('around linear layers, in either spelling', () => {
     const constants = [drawn('w', 8, 4), drawn('b', 4), drawn('s', 4), drawn('t', 8), number('k', 0.5)]
-    const nodes = [node('Mul', ['x', 't'], ['a']), node('MatMul', ['a', 'w'], ['l']), node('Add', ['l', 'b'], ['m']), node('Mul', ['s', 'm'], ['n']), node('Div', ['n', 'k'], ['y'])]
+    const nodes = [
+      node('Mul', ['x', 't'], ['a']),
+      node('MatMul', ['a', 'w'], ['l']),
+      node('Add', ['l', 'b'], ['m']),
+      node('Mul', ['s', 'm'], ['n']),
+      node('Div', ['n', 'k'], ['y']),
+    ]
     expect(ops(law(graphOf({ inputs: X, nodes, constants }), 'fold-affine'))).toEqual(['MatMul', 'Add'])
     const gemm = [node('Gemm', ['x', 'w', 'b'], ['l']), node('BatchNormalization', ['l', 's', 'b', 's', 'v'], ['y'])]
     const normed = graphOf({ inputs: { x: ['B', 8] }, nodes: gemm, constants: [...constants, constant('v', [4], [1, 2, 0.5, 3])] })
@@ -172,7 +211,11 @@ describe('numbers around products', () => {
     expect(ops(law(shown, 'fuse-products'))).toEqual(['tersor.Linear', 'Relu'])
     const g = graphOf({ inputs: image, nodes: [conv({ pads: [1, 1, 1, 1] }), node('Sigmoid', ['c'], ['y'])], constants: filters })
     expect(ops(law(g, 'fuse-products'))).toEqual(['tersor.Conv'])
-    const wide = graphOf({ inputs: { x: [2, 8] }, nodes: [node('MatMul', ['x', 'w'], ['l']), node('Add', ['l', 'c'], ['y'])], constants: [constants[0]!, drawn('c', 3, 1, 4)] })
+    const wide = graphOf({
+      inputs: { x: [2, 8] },
+      nodes: [node('MatMul', ['x', 'w'], ['l']), node('Add', ['l', 'c'], ['y'])],
+      constants: [constants[0]!, drawn('c', 3, 1, 4)],
+    })
     expect(ops(law(wide, 'fuse-products', 0))).toEqual(['MatMul', 'Add'])
   })
 })
@@ -185,10 +228,24 @@ describe('moves', () => {
     const g = graphOf({ inputs: I, nodes, constants: [number('k', 2)] })
     expect(ops(law(g, 'merge-transposes', 0))).toEqual(['Relu', 'Mul', 'Identity'])
     expect(ops(law({ ...g, outputs: ['y', 'b'] }, 'merge-transposes', 0))).toContain('Transpose')
-    const sum = [turn('x', 'a', 1, 0, 2, 3), turn('z', 'b', 1, 0, 2, 3), node('Add', ['a', 'b'], ['c']), turn('c', 'd', 0, 1, 3, 2), node('Tanh', ['d'], ['y'])]
-    expect(ops(law(graphOf({ inputs: { ...I, z: I.x }, nodes: sum }), 'merge-transposes', 0)).filter((op) => op === 'Transpose')).toHaveLength(1)
-    const unlike = [turn('x', 'a', 0, 1, 3, 2), turn('z', 'b', 0, 3, 1, 2), node('Add', ['a', 'b'], ['y'])]
-    expect(ops(law(graphOf({ inputs: { x: I.x, z: [2, 5, 4, 3] }, nodes: [unlike[0]!, turn('z', 'b', 0, 3, 1, 2), unlike[2]!].slice(0, 1).concat(node('Relu', ['a'], ['y'])) }), 'merge-transposes', 0))).toEqual(['Relu', 'Transpose'])
+    const sum = [
+      turn('x', 'a', 1, 0, 2, 3),
+      turn('z', 'b', 1, 0, 2, 3),
+      node('Add', ['a', 'b'], ['c']),
+      turn('c', 'd', 0, 1, 3, 2),
+      node('Tanh', ['d'], ['y']),
+    ]
+    expect(
+      ops(law(graphOf({ inputs: { ...I, z: I.x }, nodes: sum }), 'merge-transposes', 0)).filter((op) => op === 'Transpose'),
+    ).toHaveLength(1)
+    const unlike = [turn('x', 'a', 0, 2, 3, 1), turn('z', 'b', 0, 3, 2, 1), node('Add', ['a', 'b'], ['y'])]
+    expect(ops(law(graphOf({ inputs: { x: I.x, z: [2, 3, 5, 4] }, nodes: unlike }), 'merge-transposes', 0))).toEqual([
+      'Transpose',
+      'Transpose',
+      'Add',
+    ])
+    const alone = graphOf({ inputs: I, nodes: [turn('x', 'a', 0, 2, 3, 1), node('Relu', ['a'], ['y'])] })
+    expect(ops(law(alone, 'merge-transposes', 0))).toEqual(['Relu', 'Transpose'])
     const vector = graphOf({ inputs: I, nodes: [turn('x', 'a', 0, 2, 3, 1), node('Add', ['a', 'v'], ['y'])], constants: [drawn('v', 3)] })
     expect(ops(law(vector, 'merge-transposes', 0))).toEqual(['Transpose', 'Add'])
   })
@@ -196,7 +253,10 @@ describe('moves', () => {
     const inputs = { x: [2, 3, 4], z: [2, 5, 3] }
     const g = graphOf({ inputs, nodes: [turn('x', 'a', 0, 2, 1), turn('z', 'b', 0, 2, 1), node('MatMul', ['a', 'b'], ['y'])] })
     expect(ops(law(g, 'transpose-products'))).toEqual(['com.microsoft.FusedMatMul'])
-    const gemm = graphOf({ inputs: { x: [3, 4], z: [5, 3] }, nodes: [turn('x', 'a', 1, 0), turn('z', 'b', 1, 0), node('Gemm', ['a', 'b'], ['y'])] })
+    const gemm = graphOf({
+      inputs: { x: [3, 4], z: [5, 3] },
+      nodes: [turn('x', 'a', 1, 0), turn('z', 'b', 1, 0), node('Gemm', ['a', 'b'], ['y'])],
+    })
     expect(ops(law(gemm, 'transpose-products'))).toEqual(['Gemm'])
     const other = graphOf({ inputs: { x: [3, 2, 4], z: [2, 3, 5] }, nodes: [turn('x', 'a', 1, 2, 0), node('MatMul', ['a', 'z'], ['y'])] })
     expect(ops(law(other, 'transpose-products', 0))).toEqual(['Transpose', 'MatMul'])
@@ -214,9 +274,17 @@ describe('moves', () => {
     expect(ops(law(graphOf({ inputs: I, nodes, constants, outputs: ['y', 'b'] }), 'merge-reshapes', 0)).length).toBeGreaterThan(2)
     // 0 keeps a size of the value before it, which is not the source's.
     const zero = [node('Reshape', ['x', 's'], ['a']), node('Reshape', ['a', 'z'], ['b']), node('Relu', ['b'], ['y'])]
-    const kept = law(graphOf({ inputs: { x: ['B', 3, 4, 5] }, nodes: zero, constants: [ints('s', -1, 12, 5), ints('z', 0, 0, 5, 1)] }), 'merge-reshapes', 0)
+    const kept = law(
+      graphOf({ inputs: { x: ['B', 3, 4, 5] }, nodes: zero, constants: [ints('s', -1, 12, 5), ints('z', 0, 0, 5, 1)] }),
+      'merge-reshapes',
+      0,
+    )
     expect(ops(kept)).toContain('Relu')
-    const nothing = graphOf({ inputs: I, nodes: [node('Reshape', ['x', 's'], ['a']), node('Relu', ['a'], ['y'])], constants: [ints('s', 2, 3, 4, 5)] })
+    const nothing = graphOf({
+      inputs: I,
+      nodes: [node('Reshape', ['x', 's'], ['a']), node('Relu', ['a'], ['y'])],
+      constants: [ints('s', 2, 3, 4, 5)],
+    })
     expect(ops(law(nothing, 'merge-reshapes', 0))).toEqual(['Relu'])
   })
   it('equal values are computed once, also those that a branch computes again; drawn numbers are not', () => {
@@ -238,7 +306,10 @@ describe('moves', () => {
     const after = law(g, 'share-common', 0)
     expect(ops(after)).toEqual(['Exp', 'Mul', 'Add', 'If', 'Add'])
     expect(JSON.stringify(after.nodes[3]!.attributes)).not.toContain('Exp')
-    const noise = graphOf({ inputs: I, nodes: [node('RandomNormalLike', ['x'], ['a']), node('RandomNormalLike', ['x'], ['b']), node('Sub', ['a', 'b'], ['y'])] })
+    const noise = graphOf({
+      inputs: I,
+      nodes: [node('RandomNormalLike', ['x'], ['a']), node('RandomNormalLike', ['x'], ['b']), node('Sub', ['a', 'b'], ['y'])],
+    })
     expect(optimizeGraph(noise, { passes: ['share-common'] }).nodes).toHaveLength(3)
     const named = graphOf({ inputs: I, nodes: [node('Exp', ['x'], ['a']), node('Exp', ['x'], ['y'])], outputs: ['a', 'y'] })
     expect(law(named, 'share-common', 0).outputs).toEqual(['a', 'y'])
@@ -254,7 +325,10 @@ describe('all passes', () => {
     layerNorm('r', 'l', 8),
     { nodes: [node('MatMul', ['l', 'w1'], ['f']), node('Add', ['f', 'b1'], ['g'])], constants: [drawn('w1', 8, 16), drawn('b1', 16)] },
     geluErf('g', 'u'),
-    { nodes: [node('MatMul', ['u', 'w2'], ['v']), node('Add', ['v', 'b2'], ['o']), node('Add', ['r', 'o'], ['y'])], constants: [drawn('w2', 16, 8), drawn('b2', 8)] },
+    {
+      nodes: [node('MatMul', ['u', 'w2'], ['v']), node('Add', ['v', 'b2'], ['o']), node('Add', ['r', 'o'], ['y'])],
+      constants: [drawn('w2', 16, 8), drawn('b2', 8)],
+    },
   )
   const g = graphOf({ inputs: { ...X, m: ['B', 1, 1, 'T'] }, ...block })
   it('a transformer block becomes ten nodes', () => {
@@ -275,7 +349,11 @@ describe('all passes', () => {
     const p = geluErf('x', 'r')
     const inner: GraphInit = { name: 'then', output: [value('r')], node: [...p.nodes], initializer: [...p.constants] }
     const other: GraphInit = { name: 'else', output: [value('q')], node: [node('Neg', ['x'], ['q'])] }
-    const g2 = graphOf({ inputs: X, nodes: [node('If', ['c'], ['y'], { then_branch: inner, else_branch: other })], constants: [constant('c', [], [1], 'bool')] })
+    const g2 = graphOf({
+      inputs: X,
+      nodes: [node('If', ['c'], ['y'], { then_branch: inner, else_branch: other })],
+      constants: [constant('c', [], [1], 'bool')],
+    })
     const after = law(g2, (graph) => optimizeGraph(graph))
     expect(JSON.stringify(after.nodes)).toContain('"Activation"')
   })

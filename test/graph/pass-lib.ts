@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { scope, tensor, type Tensor } from '../../ts/index.js'
 import { parseOnnx } from '../../ts/formats/onnx/index.js'
 import { graphFromOnnx, optimizeGraph, runGraph, type Graph } from '../../ts/graph/index.js'
-import { constant, model, node, random, value, type GraphInit, type ModelInit, type NodeInit, type TensorInit } from './build.js'
+import { constant, model, node, random, value, type ModelInit, type NodeInit, type TensorInit } from './build.js'
 
 export interface Sketch {
   /** Names with sizes; a size may be a name, which is then given by `sizes`. */
@@ -23,7 +23,7 @@ export const graphOf = ({ inputs, nodes, constants = [], outputs = ['y'], of = {
           output: outputs.map((name) => value(name)),
           node: [...nodes],
           initializer: [...constants],
-        } as GraphInit,
+        },
         of,
       ),
     ),
@@ -158,7 +158,13 @@ export const layerNormTf = (x: string, y: string, width: number): Pattern => ({
 })
 
 /** Multi-head attention of x [B, T, C]: projections, heads, scores, mask (if named), the way back. */
-export function attention(x: string, y: string, width: number, heads: number, how: { mask?: string; scale?: 'scores' | 'q' | 'both' } = {}): Pattern {
+export function attention(
+  x: string,
+  y: string,
+  width: number,
+  heads: number,
+  how: { mask?: string; scale?: 'scores' | 'q' | 'both' } = {},
+): Pattern {
   const depth = width / heads
   const { mask, scale = 'scores' } = how
   const root = Math.sqrt(depth)

@@ -7,9 +7,19 @@ import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { exportOnnx, graphFromOnnx, modelFromOnnx, runGraph, type ExportOptions } from '../../ts/graph/index.js'
 import { session } from '../../ts/index.js'
 import { architectures } from '../../ts/models/index.js'
-import { build, embedding, freshValues, linear, Model, sequential, activation, QuantizedWeight, type ModuleSpec } from '../../ts/nn/index.js'
+import {
+  build,
+  embedding,
+  freshValues,
+  linear,
+  Model,
+  sequential,
+  activation,
+  QuantizedWeight,
+  type ModuleSpec,
+} from '../../ts/nn/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
-import { constant, model as onnxModel, node, random, value, type GraphInit, type NodeInit, type TensorInit } from './build.js'
+import { constant, model as onnxModel, node, random, value, type NodeInit, type TensorInit } from './build.js'
 
 const fresh = (spec: ModuleSpec, info = {}): Model =>
   new Model(build(spec, freshValues(Rng.of(3))), { name: 'm', task: 'classification', history: [], ...info })
@@ -124,7 +134,7 @@ interface File {
   readonly domains?: Record<string, number>
 }
 const file = ({ nodes, constants, input = ['B', 16], domains = {} }: File): Uint8Array =>
-  onnxModel({ input: [value('x', input)], output: [value('y')], node: [...nodes], initializer: [...constants] } as GraphInit, { opset: 21, domains })
+  onnxModel({ input: [value('x', input)], output: [value('y')], node: [...nodes], initializer: [...constants] }, { opset: 21, domains })
 /** The model of a file, held against its graph run node by node. */
 function imported(f: File, x: Tensor, tolerance: number): Model {
   const data = parseOnnx(file(f))
@@ -152,17 +162,36 @@ describe('files of other tools', () => {
     constants: [w, ...extra, constant('xs', [], [0.008]), constant('xz', [], [-3], 'i8')],
   })
   it('codes in either sign, per tensor and per axis, on either side of a product', () => {
-    const u8 = qdq(bytes('fc.weight', [16, 6], 'u8'), [positive('s', 6), constant('z', [6], Array<number>(6).fill(128), 'u8')], ['fc.weight', 's', 'z'], { axis: 1 })
+    const u8 = qdq(
+      bytes('fc.weight', [16, 6], 'u8'),
+      [positive('s', 6), constant('z', [6], Array<number>(6).fill(128), 'u8')],
+      ['fc.weight', 's', 'z'],
+      { axis: 1 },
+    )
     const a = imported(u8, x, 1e-6)
     expect(kinds(a)).toEqual(['fc.weight: int8 per channel, u8 input'])
     expect(opsOf(a, x)).toContain('qlinear')
     const i8 = qdq(bytes('fc.weight', [16, 6], 'i8'), [positive('s', 0)], ['fc.weight', 's'])
     expect(kinds(imported(i8, x, 1e-6))).toEqual(['fc.weight: int8 per tensor, u8 input'])
-    const turned: File = { ...i8, nodes: [...i8.nodes.slice(0, 2), node('DequantizeLinear', ['fc.weight', 's'], ['t']), node('Transpose', ['t'], ['w'], { perm: [1, 0] }), i8.nodes[3]!], constants: [bytes('fc.weight', [6, 16], 'i8'), ...i8.constants.slice(1)] }
+    const turned: File = {
+      ...i8,
+      nodes: [
+        ...i8.nodes.slice(0, 2),
+        node('DequantizeLinear', ['fc.weight', 's'], ['t']),
+        node('Transpose', ['t'], ['w'], { perm: [1, 0] }),
+        i8.nodes[3]!,
+      ],
+      constants: [bytes('fc.weight', [6, 16], 'i8'), ...i8.constants.slice(1)],
+    }
     expect(kinds(imported(turned, x, 1e-6))).toEqual(['fc.weight: int8 per tensor, u8 input'])
   })
   it('what is no layer of integers stays exact: uneven zero points, scales along the inputs, blocks', () => {
-    const uneven = qdq(bytes('fc.weight', [16, 6], 'u8'), [positive('s', 6), constant('z', [6], [120, 128, 7, 9, 130, 128], 'u8')], ['fc.weight', 's', 'z'], { axis: 1 })
+    const uneven = qdq(
+      bytes('fc.weight', [16, 6], 'u8'),
+      [positive('s', 6), constant('z', [6], [120, 128, 7, 9, 130, 128], 'u8')],
+      ['fc.weight', 's', 'z'],
+      { axis: 1 },
+    )
     expect(kinds(imported(uneven, x, 1e-6))).toEqual(['fc.weight: int8 per channel affine'])
     const inner = qdq(bytes('fc.weight', [16, 6], 'i8'), [positive('s', 16)], ['fc.weight', 's'], { axis: 0 })
     expect(kinds(imported(inner, x, 1e-6))[0]).toMatch(/f32$/)
@@ -177,7 +206,14 @@ describe('files of other tools', () => {
         node('QLinearMatMul', ['q', 'xs', 'xz', 'fc.weight', 's', 'z', 'ys', 'yz'], ['c']),
         node('DequantizeLinear', ['c', 'ys', 'yz'], ['y']),
       ],
-      constants: [bytes('fc.weight', [16, 6], 'i8'), positive('s', 6), constant('z', [6], Array<number>(6).fill(0), 'i8'), ...scalars(['xs', 0.008], ['ys', 0.05]), constant('xz', [], [128], 'u8'), constant('yz', [], [128], 'u8')],
+      constants: [
+        bytes('fc.weight', [16, 6], 'i8'),
+        positive('s', 6),
+        constant('z', [6], Array<number>(6).fill(0), 'i8'),
+        ...scalars(['xs', 0.008], ['ys', 0.05]),
+        constant('xz', [], [128], 'u8'),
+        constant('yz', [], [128], 'u8'),
+      ],
     }
     // One step of the result's grid where f32 rounding decides.
     const a = imported(matmul, x, 0.05 / 2)
@@ -189,7 +225,15 @@ describe('files of other tools', () => {
         node('QLinearConv', ['q', 'xs', 'xz', 'c.weight', 's', 'z', 'ys', 'yz', 'b'], ['c'], { pads: [1, 1, 1, 1] }),
         node('DequantizeLinear', ['c', 'ys', 'yz'], ['y']),
       ],
-      constants: [bytes('c.weight', [4, 3, 3, 3], 'i8'), positive('s', 4), constant('z', [4], [0, 0, 0, 0], 'i8'), ...scalars(['xs', 0.008], ['ys', 0.08]), constant('xz', [], [120], 'u8'), constant('yz', [], [128], 'u8'), constant('b', [4], [500, -700, 20, 3], 'i32')],
+      constants: [
+        bytes('c.weight', [4, 3, 3, 3], 'i8'),
+        positive('s', 4),
+        constant('z', [4], [0, 0, 0, 0], 'i8'),
+        ...scalars(['xs', 0.008], ['ys', 0.08]),
+        constant('xz', [], [120], 'u8'),
+        constant('yz', [], [128], 'u8'),
+        constant('b', [4], [500, -700, 20, 3], 'i32'),
+      ],
     }
     const images = floats(2, 3, 6, 6)
     const b = imported(conv, images, 0.05)
@@ -201,7 +245,15 @@ describe('files of other tools', () => {
     const nbits = (bits: number, zero: TensorInit[]): File => ({
       input: ['B', 32],
       domains: { 'com.microsoft': 1 },
-      nodes: [node('MatMulNBits', ['x', 'w', 's', ...zero.map((z) => z.name!)], ['y'], { N: 5, K: 32, bits, block_size: 16 }, { domain: 'com.microsoft' })],
+      nodes: [
+        node(
+          'MatMulNBits',
+          ['x', 'w', 's', ...zero.map((z) => z.name!)],
+          ['y'],
+          { N: 5, K: 32, bits, block_size: 16 },
+          { domain: 'com.microsoft' },
+        ),
+      ],
       constants: [bytes('w', [5, 2, 2 * bits], 'u8', 0, 255), positive('s', 10), ...zero],
     })
     expect(kinds(imported(nbits(8, []), wide, 1e-6))[0]).toMatch(/int8 g16$/)
@@ -212,7 +264,9 @@ describe('files of other tools', () => {
       constants: [bytes('w', [16, 6], 'i8'), positive('s', 6), constant('b', [6], [1, 2, 3, 4, 5, 6])],
     }
     // The file has one range for all rows, the layer one for each.
-    expect(kinds(imported(dynamic, x, 2e-2))).toEqual(expect.arrayContaining([expect.stringMatching(/int8 per channel, dynamic u8 input$/)]))
+    expect(kinds(imported(dynamic, x, 2e-2))).toEqual(
+      expect.arrayContaining([expect.stringMatching(/int8 per channel, dynamic u8 input$/)]),
+    )
     const shown: File = {
       nodes: [
         node('DynamicQuantizeLinear', ['x'], ['q', 'qs', 'qz']),

@@ -2,7 +2,7 @@
 import { batchNorm, conv1d, conv2d, convTranspose2d, embedding, groupNorm, gru, layerNorm, linear, lstm, rmsNorm } from '../nn/index.js'
 import { floatAttribute, hasAttribute, intAttribute, intsAttribute, stringAttribute } from './define.js'
 import type { GraphNode } from './graph.js'
-import { quantizedFinders } from './finders-quantized.js'
+import { codedTable, quantizedFinders } from './finders-quantized.js'
 import { biasBehind, isBias, sizeOf, storedWeight, type Finder } from './finder-lib.js'
 import type { Floats, FinderContext, LayerValue } from './modules.js'
 
@@ -29,7 +29,7 @@ function weightOf(
   return { weight: turned ? transposed(t) : t.read, inputs: [input], key: '' }
 }
 /** A bias, norm or state that a model has already, or its numbers. */
-const plain = (t: Floats): LayerValue => {
+const vectorOf = (t: Floats): LayerValue => {
   const { weight } = t
   return weight && !weight.turned && weight.of.shape.length === 1 ? { weight: () => weight.of } : t.read
 }
@@ -42,7 +42,7 @@ const matMul: Finder = (node, ctx) => {
   const stored = weightOf(weight, true, node.inputs[0]!, ctx)
   return {
     spec: linear({ in: k, out: n, bias: found !== undefined, init: 'he' }),
-    values: { weight: stored.weight, ...(found ? { bias: plain(found.bias) } : {}) },
+    values: { weight: stored.weight, ...(found ? { bias: vectorOf(found.bias) } : {}) },
     inputs: stored.inputs,
     key: stored.key,
     outputs: found ? found.add.outputs : node.outputs,
@@ -62,7 +62,7 @@ const gemm: Finder = (node, ctx) => {
   const stored = weightOf(weight, !turned, node.inputs[0]!, ctx)
   return {
     spec: linear({ in: k, out: n, bias: given !== undefined, init: 'he' }),
-    values: { weight: stored.weight, ...(given ? { bias: plain(given) } : {}) },
+    values: { weight: stored.weight, ...(given ? { bias: vectorOf(given) } : {}) },
     inputs: stored.inputs,
     key: stored.key,
     outputs: node.outputs,
@@ -117,7 +117,7 @@ const conv: Finder = (node, ctx) => {
                     [padding[1]!, padding[3]!],
                   ],
           }),
-    values: { weight: stored.weight, ...(bias ? { bias: plain(bias) } : {}) },
+    values: { weight: stored.weight, ...(bias ? { bias: vectorOf(bias) } : {}) },
     inputs: stored.inputs,
     key: stored.key,
     outputs: behind ? behind.add.outputs : node.outputs,
@@ -159,7 +159,10 @@ const convTranspose: Finder = (node, ctx) => {
       padding: [pads[0]!, pads[1]!],
       outputPadding: two(extra),
     }),
-    values: { weight: weight.weight ? weightOf(weight, false, node.inputs[0]!, ctx).weight : weight.read, ...(given ? { bias: plain(given) } : {}) },
+    values: {
+      weight: weight.weight ? weightOf(weight, false, node.inputs[0]!, ctx).weight : weight.read,
+      ...(given ? { bias: vectorOf(given) } : {}),
+    },
     inputs: [node.inputs[0]!],
     outputs: node.outputs,
     others: [],
@@ -199,7 +202,7 @@ const batch: Finder = (node, ctx) => {
   const keep = Math.min(1, Math.max(0, floatAttribute(node, 'momentum', 0.9)))
   return {
     spec: batchNorm({ channels: gamma.shape[0]!, eps: floatAttribute(node, 'epsilon', 1e-5), momentum: Math.fround(1 - keep) }),
-    values: { gamma: plain(gamma), beta: plain(beta), mean: mean.read, variance: variance.read },
+    values: { gamma: vectorOf(gamma), beta: vectorOf(beta), mean: mean.read, variance: variance.read },
     inputs: [node.inputs[0]!],
     outputs: [node.outputs[0]!],
     others: [],
@@ -337,7 +340,7 @@ export const finders: Readonly<Record<string, Finder>> = {
   Gemm: gemm,
   Conv: conv,
   ConvTranspose: convTranspose,
-  Gather: gather,
+  Gather: (node, ctx) => gather(node, ctx) ?? codedTable(node, ctx),
   BatchNormalization: batch,
   LayerNormalization: layer,
   RMSNormalization: rms,

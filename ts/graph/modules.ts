@@ -112,6 +112,7 @@ export interface Modularized {
  */
 export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set()): Modularized {
   const weights = new Map<string, () => Weight>()
+  const parts = new Map<string, readonly string[]>()
   const children: Record<string, ModuleSpec> = {}
   const values = new Map<string, () => RawTensor>()
   const names = new Map<string, string>()
@@ -132,6 +133,10 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
     const name = unique(layerName(node, stands), (n) => Object.hasOwn(children, n) || reserved.has(n))
     names.set(key, name)
     children[name] = found.spec
+    parts.set(
+      name,
+      Object.keys(found.values).map((part) => join(name, part)),
+    )
     for (const [part, value] of Object.entries(found.values)) {
       if (typeof value === 'function') values.set(join(name, part), () => flat(value()))
       else weights.set(join(name, part), value.weight)
@@ -179,7 +184,22 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
     return { ...g, nodes }
   }
   const rewritten = removeDead(visit(graph))
+  const used = usedChildren(rewritten)
+  for (const name of Object.keys(children))
+    if (!used.has(name)) {
+      delete children[name]
+      for (const path of parts.get(name)!) [values, weights].forEach((list) => list.delete(path))
+    }
   return { graph: parameters(keepTypes(rewritten, types), { values, weights }, unique), children, values, weights }
+}
+
+/** Layers that nodes still name; a layer found later may have taken their place. */
+function usedChildren(graph: Graph, into = new Set<string>()): Set<string> {
+  for (const node of graph.nodes) {
+    if (node.domain === 'tersor' && node.op === 'Module') into.add(node.attributes.child!.value as string)
+    for (const inner of subgraphs(node)) usedChildren(inner, into)
+  }
+  return into
 }
 
 /** The layer at a node; one whose function a pass made part of it is found without, and applies it itself. */

@@ -26,7 +26,8 @@ export function erfOf(x: number): number {
 /** The fewest bits (2 to `most`) that hold all of these signed codes. */
 export function bitsOfCodes(codes: Int8Array, most: number): number {
   let bits = 2
-  for (let i = 0; i < codes.length && bits < most; i++) while (bits < most && (codes[i]! >= 2 ** (bits - 1) || codes[i]! < -(2 ** (bits - 1)))) bits++
+  for (let i = 0; i < codes.length && bits < most; i++)
+    while (bits < most && (codes[i]! >= 2 ** (bits - 1) || codes[i]! < -(2 ** (bits - 1)))) bits++
   return bits
 }
 

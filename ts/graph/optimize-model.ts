@@ -143,7 +143,10 @@ const expansions: Readonly<Record<string, Expansion>> = {
       name,
       inputs: [node.inputs[0]!, ...['gamma', 'beta', 'mean', 'variance'].map((part) => put(part))],
       outputs: node.outputs,
-      attributes: { epsilon: { type: 'float', value: child.config.eps as number }, momentum: { type: 'float', value: 1 - (child.config.momentum as number) } },
+      attributes: {
+        epsilon: { type: 'float', value: child.config.eps as number },
+        momentum: { type: 'float', value: 1 - (child.config.momentum as number) },
+      },
     },
   ],
 }

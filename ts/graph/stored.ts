@@ -72,16 +72,16 @@ function turnedCodes(c: Codes): Codes {
 const containers: Readonly<Partial<Record<ElementType, { readonly bits: number; readonly flip: number }>>> = {
   i8: { bits: 8, flip: 0 },
   u8: { bits: 8, flip: 0x80 },
-  i4: { bits: 4, flip: 0 },
-  u4: { bits: 4, flip: 0x88 },
-  i2: { bits: 2, flip: 0 },
-  u2: { bits: 2, flip: 0xaa },
+  i4: { bits: 4, flip: 0x88 },
+  u4: { bits: 4, flip: 0 },
+  i2: { bits: 2, flip: 0xaa },
+  u2: { bits: 2, flip: 0 },
 }
 export const isCodeType = (dtype: ElementType): boolean => Object.hasOwn(containers, dtype)
 /** What unsigned codes of a type are moved by to become signed. */
 export const codeShift = (dtype: ElementType): number => (dtype.startsWith('u') ? 2 ** (bitsOf(dtype) - 1) : 0)
 
-/** Packed codes as i8 of a shape: unsigned ones moved down by half of their range (their top bit turned). */
+/** Codes as i8 of a shape, unsigned ones moved down by half of their range: their top bit turned, but `unpack_bits` wants packed ones unsigned and moves them itself. */
 export function signedCodes(dtype: ElementType, bytes: Uint8Array, shape: readonly number[]): Tensor {
   const { bits, flip } = containers[dtype]!
   const data = flip === 0 ? bytes : bytes.map((b) => b ^ flip)

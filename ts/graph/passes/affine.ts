@@ -109,7 +109,14 @@ function batchNorm(node: GraphNode | undefined, x: string, n: number, axis: numb
 type Step = (node: GraphNode | undefined, x: string, n: number, axis: number, view: View) => Affine | undefined
 
 /** The product with other weights, giving `outputs`. A product of matrices without a place for a bias gets an Add. */
-function remade(p: Product, weight: readonly number[], bias: readonly number[] | undefined, x: string, outputs: readonly string[], view: View): GraphNode[] {
+function remade(
+  p: Product,
+  weight: readonly number[],
+  bias: readonly number[] | undefined,
+  x: string,
+  outputs: readonly string[],
+  view: View,
+): GraphNode[] {
   const name = outputs[0]!
   const w = view.put(`${name}~weight`, f32Constant(p.shape, weight))
   const b = bias && view.put(`${name}~bias`, f32Constant([p.outputs], bias))

@@ -70,7 +70,8 @@ function splitOf(name: string, view: View): Operand['whole'] {
 function operand(name: string, perm: readonly number[], view: View): Operand {
   const outer = withoutScale(name, view)
   const transpose = view.only(outer.name) ? view.maker(outer.name, 'Transpose') : undefined
-  if (!isPermutation(transpose, perm)) return { heads: outer.name, split: undefined, whole: undefined, scale: outer.scale, nodes: outer.nodes }
+  if (!isPermutation(transpose, perm))
+    return { heads: outer.name, split: undefined, whole: undefined, scale: outer.scale, nodes: outer.nodes }
   const inner = withoutScale(transpose.inputs[0]!, view)
   const nodes = [...outer.nodes, transpose, ...inner.nodes]
   const scale = outer.scale * inner.scale
@@ -99,6 +100,12 @@ function keys(name: string, view: View): Operand | undefined {
   return { ...inner, scale: inner.scale * outer.scale, nodes: [...outer.nodes, flip, ...inner.nodes] }
 }
 
+/** Whether a mask takes the shape of the scores, and not they its. Two sizes that are not known are equal when the graph runs, or neither is 1. */
+function broadcasts(mask: readonly Dim[], scores: readonly Dim[] | undefined): boolean {
+  const at = (i: number): Dim | undefined => scores?.[scores.length - mask.length + i]
+  return mask.every((d, i) => d === 1 || same(d, at(i)) || (at(i) !== 1 && at(i) !== undefined))
+}
+
 /** The scores without the mask and the number. */
 function scoresOf(name: string, view: View): { product: GraphNode; mask: string; scale: number; nodes: readonly GraphNode[] } | undefined {
   const direct = withoutScale(name, view)
@@ -110,7 +117,13 @@ function scoresOf(name: string, view: View): { product: GraphNode; mask: string;
     const inner = withoutScale(scores, view)
     const found = view.only(inner.name) ? view.maker(inner.name, 'MatMul') : undefined
     const rank = view.rank(mask)
-    if (found && rank !== undefined && rank <= 4 && view.type(mask).dtype === 'f32')
+    if (
+      found &&
+      rank !== undefined &&
+      rank <= 4 &&
+      view.type(mask).dtype === 'f32' &&
+      broadcasts(view.shape(mask)!, view.shape(inner.name))
+    )
       return { product: found, mask, scale: inner.scale, nodes: [sum, ...inner.nodes] }
   }
   return undefined
@@ -129,14 +142,16 @@ function wayBack(y: string, width: number | undefined, view: View): readonly Gra
   const [from, to] = [view.shape(turn?.outputs[0]), view.shape(join?.outputs[0])]
   if (!turn || !join || from?.length !== 4 || to?.length !== 3 || width === undefined || to[2] !== width) return undefined
   const wanted = view.type(join.inputs[1]).value ?? []
-  return [0, 1].some((i) => same(from[i], to[i]) || (wanted[i] === 0 && intAttribute(join, 'allowzero', 0) === 0)) ? [turn, join] : undefined
+  return [0, 1].some((i) => same(from[i], to[i]) || (wanted[i] === 0 && intAttribute(join, 'allowzero', 0) === 0))
+    ? [turn, join]
+    : undefined
 }
 
 function match(node: GraphNode, view: View): Replacement | undefined {
   if (node.domain !== '' || node.op !== 'Softmax' || softmaxAxis(node, view) !== -1 || view.rank(node.outputs[0]) !== 4) return undefined
   const scores = scoresOf(node.inputs[0]!, view)
   const product = view.only(node.outputs[0], 'MatMul')
-  if (!scores || product?.inputs[0] !== node.outputs[0] || view.type(scores.product.outputs[0]).dtype !== 'f32') return undefined
+  if (!scores || !product || product.inputs[0] !== node.outputs[0] || view.type(scores.product.outputs[0]).dtype !== 'f32') return undefined
   if (view.rank(scores.product.inputs[0]) !== 4 || view.rank(product.inputs[1]) !== 4) return undefined
   const q = operand(scores.product.inputs[0]!, HEADS, view)
   const k = keys(scores.product.inputs[1]!, view)

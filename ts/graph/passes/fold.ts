@@ -13,7 +13,15 @@ import { inferTypes, numbers } from '../infer.js'
 import { codesOf, storedBehind, turnedStored, withStored, type Codes, type Stored } from '../stored.js'
 
 /** Results of nodes that draw numbers differ from run to run. */
-export const drawn: ReadonlySet<string> = new Set(['RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Multinomial', 'Bernoulli', 'Dropout'])
+export const drawn: ReadonlySet<string> = new Set([
+  'RandomNormal',
+  'RandomNormalLike',
+  'RandomUniform',
+  'RandomUniformLike',
+  'Multinomial',
+  'Bernoulli',
+  'Dropout',
+])
 /** Elements that a folded result may always have; beyond it at most as many as its inputs have in all. */
 const SMALL = 4096
 

@@ -109,13 +109,14 @@ export function clipLimits(node: GraphNode, view: View): readonly [number, numbe
 function hardSwish(x: string, other: string, scale: number, view: View): Found | undefined {
   const f = view.maker(other, 'HardSigmoid', 'Clip')
   if (f?.op === 'HardSigmoid') {
-    const fits = near(scale, 1) && f.inputs[0] === x && near(floatAttribute(f, 'alpha', 0.2), 1 / 6) && near(floatAttribute(f, 'beta', 0.5), 0.5)
+    const fits =
+      near(scale, 1) && f.inputs[0] === x && near(floatAttribute(f, 'alpha', 0.2), 1 / 6) && near(floatAttribute(f, 'beta', 0.5), 0.5)
     return fits ? { x, function: 'hardSwish', nodes: [f] } : undefined
   }
   const limits = f && clipLimits(f, view)
   const sum = f && plusNumber(f.inputs[0]!, view, 3)
   const fits = limits?.[0] === 0 && limits[1] === 6 && sum?.value === x && near(scale, 1 / 6)
-  return fits ? { x, function: 'hardSwish', nodes: [f, sum.node] } : undefined
+  return fits ? { x, function: 'hardSwish', nodes: [f!, sum.node] } : undefined
 }
 
 function match(node: GraphNode, view: View): Replacement | undefined {

@@ -22,7 +22,7 @@ export interface GraphPass {
   readonly run: (graph: Graph) => Graph
 }
 
-/** In the order in which they run. */
+/** In the order in which they run: patterns are found before the numbers in them become part of weights. */
 export const graphPasses: readonly GraphPass[] = [
   { name: 'fold-constants', summary: 'computes what depends on constants only', law: 'exact', run: foldConstants },
   { name: 'remove-identities', summary: 'takes out Identity, and Dropout outside of training', law: 'exact', run: removeIdentities },
@@ -33,12 +33,6 @@ export const graphPasses: readonly GraphPass[] = [
     law: 'rounding',
     source: 'Jacob et al. 2018, section 3.2',
     run: foldBatchNorm,
-  },
-  {
-    name: 'fold-affine',
-    summary: 'Mul, Div, Add, Sub by constants around convolutions and linear layers become part of their weights',
-    law: 'rounding',
-    run: foldAffine,
   },
   {
     name: 'fuse-norms',
@@ -61,10 +55,26 @@ export const graphPasses: readonly GraphPass[] = [
     source: 'Vaswani et al. 2017, eq. 1; Dao et al. 2022',
     run: fuseAttention,
   },
+  {
+    name: 'fold-affine',
+    summary: 'Mul, Div, Add, Sub by constants around convolutions and linear layers become part of their weights',
+    law: 'rounding',
+    run: foldAffine,
+  },
   { name: 'merge-reshapes', summary: 'chains of Reshape, Flatten, Squeeze, Unsqueeze become one', law: 'exact', run: mergeReshapes },
-  { name: 'merge-transposes', summary: 'Transposes move behind functions of elements, meet and cancel', law: 'exact', run: mergeTransposes },
+  {
+    name: 'merge-transposes',
+    summary: 'Transposes move behind functions of elements, meet and cancel',
+    law: 'exact',
+    run: mergeTransposes,
+  },
   { name: 'transpose-products', summary: 'products take transposed operands as they are', law: 'rounding', run: transposeProducts },
-  { name: 'fuse-products', summary: 'convolution or linear layer, bias and activation become one node', law: 'rounding', run: fuseProducts },
+  {
+    name: 'fuse-products',
+    summary: 'convolution or linear layer, bias and activation become one node',
+    law: 'rounding',
+    run: fuseProducts,
+  },
 ]
 
 export interface OptimizeOptions {

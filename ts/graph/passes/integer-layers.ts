@@ -23,7 +23,8 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   const [weight, scale, xScale] = [view.constant(w), view.floats(ws), view.floats(xs)]
   const rank = weight?.shape.length ?? 0
   const usual = conv ? rank === 3 || rank === 4 : rank === 2 && (view.rank(x) ?? 0) >= 2
-  if (!weight || !usual || !symmetric(weight, view.constant(wz)) || xScale?.values.length !== 1 || !scale || scale.shape.length > 1) return undefined
+  if (!weight || !usual || !symmetric(weight, view.constant(wz)) || xScale?.values.length !== 1 || !scale || scale.shape.length > 1)
+    return undefined
   const channels = conv ? weight.shape[0]! : weight.shape[1]!
   if (scale.values.length !== 1 && scale.values.length !== channels) return undefined
   const name = node.outputs[0]!

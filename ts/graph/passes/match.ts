@@ -137,11 +137,19 @@ export function rewrite(graph: Graph, match: Match): Graph {
     const view = new View(g, types, outer, used)
     const gone = new Set<GraphNode>()
     const put = new Map<GraphNode, readonly GraphNode[]>()
+    // The view shows the graph before all matches: what one drops another may not take, and the other way round.
+    const dropped = new Set<string>()
+    const taken = new Set<string>()
     for (const node of g.nodes) {
       if (gone.has(node)) continue
       const found = match(node, view)
       if (!found || found.covers.some((n) => gone.has(n)) || !view.closed(found)) continue
+      const inputs = found.nodes.flatMap((n) => n.inputs)
+      const drops = found.covers.flatMap((n) => (n === found.at ? [] : n.outputs))
+      if (inputs.some((name) => dropped.has(name)) || drops.some((name) => taken.has(name))) continue
       for (const n of found.covers) gone.add(n)
+      for (const name of drops) dropped.add(name)
+      for (const name of inputs) taken.add(name)
       put.set(found.at, found.nodes)
     }
     let changed = put.size > 0

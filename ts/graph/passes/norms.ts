@@ -73,7 +73,8 @@ function widths(x: string, axes: number, view: View): readonly number[] | undefi
 function fits(name: string | undefined, x: string, axes: number, view: View): boolean {
   const dims = widths(x, axes, view)
   const shape = view.type(name).shape
-  if (name === undefined || !view.isConstant(name) || !dims || !shape || shape.length > view.rank(x)! || view.type(name).dtype !== 'f32') return false
+  if (name === undefined || !view.isConstant(name) || !dims || !shape || shape.length > view.rank(x)! || view.type(name).dtype !== 'f32')
+    return false
   return shape.length >= axes && shape.every((d, i) => d === (dims[i - (shape.length - axes)] ?? 1))
 }
 
@@ -86,7 +87,8 @@ const attributes = (root: Root): GraphNode['attributes'] => ({
 function quotient(node: GraphNode, view: View): Replacement | undefined {
   if (node.domain !== '' || (node.op !== 'Div' && node.op !== 'Mul')) return undefined
   const [a, b] = node.inputs as [string, string]
-  const sides = node.op === 'Div' ? [[a, rootOf(b, view)] as const] : [[a, inverseRoot(b, view)] as const, [b, inverseRoot(a, view)] as const]
+  const sides =
+    node.op === 'Div' ? [[a, rootOf(b, view)] as const] : [[a, inverseRoot(b, view)] as const, [b, inverseRoot(a, view)] as const]
   for (const [d, root] of sides) {
     if (root?.x !== d) continue
     const centre = centred(d, view)
@@ -118,7 +120,8 @@ function tensorflow(node: GraphNode, view: View): Replacement | undefined {
     const root = gamma === undefined ? undefined : inverseRoot(otherInput(r, gamma), view)
     const centre = root && centred(root.x, view)
     const beta = rest.inputs[0]
-    if (!root || centre?.x !== x || centre.axes !== root.axes || !fits(gamma, x, root.axes, view) || !fits(beta, x, root.axes, view)) continue
+    if (!root || centre?.x !== x || centre.axes !== root.axes || !fits(gamma, x, root.axes, view) || !fits(beta, x, root.axes, view))
+      continue
     return {
       at: node,
       covers: [node, scaled, rest, moved, r, mean.node, ...root.nodes, ...centre.nodes],

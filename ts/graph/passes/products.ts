@@ -34,13 +34,19 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   const linear = node.op !== 'Conv'
   const turned = node.op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0
   if (linear && type.shape?.length !== 2) return undefined
-  if (node.op === 'Gemm' && (intAttribute(node, 'transA', 0) !== 0 || floatAttribute(node, 'alpha', 1) !== 1 || floatAttribute(node, 'beta', 1) !== 1))
+  if (
+    node.op === 'Gemm' &&
+    (intAttribute(node, 'transA', 0) !== 0 || floatAttribute(node, 'alpha', 1) !== 1 || floatAttribute(node, 'beta', 1) !== 1)
+  )
     return undefined
   const n = type.shape![linear && !turned ? 1 : 0] as number
   if (given !== '' && !isBias(given, n, 1, view)) return undefined
   // A constant of a convolution is [n] or [n, 1, 1]: it is made flat by the node that takes it only if it is flat.
   const add = given === '' && linear ? view.only(node.outputs[0], 'Add') : undefined
-  const bias = add && isBias(otherInput(add, node.outputs[0]!), n, 1, view) && view.rank(otherInput(add, node.outputs[0]!))! <= rank ? otherInput(add, node.outputs[0]!)! : given
+  const bias =
+    add && isBias(otherInput(add, node.outputs[0]!), n, 1, view) && view.rank(otherInput(add, node.outputs[0]!))! <= rank
+      ? otherInput(add, node.outputs[0]!)!
+      : given
   const last = add && bias !== '' ? add : node
   const f = functionBehind(last.outputs[0]!, view)
   if (!f && last === node) return undefined

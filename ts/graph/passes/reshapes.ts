@@ -23,15 +23,15 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   const [x, y] = [node.inputs[0]!, node.outputs[0]!]
   const [from, to] = [view.shape(x), view.shape(y)]
   // Two open sizes with one name are equal only if the name was inferred, not declared by the file: sizes of x are where y's come from.
-  if (from && to && same(from, to))
-    return { at: node, covers: [node], nodes: [{ ...node, op: 'Identity', inputs: [x], attributes: {} }] }
+  if (from && to && same(from, to)) return { at: node, covers: [node], nodes: [{ ...node, op: 'Identity', inputs: [x], attributes: {} }] }
   const before = view.maker(x)
   if (!isMove(before)) return undefined
   const covers = view.only(x) ? [node, before] : [node]
   const source = before.inputs[0]!
   const dims = view.integers(node.inputs[1])
   // 0 keeps a size of the value before, which another value does not have.
-  if (node.op === 'Reshape' && dims && !dims.includes(0)) return { at: node, covers, nodes: [{ ...node, inputs: [source, node.inputs[1]!] }] }
+  if (node.op === 'Reshape' && dims && !dims.includes(0))
+    return { at: node, covers, nodes: [{ ...node, inputs: [source, node.inputs[1]!] }] }
   if (node.op === 'Reshape' && !dims && intAttribute(node, 'allowzero', 0) === 1)
     return { at: node, covers, nodes: [{ ...node, inputs: [source, node.inputs[1]!] }] }
   const shape = target(to)

@@ -14,7 +14,23 @@ import { rewrite, type Replacement, type View } from './match.js'
 
 /** Functions of single elements with one input. */
 export const elementwise: ReadonlySet<string> = new Set([
-  ...['Abs', 'Ceil', 'Cos', 'Elu', 'Erf', 'Exp', 'Floor', 'Gelu', 'HardSigmoid', 'HardSwish', 'LeakyRelu', 'Log', 'Mish', 'Neg', 'Reciprocal'],
+  ...[
+    'Abs',
+    'Ceil',
+    'Cos',
+    'Elu',
+    'Erf',
+    'Exp',
+    'Floor',
+    'Gelu',
+    'HardSigmoid',
+    'HardSwish',
+    'LeakyRelu',
+    'Log',
+    'Mish',
+    'Neg',
+    'Reciprocal',
+  ],
   ...['Relu', 'Round', 'Selu', 'Sigmoid', 'Sign', 'Sin', 'Softplus', 'Softsign', 'Sqrt', 'Tan', 'Tanh', 'ThresholdedRelu'],
 ])
 const binary: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min'])
@@ -60,7 +76,8 @@ const isScalar = (name: string, view: View): boolean => view.isConstant(name) &&
 
 function later(node: GraphNode, view: View): Replacement | undefined {
   const turned = (name: string): GraphNode | undefined => (view.only(name) ? view.maker(name, 'Transpose') : undefined)
-  const single = isElementwise(node) || (node.domain === '' && node.op === 'Clip' && node.inputs.slice(1).every((n) => n === '' || view.isConstant(n)))
+  const single =
+    isElementwise(node) || (node.domain === '' && node.op === 'Clip' && node.inputs.slice(1).every((n) => n === '' || view.isConstant(n)))
   if (!single && !(node.domain === '' && binary.has(node.op) && node.inputs.length === 2)) return undefined
   const data = single ? node.inputs.slice(0, 1) : node.inputs.filter((name) => !isScalar(name, view))
   if (data.length === 0 || new Set(data).size !== data.length) return undefined
@@ -80,7 +97,8 @@ function later(node: GraphNode, view: View): Replacement | undefined {
 }
 
 function intoProduct(node: GraphNode, view: View): Replacement | undefined {
-  const known = (node.domain === '' && (node.op === 'MatMul' || node.op === 'Gemm')) || (node.domain === 'com.microsoft' && node.op === 'FusedMatMul')
+  const known =
+    (node.domain === '' && (node.op === 'MatMul' || node.op === 'Gemm')) || (node.domain === 'com.microsoft' && node.op === 'FusedMatMul')
   if (!known) return undefined
   const [a, b] = node.inputs as [string, string]
   // Products with constant weights are layers, which take rows.
@@ -92,8 +110,8 @@ function intoProduct(node: GraphNode, view: View): Replacement | undefined {
     return last && (node.op !== 'Gemm' || perm.length === 2) ? t : undefined
   })
   if (!flips[0] && !flips[1]) return undefined
-  const covers = [node, ...flips.filter((t, i) => t !== undefined && view.only([a, b][i]!)).map((t) => t!)]
-  const turn = (i: 0 | 1): number => (intAttribute(node, i === 0 ? 'transA' : 'transB', 0) !== 0) !== (flips[i] !== undefined) ? 1 : 0
+  const covers = [node, ...flips.filter((t, i) => t !== undefined && view.only([a, b][i])).map((t) => t!)]
+  const turn = (i: 0 | 1): number => ((intAttribute(node, i === 0 ? 'transA' : 'transB', 0) !== 0) !== (flips[i] !== undefined) ? 1 : 0)
   const inputs = [flips[0]?.inputs[0] ?? a, flips[1]?.inputs[0] ?? b, ...node.inputs.slice(2)]
   const attributes = { ...node.attributes, transA: { type: 'int', value: turn(0) }, transB: { type: 'int', value: turn(1) } } as const
   // What is no matrix twice cannot be transposed twice in one product of vectors.
