@@ -5,7 +5,7 @@
  *
  * Integers of TensorFlow become i64, in which ONNX has its shapes and positions; other types stay.
  */
-import { LimitError, UnsupportedError } from '../../base/errors.js'
+import { LimitError, ModelFormatError, UnsupportedError } from '../../base/errors.js'
 import type { RawTensor } from '../../base/dtype.js'
 import type { ValueType } from '../define.js'
 import {
@@ -139,6 +139,14 @@ export class Builder {
   }
   /** An i64 list. */
   ints(values: readonly number[]): string {
+    if (!values.every(Number.isSafeInteger))
+      throw new ModelFormatError(
+        'ERR_MODEL_FORMAT',
+        `${this.where}: ${JSON.stringify(this.at)}: axes, sizes and positions must be integers, got [${values}]`,
+        {
+          details: { format: 'tfjs', reason: 'integers' },
+        },
+      )
     return this.#shared(`ints[${values.join(',')}]`, () => host('i64', [values.length], values))
   }
   int(value: number): string {

@@ -161,7 +161,8 @@ class Importer {
     if (x.length === 0) layer.fail('inputs', 'has no input')
     if (layer.model) return this.#model(layer.model, x)
     this.#b.at = layer.name
-    const y = rows.get(layer.className)!(this.#keras, layer, x)
+    const row = rows.get(layer.className) ?? layer.fail('config', 'is no layer that can be called')
+    const y = row(this.#keras, layer, x)
     return y instanceof Val ? [y] : y
   }
 }

@@ -307,7 +307,7 @@ const rows: Readonly<Record<string, KerasRow>> = {
   Reshape: ({ b }, layer, [x]) => {
     const target = layer.ints('target_shape')
     const dims = b.type(x!).shape?.slice(1)
-    const whole = dims?.every((d) => typeof d === 'number') ? (dims).reduce((n, d) => n * d, 1) : undefined
+    const whole = dims?.every((d) => typeof d === 'number') ? dims.reduce((n, d) => n * d, 1) : undefined
     const open = target.indexOf(-1)
     const rest = target.filter((d) => d !== -1).reduce((n, d) => n * d, 1)
     // The batch is what is left, so the rest must be said.
