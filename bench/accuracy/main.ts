@@ -41,12 +41,15 @@ const wanted = values.task.split(',')
 const unknown = wanted.find((name) => !tasks.some((t) => t.name === name))
 if (unknown !== undefined) throw new Error(`--task: ${unknown} is not one of ${tasks.map((t) => t.name).join(', ')}`)
 const rows: Measured[] = []
+/** After every row: an interrupted run keeps what it measured. */
+const log = (row: Measured): void => {
+  show(row)
+  rows.push(row)
+  if (values.save) saveResults(rows)
+}
 for (const task of tasks.filter((t) => wanted.includes(t.name)))
-  rows.push(
-    ...(await task.run({
-      ...(values.count === undefined ? {} : { count: Number(values.count) }),
-      ...(values.only === undefined ? {} : { only: new RegExp(values.only) }),
-      log: show,
-    })),
-  )
-if (values.save) saveResults(rows)
+  await task.run({
+    ...(values.count === undefined ? {} : { count: Number(values.count) }),
+    ...(values.only === undefined ? {} : { only: new RegExp(values.only) }),
+    log,
+  })

@@ -11,7 +11,7 @@ import { fetchPackage, knownPackages, numberDataset, type NumberDataset } from '
 import { loadModel, modelFileBytes } from '../../../ts/models/index.js'
 import { defineModule, Model, runChild, single } from '../../../ts/nn/index.js'
 import { permute, reshape, slice } from '../../../ts/ops/index.js'
-import { scope, tensor } from '../../../ts/tensor/index.js'
+import { scope, tensor, type Tensor } from '../../../ts/tensor/index.js'
 import { z } from 'zod'
 import { debianPackages, fetchDebian, filesIn } from '../lib/debian.js'
 import { bar, lostAgainst, shareOf, type Measured } from '../lib/figures.js'
@@ -27,12 +27,16 @@ const stream = defineModule({
   config: z.strictObject({}),
   weights: () => ({}),
   forward: (m, _c, input, ctx) => {
-    const x = single('voiceFrame', input)
-    const b = x.shape[0]!
-    const state = permute(reshape(slice(x, [0, FRAME], [b, STATE]), [b, 2, STATE / 2]), [1, 0, 2])
-    return runChild(m, 'net', { input: slice(x, [0, 0], [b, FRAME]), state, sr: tensor(BigInt64Array.of(8000n), []) }, ctx)
+    return runChild(m, 'net', inputsOf(single('voiceFrame', input)), ctx)
   },
 })
+
+/** What the net takes: [B, FRAME + STATE] -> frame, state [2, B, 128], rate. */
+function inputsOf(x: Tensor): Readonly<Record<string, Tensor>> {
+  const b = x.shape[0]!
+  const state = permute(reshape(slice(x, [0, FRAME], [b, STATE]), [b, 2, STATE / 2]), [1, 0, 2])
+  return { input: slice(x, [0, 0], [b, FRAME]), state, sr: tensor(BigInt64Array.of(8000n), []) }
+}
 
 interface Recording {
   readonly samples: Float32Array
@@ -75,6 +79,7 @@ interface Frame {
 /** All recordings, STREAMS side by side. `see` gets every row that the net saw. */
 function run(model: Model, list: readonly Recording[], see?: (row: Float32Array) => void): Frame[] {
   const frames: Frame[] = []
+  const net = new Model(model.root.children.net!, model.info)
   for (let from = 0; from < list.length; from += STREAMS) {
     const part = list.slice(from, from + STREAMS)
     let state = new Float32Array(part.length * STATE)
@@ -93,10 +98,9 @@ function run(model: Model, list: readonly Recording[], see?: (row: Float32Array)
       })
       if (see) live.forEach((on, i) => on && see(x.slice(i * (FRAME + STATE), (i + 1) * (FRAME + STATE))))
       const { scores, next } = scope(() => {
-        const outputs = new Map<string, ReturnType<typeof tensor>>()
-        const y = model.forward(tensor(x, [part.length, FRAME + STATE]), { outputs })
-        const last = permute(outputs.get('stateN')!, [1, 0, 2])
-        return { scores: y.read() as Float32Array, next: reshape(last, [last.size]).read() as Float32Array }
+        const outputs = net.predictAll(inputsOf(tensor(x, [part.length, FRAME + STATE])))
+        const last = permute(outputs.stateN!, [1, 0, 2])
+        return { scores: outputs.output!.read() as Float32Array, next: reshape(last, [last.size]).read() as Float32Array }
       })
       state = Float32Array.from(next)
       part.forEach(({ samples, speech }, i) => {
