@@ -2,12 +2,16 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * Two projects: `unit` (npm test) and `packaging` (npm run test:packaging: packs and installs, minutes).
- * Forked processes: a crash of the addon takes one file down, not the run.
+ * Forked processes: a crash of the addon takes one file down, not the run. Files share a process and its modules (the library is evaluated once for each
+ * worker, not for each file: a third of the time), so helpers have no hooks of their own (test/clean-up.ts) and test/setup.ts collects garbage in between.
  */
 export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
+    isolate: false,
+    execArgv: ['--expose-gc'],
+    setupFiles: ['test/setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // These are CommonJS with __dirname and require: Node loads them, not the test runner's module graph.

@@ -75,7 +75,7 @@ describe.concurrent('TERSOR_ISA', () => {
   })
 
   it('without it, or empty: as this process without a cap', async () => {
-    const free = await json<Devices>(['devices'])
+    const free = await json<Devices>(['devices'], { alone: true })
     const empty = await under('')
     expect(free.isa.cap).toBe('')
     expect(chosenOf(empty)).toEqual(chosenOf(free))

@@ -17,11 +17,11 @@ describe.concurrent('help', () => {
   })
 
   it('--help and --version', async () => {
-    const [help, version] = await Promise.all([tersor(['--help']), tersor(['--version'])])
-    expect([help.code, version.code]).toEqual([0, 0])
-    for (const name of commands) expect(help.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
+    const [help, version] = await Promise.all([['--help'], ['--version']].map((args) => tersor(args, { alone: true })))
+    expect([help!.code, version!.code]).toEqual([0, 0])
+    for (const name of commands) expect(help!.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     const { version: packaged } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }
-    expect(version.stdout).toBe(`${packaged}\n`)
+    expect(version!.stdout).toBe(`${packaged}\n`)
   })
 })
 

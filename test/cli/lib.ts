@@ -1,8 +1,12 @@
-/** Help for the tests of the command line: the compiled command as a child process, small data in temporary folders. */
+/**
+ * Help for the tests of the command line: the command in this process, or the compiled one as a child process where a test is about processes (signals,
+ * environment, exit); small data in temporary folders.
+ */
 import { spawn, type ChildProcess } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { Rng } from '../../ts/base/rng.js'
+import { runCli } from '../../ts/cli/program.js'
 import { writeIdx, writeNpz } from '../../ts/formats/index.js'
 
 export { tempDir } from '../formats/lib.js'
@@ -18,7 +22,10 @@ export interface Run {
   readonly stderr: string
 }
 
+/** Any of these: in a process of its own. */
 export interface RunOptions {
+  /** A child process without anything else asked for. */
+  readonly alone?: boolean
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   /** Called with all of stdout whenever some of it arrives. */
@@ -35,7 +42,20 @@ export function environment(change: Readonly<Record<string, string>> = {}): Node
   return env
 }
 
-export function tersor(args: readonly string[], { env = {}, cwd = root, onOutput, shell }: RunOptions = {}): Promise<Run> {
+export function tersor(args: readonly string[], options: RunOptions = {}): Promise<Run> {
+  return Object.keys(options).length ? processOf(args, options) : here(args)
+}
+
+async function here(args: readonly string[]): Promise<Run> {
+  let [stdout, stderr] = ['', '']
+  const code = await runCli(args, {
+    stdout: { write: (text) => void (stdout += text) },
+    stderr: { write: (text) => void (stderr += text) },
+  })
+  return { code, signal: null, stdout, stderr }
+}
+
+function processOf(args: readonly string[], { env = {}, cwd = root, onOutput, shell }: RunOptions): Promise<Run> {
   const command = [process.execPath, main, ...args]
   const [program, rest] = shell === undefined ? [command[0]!, command.slice(1)] : ['bash', ['-c', shell, 'bash', ...command]]
   const child = spawn(program, rest, { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })

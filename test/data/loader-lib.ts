@@ -2,9 +2,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterEach } from 'vitest'
 import type * as data from '../../ts/data/index.js'
 import { numberDataset } from '../../ts/data/index.js'
+import { afterThis } from '../clean-up.js'
 import { tempDir } from '../formats/lib.js'
 
 export const root = path.join(import.meta.dirname, '..', '..')
@@ -12,12 +12,10 @@ export const esm = path.join(root, 'dist', 'esm', 'data', 'index.js')
 export const cjs = path.join(root, 'dist', 'cjs', 'data', 'index.js')
 export const built = (await import(pathToFileURL(esm).href)) as typeof data
 
-const open: { close(): void }[] = []
 export const keep = <T extends { close(): void }>(loader: T): T => {
-  open.push(loader)
+  afterThis('test', () => loader.close())
   return loader
 }
-afterEach(() => open.splice(0).forEach((loader) => loader.close()))
 
 export const images = numberDataset({
   name: 'images',

@@ -3,23 +3,20 @@ import fc from 'fast-check'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll } from 'vitest'
 import { bytesPerElement, dtypes, type RawTensor } from '../../ts/base/dtype.js'
 import { isTersorError, type TersorError } from '../../ts/base/errors.js'
 import { sizeOf } from '../../ts/base/shape.js'
 import { nodeIo, type FileIo } from '../../ts/formats/io.js'
+import { afterThis } from '../clean-up.js'
 
 export const goldenDir = path.join(import.meta.dirname, 'golden')
 export const golden = (name: string): string => path.join(goldenDir, name)
 export const goldenBytes = (name: string): Uint8Array => new Uint8Array(fs.readFileSync(golden(name)))
 
-const dirs: string[] = []
-afterAll(() => dirs.forEach((dir) => fs.rmSync(dir, { recursive: true, force: true })))
-
 /** A folder that is removed when the tests of the file are through. */
 export function tempDir(): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-test-'))
-  dirs.push(dir)
+  afterThis('file', () => fs.rmSync(dir, { recursive: true, force: true }))
   return dir
 }
 

@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import fs from 'node:fs'
 import path from 'node:path'
+import * as zlib from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import type { DType, RawTensor } from '../../ts/base/dtype.js'
+import { crc32, tableCrc32 } from '../../ts/formats/crc32.js'
 import { encodeNpy, parseNpy, readNpy, writeNpy } from '../../ts/formats/npy.js'
 import { encodeNpz, parseNpz, readNpz, writeNpz } from '../../ts/formats/npz.js'
 import { anyTensor, errorOf, golden, goldenBytes, goldenDir, tempDir } from './lib.js'
@@ -132,4 +134,11 @@ describe('writing', () => {
     ).toBe('ERR_OPTION')
     expect(errorOf(() => encodeNpz([['', x]])).code).toBe('ERR_OPTION')
   })
+})
+
+test("CRC-32: the check value of its definition, and Node's own where it is there", () => {
+  expect(tableCrc32(Buffer.from('123456789'))).toBe(0xcbf43926)
+  const own = (zlib as { crc32?: (data: Uint8Array) => number }).crc32 ?? tableCrc32
+  const data = Uint8Array.from({ length: 5000 }, (_, i) => (i * i * 31) >> 3)
+  for (const n of [0, 1, 255, 5000]) expect([tableCrc32(data.subarray(0, n)), crc32(data.subarray(0, n))]).toEqual([own(data.subarray(0, n)), own(data.subarray(0, n))]) // prettier-ignore
 })

@@ -2,11 +2,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll } from 'vitest'
-
-const trees: string[] = []
-// Here, not where a tree is made: inside a test nothing can be left for later.
-afterAll(() => trees.forEach((base) => rmSync(base, { recursive: true, force: true })))
+import { afterThis } from '../clean-up.js'
 
 export function makeTree(files: Readonly<Record<string, string>>): string {
   const base = realpathSync(mkdtempSync(join(tmpdir(), 'tersor-tree-')))
@@ -14,6 +10,6 @@ export function makeTree(files: Readonly<Record<string, string>>): string {
     mkdirSync(dirname(join(base, name)), { recursive: true })
     writeFileSync(join(base, name), text)
   }
-  trees.push(base)
+  afterThis('file', () => rmSync(base, { recursive: true, force: true }))
   return base
 }

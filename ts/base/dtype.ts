@@ -21,6 +21,19 @@ export function checkDType(where: string, name: unknown): asserts name is DType 
     throw new DTypeError('ERR_DTYPE', `${where}: unknown dtype ${JSON.stringify(name)}; known: ${Object.keys(dtypeInfo).join(', ')}`)
 }
 
+/**
+ * The class of a typed array by name. Not its constructor: a Buffer is a Uint8Array, and arrays of another realm (a vm context, a test runner's sandbox)
+ * have classes of their own.
+ */
+export function arrayClass(data: ArrayBufferView): string {
+  return String((data as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag])
+}
+
+/** The dtype that a typed array brings when nothing else is said; by {@link arrayClass}. */
+export const dtypeOfArray: ReadonlyMap<string, DType> = new Map(
+  (['f64', 'f32', 'i64', 'i32', 'i16', 'u16', 'i8', 'u8'] as const).map((dtype) => [dtypeInfo[dtype].array.name, dtype]),
+)
+
 /** A tensor as bytes: what file formats give and take. Little-endian, row-major, no padding. */
 export interface RawTensor {
   readonly dtype: DType

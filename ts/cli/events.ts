@@ -2,6 +2,7 @@
 import type { JsonObject } from '../base/json-types.js'
 import type { CompressEvent } from '../compress/events.js'
 import { formatBytes, formatDuration, formatNumber, formatPercent } from '../report/format.js'
+import { io } from './io.js'
 import type { Progress, Ui } from './ui.js'
 
 function placeText(at: { stage: number; stages: number; name: string } | undefined): string {
@@ -23,7 +24,7 @@ export function metricsText(metrics: Readonly<Record<string, number>> | undefine
 
 /** A listener for `onEvent` that writes each event as one line of JSON to stderr. */
 export function eventLines(): { readonly onEvent: (e: CompressEvent) => void; readonly end: () => void } {
-  return { onEvent: (e) => void process.stderr.write(`${JSON.stringify(e)}\n`), end: () => undefined }
+  return { onEvent: (e) => void io().stderr.write(`${JSON.stringify(e)}\n`), end: () => undefined }
 }
 
 /** A listener for `onEvent`. `end()` takes a bar that is still there off the screen. */
@@ -75,7 +76,7 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
         break
       case 'train-resume':
         if (e.fallback)
-          process.stderr.write(
+          io().stderr.write(
             `warning: checkpoint ${e.fallback.generation} cannot be used (${e.fallback.reason}): going on from ${e.generation}, the one before\n`,
           )
         ui.say(`resuming at step ${e.step}`)
@@ -86,7 +87,7 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
         break
       case 'warning':
         close()
-        process.stderr.write(`warning: ${e.message}\n`)
+        io().stderr.write(`warning: ${e.message}\n`)
         break
       case 'train-end':
       case 'run-end':

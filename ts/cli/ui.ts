@@ -4,10 +4,10 @@
  */
 import Table from 'cli-table3'
 import { SingleBar } from 'cli-progress'
-import pc from 'picocolors'
 import { isTersorError } from '../base/errors.js'
 import { formatDuration } from '../report/format.js'
 import type { Table as TableData } from '../report/tables.js'
+import { colors, io } from './io.js'
 
 export const EXIT = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const
 
@@ -28,8 +28,9 @@ export interface Ui {
   progress(label: string, total: number): Progress
 }
 
-export function makeUi(json: boolean): Ui {
-  const controller = new AbortController()
+/** Ctrl-C asks for a stop; a second one ends the process. Whoever calls a command in-process has its own signals. */
+function onSignals(controller: AbortController): () => void {
+  if (io() !== process) return () => undefined
   const stop = (): void => {
     // eslint-disable-next-line no-restricted-properties -- asked twice: the work does not come to its safe point
     if (controller.signal.aborted) process.exit(EXIT.interrupted)
@@ -44,27 +45,35 @@ export function makeUi(json: boolean): Ui {
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
+  return () => {
+    process.removeListener('SIGINT', stop)
+    process.removeListener('SIGTERM', stop)
+  }
+}
+
+function makeUi(json: boolean, signal: AbortSignal): Ui {
+  const { stdout, stderr } = io()
   return {
     json,
-    signal: controller.signal,
+    signal,
     say: (text) => {
-      if (!json) process.stdout.write(`${text}\n`)
+      if (!json) stdout.write(`${text}\n`)
     },
     table: (t) => {
-      if (!json) process.stdout.write(`${renderTable(t)}\n`)
+      if (!json) stdout.write(`${renderTable(t)}\n`)
     },
     result: (value) => {
-      if (json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+      if (json) stdout.write(`${JSON.stringify(value, null, 2)}\n`)
     },
-    progress: (label, total) => (process.stderr.isTTY ? terminalBar(label, total) : lineProgress(label, total)),
+    progress: (label, total) => (stderr.isTTY ? terminalBar(label, total) : lineProgress(label, total)),
   }
 }
 
 export function renderTable(t: TableData): string {
   const table = new Table({
-    head: t.head.map((h) => pc.bold(h)),
+    head: t.head.map((h) => colors().bold(h)),
     colAligns: t.numeric.map((n) => (n ? 'right' : 'left')),
-    style: { head: [], border: pc.isColorSupported && process.stdout.isTTY ? ['gray'] : [], compact: true },
+    style: { head: [], border: colors().isColorSupported && io().stdout.isTTY ? ['gray'] : [], compact: true },
   })
   for (const row of t.rows) table.push([...row])
   return table.toString()
@@ -100,9 +109,7 @@ function lineProgress(label: string, total: number): Progress {
       if (now - last < 5000 || done <= 0) return
       last = now
       const left = ((now - started) / 1000 / done) * (total - done)
-      process.stderr.write(
-        `${label}: ${Math.floor((done / total) * 100)} %, about ${formatDuration(left)} left${note ? ` (${note})` : ''}\n`,
-      )
+      io().stderr.write(`${label}: ${Math.floor((done / total) * 100)} %, about ${formatDuration(left)} left${note ? ` (${note})` : ''}\n`)
     },
     end: () => undefined,
   }
@@ -110,14 +117,14 @@ function lineProgress(label: string, total: number): Progress {
 
 /** Runs a command's body; prints what went wrong and sets the exit code. `stopped` says after Ctrl-C how to go on. */
 export async function runCommand(json: boolean, body: (ui: Ui) => Promise<void>, stopped = ''): Promise<void> {
-  const ui = makeUi(json)
+  const controller = new AbortController()
+  const quiet = onSignals(controller)
   try {
-    await body(ui)
+    await body(makeUi(json, controller.signal))
   } catch (e) {
-    process.exitCode = report(e, json, stopped)
+    io().exitCode = report(e, json, stopped)
   } finally {
-    process.removeAllListeners('SIGINT')
-    process.removeAllListeners('SIGTERM')
+    quiet()
   }
 }
 
@@ -128,12 +135,12 @@ function report(e: unknown, json: boolean, stopped: string): number {
   const code = known ? e.code : 'ERR_INTERNAL'
   if (json) {
     const error = { code, message: (e as Error).message, ...(known ? { details: e.details } : {}) }
-    process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`)
+    io().stdout.write(`${JSON.stringify({ error }, null, 2)}\n`)
   }
   if (code === 'ERR_ABORTED') {
-    process.stderr.write(`stopped${stopped === '' ? '' : `; ${stopped}`}\n`)
+    io().stderr.write(`stopped${stopped === '' ? '' : `; ${stopped}`}\n`)
     return EXIT.interrupted
   }
-  process.stderr.write(`${pc.red('error')} ${known ? `${code}: ${e.message}` : ((e as Error).stack ?? String(e))}\n`)
+  io().stderr.write(`${colors().red('error')} ${known ? `${code}: ${e.message}` : ((e as Error).stack ?? String(e))}\n`)
   return code === 'ERR_OPTION' ? EXIT.usage : EXIT.failure
 }

@@ -1,5 +1,6 @@
 /** Decompression that cannot be made to fill the memory: the output is bounded before the first byte is expanded. */
-import { crc32, gunzipSync, inflateRawSync } from 'node:zlib'
+import { gunzipSync, inflateRawSync } from 'node:zlib'
+import { crc32 } from './crc32.js'
 import { errnoOf } from './io.js'
 import { formatError, limitError, type FormatContext, type FormatDetails } from './limits.js'
 

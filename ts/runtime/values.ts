@@ -1,5 +1,5 @@
 /** What goes into a session and comes out: typed arrays with a shape, or tensors, one or by name; and the class that inputs belong to. */
-import { dtypeInfo, type DType, type TypedArray } from '../base/dtype.js'
+import { arrayClass, dtypeInfo, dtypeOfArray, type DType, type TypedArray } from '../base/dtype.js'
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import { checkShape, sizeOf, type Shape } from '../base/shape.js'
 import { callOp, tensor, type Tensor } from '../tensor/index.js'
@@ -14,9 +14,6 @@ export interface SessionValue {
 export type SessionInput = Tensor | { readonly data: TypedArray; readonly shape: Shape; readonly dtype?: DType }
 /** One input, or inputs by name, as the model takes them. */
 export type SessionInputs = SessionInput | Readonly<Record<string, SessionInput>>
-
-const arrayDTypes = new Map<unknown, DType>()
-for (const dtype of ['f64', 'f32', 'i64', 'i32', 'i16', 'u16', 'i8', 'u8'] as const) arrayDTypes.set(dtypeInfo[dtype].array, dtype)
 
 /** @internal Inputs in a fixed order, checked. `single`: there are no names. */
 export interface Feed {
@@ -50,9 +47,10 @@ function check(name: string, v: SessionInput): DType {
   if (typeof v !== 'object' || v === null || !isValue(v))
     throw new OptionError('ERR_OPTION', `${where} must be a tensor or { data, shape }`)
   if (isTensor(v)) return v.dtype
-  const dtype = v.dtype ?? arrayDTypes.get(v.data.constructor)
-  if (!dtype || dtypeInfo[dtype]?.array !== v.data.constructor)
-    throw new DTypeError('ERR_DTYPE', `${where}: ${v.dtype ?? 'no dtype'} does not go with ${v.data.constructor.name}`)
+  const kind = arrayClass(v.data)
+  const dtype = v.dtype ?? dtypeOfArray.get(kind)
+  if (!dtype || dtypeInfo[dtype]?.array.name !== kind)
+    throw new DTypeError('ERR_DTYPE', `${where}: ${v.dtype ?? 'no dtype'} does not go with ${kind}`)
   checkShape(where, v.shape)
   if (sizeOf(v.shape) !== v.data.length)
     throw new ShapeError('ERR_SHAPE', `${where}: shape [${v.shape}] needs ${sizeOf(v.shape)} elements, the array has ${v.data.length}`)

@@ -1,6 +1,5 @@
 /** Making tensors from JavaScript data. */
-import { dtypeInfo, type DType, type RawTensor, type TypedArray } from '../base/dtype.js'
-import { checkDType } from '../base/dtype.js'
+import { arrayClass, checkDType, dtypeInfo, dtypeOfArray, type DType, type RawTensor, type TypedArray } from '../base/dtype.js'
 import { DTypeError, ShapeError } from '../base/errors.js'
 import { checkShape, sizeOf, type Shape } from '../base/shape.js'
 import { addon, nativeError } from '../native/call.js'
@@ -33,17 +32,6 @@ function fill(a: TypedArray, value: number): TypedArray {
   return a
 }
 
-const dtypeOfArray = new Map<unknown, DType>([
-  [Float64Array, 'f64'],
-  [Float32Array, 'f32'],
-  [BigInt64Array, 'i64'],
-  [Int32Array, 'i32'],
-  [Int16Array, 'i16'],
-  [Uint16Array, 'u16'],
-  [Int8Array, 'i8'],
-  [Uint8Array, 'u8'],
-])
-
 function shapeOf(value: NestedNumbers): number[] {
   const shape: number[] = []
   for (let v = value; typeof v !== 'number'; v = v[0]!) {
@@ -74,11 +62,12 @@ function flatten(value: NestedNumbers, shape: Shape, axis: number, out: number[]
  */
 export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: DType): Tensor {
   if (ArrayBuffer.isView(data)) {
-    const own = dtypeOfArray.get(data.constructor)
-    if (!own) throw new DTypeError('ERR_DTYPE', `tensor: unsupported array class ${(data as object).constructor.name}`)
+    const kind = arrayClass(data)
+    const own = dtypeOfArray.get(kind)
+    if (!own) throw new DTypeError('ERR_DTYPE', `tensor: unsupported array class ${kind}`)
     const type = dtype ?? own
-    if (dtypeInfo[type].array !== data.constructor)
-      throw new DTypeError('ERR_DTYPE', `tensor: ${type} needs ${dtypeInfo[type].array.name}, got ${data.constructor.name}`)
+    if (dtypeInfo[type].array.name !== kind)
+      throw new DTypeError('ERR_DTYPE', `tensor: ${type} needs ${dtypeInfo[type].array.name}, got ${kind}`)
     const dims = shape ?? [data.length]
     checkShape('tensor', dims)
     if (sizeOf(dims) !== data.length)

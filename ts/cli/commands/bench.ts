@@ -4,6 +4,7 @@ import { threads } from '../../native/devices.js'
 import { loadModel } from '../../models/file.js'
 import { formatMs } from '../../report/format.js'
 import { speeds, type LayerSpeed } from '../../runtime/index.js'
+import { io } from '../io.js'
 import { integer } from '../options.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
 import { EXIT, runCommand } from '../ui.js'
@@ -59,7 +60,7 @@ export function registerBench(program: Command): void {
           ...(least === undefined ? {} : { requireSpeedup: least }),
           missed: missed.map((l) => l.layer),
         })
-        if (least !== undefined && missed.length > 0) process.exitCode = EXIT.failure
+        if (least !== undefined && missed.length > 0) io().exitCode = EXIT.failure
         model.dispose()
         await Promise.resolve()
       }),

@@ -21,6 +21,7 @@ import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../report/format.js'
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type Variant } from '../../report/index.js'
 import { eventView } from '../events.js'
+import { io } from '../io.js'
 import { outFile } from '../options.js'
 import { snapshotsBeside } from '../train-files.js'
 import { RESUME, runCommand, type Ui } from '../ui.js'
@@ -135,7 +136,7 @@ export function registerCompress(program: Command): void {
         async (ui) => {
           const recipe = readRecipe(o.recipe)
           if (o.printRecipe) {
-            process.stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
+            io().stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
             return
           }
           if (o.out === undefined) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')

@@ -4,6 +4,7 @@ import { DataError, OptionError } from '../../base/errors.js'
 import { loadModel } from '../../models/file.js'
 import { generateTokens, tokenizerOf, vocabularyOf } from '../../models/index.js'
 import type { Model } from '../../nn/index.js'
+import { io } from '../io.js'
 import { integer, real } from '../options.js'
 import { runCommand, type Ui } from '../ui.js'
 
@@ -56,7 +57,7 @@ async function generateCommand(file: string, o: GenerateCliOptions, ui: Ui): Pro
   const write = (last: boolean): void => {
     const text = decode(ids)
     if (!last && text.endsWith('\uFFFD')) return
-    if (!ui.json) process.stdout.write(text.slice(written))
+    if (!ui.json) io().stdout.write(text.slice(written))
     written = text.length
   }
   write(false)

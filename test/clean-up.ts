@@ -1,0 +1,11 @@
+/**
+ * Clean-ups of helper modules. Test files of one worker process share their modules (vitest.config.ts), so a hook at the top of a helper would belong to
+ * the first file that imports it; these run after every test, or every file.
+ */
+const lists = { test: [] as (() => void)[], file: [] as (() => void)[] }
+
+export const afterThis = (what: 'test' | 'file', run: () => void): void => void lists[what].push(run)
+
+export function cleanUp(what: 'test' | 'file'): void {
+  for (const run of lists[what].splice(0)) run()
+}
