@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import {
   compress,
+  grad,
   ops,
   quantize,
   recipe,
@@ -130,3 +131,13 @@ test('the tanh form of GELU belongs to its product', () => {
   expect(stepsOf((x: Tensor) => ops.geluTanh(ops.linear(x, w, null)), floats(5, 4), 2e-6)).toEqual(['linear_packed'])
   expect(stepsOf((x: Tensor) => ops.silu(ops.linear(x, w, null)), floats(5, 4), 2e-6)).toEqual(['linear_packed', 'nonlinear'])
 })
+
+test('a product with the tanh form of GELU has the gradient of the two', () =>
+  scope(() => {
+    const [x, w, b] = [floats(5, 4), floats(3, 4), floats(3)].map(({ data, shape }) => tensor(data, shape)) as [Tensor, Tensor, Tensor]
+    const [got, want] = [
+      (): Tensor => ops.sum(ops.linearFused(x, w, b, null, 'gelu_tanh')),
+      (): Tensor => ops.sum(ops.geluTanh(ops.linear(x, w, b))),
+    ].map((f) => grad(f, [x, w, b]).map((g) => [...(g.read() as Float32Array)])) as [number[][], number[][]]
+    got.forEach((g, i) => g.forEach((v, j) => expect(v).toBeCloseTo(want[i]![j]!, 5)))
+  }))
