@@ -21,7 +21,8 @@ interface Affine {
 interface Product {
   readonly node: GraphNode
   readonly shape: readonly number[]
-  readonly weight: readonly number[]
+  /** Read only where something is folded. */
+  readonly weight: () => Float32Array
   readonly bias: readonly number[] | undefined
   readonly outputs: number
   readonly inputs: number
@@ -36,12 +37,16 @@ interface Product {
 
 function productOf(node: GraphNode, view: View): Product | undefined {
   if (node.domain !== '' || !['Conv', 'ConvTranspose', 'Gemm', 'MatMul'].includes(node.op)) return undefined
-  const w = view.floats(node.inputs[1])
+  const w = view.constant(node.inputs[1])
   const rank = w?.shape.length ?? 0
-  if (!w || view.constant(node.inputs[1])!.dtype !== 'f32' || w.values.length === 0) return undefined
+  if (w?.dtype !== 'f32' || w.shape.includes(0)) return undefined
   const bias = node.inputs[2] ? view.floats(node.inputs[2]) : undefined
   if (node.inputs[2] && (bias?.shape.length !== 1 || node.op === 'MatMul')) return undefined
-  const { shape, values: weight } = w
+  const { shape } = w
+  const weight = (): Float32Array => {
+    const bytes = w.read()
+    return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+  }
   const per = shape.slice(2).reduce((a, b) => a * b, 1)
   const common = { node, shape, weight, bias: bias?.values }
   if (node.op === 'Conv' && rank >= 3) {
@@ -111,7 +116,7 @@ type Step = (node: GraphNode | undefined, x: string, n: number, axis: number, vi
 /** The product with other weights, giving `outputs`. A product of matrices without a place for a bias gets an Add. */
 function remade(
   p: Product,
-  weight: readonly number[],
+  weight: Float32Array,
   bias: readonly number[] | undefined,
   x: string,
   outputs: readonly string[],
@@ -150,7 +155,7 @@ const behind =
     // One Add is a bias already, and MatMul has no other place for it.
     if (covers.length === 1 || (covers.length === 2 && !scaled && node.op === 'MatMul')) return undefined
     const at = covers.at(-1)!
-    const weight = p.weight.map((w, i) => w * total.scale[p.out(i)]!)
+    const weight = p.weight().map((w, i) => w * total.scale[p.out(i)]!)
     const moved = total.shift.map((t, i) => (p.bias?.[i] ?? 0) * total.scale[i]! + t)
     const bias = p.bias || moved.some((v) => v !== 0) ? moved : undefined
     return { at, covers, nodes: remade(p, weight, bias, node.inputs[0]!, at.outputs, view) }
@@ -169,9 +174,9 @@ function before(node: GraphNode, view: View): Replacement | undefined {
   if (!found) return undefined
   const shifts = found.shift.some((t) => t !== 0)
   if (shifts && p.padded) return undefined
-  const weight = p.weight.map((w, i) => w * found.scale[p.in!(i)]!)
+  const weight = p.weight().map((w, i) => w * found.scale[p.in!(i)]!)
   const bias = shifts || p.bias ? Array.from({ length: p.outputs }, (_, i) => p.bias?.[i] ?? 0) : undefined
-  if (shifts) p.weight.forEach((w, i) => (bias![p.out(i)]! += w * found.shift[p.in!(i)]!))
+  if (shifts) p.weight().forEach((w, i) => (bias![p.out(i)]! += w * found.shift[p.in!(i)]!))
   return { at: node, covers: [node, maker], nodes: remade(p, weight, bias, source, node.outputs, view) }
 }
 

@@ -174,10 +174,10 @@ export function near(a: number | undefined, b: number, tolerance = 1e-4): boolea
   return a !== undefined && Math.abs(a - b) <= tolerance * Math.abs(b)
 }
 
-/** A constant of f32 numbers. */
+/** A constant of f32 numbers; takes over an array of them. */
 export function f32Constant(shape: readonly number[], values: ArrayLike<number>): GraphTensor {
-  const data = Float32Array.from(values)
-  return { dtype: 'f32', shape, read: () => new Uint8Array(data.buffer) }
+  const data = values instanceof Float32Array ? values : Float32Array.from(values)
+  return { dtype: 'f32', shape, read: () => new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
 }
 export function i64Constant(values: readonly number[]): GraphTensor {
   const data = BigInt64Array.from(values, (v) => BigInt(v))
