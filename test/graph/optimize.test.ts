@@ -1,6 +1,7 @@
 /** The law of every pass: the outputs stay; patterns are found in each spelling; what only looks like one is left alone. */
 import { describe, expect, it } from 'vitest'
-import { graphPasses, optimizeGraph, type Graph } from '../../ts/graph/index.js'
+import { graphPasses, modelFromGraph, optimizeGraph, type Graph } from '../../ts/graph/index.js'
+import { memory, session } from '../../ts/index.js'
 import { constant, node, value, type GraphInit, type NodeInit } from './build.js'
 import {
   attention,
@@ -361,5 +362,22 @@ describe('all passes', () => {
     expect(new Set(graphPasses.map((p) => p.name)).size).toBe(graphPasses.length)
     for (const { name } of graphPasses) law(g, name)
     expect(() => optimizeGraph(g, { passes: ['nothing'] })).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
+  })
+  it('sessions of imported models run them, share weights with the model and free what is theirs', () => {
+    const net = modelFromGraph(g, { name: 'net', task: 'regression', history: [] })
+    const before = memory().tensors
+    const inputs = {
+      x: { data: new Float32Array(2 * 5 * 8).map((_, i) => Math.sin(i)), shape: [2, 5, 8] },
+      m: { data: new Float32Array(10), shape: [2, 1, 1, 5] },
+    }
+    const [plain, fast] = [session(net, { optimize: false }), session(net)]
+    const [want, got] = [plain, fast].map((s) => s.runSync(inputs).y!.data as Float32Array)
+    want!.forEach((v, i) => expect(got![i]).toBeCloseTo(v, 5))
+    expect(fast.info().passes.map((p) => p.name)).toEqual(graphPasses.map((p) => p.name))
+    expect(plain.info().passes).toEqual([])
+    plain.dispose()
+    fast.dispose()
+    expect(memory().tensors).toBe(before)
+    net.dispose()
   })
 })
