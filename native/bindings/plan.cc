@@ -4,6 +4,7 @@
 
 #include "bindings/pending.h"
 #include "ops/util.h"
+#include "plan/convolutions.h"
 #include "plan/fuse.h"
 
 namespace tersor {
@@ -174,6 +175,7 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       TERSOR_TRY(read_handles(env, state, argv[0], &outputs));
       if (!read_int(env, argv[1], &flags)) return fail(Code::option, "session: flags are needed");
       TERSOR_TRY(recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program));
+      if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_));
       if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));
       return {};

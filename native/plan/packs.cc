@@ -23,10 +23,8 @@ Status stack(const TensorRef* parts, int count, Scratch* memory, TensorRef* all)
   return {};
 }
 
-template <class Args> Status run(Op op, const TensorRef& w, Storage** packed) {
+template <class Args> Status run(Op op, Args& args, Storage** packed) {
   const tersor::Entry& entry = op_entry(static_cast<int>(op));
-  Args args{};
-  args.w = w;
   TERSOR_TRY(entry.infer(&args));
   TERSOR_TRY(allocate_tensor("session", args.packed));
   Context context;
@@ -83,7 +81,15 @@ Status Packs::get(Op op, const TensorRef* parts, int count, Storage** packed) {
   Scratch memory;
   TensorRef all;
   TERSOR_TRY(stack(parts, count, &memory, &all));
-  TERSOR_TRY(op == Op::gemm_pack ? run<gemm_pack_args>(op, all, packed) : run<qgemm_pack_args>(op, all, packed));
+  if (op == Op::gemm_pack) {
+    gemm_pack_args args{};
+    args.w = all;
+    TERSOR_TRY(run(op, args, packed));
+  } else {
+    qgemm_pack_args args{};
+    args.w = all;
+    TERSOR_TRY(run(op, args, packed));
+  }
   keep(std::move(key), parts, count, *packed);
   return {};
 }
@@ -98,6 +104,23 @@ Status Packs::join(const TensorRef* blobs, const int64_t* out, int count, int64_
   TERSOR_TRY(Storage::create("session", qgemm_blob_bytes(layout, all, k), joined));
   qgemm_join_blobs(layout, data.data(), out, count, k, (*joined)->data);
   keep(std::move(key), blobs, count, *joined);
+  return {};
+}
+
+Status Packs::filters(const TensorRef& w, const float* scale, int64_t groups, Storage** packed) {
+  const int64_t n = w.shape[0];
+  std::string key = key_of(static_cast<int>(Op::conv2d_last_pack), &w, 1);
+  key.append(reinterpret_cast<const char*>(&groups), sizeof groups);
+  if (scale) key.append(reinterpret_cast<const char*>(scale), static_cast<size_t>(n) * 4);
+  if (find(key, packed)) return {};
+  conv2d_last_pack_args args{};
+  args.w = w, args.groups = groups;
+  if (scale) {
+    set_shape(args.scale, DType::f32, &n, 1);
+    args.scale.data = const_cast<float*>(scale);
+  }
+  TERSOR_TRY(run(Op::conv2d_last_pack, args, packed));
+  keep(std::move(key), &w, 1, *packed);
   return {};
 }
 

@@ -18,6 +18,8 @@ class Packs {
   Status get(Op op, const TensorRef* parts, int count, Storage** packed);
   // Blobs of qgemm_pack for weights [out[i], k] as one, the weights one below the other; out[i] is a multiple of the layout's columns. A new reference.
   Status join(const TensorRef* blobs, const int64_t* out, int count, int64_t k, Storage** joined);
+  // Filters w [O,C/groups,kh,kw], each times its scale [O] (or null), as conv2d_last reads them. A new reference.
+  Status filters(const TensorRef& w, const float* scale, int64_t groups, Storage** packed);
   // Forgets what no plan uses any more.
   void sweep();
 

@@ -2,11 +2,13 @@
 import type { DType } from '../base/dtypes.gen.js'
 
 export type Activation = 'none' | 'relu' | 'gelu' | 'tanh' | 'sigmoid' | 'gelu_tanh'
+export type ConvActivation = 'clip' | 'hard_swish' | 'silu' | 'sigmoid'
 export type Nonlinearity = 'leaky_relu' | 'elu' | 'gelu' | 'gelu_tanh' | 'silu' | 'mish' | 'hard_swish' | 'hard_sigmoid' | 'softplus' | 'softsign' | 'log_sigmoid'
 export type BlockFormat = 'q8_0' | 'q4_0' | 'q4_1' | 'q4_k' | 'q6_k'
 
 export const enumValues: Readonly<Record<string, readonly string[]>> = {
   activation: ['none', 'relu', 'gelu', 'tanh', 'sigmoid', 'gelu_tanh'],
+  conv_activation: ['clip', 'hard_swish', 'silu', 'sigmoid'],
   nonlinearity: ['leaky_relu', 'elu', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_swish', 'hard_sigmoid', 'softplus', 'softsign', 'log_sigmoid'],
   block_format: ['q8_0', 'q4_0', 'q4_1', 'q4_k', 'q6_k'],
 }
@@ -76,6 +78,9 @@ export interface OpTable<T> {
   conv2d_grouped: { args: [x: T, w: T, bias: T | null, stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'w' | 'bias' }
   conv2d_grouped_grad_input: { args: [dy: T, w: T, inputShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'dy' | 'w' }
   conv2d_grouped_grad_weight: { args: [x: T, dy: T, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number]; result: T; tensors: 'x' | 'dy' }
+  conv2d_last_pack: { args: [w: T, scale: T | null, groups: number]; result: T; tensors: 'w' | 'scale' }
+  conv2d_last: { args: [x: T, packed: T, bias: T | null, residual: T | null, weightShape: readonly number[], stride: readonly number[], padding: readonly number[], dilation: readonly number[], groups: number, act: ConvActivation, lo: number, hi: number, scale: number, shift: number]; result: T; tensors: 'x' | 'packed' | 'bias' | 'residual' }
+  pool2d_last: { args: [x: T, kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean, average: boolean, countPadding: boolean]; result: T; tensors: 'x' }
   max_pool2d: { args: [x: T, kernel: readonly number[], stride: readonly number[], padding: readonly number[], ceil: boolean]; result: [y: T, index: T]; tensors: 'x' }
   max_unpool2d: { args: [dy: T, index: T, inputShape: readonly number[]]; result: T; tensors: 'dy' | 'index' }
   pool_select2d: { args: [x: T, index: T]; result: T; tensors: 'x' | 'index' }
@@ -237,6 +242,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'conv2d_grouped', params: [['T', 'x'], ['T', 'w'], ['O', 'bias'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped(T:x,T:w,O:bias,L:stride,L:padding,L:dilation,I:groups,R:y)' },
   { name: 'conv2d_grouped_grad_input', params: [['T', 'dy'], ['T', 'w'], ['L', 'inputShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_input(T:dy,T:w,L:input_shape,L:stride,L:padding,L:dilation,I:groups,R:dx)' },
   { name: 'conv2d_grouped_grad_weight', params: [['T', 'x'], ['T', 'dy'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups']], results: 1, schema: 'conv2d_grouped_grad_weight(T:x,T:dy,L:weight_shape,L:stride,L:padding,L:dilation,I:groups,R:dw)' },
+  { name: 'conv2d_last_pack', params: [['T', 'w'], ['O', 'scale'], ['I', 'groups']], results: 1, schema: 'conv2d_last_pack(T:w,O:scale,I:groups,R:packed)' },
+  { name: 'conv2d_last', params: [['T', 'x'], ['T', 'packed'], ['O', 'bias'], ['O', 'residual'], ['L', 'weightShape'], ['L', 'stride'], ['L', 'padding'], ['L', 'dilation'], ['I', 'groups'], ['E', 'act', 'conv_activation'], ['F', 'lo'], ['F', 'hi'], ['F', 'scale'], ['F', 'shift']], results: 1, schema: 'conv2d_last(T:x,T:packed,O:bias,O:residual,L:weight_shape,L:stride,L:padding,L:dilation,I:groups,E:conv_activation:act,F:lo,F:hi,F:scale,F:shift,R:y)' },
+  { name: 'pool2d_last', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil'], ['B', 'average'], ['B', 'countPadding']], results: 1, schema: 'pool2d_last(T:x,L:kernel,L:stride,L:padding,B:ceil,B:average,B:count_padding,R:y)' },
   { name: 'max_pool2d', params: [['T', 'x'], ['L', 'kernel'], ['L', 'stride'], ['L', 'padding'], ['B', 'ceil']], results: 2, schema: 'max_pool2d(T:x,L:kernel,L:stride,L:padding,B:ceil,R:y,R:index)' },
   { name: 'max_unpool2d', params: [['T', 'dy'], ['T', 'index'], ['L', 'inputShape']], results: 1, schema: 'max_unpool2d(T:dy,T:index,L:input_shape,R:dx)' },
   { name: 'pool_select2d', params: [['T', 'x'], ['T', 'index']], results: 1, schema: 'pool_select2d(T:x,T:index,R:y)' },
@@ -325,4 +333,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '661babefe1513fdf'
+export const schemaHash = 'f448355a32249ef9'

@@ -6,6 +6,7 @@ export { cos, erf, exp, log, reciprocal, sigmoid, sin, sqrt, tanh } from './smoo
 export { cast, concat2, copy, oneHot } from './memory.js'
 export { amax, amin, argmax, countNonfinite, countNonzero, sum } from './reduce.js'
 export { linear, matmul } from './matmul.js'
+export { conv2dLast, conv2dLastPack, pool2dLast } from './conv2d-last.js'
 export { gemm, gemmPack, linearFused, linearPacked, type GemmOptions } from './gemm.js'
 export { conv2dGradInput, conv2dGradWeight, pair, type Pair } from './conv2d.js'
 export { maxUnpool2d, poolSelect2d } from './pool2d.js'

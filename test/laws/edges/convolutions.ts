@@ -1,5 +1,13 @@
 /** Convolutions and pooling. */
+import { callOp, tensor, type Tensor } from '../../../ts/tensor/index.js'
 import { f, i32, type Edge } from './edge.js'
+
+/** Filters of ones [out, channels, 1, 1]. */
+const packFilters = (out: number, channels: number): Tensor =>
+  callOp('conv2d_last_pack', [tensor(new Float32Array(out * channels).fill(1), [out, channels, 1, 1]), null, 1])[0]!
+const last = (x: Tensor, w: Tensor, shape: readonly number[], bias: Tensor | null = null, residual: Tensor | null = null): readonly unknown[] => [
+  x, w, bias, residual, shape, [1, 1], [0, 0, 0, 0], [1, 1], 1, 'clip', -Infinity, Infinity, 1, 0, // prettier-ignore
+]
 
 export const convolutions = {
   conv2d: [
@@ -46,6 +54,41 @@ export const convolutions = {
     [() => [f(1, 2, 3, 3), f(2, 2, 2, 2), null, [1, 1], [0, 0, 0, 0], [1, 1], 2], 'ERR_SHAPE'],
     [() => [f(1, 2, 3, 3), f(2, 1, 2, 2), null, [1, 1], [0, 0], [1, 1], 2], 'ERR_OPTION'],
     [() => [f(1, 2, 3, 3), f(2, 1, 2, 2), null, [1, 1], [0, 0, 0, 0], [1, 1], 0], 'ERR_OPTION'],
+  ],
+  conv2d_last_pack: [
+    [() => [f(0, 3, 1, 1), null, 1], [[[64]]]],
+    [() => [f(2, 0, 1, 1), f(2), 1], [[[64]]]],
+    [() => [f(1, 1, 1, 1), null, 1], [[packFilters(1, 1).shape]]],
+    [() => [f(3, 1, 1, 1), null, 2], 'ERR_SHAPE'],
+    [() => [f(3, 1, 1, 1), f(2), 1], 'ERR_SHAPE'],
+    [() => [f(3, 1, 1, 1), null, 0], 'ERR_OPTION'],
+    [() => [i32([1], [1, 1, 1, 1]), null, 1], 'ERR_DTYPE'],
+  ],
+  conv2d_last: [
+    [() => last(f(0, 2, 2, 1), packFilters(2, 1), [2, 1, 1, 1]), [[[0, 2, 2, 2]]]],
+    [
+      () => last(f(1, 1, 1, 0), packFilters(3, 0), [3, 0, 1, 1], f(3)),
+      [
+        [
+          [1, 1, 1, 3],
+          [1, 2, 3],
+        ],
+      ],
+    ],
+    [() => last(f(1, 2, 2, 1), packFilters(0, 1), [0, 1, 1, 1]), [[[1, 2, 2, 0]]]],
+    [() => last(f(1, 1, 1, 1), packFilters(1, 1), [1, 1, 1, 1], f(1), f(1, 1, 1, 1)), [[[1, 1, 1, 1], [3]]]],
+    [() => last(f(1, 1, 1, 1), packFilters(20, 1), [1, 1, 1, 1]), 'ERR_SHAPE'],
+    [() => last(f(1, 0, 2, 1), packFilters(1, 1), [1, 1, 1, 1]), 'ERR_SHAPE'],
+    [() => last(f(1, 1, 1, 1), packFilters(1, 1), [1, 1, 1, 1], f(2)), 'ERR_SHAPE'],
+    [() => last(f(1, 1, 1, 1), packFilters(1, 1), [1, 1, 1, 1], i32([1])), 'ERR_DTYPE'],
+  ],
+  pool2d_last: [
+    [() => [f(0, 2, 2, 1), [2, 2], [1, 1], [0, 0], false, false, false], [[[0, 1, 1, 1]]]],
+    [() => [f(1, 2, 2, 0), [2, 2], [1, 1], [0, 0], false, true, false], [[[1, 1, 1, 0]]]],
+    [() => [f(1, 1, 1, 1), [1, 1], [1, 1], [0, 0], false, false, false], [[[1, 1, 1, 1], [1]]]],
+    [() => [f(1, 0, 2, 1), [1, 1], [1, 1], [0, 0], false, false, false], 'ERR_SHAPE'],
+    [() => [f(1, 2, 2, 1), [2, 2], [0, 1], [0, 0], false, false, false], 'ERR_OPTION'],
+    [() => [f(1, 2, 2, 1), [2, 2], [1, 1], [2, 0], false, false, false], 'ERR_OPTION'],
   ],
   conv2d_grouped_grad_input: [
     [() => [f(0, 2, 2, 2), f(2, 1, 2, 2), [0, 2, 3, 3], [1, 1], [0, 0, 0, 0], [1, 1], 2], [[[0, 2, 3, 3]]]],
