@@ -147,7 +147,8 @@ Status run(conv2d_last_args& a, const GroupedShape& s, const Packing& packing, c
   task.finish = {static_cast<ConvAct>(a.act), static_cast<float>(a.lo), static_cast<float>(a.hi), static_cast<float>(a.scale), static_cast<float>(a.shift)};
 
   const int64_t pixels = s.batch * s.out_h * s.out_w, taps = windows.taps();
-  const int64_t chunk = packing.depthwise ? 32 : kChunkPixels, chunks = (pixels + chunk - 1) / chunk;
+  const int64_t parts = packing.depthwise ? (pixels + 31) / 32 : (pixels + kChunkPixels / 2) / kChunkPixels, each = parts > 1 ? (pixels + parts - 1) / parts : pixels;
+  const int64_t chunk = (each + kConvPixels - 1) / kConvPixels * kConvPixels, chunks = (pixels + chunk - 1) / chunk;
   const int64_t all = packing.depthwise ? 1 : packing.groups * packing.panels;
   // Small images are cut by panels too. The task that is waited for at the end should be a small part of the whole.
   const int64_t threads = thread_count(), wanted = threads > 1 ? (8 * threads + chunks - 1) / chunks : 1, pieces = wanted < all ? wanted : all;

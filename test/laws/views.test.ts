@@ -52,6 +52,7 @@ const packedFor: ReadonlySet<string> = new Set([
   'wgemm_unpack',
   'linear_bf16',
   'linear_packed',
+  'conv2d_last',
   'ternary_unpack',
   'ternary_project',
 ])

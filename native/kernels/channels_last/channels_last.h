@@ -26,7 +26,7 @@ struct ConvProduct {
   const float* const* x;
   int64_t from;  // first element of the pixels that is meant (of a group of channels)
   int64_t pixels, taps, first_tap, tap_count, depth;
-  const float* w;  // of first_tap
+  const float* w;  // of first_tap; what is wanted after it follows it in memory, and is asked for
   int vectors;     // of columns: width = vectors * lanes
   int64_t columns;
   const float* bias;  // [columns] or null

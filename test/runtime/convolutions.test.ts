@@ -1,0 +1,125 @@
+/** Convolutions in plans: values of the recorded calls, what is taken in, which order images lie in, and real nets. */
+import { afterEach, describe, expect, test } from 'vitest'
+import { architectures, ops, scope, session, setThreads, tensor, type SessionInputs, type Tensor } from '../../ts/index.js'
+import { activation, batchNorm, conv2d, sequential } from '../../ts/nn/index.js'
+import { floats, modelOf } from './models.js'
+
+const open: { dispose(): void }[] = []
+const track = <T extends { dispose(): void }>(x: T): T => {
+  open.push(x)
+  return x
+}
+afterEach(() => {
+  for (const x of open.splice(0)) x.dispose()
+})
+
+/** Steps of the plan, after a check of all outputs against those of the recorded calls, with one thread and two. */
+function stepsOf(model: Parameters<typeof session>[0], inputs: SessionInputs, tolerance = 3e-6): string[] {
+  const [plain, planned] = [track(session(model, { fuse: false })), track(session(model))]
+  const a = plain.runSync(inputs)
+  for (const threads of [1, 2]) {
+    setThreads(threads)
+    const b = planned.runSync(inputs)
+    for (const name of Object.keys(a)) {
+      const [want, got] = [a[name]!.data as Float32Array, b[name]!.data as Float32Array]
+      expect(b[name]!.shape).toEqual(a[name]!.shape)
+      const largest = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+      expect(want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0)).toBeLessThanOrEqual(tolerance * largest)
+    }
+  }
+  return planned.profile(inputs, 1).steps.map((s) => s.op)
+}
+
+const weights = (...shape: number[]): Tensor => track(tensor(floats(...shape).data, shape))
+const channel = (c: number): Tensor => track(tensor(floats(c).data, [1, c, 1, 1]))
+
+describe('a convolution', () => {
+  const w = (): Tensor => weights(20, 12, 3, 3)
+  const x = floats(2, 12, 9, 7)
+  const conv = (t: Tensor, f: Tensor): Tensor => ops.conv2d(t, f, null, { padding: 1 })
+
+  test('takes in constants per channel, a residual and an activation', () => {
+    const [f, s, b, one] = [w(), channel(20), channel(20), weights(20, 12, 1, 1)]
+    const norm = (t: Tensor): Tensor => ops.add(ops.mul(conv(t, f), s), b)
+    expect(stepsOf((t: Tensor) => ops.relu(norm(t)), x)).toEqual(['conv2d_last'])
+    expect(stepsOf((t: Tensor) => ops.relu(ops.add(norm(t), ops.conv2d(t, one))), x)).toEqual(['conv2d_last', 'conv2d_last'])
+    for (const act of [ops.sigmoid, ops.silu, ops.hardSwish, ops.hardSigmoid, (t: Tensor) => ops.clip(t, 0, 6)])
+      expect(stepsOf((t: Tensor) => ops.scaleShift(act(norm(t)), 0.5, 2), x)).toEqual(['conv2d_last'])
+    // Two activations, or constants per channel behind one, stay.
+    expect(stepsOf((t: Tensor) => ops.relu(ops.sigmoid(norm(t))), x)).toEqual(['conv2d_last', 'relu'])
+    expect(stepsOf((t: Tensor) => ops.mul(ops.relu(conv(t, f)), s), x)).toEqual(['conv2d_last', 'mul'])
+  })
+
+  test('takes in activations that are written out', () => {
+    const [f, three, six] = [w(), track(tensor([3])), track(tensor([6]))]
+    const hardSwish = (y: Tensor): Tensor => ops.div(ops.mul(y, ops.clip(ops.add(y, three), 0, 6)), six)
+    const swish = (y: Tensor): Tensor => ops.mul(y, ops.sigmoid(y))
+    expect(stepsOf((t: Tensor) => hardSwish(conv(t, f)), x)).toEqual(['conv2d_last'])
+    expect(stepsOf((t: Tensor) => swish(conv(t, f)), x)).toEqual(['conv2d_last'])
+    // Another clip is no hard swish.
+    expect(stepsOf((t: Tensor) => ((y) => ops.mul(y, ops.clip(ops.add(y, three), 0, 5)))(conv(t, f)), x)).toHaveLength(4)
+  })
+
+  test('leaves what somebody else sees', () => {
+    const f = w()
+    const seen = (t: Tensor): Record<string, Tensor> => ((y) => ({ y, z: ops.relu(y) }))(conv(t, f))
+    expect(stepsOf(seen, x)).toEqual(['conv2d_last', 'relu'])
+    const twice = (t: Tensor): Tensor => ((y) => ops.add(y, y))(conv(t, f))
+    expect(stepsOf(twice, x)).toEqual(['conv2d_last', 'add'])
+    // Filters that come from an input are not packed.
+    expect(stepsOf(((i: { x: Tensor; w: Tensor }) => conv(i.x, i.w)) as never, { x, w: floats(20, 12, 3, 3) })).toEqual(['conv2d'])
+  })
+})
+
+test('every shape of a convolution', () => {
+  const cases: readonly (readonly [number[], number[], Parameters<typeof ops.conv2d>[3]])[] = [
+    [[1, 3, 30, 31], [17, 3, 7, 7], { stride: [2, 2], padding: 3 }],
+    [[3, 40, 5, 6], [33, 40, 1, 1], {}],
+    [[1, 5, 1, 40], [7, 5, 1, 5], { stride: [1, 2], padding: [[0, 0], [4, 0]] }], // prettier-ignore
+    [[2, 24, 9, 9], [24, 1, 5, 5], { groups: 24, padding: 2, stride: [2, 1] }],
+    [[1, 12, 8, 8], [18, 4, 3, 3], { groups: 3, dilation: [2, 2], padding: 2 }],
+    [[17, 6, 5, 5], [10, 6, 3, 3], { padding: 1 }],
+  ]
+  for (const [xs, ws, options] of cases) {
+    const [w, b] = [weights(...ws), weights(ws[0]!)]
+    expect(stepsOf((t: Tensor) => ops.conv2d(t, w, b, options), floats(...xs))).toEqual(['conv2d_last'])
+  }
+})
+
+test('images keep their order through pools, sums and concatenations, and views of them are right', () => {
+  const [f, g] = [weights(16, 8, 3, 3), weights(8, 24, 1, 1)]
+  const net = (x: Tensor): Record<string, Tensor> =>
+    scope(() => {
+      const y = ops.conv2d(x, f, null, { padding: 1 })
+      const gated = ops.mul(y, ops.sigmoid(ops.mean(y, [2, 3], true)))
+      const small = ops.maxPool2d(gated, 3, { stride: 2, padding: 1 })
+      const even = ops.avgPool2d(ops.concat([gated, x], 1), 2)
+      const rows = ops.permute(ops.reshape(small, [2, 16, 20]), [0, 2, 1])
+      return {
+        even: ops.conv2d(even, g).alias(),
+        rows: ops.scaleShift(rows, 2).alias(),
+        part: ops.scaleShift(ops.slice(small, [0, 3, 1, 0], [2, 5, 2, 5]), -1).alias(),
+        flat: ops.relu(ops.reshape(small, [2, 320])).alias(),
+        plain: small.alias(),
+      }
+    })
+  const steps = stepsOf(net, floats(2, 8, 8, 10))
+  for (const op of ['conv2d', 'max_pool2d', 'avg_pool2d']) expect(steps).not.toContain(op)
+  expect(steps.filter((op) => op === 'copy').length).toBeLessThanOrEqual(2)
+})
+
+test('a residual net is convolutions, a pool, a mean and a product', () => {
+  const { spec, inputShape } = architectures.resnet18({ inputShape: [3, 64, 64], classes: 10 })
+  const steps = stepsOf(track(modelOf(spec)), floats(1, ...inputShape), 1e-5)
+  expect(steps.filter((op) => op === 'conv2d_last')).toHaveLength(20)
+  expect(steps.length).toBeLessThanOrEqual(25)
+})
+
+test('batch statistics in eval mode become part of the filters', () => {
+  const spec = sequential({
+    conv: conv2d({ in: 4, out: 6, kernel: [3, 3] }),
+    bn: batchNorm({ channels: 6 }),
+    relu: activation({ function: 'relu' }),
+  })
+  expect(stepsOf(track(modelOf(spec)), floats(1, 4, 6, 6))).toEqual(['conv2d_last'])
+})
