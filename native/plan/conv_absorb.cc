@@ -7,10 +7,8 @@
 namespace tersor {
 namespace {
 
-size_t at(int slot) { return static_cast<size_t>(slot); }
 using Stage = ConvPlan::Stage;
 
-bool is_constant(const Program& program, const TensorRef& t) { return t.owner && program.slots[at(slot_of(t))].kind == Slot::Kind::constant; }
 bool is_whole(const Program& program, const TensorRef& t) {
   return place_of(t) == 0 && t.contiguous() && t.bytes() == program.slots[at(slot_of(t))].bytes;
 }

@@ -5,17 +5,6 @@
 namespace tersor {
 namespace {
 
-size_t at(int slot) { return static_cast<size_t>(slot); }
-
-// Real addresses for a tensor that lies in a constant.
-TensorRef constant_of(const Program& program, const TensorRef& t) {
-  TensorRef real = t;
-  Storage* s = program.slots[at(slot_of(t))].storage;
-  real.owner = s;
-  real.data = static_cast<char*>(s->data) + place_of(t);
-  return real;
-}
-
 bool is_whole(const Program& program, const TensorRef& t) {
   return place_of(t) == 0 && t.contiguous() && t.bytes() == program.slots[at(slot_of(t))].bytes;
 }
