@@ -5,8 +5,27 @@ import { f, i32, type Edge } from './edge.js'
 /** Filters of ones [out, channels, 1, 1]. */
 const packFilters = (out: number, channels: number): Tensor =>
   callOp('conv2d_last_pack', [tensor(new Float32Array(out * channels).fill(1), [out, channels, 1, 1]), null, 1])[0]!
-const last = (x: Tensor, w: Tensor, shape: readonly number[], bias: Tensor | null = null, residual: Tensor | null = null): readonly unknown[] => [
-  x, w, bias, residual, shape, [1, 1], [0, 0, 0, 0], [1, 1], 1, 'clip', -Infinity, Infinity, 1, 0, // prettier-ignore
+const last = (
+  x: Tensor,
+  w: Tensor,
+  shape: readonly number[],
+  bias: Tensor | null = null,
+  residual: Tensor | null = null,
+): readonly unknown[] => [
+  x,
+  w,
+  bias,
+  residual,
+  shape,
+  [1, 1],
+  [0, 0, 0, 0],
+  [1, 1],
+  1,
+  'clip',
+  -Infinity,
+  Infinity,
+  1,
+  0, // prettier-ignore
 ]
 
 export const convolutions = {
