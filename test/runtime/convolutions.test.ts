@@ -67,7 +67,7 @@ describe('a convolution', () => {
     const twice = (t: Tensor): Tensor => ((y) => ops.add(y, y))(conv(t, f))
     expect(stepsOf(twice, x)).toEqual(['conv2d_last', 'add'])
     // Filters that come from an input are not packed.
-    expect(stepsOf(((i: { x: Tensor; w: Tensor }) => conv(i.x, i.w)), { x, w: floats(20, 12, 3, 3) })).toEqual(['conv2d'])
+    expect(stepsOf((i: { x: Tensor; w: Tensor }) => conv(i.x, i.w), { x, w: floats(20, 12, 3, 3) })).toEqual(['conv2d'])
   })
 })
 
