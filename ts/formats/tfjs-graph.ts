@@ -148,7 +148,7 @@ export class TfNode {
       const items = v.get(key) ?? []
       if (!Array.isArray(items)) return undefined
       const out = items.map(read)
-      return out.every((x) => x !== undefined) ? (out) : undefined
+      return out.every((x) => x !== undefined) ? out : undefined
     })
   }
 }

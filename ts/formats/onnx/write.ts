@@ -11,7 +11,6 @@ import { modelSchema } from './schema.js'
 import {
   bitsOf,
   numberOf,
-  type ElementType,
   type OnnxAttribute,
   type OnnxFunction,
   type OnnxGraph,
