@@ -1,6 +1,7 @@
 /** Whole models from JavaScript, batch 1, typed arrays in and out: sessions beside onnxruntime-node. */
 import type { Case, Family } from './case.js'
 import { transformers } from './transformers.js'
+import { graphCases } from './models-graph.js'
 
 const net = { layers: 2, width: 768, hidden: 3072, heads: 12, tokens: 128 } as const
 const products = 2 * net.tokens * (4 * net.width * net.width + 2 * net.width * net.hidden)
@@ -29,5 +30,6 @@ export const models: Family = {
     encoder('encoder 2x768 f32', 'f32', 'limit.f32', ['f32', 'f32 fused']),
     encoder('encoder 2x768 int8', 'int8 dynamic', 'limit.int8', ['int8 dynamic']),
     ...transformers,
+    ...graphCases,
   ],
 }

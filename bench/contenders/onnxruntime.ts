@@ -9,6 +9,7 @@ import type { Job } from '../lib/protocol.js'
 import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import { encoderInput, type EncoderSizes } from './encoder-weights.js'
 import { onnxEncoder, type EncoderForm } from './onnx-encoder.js'
+import { onnxFile } from './onnx-files.js'
 import { onnxModel, type Constant, type Node, type OnnxType } from './onnx-model.js'
 import { transformerIds, type TransformerSizes } from './transformers.js'
 
@@ -122,9 +123,30 @@ async function transformer({ params, threads }: Job): Promise<ServedCase> {
   }
 }
 
+/** A file as a user runs it: results as they come, all outputs. */
+async function fromFile({ kernel, params, threads }: Job): Promise<ServedCase> {
+  const of = await onnxFile(String(params.file), Number(params.tokens))
+  const options = { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3, graphOptimizationLevel: 'all' }
+  const feeds = Object.fromEntries(Object.entries(of.feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, dims)]))
+  const total = (out: Readonly<Record<string, { data: Float32Array }>>): number => Object.values(out).reduce((n, { data }) => n + sumAbs(data), 0)
+  if (kernel === 'onnx.load') {
+    const once = async (): Promise<Readonly<Record<string, { data: Float32Array }>>> => {
+      const session = await ort.InferenceSession.create(of.file, options)
+      const out = (await session.run(feeds)) as Readonly<Record<string, { data: Float32Array }>>
+      await session.release()
+      return out
+    }
+    return { calls: [once], check: total(await once()) }
+  }
+  const session = await ort.InferenceSession.create(of.file, options)
+  const check = total((await session.run(feeds)) as Readonly<Record<string, { data: Float32Array }>>)
+  return { calls: [() => session.run(feeds) as unknown], check, release: () => session.release() as Promise<void> }
+}
+
 async function prepare(job: Job): Promise<ServedCase> {
   if (job.kernel === 'model.encoder') return encoder(job)
   if (job.kernel === 'model.transformer') return transformer(job)
+  if (job.kernel.startsWith('onnx.')) return fromFile(job)
   const variant = variants[job.kernel]
   if (!variant) throw new Unsupported(`no ${job.kernel} in this driver of ONNX Runtime`)
   const sizes = job.params as Sizes

@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { serve, Unsupported, type ServedCase } from '../lib/serve.js'
 import type { Job } from '../lib/protocol.js'
 import { encoderKernels } from './tersor-encoder.js'
+import { graphKernels } from './tersor-graphs.js'
 import { imageKernels } from './tersor-images.js'
 import { kernels, type Api } from './tersor-kernels.js'
 import { modelKernels } from './tersor-models.js'
@@ -22,7 +23,7 @@ const api = { ...(await load('nn/index.js')), ...index, ...(await load('kernels/
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }
 const levels = api.isa().levels.filter((level: { allowed: boolean }) => level.allowed)
 
-const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels, ...imageKernels, ...modelKernels }
+const table = { ...kernels, ...netKernels, ...stepKernels, ...encoderKernels, ...imageKernels, ...modelKernels, ...graphKernels }
 
 async function prepare(job: Job): Promise<ServedCase> {
   const kernel = table[job.kernel]

@@ -158,7 +158,8 @@ napi_value plan_begin(napi_env env, napi_callback_info info) {
   });
 }
 
-// planEnd(handles of the outputs, flags): the number of the plan, or -1. flags: 1 no rewriting.
+// planEnd(handles of the outputs, flags): the number of the plan, or -1; then out[0] has the bits of the inputs whose values decided what was computed,
+// where leaving them out of the inputs makes a plan for these values. flags: 1 no rewriting.
 napi_value plan_end(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
     napi_value argv[2];
@@ -174,7 +175,9 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       int64_t flags = 0;
       TERSOR_TRY(read_handles(env, state, argv[0], &outputs));
       if (!read_int(env, argv[1], &flags)) return fail(Code::option, "session: flags are needed");
-      TERSOR_TRY(recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program));
+      const Status finished = recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program);
+      state->out()[0] = static_cast<double>(recording->decisive());
+      TERSOR_TRY(finished);
       if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_));
       if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "bindings/env.h"
+#include "ops/strided.h"
 
 namespace tersor {
 namespace bindings {
@@ -47,6 +48,52 @@ napi_value create(napi_env env, napi_callback_info info) {
       set_shape(t, dtype, shape.v, shape.n);
       TERSOR_TRY(allocate_tensor("create", t));
       memset(t.data, 0, static_cast<size_t>(t.bytes()));
+      if (state->recording_) state->recording_->created(t);
+      result(state, t);
+      return {};
+    };
+    const Status s = body();
+    return make_number(env, s.ok() ? 1 : state->fail(s));
+  });
+}
+
+// createFrom(dtype, shape, array, turned) -> tensor of the array's bytes, in one pass over fresh memory. turned: the array holds the rows of the transposed
+// matrix; its bytes may stand at any address.
+napi_value create_from(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    napi_value argv[4];
+    size_t argc;
+    Env* state = arguments(env, info, argv, &argc);
+    if (!state) return nullptr;
+    auto body = [&]() -> Status {
+      TensorRef t{};
+      DType dtype = DType::f32;
+      IntList shape;
+      bool turned = false;
+      if (argc < 4 || napi_get_value_bool(env, argv[3], &turned) != napi_ok) return fail(Code::option, "create: dtype, shape, array and direction are needed");
+      TERSOR_TRY(read_dtype(env, argv[0], &dtype));
+      TERSOR_TRY(read_int_list(env, argv[1], "create: shape", &shape));
+      napi_typedarray_type type;
+      void* data = nullptr;
+      size_t bytes = 0;
+      TERSOR_TRY(typed_bytes(env, "create", argv[2], &type, &data, &bytes));
+      for (int i = 0; i < shape.n; i++)
+        if (shape.v[i] < 0) return fail(Code::shape, "create: dimensions must be >= 0, got %lld", static_cast<long long>(shape.v[i]));
+      if (turned && shape.n != 2) return fail(Code::shape, "create: only a matrix can be turned, got rank %d", shape.n);
+      set_shape(t, dtype, shape.v, shape.n);
+      if (!array_fits(dtype, type) && type != napi_uint8_array) return fail(Code::dtype, "create: the array's element type does not fit %s", TERSOR_TEXT(t));
+      if (static_cast<int64_t>(bytes) != t.bytes())
+        return fail(Code::shape, "create: the array has %lld bytes, %s has %lld", static_cast<long long>(bytes), TERSOR_TEXT(t), static_cast<long long>(t.bytes()));
+      TERSOR_TRY(allocate_tensor("create", t));
+      if (bytes > 0 && turned) {
+        TensorRef from = t;
+        from.data = data;
+        from.stride[0] = 1, from.stride[1] = t.shape[0];
+        const Status s = strided_copy(from, t, nullptr);
+        if (!s.ok()) return storage_of(t)->release(), s;
+      } else if (bytes > 0) {
+        memcpy(t.data, data, bytes);
+      }
       if (state->recording_) state->recording_->created(t);
       result(state, t);
       return {};
@@ -173,6 +220,7 @@ bool array_fits(DType t, napi_typedarray_type type) {
 
 void register_tensor_functions(napi_env env, napi_value exports, Env* state) {
   define_function(env, exports, "create", create, state);
+  define_function(env, exports, "createFrom", create_from, state);
   define_function(env, exports, "view", view, state);
   define_function(env, exports, "write", write, state);
   define_function(env, exports, "read", read, state);

@@ -49,12 +49,19 @@ void offsets(const Walk& w, int dims, int64_t index, int64_t* from, int64_t* to)
   }
 }
 
+// The source may stand at any address.
+template <class T> T load(const T* from) {
+  T v;
+  memcpy(&v, static_cast<const void*>(from), sizeof v);
+  return v;
+}
+
 template <class T> void copy_run(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t n) {
   if (from_step == 1 && to_step == 1) {
     memcpy(to, from, static_cast<size_t>(n) * sizeof(T));
     return;
   }
-  for (int64_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
+  for (int64_t i = 0; i < n; i++) to[i * to_step] = load(from + i * from_step);
 }
 
 // height x width elements; the source runs along the rows' dimension, a cache line at a time: each line is read once, whatever the distance
@@ -69,12 +76,12 @@ template <class T> void transpose_tile(const T* from, int64_t from_step, T* to, 
     return;
   }
   for (int64_t c = 0; c < width; c++)
-    for (int64_t r = 0; r < height; r++) to[r * row_to + c * to_step] = from[c * from_step + r];
+    for (int64_t r = 0; r < height; r++) to[r * row_to + c * to_step] = load(from + c * from_step + r);
 }
 
 template <class T> Status copy_typed(Walk w, const T* from, T* to, const Cancel* cancel) {
   if (w.rank == 0) {
-    *to = *from;
+    *to = load(from);
     return {};
   }
   // Where the source runs along another dimension than the destination, move that dimension next to the innermost one and go in tiles.

@@ -4,7 +4,8 @@
 
 namespace tersor {
 
-// dst may have any strides that do not map two elements to one place; src may be broadcast (stride 0). The two do not overlap.
+// dst may have any strides that do not map two elements to one place; src may be broadcast (stride 0) and need not be aligned. The two
+// do not overlap.
 Status strided_copy(const TensorRef& src, const TensorRef& dst, const Cancel* cancel);
 
 }  // namespace tersor

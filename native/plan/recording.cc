@@ -3,6 +3,13 @@
 namespace tersor {
 namespace {
 
+bool is_small(const TensorRef& t) {
+  switch (t.dtype) {
+    case DType::f64: case DType::f32: case DType::f16: case DType::bf16: return false;
+    default: return t.size() <= Recording::kSmallElements;
+  }
+}
+
 bool covers_storage(const TensorRef& t) { return t.contiguous() && t.data == storage_of(t)->data && t.bytes() == storage_of(t)->bytes; }
 
 }  // namespace
@@ -19,6 +26,7 @@ void Recording::let_go() {
   gone.slots.swap(program_.slots);
   gone.steps.swap(program_.steps);
   gone.inputs.swap(program_.inputs);
+  behind_.clear();
   marked_ = 0;
 }
 
@@ -54,13 +62,16 @@ void Recording::input(const TensorRef& t) {
   hold(s);
   program_.slots.push_back({Slot::Kind::input, t.bytes(), nullptr, static_cast<int>(program_.inputs.size())});
   slots_[s] = static_cast<int>(program_.slots.size()) - 1;
+  const size_t number = program_.inputs.size();
+  behind_.resize(program_.slots.size(), 0);
+  behind_.back() = number < kSmallInputs && is_small(t) ? uint64_t(1) << number : kLarge;
   TensorRef at = t;
   set_place(at, slots_[s], 0);
   program_.inputs.push_back(at);
 }
 
 // Whether the call can be part of a plan, and whether it depends on the inputs.
-Status Recording::check(const Step& step, bool* depends) const {
+Status Recording::check(const Step& step, bool* depends) {
   Status why;
   const auto refuse = [&](const Status& s) {
     if (why.ok()) why = s;
@@ -80,8 +91,23 @@ Status Recording::check(const Step& step, bool* depends) const {
     else if (!covers_storage(t)) refuse(fail(Code::unsupported, "%s writes into a part of a tensor", name));
   });
   // Whether or not this run's values happened to fill the result.
-  if (*depends && is_sized_by_values(step.op())) refuse(fail(Code::unsupported, "the size of a result of %s depends on values", name));
+  if (*depends && is_sized_by_values(step.op()) && !decided_by(behind(step))) refuse(fail(Code::unsupported, "the size of a result of %s depends on values", name));
   return why;
+}
+
+bool Recording::decided_by(uint64_t inputs) {
+  if (!inputs || inputs & kLarge) return false;
+  decisive_ |= inputs;
+  return true;
+}
+
+uint64_t Recording::behind(const Step& step) const {
+  uint64_t inputs = 0;
+  each_tensor(step, [&](char, const TensorRef& t) {
+    const int slot = known(t);
+    if (slot >= 0 && static_cast<size_t>(slot) < behind_.size()) inputs |= behind_[static_cast<size_t>(slot)];
+  });
+  return inputs;
 }
 
 void Recording::call(const Entry& entry, const void* before) {
@@ -101,6 +127,11 @@ void Recording::call(const Entry& entry, const void* before) {
     if (!depends) fresh_.insert(s);
   });
   if (!depends) return;
+  const uint64_t inputs = behind(step);
+  behind_.resize(program_.slots.size(), 0);
+  each_tensor(step, [&](char kind, const TensorRef& t) {
+    if (kind == 'R' || kind == 'M') behind_[static_cast<size_t>(known(t))] |= inputs;
+  });
   each_tensor(step, [&](char, TensorRef& t) { place(t); });
   program_.steps.push_back(std::move(step));
 }
@@ -120,9 +151,8 @@ void Recording::written(const TensorRef& t) {
 void Recording::read(const TensorRef& t) {
   if (!why_.ok()) return;
   const int slot = known(t);
-  if (slot >= 0 && program_.slots[static_cast<size_t>(slot)].kind != Slot::Kind::constant)
-    refuse(fail(Code::unsupported, "the values of %s are read in between", TERSOR_TEXT(t)));
-  else read_before(storage_of(t));
+  if (slot < 0 || program_.slots[static_cast<size_t>(slot)].kind == Slot::Kind::constant) return read_before(storage_of(t));
+  if (!decided_by(behind_[static_cast<size_t>(slot)])) refuse(fail(Code::unsupported, "the values of %s are read in between", TERSOR_TEXT(t)));
 }
 
 void Recording::mark(int label) {
@@ -130,6 +160,10 @@ void Recording::mark(int label) {
 }
 
 Status Recording::finish(const TensorRef* outputs, int count, Program* program) {
+  if (why_.ok() && decisive_) {
+    decided_ = true;
+    refuse(fail(Code::unsupported, "values of inputs decide what is computed"));
+  }
   if (!why_.ok()) return why_;
   for (int i = 0; i < count; i++) {
     TensorRef t = outputs[i];

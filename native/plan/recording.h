@@ -5,6 +5,8 @@
 //
 // A run is not recordable, and finish() says why, where its list of calls may depend on values: something reads a value that depends on an input, a
 // result's size depends on such values, the host overwrites a tensor that a call has used or that outlives the run, or a call changes one that outlives it.
+// Where such values depend on small integer inputs only (a sample rate, a count), decisive() says which: recorded once more with those left out of the
+// inputs, that is as constants, the run is recordable, for these values of them.
 #pragma once
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +17,8 @@ namespace tersor {
 
 class Recording {
  public:
+  static constexpr int kSmallInputs = 52;  // of the first that many inputs, and of at most so many elements
+  static constexpr int64_t kSmallElements = 16;
   Recording() = default;
   ~Recording();
   Recording(const Recording&) = delete;
@@ -31,17 +35,24 @@ class Recording {
     if (why_.ok()) why_ = why;
     let_go();
   }
+  // Bit i: input i is small, of integers or booleans, and its values decided what was computed, and finish() has no other reason to refuse.
+  uint64_t decisive() const { return decided_ ? decisive_ : 0; }
   // The list, or ERR_UNSUPPORTED with the reason. Once.
   Status finish(const TensorRef* outputs, int count, Program* program);
 
  private:
+  static constexpr uint64_t kLarge = uint64_t(1) << 63;
+
   int known(const TensorRef& t) const;
   int slot_for(const TensorRef& t);  // a storage that is new is a constant
   void hold(Storage* s) {
     if (held_.insert(s).second) s->retain();
   }
   void place(TensorRef& t);
-  Status check(const Step& step, bool* depends) const;
+  Status check(const Step& step, bool* depends);
+  // Whether only small inputs are behind these; they are decisive then.
+  bool decided_by(uint64_t inputs);
+  uint64_t behind(const Step& step) const;
   void read_before(Storage* s);  // a constant was made from it, or a decision
   void let_go();
 
@@ -50,6 +61,9 @@ class Recording {
   std::unordered_set<Storage*> fresh_;  // made in this run by the host or by calls on constants
   std::unordered_set<Storage*> sources_;
   Program program_;
+  std::vector<uint64_t> behind_;  // by slot: the inputs that a value depends on, large ones as kLarge
+  uint64_t decisive_ = 0;
+  bool decided_ = false;  // finish() refused for decisive_ alone
   size_t marked_ = 0;
   Status why_;
 };

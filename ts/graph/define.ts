@@ -61,24 +61,28 @@ export interface OnnxOp {
   readonly run: (ctx: RunContext, inputs: readonly (Value | undefined)[], node: GraphNode) => Value | readonly Value[]
 }
 
-const table = new Map<string, OnnxOp>()
-const keyOf = (domain: string, op: string): string => `${domain}:${op}`
+/** By domain, then by name. */
+const table = new Map<string, Map<string, OnnxOp>>()
 
 /** Adds a row. */
 export function defineOnnxOp(name: string, op: OnnxOp): void {
-  table.set(keyOf(op.domain ?? '', name), op)
+  const { domain = '' } = op
+  const rows = table.get(domain) ?? new Map<string, OnnxOp>()
+  table.set(domain, rows.set(name, op))
 }
 export function onnxOp(domain: string, name: string): OnnxOp | undefined {
-  return table.get(keyOf(domain, name))
+  return table.get(domain)?.get(name)
 }
 /** Names of all rows, for lists and tests. */
 export function onnxOps(): { readonly name: string; readonly op: OnnxOp }[] {
-  return [...table].map(([key, op]) => ({ name: key.slice(key.indexOf(':') + 1), op }))
+  return [...table.values()].flatMap((rows) => [...rows].map(([name, op]) => ({ name, op })))
 }
 
 /** The version of a row that a model with this opset means; undefined: the operator does not exist there. */
 export function versionFor(op: OnnxOp, opset: number): number | undefined {
-  return op.since.filter((v) => v <= opset).at(-1)
+  let found: number | undefined
+  for (const v of op.since) if (v <= opset) found = v
+  return found
 }
 
 export function failAt(node: GraphNode): Context['fail'] {

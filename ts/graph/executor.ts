@@ -8,7 +8,7 @@ import { cast } from '../ops/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
 import { currentScope, Scope, withScope } from '../tensor/scope.js'
 import { failAt, onnxOp, SequenceValue, versionFor, type OnnxOp, type RunContext, type Value } from './define.js'
-import { freeNames, nodeLabel, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
+import { freeNames, hasSubgraphs, nodeLabel, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
 import { hasNativeDType, HostTensor, nativeDType, toHost, toNative } from './host.js'
 
 interface Step {
@@ -36,7 +36,7 @@ export function unsupported(graph: Graph): Map<string, string[]> {
         const key = `${node.domain === '' ? '' : `${node.domain}.`}${node.op}${row ? ` (opset ${g.opsets[node.domain] ?? 1})` : ''}`
         found.set(key, [...(found.get(key) ?? []), node.name || node.outputs[0] || ''])
       }
-      subgraphs(node).forEach(visit)
+      if (hasSubgraphs(node)) subgraphs(node).forEach(visit)
     }
   }
   visit(graph)
@@ -64,7 +64,7 @@ function compile(graph: Graph): Compiled {
   graph.nodes.forEach((node, i) => {
     for (const name of node.outputs) lastUse.set(name, i)
     for (const name of node.inputs) lastUse.set(name, i)
-    for (const inner of subgraphs(node)) for (const name of freeNames(inner)) lastUse.set(name, i)
+    if (hasSubgraphs(node)) for (const inner of subgraphs(node)) for (const name of freeNames(inner)) lastUse.set(name, i)
   })
   for (const name of ['', ...graph.outputs]) lastUse.delete(name)
   const last: string[][] = graph.nodes.map(() => [])

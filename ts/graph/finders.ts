@@ -6,16 +6,21 @@ import { codedTable, quantizedFinders } from './finders-quantized.js'
 import { biasBehind, isBias, sizeOf, storedWeight, type Finder } from './finder-lib.js'
 import type { Floats, FinderContext, LayerValue } from './modules.js'
 
-/** [rows, cols] -> [cols, rows]. */
+const turned = new WeakMap<() => Float32Array, () => Float32Array>()
+/** [rows, cols] -> [cols, rows]: one function for the same values. */
 function transposed({ shape, read }: Floats): () => Float32Array {
-  const [rows, cols] = shape as [number, number]
-  return () => {
+  const found = turned.get(read) ?? transpose(shape as [number, number], read)
+  turned.set(read, found)
+  return found
+}
+const transpose =
+  ([rows, cols]: readonly [number, number], read: () => Float32Array) =>
+  (): Float32Array => {
     const from = read()
     const out = new Float32Array(from.length)
     for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) out[j * rows + i] = from[i * cols + j]!
     return out
   }
-}
 
 /** The weight of a layer with its input: as it is stored where the layer can take it so, else as numbers. */
 function weightOf(

@@ -56,9 +56,17 @@ export function subgraphs(node: GraphNode): Graph[] {
   return out
 }
 
+export function hasSubgraphs(node: GraphNode): boolean {
+  for (const key in node.attributes) {
+    const { type } = node.attributes[key]!
+    if (type === 'graph' || type === 'graphs') return true
+  }
+  return false
+}
+
 /** A node with every subgraph replaced. */
 export function mapSubgraphs(node: GraphNode, f: (graph: Graph) => Graph): GraphNode {
-  if (subgraphs(node).length === 0) return node
+  if (!hasSubgraphs(node)) return node
   const attributes = Object.fromEntries(
     Object.entries(node.attributes).map(([name, a]): [string, Attribute] => {
       if (a.type !== 'graph' && a.type !== 'graphs') return [name, a]
@@ -140,20 +148,21 @@ function check(where: string, graph: Graph, outer: Names | undefined): Graph {
   return changed || nodes !== graph.nodes ? { ...graph, nodes } : graph
 }
 
+/** Whether every value is made before it is used. */
+function inOrder(graph: Graph, outer: Names | undefined, needs: (node: GraphNode) => readonly string[]): boolean {
+  const made = new Names(given(graph), outer)
+  for (const node of graph.nodes) {
+    for (const name of needs(node)) if (name !== '' && !made.has(name)) return false
+    for (const name of node.outputs) made.add(name)
+  }
+  return true
+}
+
 /** Kahn's algorithm, only where the file's own order does not do. */
 function ordered(where: string, graph: Graph, outer: Names | undefined): readonly GraphNode[] {
-  const needs = (node: GraphNode): string[] => {
-    const inner = subgraphs(node)
-    const list = node.inputs.filter(Boolean)
-    return inner.length === 0 ? list : [...list, ...inner.flatMap((g) => [...freeNames(g)])]
-  }
-  const made = new Names(given(graph), outer)
-  const inOrder = graph.nodes.every((node) => {
-    const ok = needs(node).every((name) => made.has(name))
-    for (const name of node.outputs) made.add(name)
-    return ok
-  })
-  if (inOrder) return graph.nodes
+  const needs = (node: GraphNode): readonly string[] =>
+    hasSubgraphs(node) ? [...node.inputs, ...subgraphs(node).flatMap((g) => [...freeNames(g)])] : node.inputs
+  if (inOrder(graph, outer, needs)) return graph.nodes
   const there = new Names(given(graph), outer)
   const makers = new Map<string, number>()
   graph.nodes.forEach((node, i) => {
@@ -163,7 +172,7 @@ function ordered(where: string, graph: Graph, outer: Names | undefined): readonl
   const followers: number[][] = graph.nodes.map(() => [])
   graph.nodes.forEach((node, i) => {
     for (const name of new Set(needs(node))) {
-      if (there.has(name)) continue
+      if (name === '' || there.has(name)) continue
       const maker = makers.get(name)
       if (maker === undefined) return fail(where, 'missing', `${nodeLabel(node)}: its input ${JSON.stringify(name)} does not exist`)
       waiting[i] = waiting[i]! + 1

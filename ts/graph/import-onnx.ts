@@ -18,6 +18,8 @@ const MAX_EXPANDED = 250_000
 /** Functions that call functions, and subgraphs in them. */
 const MAX_DEPTH = 200
 
+const none: Readonly<Record<string, Attribute>> = Object.freeze({})
+
 type Attributes = Readonly<Record<string, OnnxAttribute>>
 
 /** From the names of a graph or function to the names of the model. */
@@ -103,7 +105,7 @@ class Importer {
   #node(node: OnnxNode, place: Place, out: GraphNode[]): void {
     const inputs = node.inputs.map((name) => (name === '' ? '' : (place.scope.find(name) ?? this.#missing(node, name))))
     const outputs = node.outputs.map((name) => (name === '' ? '' : place.scope.find(name)!))
-    const f = this.#functions.get(functionKey(node.domain, node.op, node.overload ?? ''))
+    const f = this.#functions.size > 0 && this.#functions.get(functionKey(node.domain, node.op, node.overload ?? ''))
     if (f) return this.#call(f, node, { inputs, outputs }, place, out)
     const attributes = this.#attributes(node, place)
     const value = attributes.value
@@ -121,9 +123,11 @@ class Importer {
   }
 
   #attributes(node: OnnxNode, place: Place): Readonly<Record<string, Attribute>> {
+    const given = Object.entries(node.attributes)
+    if (given.length === 0) return none
     const out: Record<string, Attribute> = {}
-    for (const [name, given] of Object.entries(node.attributes)) {
-      let a: OnnxAttribute | undefined = given
+    for (const [name, value] of given) {
+      let a: OnnxAttribute | undefined = value
       if (a.type === 'reference') {
         if (!place.attributes)
           this.#fail('attribute', `${node.op} ${JSON.stringify(node.name)}: a reference to an attribute outside of a function`)

@@ -5,6 +5,7 @@
  * A shape that cannot fit is an error here already, before anything is computed.
  */
 import { failAt, onnxOp, versionFor, type InferContext, type ValueType } from './define.js'
+import type { ErrorCode } from '../base/codes.gen.js'
 import type { Dim, Graph, GraphNode, GraphTensor } from './graph.js'
 import { HostTensor } from './host.js'
 
@@ -42,6 +43,8 @@ function walk(graph: Graph, given: ReadonlyMap<string, ValueType>, types: Map<st
   for (const node of graph.nodes) inferNode(node, types, graph.opsets, graph.values)
 }
 
+const nothing: ValueType = {}
+
 /** Types of the results of one node, into `types`; `declared` adds what else is known of them. */
 export function inferNode(
   node: GraphNode,
@@ -50,28 +53,29 @@ export function inferNode(
   declared?: ReadonlyMap<string, ValueType>,
 ): void {
   const row = onnxOp(node.domain, node.op)
-  const fail = failAt(node)
   const version = row && versionFor(row, opsets[node.domain] ?? 1)
-  let results: readonly ValueType[] = []
-  if (row && version !== undefined) {
-    const ctx: InferContext = {
-      node,
-      version,
-      fail,
-      infer: (inner, own) => {
-        walk(inner, new Map(inner.inputs.map((v, i) => [v.name, own[i] ?? {}])), types)
-        return inner.outputs.map((name) => types.get(name) ?? {})
-      },
-    }
-    results = row.infer(
-      ctx,
-      node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? {}))),
-      node,
-    )
+  const given = node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? nothing)))
+  const results = row && version !== undefined ? row.infer(new Inference(node, version, types), given, node) : []
+  for (let i = 0; i < node.outputs.length; i++) {
+    const name = node.outputs[i]!
+    if (name !== '') types.set(name, mergeTypes(results[i] ?? nothing, declared?.get(name)))
   }
-  node.outputs.forEach((name, i) => {
-    if (name !== '') types.set(name, mergeTypes(results[i] ?? {}, declared?.get(name)))
-  })
+}
+
+/** A class, so that a node costs one object. */
+class Inference implements InferContext {
+  constructor(
+    readonly node: GraphNode,
+    readonly version: number,
+    private readonly types: Map<string, ValueType>,
+  ) {}
+  fail(code: ErrorCode, message: string): never {
+    return failAt(this.node)(code, message)
+  }
+  infer(inner: Graph, own: readonly ValueType[]): ValueType[] {
+    walk(inner, new Map(inner.inputs.map((v, i) => [v.name, own[i] ?? nothing])), this.types)
+    return inner.outputs.map((name) => this.types.get(name) ?? nothing)
+  }
 }
 
 // Helpers for rows.

@@ -88,6 +88,15 @@ export function graphToJson(graph: Graph): JsonObject {
   }
 }
 
+/** The same, made when something looks into it. */
+export function lazyGraphJson(graph: Graph): JsonObject {
+  let made: JsonObject | undefined
+  const out: JsonObject = {}
+  for (const key of ['name', 'inputs', 'outputs', 'nodes', 'constants', 'opsets', 'values'])
+    Object.defineProperty(out, key, { enumerable: true, get: () => (made ??= graphToJson(graph))[key] })
+  return out
+}
+
 // Reading: what was not written by `graphToJson` is ERR_MODEL_FORMAT.
 
 const object = (v: Json | undefined, what: string): JsonObject =>

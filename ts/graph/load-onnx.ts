@@ -2,7 +2,7 @@
 import { ModelFormatError } from '../base/errors.js'
 import { readOnnx, type OnnxModel, type OnnxReadOptions } from '../formats/onnx/index.js'
 import { build, DenseWeight, Model, type ModelInfo, type ModelTask, type Module } from '../nn/index.js'
-import { sizeOf, type Shape } from '../base/shape.js'
+import { sameShape, sizeOf, type Shape } from '../base/shape.js'
 import type { RawTensor } from '../base/dtype.js'
 import { fromRaw, scope, type Tensor } from '../tensor/index.js'
 import { numbers } from './infer.js'
@@ -63,9 +63,19 @@ export function moduleFromGraph(graph: Graph, kept: Readonly<Record<string, Modu
       throw new ModelFormatError('ERR_MODEL_FORMAT', `graph: ${path} must have shape [${shape.join(', ')}], got [${raw.shape.join(', ')}]`)
     return fromRaw({ ...raw, shape })
   }
+  // Layers that take the same constant in the same way share a weight.
+  const shared = new Map<() => RawTensor, DenseWeight[]>()
+  const dense = (path: string, shape: Shape): DenseWeight => {
+    const source = values.get(path)!
+    const made = shared.get(source) ?? []
+    shared.set(source, made)
+    let found = made.find((w) => sameShape(w.shape, shape))
+    if (!found) made.push((found = new DenseWeight(read(path, shape))))
+    return found
+  }
   const root = scope(() =>
     build(spec, {
-      weight: (path, shape) => weights.get(path)?.() ?? new DenseWeight(read(path, shape)),
+      weight: (path, shape) => weights.get(path)?.() ?? dense(path, shape),
       state: (path, shape) => read(path, shape),
     }),
   )

@@ -10,9 +10,9 @@ import { add, cast, greater, mul, permute, reshape } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 import { defineOnnxOp, SequenceValue, stringAttribute, type RunContext, type Value } from './define.js'
 import { checkSupported, runGraph, runOptions } from './executor.js'
-import { checkGraph, subgraphs, type Graph } from './graph.js'
+import { checkGraph, hasSubgraphs, subgraphs, type Graph } from './graph.js'
 import { HostTensor, hasNativeDType, toNative } from './host.js'
-import { graphFromJson, graphToJson, isParameter } from './json.js'
+import { graphFromJson, isParameter, lazyGraphJson } from './json.js'
 import './onnx/index.js'
 import { activated } from './passes/fused.js'
 
@@ -32,6 +32,10 @@ function parse(json: JsonObject): Parsed {
   if (found) return found
   const graph = checkGraph('graph', graphFromJson(json))
   checkSupported('graph', graph)
+  return remember(json, graph)
+}
+
+function remember(json: JsonObject, graph: Graph): Parsed {
   const weights = new Map<string, readonly number[]>()
   const state = new Map<string, { readonly shape: readonly number[]; readonly dtype: 'i64' }>()
   const visit = (g: Graph): void => {
@@ -42,7 +46,7 @@ function parse(json: JsonObject): Parsed {
         if (t.dtype === 'f32') weights.set(name, t.shape)
         else state.set(name, { shape: t.shape, dtype: t.dtype as 'i64' })
       }
-    for (const node of g.nodes) subgraphs(node).forEach(visit)
+    for (const node of g.nodes) if (hasSubgraphs(node)) subgraphs(node).forEach(visit)
   }
   visit(graph)
   const out = { graph, weights, state }
@@ -86,9 +90,11 @@ const graphKind = defineModule<Config>({
   },
 })
 
-/** The spec of a graph; `children` as `modularize` found them. */
+/** The spec of a checked graph; `children` as `modularize` found them. Its JSON is made when it is asked for, by a file or a copy. */
 export function graphModule(graph: Graph, children: Readonly<Record<string, ModuleSpec>>): ModuleSpec {
-  return graphKind({ graph: graphToJson(graph) }, children)
+  const json = lazyGraphJson(graph)
+  remember(json, graph)
+  return graphKind({ graph: json }, children)
 }
 
 function named(graph: Graph, input: ModuleInput): Readonly<Record<string, Tensor>> {

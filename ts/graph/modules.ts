@@ -97,6 +97,12 @@ function layerName(node: GraphNode, constant: string): string {
   return byNode.replace(operators, '') || byWeight || node.op.toLowerCase()
 }
 
+function once<K, V>(known: Map<K, V>, key: K, make: () => V): V {
+  const found = known.get(key) ?? make()
+  known.set(key, found)
+  return found
+}
+
 export interface Modularized {
   readonly graph: Graph
   readonly children: Readonly<Record<string, ModuleSpec>>
@@ -116,16 +122,25 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
   const children: Record<string, ModuleSpec> = {}
   const values = new Map<string, () => RawTensor>()
   const names = new Map<string, string>()
+  // Equal values are one function: layers that take the same constant in the same way then share a weight.
+  const numbers = new Map<GraphTensor, () => Float32Array>()
+  const flats = new Map<() => Float32Array, () => RawTensor>()
   const types = inferTypes(graph)
   const outer = new Map<string, GraphTensor>()
 
+  const ids = new Map<GraphTensor, number>()
+  const idOf = (t: GraphTensor): number => {
+    const id = ids.get(t) ?? ids.size
+    ids.set(t, id)
+    return id
+  }
   const unique = (name: string, taken: (name: string) => boolean): string => {
     let out = name
     for (let i = 2; taken(out); i++) out = `${name}_${i}`
     return out
   }
   const place = (node: GraphNode, found: Found): string => {
-    const key = JSON.stringify([found.spec.kind, found.constants, found.spec.config, found.key ?? ''])
+    const key = JSON.stringify([found.spec.kind, found.constants.map((c) => idOf(outer.get(c)!)), found.spec.config, found.key ?? ''])
     const known = names.get(key)
     if (known !== undefined) return known
     const constant = found.constants[0]!
@@ -138,7 +153,7 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       Object.keys(found.values).map((part) => join(name, part)),
     )
     for (const [part, value] of Object.entries(found.values)) {
-      if (typeof value === 'function') values.set(join(name, part), () => flat(value()))
+      if (typeof value === 'function') values.set(join(name, part), once(flats, value, () => () => flat(value())))
       else weights.set(join(name, part), value.weight)
     }
     return name
@@ -153,7 +168,7 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
-        return t && floating.includes(t.dtype) ? { shape: t.shape, read: () => f32Of(t), ...storedBehind(t) } : undefined
+        return t && floating.includes(t.dtype) ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), ...storedBehind(t) } : undefined
       },
       rank: (name) => types.get(name)?.shape?.length,
       onlyUser: (name) => (users.get(name)?.length === 1 ? users.get(name)![0] : undefined),

@@ -67,7 +67,10 @@ export interface NativeAddon {
   planBegin(inputs: readonly number[]): number
   /** Steps that were recorded since the last mark get this label. */
   planMark(label: number): void
-  /** Makes a plan of what was recorded: its number, or -1 (ERR_UNSUPPORTED says why the run cannot be replayed). flags: 1 no rewriting. */
+  /**
+   * Makes a plan of what was recorded: its number, or -1 (ERR_UNSUPPORTED says why the run cannot be replayed). Then out[0] is not 0 where only values of
+   * small integer inputs are in the way (bit i: input i): leaving them out of `planBegin` makes a plan for these values. flags: 1 no rewriting.
+   */
   planEnd(outputs: readonly number[], flags: number): number
   planDrop(): void
   /** inputs: typed arrays or handles. flags: 1 outputs as handles, 2 a last entry with begin and end of each step in nanoseconds. */
@@ -84,6 +87,8 @@ export interface NativeAddon {
   jobTake(id: number, index: number): number
   jobClose(id: number): void
   create(dtype: number, shape: readonly number[]): number
+  /** With the array's bytes. turned: they are those of the transposed matrix. */
+  createFrom(dtype: number, shape: readonly number[], array: ArrayBufferView, turned: boolean): number
   view(handle: number, shape: readonly number[], strides: readonly number[], offset: number): number
   write(handle: number, array: ArrayBufferView): number
   read(handle: number, array: ArrayBufferView): number

@@ -1,4 +1,4 @@
-export { Model, build, freshValues, modelTasks, type ModelInfo, type ModelTask, type PlacedWeight, type ValueSource } from './model.js'
+export { Model, build, distinctLeaves, freshValues, modelTasks, type ModelInfo, type ModelTask, type PlacedWeight, type ValueSource } from './model.js'
 export {
   defineModule,
   join,

@@ -104,15 +104,18 @@ export class Model {
     return out
   }
 
-  /** Trainable leaves by path, in a fixed order. */
+  /** Trainable leaves by path, in a fixed order. One that several layers share stands under the path of each. */
   leaves(): Map<string, Leaf> {
     const out = new Map<string, Leaf>()
     for (const { path, weight } of this.weights()) weight.trainable().forEach((leaf, i) => out.set(i === 0 ? path : `${path}#${i}`, leaf))
     return out
   }
 
+  /** Numbers in the weights; a weight that several layers share counts once. */
   parameters(): number {
-    return this.weights().reduce((n, { weight }) => n + sizeOf(weight.shape), 0)
+    let count = 0
+    for (const weight of new Set(this.weights().map((w) => w.weight))) count += sizeOf(weight.shape)
+    return count
   }
 
   /** A copy in which the weights at the given paths are others. Unknown paths are ERR_OPTION. */
@@ -162,6 +165,12 @@ export class Model {
     for (const { weight } of this.weights()) weight.dispose()
     for (const t of this.state().values()) t.dispose()
   }
+}
+
+/** The leaves of a model with each tensor once, under the first path that has it: what derivatives are taken for. */
+export function distinctLeaves(model: Model): Map<string, Leaf> {
+  const seen = new Set<Tensor>()
+  return new Map([...model.leaves()].filter(([, { value }]) => !seen.has(value) && seen.add(value)))
 }
 
 function visit(module: Module, path: string, see: (module: Module, path: string) => void): void {

@@ -1,7 +1,8 @@
 /**
  * A session runs a model again and again without JavaScript between its operations. The first run with inputs of a class (names, dtypes, shapes) is
- * eager and recorded; its native calls become a plan with planned memory, and runs replay the plan in one native call, off the main thread or on it. A
- * class whose calls depend on values cannot be recorded: it runs eagerly, and `info()` says so and why.
+ * eager and recorded; its native calls become a plan with planned memory, and runs replay the plan in one native call, off the main thread or on it.
+ * Where values of small integer inputs decide what is computed (the sample rate of a voice model), a class has a plan for each of a few such values. A
+ * class whose calls depend on other values cannot be recorded: it runs eagerly, and `info()` says so and why.
  */
 import type { DType, TypedArray } from '../base/dtype.js'
 import { type ErrorCode } from '../base/codes.gen.js'
@@ -14,7 +15,7 @@ import { addon, nativeError } from '../native/call.js'
 import { Model, type ModuleInput } from '../nn/index.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { Profile } from './profile.js'
-import { feedOf, nativeInputs, ownTensor, type Feed, type SessionInputs, type SessionValue } from './values.js'
+import { feedOf, nativeInputs, ownTensor, valuesText, type Feed, type SessionInputs, type SessionValue } from './values.js'
 
 /** A function of tensors: what a session can run besides a model. Called with one tensor, or a record by the names of the inputs. */
 export type SessionFunction = (inputs: never) => Tensor | Readonly<Record<string, Tensor>>
@@ -39,8 +40,10 @@ export interface RunOptions {
 
 /** One class of inputs and how it runs. */
 export interface SessionClass {
-  /** Names, dtypes and shapes: "f32[1,784]", "ids i32[1,9] mask f32[1,9]". */
+  /** Names, dtypes and shapes: "f32[1,784]", "ids i32[1,9] mask f32[1,9]"; and the values that it is for: "x f32[1,512] sr i64[] sr=16000". */
   readonly inputs: string
+  /** Inputs whose values decide what is computed. */
+  readonly byValue?: readonly string[]
   /** False: calls go one by one through JavaScript, because of `reason`. */
   readonly planned: boolean
   readonly reason?: string
@@ -72,8 +75,17 @@ interface OutputInfo {
   readonly shape: Shape
 }
 
+/** Outputs of a run: arrays, handles or tensors. Where it was eager their sizes may be other ones than those of the run before. */
+interface Ran {
+  readonly outputs: readonly OutputInfo[]
+  readonly out: readonly unknown[]
+}
+
 interface Class {
   readonly key: string
+  /** Numbers of the inputs whose values, not only shapes, make the class. */
+  readonly byValue: readonly number[]
+  readonly names: readonly string[]
   /** Number of the native plan; 0: runs eagerly. */
   readonly plan: number
   readonly reason: string
@@ -87,6 +99,9 @@ interface Class {
 const AS_HANDLES = 1
 const WITH_TIMES = 2
 const UNFUSED = 1
+/** Values of the inputs that decide what is computed for which inputs of the same shapes get a plan; with others they run eagerly. */
+const MOST_VALUES = 8
+const none: readonly number[] = []
 
 /**
  * Runs of one model. Make it with {@link session}. Runs may overlap; each has memory of its own. The model must live, unchanged, as long as the session:
@@ -100,11 +115,16 @@ export class Session {
   readonly #optimizeMs: number
   /** Frees what graph passes made. */
   readonly #release: () => void
+  /** Loaded for this session: nobody else has it. */
+  readonly #own: Model | undefined
   readonly #classes = new Map<string, Class>()
+  /** By the key without values: inputs whose values decide, and the values that were recorded. */
+  readonly #deciding = new Map<string, { readonly byValue: readonly number[]; readonly seen: Set<string> }>()
   #disposed = false
 
   /** @internal */
-  constructor(model: Model | SessionFunction, options: SessionOptions, loadMs: number) {
+  constructor(model: Model | SessionFunction, options: SessionOptions, loadMs: number, own?: Model) {
+    this.#own = own
     const { output = 'output', classes = 16, fuse = true, optimize = fuse } = options
     if (!Number.isInteger(classes) || classes < 1)
       throw new OptionError('ERR_OPTION', `session: classes must be an integer >= 1, got ${classes}`)
@@ -127,14 +147,12 @@ export class Session {
    * of inputs is recorded on this thread; see {@link Session.prepare}. Rejects with ERR_ABORTED when the signal fires.
    */
   async run(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, SessionValue>> {
-    const { found, out } = await this.#start(inputs, 0, options.signal)
-    return valuesOf(found, out)
+    return valuesOf(await this.#start(inputs, 0, options.signal))
   }
 
   /** The same with tensors, which the caller disposes. */
   async runTensors(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, Tensor>> {
-    const { found, out } = await this.#start(inputs, AS_HANDLES, options.signal)
-    return tensorsOf(found, out)
+    return tensorsOf(await this.#start(inputs, AS_HANDLES, options.signal))
   }
 
   /** On this thread. */
@@ -142,7 +160,7 @@ export class Session {
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    return valuesOf(found, this.#now(found, feed, 0))
+    return valuesOf(this.#now(found, feed, 0))
   }
 
   /** On this thread, with tensors, which the caller disposes. */
@@ -150,10 +168,10 @@ export class Session {
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    return tensorsOf(found, this.#now(found, feed, AS_HANDLES))
+    return tensorsOf(this.#now(found, feed, AS_HANDLES))
   }
 
-  /** Records the class of these inputs now (their values do not matter) instead of in its first run. */
+  /** Records the class of these inputs now instead of in its first run. Their values matter only where `SessionClass.byValue` names them. */
   prepare(inputs: SessionInputs): SessionClass {
     return describe(this.#classOf(feedOf(inputs)))
   }
@@ -178,17 +196,19 @@ export class Session {
       throw tersorError('ERR_UNSUPPORTED', `profile: inputs ${found.key} run eagerly (${found.reason}), so there are no steps to time`)
     this.#now(found, feed, 0)
     const times: Float64Array[] = []
-    for (let i = 0; i < runs; i++) times.push(this.#now(found, feed, WITH_TIMES)[found.outputs.length] as Float64Array)
+    for (let i = 0; i < runs; i++) times.push(this.#now(found, feed, WITH_TIMES).out[found.outputs.length] as Float64Array)
     return new Profile(addon().planInfo(found.plan), found.labels, times)
   }
 
-  /** Frees the plans. Runs in flight end well; later ones are ERR_DISPOSED. The model stays. */
+  /** Frees the plans. Runs in flight end well; later ones are ERR_DISPOSED. A model that was given stays, one that was loaded from a file goes. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
     for (const c of this.#classes.values()) if (c.plan) addon().planRelease(c.plan)
     this.#classes.clear()
+    this.#deciding.clear()
     this.#release()
+    this.#own?.dispose()
   }
   [Symbol.dispose](): void {
     this.dispose()
@@ -198,20 +218,20 @@ export class Session {
     if (this.#disposed) throw new DisposedError('ERR_DISPOSED', 'session: it was disposed')
   }
 
-  async #start(inputs: SessionInputs, flags: number, signal?: AbortSignal): Promise<{ found: Class; out: readonly unknown[] }> {
+  async #start(inputs: SessionInputs, flags: number, signal?: AbortSignal): Promise<Ran> {
     if (signal?.aborted) throw abortError('session', signal)
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    if (found.plan === 0) return { found, out: this.#now(found, feed, flags) }
+    if (found.plan === 0) return this.#now(found, feed, flags)
     const native = addon()
-    const promise = native.planRunAsync(found.plan, nativeInputs(feed), flags)
+    const promise = native.planRunAsync(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!promise) throw nativeError(native)
     const ticket = native.out[0]!
     const cancel = (): void => native.cancel(ticket)
     signal?.addEventListener('abort', cancel, { once: true })
     try {
-      return { found, out: await promise }
+      return { outputs: found.outputs, out: await promise }
     } catch (e) {
       const error = e as Error & { code?: ErrorCode }
       if (error.code === 'ERR_ABORTED' && signal?.aborted) throw abortError('session', signal)
@@ -221,22 +241,23 @@ export class Session {
     }
   }
 
-  #now(found: Class, feed: Feed, flags: number): readonly unknown[] {
+  #now(found: Class, feed: Feed, flags: number): Ran {
     if (found.plan === 0) return this.#eager(feed, flags)
     const native = addon()
-    const out = native.planRun(found.plan, nativeInputs(feed), flags)
+    const out = native.planRun(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!out) throw nativeError(native)
-    return out
+    return { outputs: found.outputs, out }
   }
 
   /** What a plan would give, by calls one after the other. */
-  #eager(feed: Feed, flags: number): readonly unknown[] {
-    const outputs = scope(() => this.#named(this.#forward(inputsOf(feed), () => undefined)))
-    const tensors = Object.values(outputs)
-    if (flags & AS_HANDLES) return tensors
-    const arrays = tensors.map((t) => t.read())
+  #eager(feed: Feed, flags: number): Ran {
+    const named = scope(() => this.#named(this.#forward(inputsOf(feed), () => undefined)))
+    const tensors = Object.values(named)
+    const outputs = infosOf(Object.entries(named))
+    if (flags & AS_HANDLES) return { outputs, out: tensors }
+    const out = tensors.map((t) => t.read())
     for (const t of tensors) t.dispose()
-    return arrays
+    return { outputs, out }
   }
 
   #named(result: unknown): Readonly<Record<string, Tensor>> {
@@ -254,16 +275,22 @@ export class Session {
 
   #classOf(feed: Feed): Class {
     this.#check()
-    let found = this.#classes.get(feed.key)
+    let key = feed.key
+    const deciding = this.#deciding.get(key)
+    if (deciding) {
+      const values = valuesText(feed, deciding.byValue)
+      key += deciding.seen.has(values) || deciding.seen.size < MOST_VALUES ? values : OTHER_VALUES
+    }
+    let found = this.#classes.get(key)
     if (found) {
       if (this.#classes.size > 1) {
-        this.#classes.delete(feed.key) // to the end: the first is the one used longest ago
-        this.#classes.set(feed.key, found)
+        this.#classes.delete(key) // to the end: the first is the one used longest ago
+        this.#classes.set(key, found)
       }
       return found
     }
-    found = this.#record(feed)
-    this.#classes.set(feed.key, found)
+    found = key.endsWith(OTHER_VALUES) ? otherValues(feed, key, deciding!.byValue) : this.#record(feed)
+    this.#classes.set(found.key, found)
     if (this.#classes.size > this.#options.classes) {
       const [oldest, { plan }] = this.#classes.entries().next().value!
       this.#classes.delete(oldest)
@@ -273,13 +300,28 @@ export class Session {
   }
 
   #record(feed: Feed): Class {
+    for (;;) {
+      const byValue = this.#deciding.get(feed.key)?.byValue ?? none
+      const recorded = this.#recordFor(feed, byValue)
+      if (recorded.deciding.length === 0) {
+        this.#deciding.get(feed.key)?.seen.add(valuesText(feed, byValue))
+        return recorded
+      }
+      const all = [...byValue, ...recorded.deciding].sort((a, b) => a - b)
+      this.#deciding.set(feed.key, { byValue: all, seen: new Set() })
+    }
+  }
+
+  /** A class for these values of the inputs `byValue`; `deciding`: more inputs whose values decided something, and no plan. */
+  #recordFor(feed: Feed, byValue: readonly number[]): Class & { readonly deciding: readonly number[] } {
     const native = addon()
     return scope(() => {
       const inputs = inputsOf(feed)
-      const handles = (feed.single ? [inputs as Tensor] : Object.values(inputs as Readonly<Record<string, Tensor>>)).map((t) => t.handle)
+      const all = feed.single ? [inputs as Tensor] : Object.values(inputs as Readonly<Record<string, Tensor>>)
+      const free = all.map((_, i) => i).filter((i) => !byValue.includes(i))
       const labels: string[] = []
       const began = performance.now()
-      if (native.planBegin(handles) < 0) throw nativeError(native)
+      if (native.planBegin(free.map((i) => all[i]!.handle)) < 0) throw nativeError(native)
       let entries: (readonly [string, Tensor])[]
       let recorded: number
       let plan: number
@@ -293,16 +335,22 @@ export class Session {
         throw e
       }
       let reason = ''
+      let deciding = none
       if (plan < 0) {
+        const bits = native.out[0]!
         const error = nativeError(native)
         if (error.code !== 'ERR_UNSUPPORTED') throw error
         reason = error.message
+        deciding = free.filter((_, i) => Math.floor(bits / 2 ** i) % 2 === 1)
       }
       return {
-        key: feed.key,
+        key: feed.key + valuesText(feed, byValue),
+        byValue,
+        names: feed.names,
+        deciding,
         plan: Math.max(plan, 0),
         reason,
-        outputs: entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
+        outputs: infosOf(entries),
         labels,
         recordMs: recorded - began,
         compileMs: performance.now() - recorded,
@@ -312,31 +360,44 @@ export class Session {
   }
 }
 
+const OTHER_VALUES = ' (other values)'
+
+/** Inputs that decide have had too many values: the rest runs eagerly. */
+function otherValues(feed: Feed, key: string, byValue: readonly number[]): Class {
+  const names = byValue.map((i) => feed.names[i] || 'input').join(', ')
+  const reason = `values of ${names} decide what is computed, and ${MOST_VALUES} of them have plans`
+  return { key, byValue, names: feed.names, plan: 0, reason, outputs: [], labels: [], recordMs: 0, compileMs: 0, runs: 0 }
+}
+
 function inputsOf(feed: Feed): ModuleInput {
   const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!))
   return feed.single ? tensors[0]! : Object.fromEntries(tensors.map((t, i) => [feed.names[i]!, t]))
 }
 
-function valuesOf(found: Class, out: readonly unknown[]): Record<string, SessionValue> {
+const infosOf = (entries: readonly (readonly [string, Tensor])[]): OutputInfo[] =>
+  entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
+
+function valuesOf({ outputs, out }: Ran): Record<string, SessionValue> {
   const values: Record<string, SessionValue> = {}
-  for (let i = 0; i < found.outputs.length; i++) {
-    const { name, dtype, shape } = found.outputs[i]!
+  for (let i = 0; i < outputs.length; i++) {
+    const { name, dtype, shape } = outputs[i]!
     values[name] = { dtype, shape, data: out[i] as TypedArray }
   }
   return values
 }
 
-function tensorsOf(found: Class, out: readonly unknown[]): Record<string, Tensor> {
+function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {
   return Object.fromEntries(
-    found.outputs.map(({ name, dtype, shape }, i) => {
+    outputs.map(({ name, dtype, shape }, i) => {
       const t = out[i]
       return [name, t instanceof Tensor ? t : new Tensor(t as number, dtype, shape)]
     }),
   )
 }
 
-function describe({ key, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
-  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs }
+function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
+  const values = byValue.length === 0 ? {} : { byValue: byValue.map((i) => names[i] || 'input') }
+  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs, ...values }
   if (plan === 0) return { ...common, reason }
   const { steps, arenaBytes, separateBytes, constantBytes, inPlace } = addon().planInfo(plan)
   return { ...common, steps: steps.length, arenaBytes, separateBytes, constantBytes, inPlace }
@@ -363,5 +424,5 @@ export function session(model: Model | SessionFunction | string, options: Sessio
   if (typeof model !== 'string') return new Session(model, options, 0)
   const began = performance.now()
   const loaded = loadModel(model)
-  return new Session(loaded, options, performance.now() - began)
+  return new Session(loaded, options, performance.now() - began, loaded)
 }

@@ -62,12 +62,23 @@ export function ownTensor(v: SessionInput, dtype: DType): Tensor {
   return isTensor(v) ? callOp('copy', [v])[0]! : tensor(v.data, v.shape, dtype)
 }
 
-/** @internal What the addon takes. */
-export function nativeInputs(feed: Feed): (number | TypedArray)[] {
-  const out = new Array<number | TypedArray>(feed.values.length)
-  for (let i = 0; i < out.length; i++) {
+/** @internal What the addon takes; not those that a plan was made for values of. */
+export function nativeInputs(feed: Feed, byValue: readonly number[]): (number | TypedArray)[] {
+  const out: (number | TypedArray)[] = []
+  for (let i = 0; i < feed.values.length; i++) {
+    if (byValue.length > 0 && byValue.includes(i)) continue
     const v = feed.values[i]!
-    out[i] = isTensor(v) ? v.handle : v.data
+    out.push(isTensor(v) ? v.handle : v.data)
   }
   return out
+}
+
+/** @internal " sr=16000": the values of some inputs. */
+export function valuesText(feed: Feed, byValue: readonly number[]): string {
+  let text = ''
+  for (const i of byValue) {
+    const v = feed.values[i]!
+    text += ` ${feed.names[i] || 'input'}=${(isTensor(v) ? v.read() : v.data).join(',')}`
+  }
+  return text
 }

@@ -72,9 +72,7 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: 
     checkShape('tensor', dims)
     if (sizeOf(dims) !== data.length)
       throw new ShapeError('ERR_SHAPE', `tensor: shape [${dims}] needs ${sizeOf(dims)} elements, the array has ${data.length}`)
-    const t = zeros(dims, type)
-    t.write(data)
-    return t
+    return created(dims, type, data)
   }
   const inferred = shapeOf(data)
   const flat: number[] = []
@@ -89,16 +87,18 @@ export function tensor(data: NestedNumbers | TypedArray, shape?: Shape, dtype?: 
   return t
 }
 
-/** A tensor from the bytes of a file. */
-export function fromRaw(raw: RawTensor): Tensor {
-  const t = zeros(raw.shape, raw.dtype)
-  // Plain copy: the addon reads bytes of any alignment.
+/** A tensor from the bytes of a file. `turned`: they are the rows of the transposed matrix. */
+export function fromRaw({ shape, dtype, data }: RawTensor, turned = false): Tensor {
+  checkShape('fromRaw', shape)
+  checkDType('fromRaw', dtype)
+  return created(shape, dtype, data, turned)
+}
+
+/** The addon reads bytes of any alignment. */
+function created(shape: Shape, dtype: DType, data: ArrayBufferView, turned = false): Tensor {
   const native = addon()
-  if (native.write(t.handle, raw.data) < 0) {
-    t.dispose()
-    throw nativeError(native)
-  }
-  return t
+  if (native.createFrom(dtypeInfo[dtype].index, shape, data, turned) < 0) throw nativeError(native)
+  return new Tensor(native.out[0]!, dtype, [...shape])
 }
 
 /** The bytes of a tensor for a file. */

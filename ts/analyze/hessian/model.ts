@@ -8,7 +8,7 @@ import { globs } from '../../base/glob.js'
 import { pacer } from '../../base/pace.js'
 import type { Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
-import type { Leaf, Model } from '../../nn/index.js'
+import { distinctLeaves, type Leaf, type Model } from '../../nn/index.js'
 import { memory } from '../../native/devices.js'
 import { axpby, crossEntropy, innerProduct, maskApply } from '../../ops/index.js'
 import { tensor, type Tensor } from '../../tensor/index.js'
@@ -30,7 +30,7 @@ export interface ModelHessianOptions {
 /** The trainable parameters whose paths match; ERR_OPTION when there is none. */
 export function chosenLeaves(where: string, model: Model, layers?: readonly string[]): (readonly [path: string, leaf: Leaf])[] {
   const { name } = model.info
-  const all = [...model.leaves()]
+  const all = [...distinctLeaves(model)]
   if (all.length === 0)
     throw new OptionError('ERR_OPTION', `${where}: ${name} has no trainable parameters (quantized and sparse weights are final)`)
   const wanted = layers ? globs(layers) : () => true

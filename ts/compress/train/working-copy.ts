@@ -5,7 +5,7 @@
 import type { RawTensor } from '../../base/dtype.js'
 import { CheckpointError, NumericError } from '../../base/errors.js'
 import { sameShape } from '../../base/shape.js'
-import { join, Model, weightKind, type Leaf, type Module, type Weight } from '../../nn/index.js'
+import { distinctLeaves, join, Model, weightKind, type Leaf, type Module, type Weight } from '../../nn/index.js'
 import { assign, countNonfinite, maskApply } from '../../ops/index.js'
 import { fromRaw, scope, toRaw, type Tensor } from '../../tensor/index.js'
 
@@ -28,17 +28,23 @@ const isTrainable = (w: Weight): boolean => w.trainable().length > 0
 
 export class WorkingCopy {
   readonly model: Model
+  /** A leaf that several layers share is there once, under the first path. */
   readonly leaves: ReadonlyMap<string, Leaf>
   readonly state: ReadonlyMap<string, Tensor>
   readonly #weights: ReadonlyMap<string, Weight>
 
   constructor(source: Model) {
     const weights = new Map<string, Weight>()
-    for (const { path, weight } of source.weights())
-      if (isTrainable(weight)) weights.set(path, weightKind(weight.kind).restore(weight.parts(), weight.config(), weight.shape))
+    const copies = new Map<Weight, Weight>() // layers that share a weight share its copy
+    for (const { path, weight } of source.weights()) {
+      if (!isTrainable(weight)) continue
+      const copy = copies.get(weight) ?? weightKind(weight.kind).restore(weight.parts(), weight.config(), weight.shape)
+      copies.set(weight, copy)
+      weights.set(path, copy)
+    }
     const state = new Map([...source.state()].map(([path, t]) => [path, fromRaw(toRaw(t))]))
     this.model = new Model(rebuild(source.root, weights, state), source.info, source.extras)
-    this.leaves = this.model.leaves()
+    this.leaves = distinctLeaves(this.model)
     this.state = state
     this.#weights = weights
   }

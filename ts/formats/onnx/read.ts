@@ -1,28 +1,27 @@
 /**
- * Reads ONNX files: protobuf to plain data. The bytes are checked first (scan.ts), then decoded by the protobuf library; what the format does not
+ * Reads ONNX files: protobuf to plain data. decode.ts checks and decodes the bytes by the descriptors of the protobuf library; what the format does not
  * define is ERR_MODEL_FORMAT, what is too large ERR_LIMIT, a tensor's file outside the model's folder ERR_PATH. Large constants stay in their files
  * until they are asked for.
  */
 import path from 'node:path'
-import { fromBinary } from '@bufbuild/protobuf'
-import type {
-  AttributeProto,
-  FunctionProto,
-  GraphProto,
-  ModelProto,
-  NodeProto,
-  OperatorSetIdProto,
-  TensorShapeProto,
-  ValueInfoProto,
-} from 'onnx-buf'
+import type * as onnx from 'onnx-buf'
 import { isTersorError } from '../../base/errors.js'
 import type { BeneathOptions } from '../beneath.js'
 import { readRegularFile } from '../files.js'
 import { formatContext, formatError } from '../limits.js'
-import { scanProtobuf } from './scan.js'
+import { decodeProtobuf, type Decoded } from './decode.js'
 import { modelSchema } from './schema.js'
 import { elementType, readSparse, readTensor, utf8, type TensorContext } from './tensor.js'
 import type { Dim, OnnxAttribute, OnnxFunction, OnnxGraph, OnnxModel, OnnxNode, OnnxTensor, ValueInfo } from './types.js'
+
+type AttributeProto = Decoded<onnx.AttributeProto>
+type FunctionProto = Decoded<onnx.FunctionProto>
+type GraphProto = Decoded<onnx.GraphProto>
+type ModelProto = Decoded<onnx.ModelProto>
+type NodeProto = Decoded<onnx.NodeProto>
+type OperatorSetIdProto = Decoded<onnx.OperatorSetIdProto>
+type TensorShapeProto = Decoded<onnx.TensorShapeProto>
+type ValueInfoProto = Decoded<onnx.ValueInfoProto>
 
 export interface OnnxReadOptions extends BeneathOptions {
   /** Where files of tensors lie, for a model from memory; `readOnnx` takes the model's own folder. */
@@ -51,13 +50,7 @@ export function parseOnnx(bytes: Uint8Array, options: OnnxReadOptions = {}): Onn
 function decode(bytes: Uint8Array, file: string | undefined, options: OnnxReadOptions): OnnxModel {
   const ctx: TensorContext = { ...formatContext('onnx', file, options), folder: options.folder, options }
   if (bytes.length === 0) throw formatError(ctx, 'empty', 'the file is empty', { byteOffset: 0 })
-  scanProtobuf(ctx, bytes, modelSchema, { depth: DEPTH, messages: MESSAGES })
-  let proto: ModelProto
-  try {
-    proto = fromBinary(modelSchema, bytes, { readUnknownFields: false })
-  } catch (cause) {
-    throw formatError(ctx, 'protobuf', `protobuf: ${cause instanceof Error ? cause.message : 'not readable'}`)
-  }
+  const proto = decodeProtobuf<onnx.ModelProto>(ctx, bytes, modelSchema, { depth: DEPTH, messages: MESSAGES })
   try {
     return model(ctx, proto, bytes.length)
   } catch (error) {
@@ -154,7 +147,7 @@ function attributesOf(ctx: TensorContext, list: readonly AttributeProto[], of: s
 }
 
 /** Integers beyond 2^53 mean "as far as possible" (ends of slices): they are kept as the nearest float. */
-const int = (v: bigint): number => Number(v)
+const int = (v: number | bigint): number => Number(v)
 
 function attributeOf(ctx: TensorContext, a: AttributeProto, of: string): OnnxAttribute {
   const what = `node ${JSON.stringify(of)}: attribute ${JSON.stringify(a.name)}`
@@ -175,7 +168,7 @@ function attributeOf(ctx: TensorContext, a: AttributeProto, of: string): OnnxAtt
     case 5:
       return { type: 'graph', value: a.g ? graphOf(ctx, a.g) : missing() }
     case 6:
-      return { type: 'floats', value: a.floats }
+      return { type: 'floats', value: Array.from(a.floats) }
     case 7:
       return { type: 'ints', value: a.ints.map(int) }
     case 8:

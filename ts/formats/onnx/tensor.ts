@@ -2,11 +2,15 @@
  * Constants of ONNX files: raw_data, every typed field, and files of their own. Whatever the storage, its length is checked against dtype and shape
  * when the file is opened; bytes are made when asked for.
  */
-import type { SparseTensorProto, TensorProto } from 'onnx-buf'
+import type * as onnx from 'onnx-buf'
 import { PathSecurityError } from '../../base/errors.js'
 import { openBeneath, type BeneathOptions } from '../beneath.js'
 import { allocateTensor, checkBooleans, countElements, formatError, type FormatContext } from '../limits.js'
+import type { Decoded } from './decode.js'
 import { bitsOf, elementTypes, type ElementType, type OnnxTensor } from './types.js'
+
+type SparseTensorProto = Decoded<onnx.SparseTensorProto>
+type TensorProto = Decoded<onnx.TensorProto>
 
 export interface TensorContext extends FormatContext {
   /** Folder beneath which files of tensors lie; undefined: there is none (a model from memory). */
@@ -31,7 +35,7 @@ export function elementType(ctx: FormatContext, number: number, name: string): E
 }
 
 /** Dimensions as numbers; one beyond 2^53 cannot be meant. */
-export function dimensions(ctx: FormatContext, dims: readonly bigint[], name: string): number[] {
+export function dimensions(ctx: FormatContext, dims: readonly (number | bigint)[], name: string): number[] {
   const shape = dims.map(Number)
   countElements(ctx, shape, { tensor: name })
   return shape
@@ -66,6 +70,8 @@ function pack(dtype: ElementType, values: readonly (number | bigint)[], out: Uin
   values.forEach((v, i) => put(i, v))
 }
 
+const asBytes = (a: Float32Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
+
 export function readTensor(ctx: TensorContext, proto: TensorProto, name = proto.name): OnnxTensor {
   const details = { tensor: name }
   const dtype = elementType(ctx, proto.dataType, name)
@@ -99,6 +105,7 @@ export function readTensor(ctx: TensorContext, proto: TensorProto, name = proto.
       dtype,
       shape,
       read: () => {
+        if (dtype === 'f32' && (typed as unknown) instanceof Float32Array) return asBytes(typed as unknown as Float32Array)
         const out = allocateTensor(ctx, bytes)
         pack(dtype, typed, out)
         return finish(out)

@@ -1,5 +1,5 @@
 /** Dead code and Identity: what changes no value. */
-import { freeNames, mapSubgraphs, subgraphs, type Graph, type GraphNode } from '../graph.js'
+import { freeNames, hasSubgraphs, mapSubgraphs, subgraphs, type Graph, type GraphNode } from '../graph.js'
 
 /**
  * Without Identity nodes, and without Dropout, which only training would see. Law: the outputs are the same bit for bit. A node whose result is an
@@ -33,10 +33,10 @@ export function removeDead(graph: Graph): Graph {
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i]!
     if (!node.outputs.some((name) => needed.has(name))) continue
-    const next = subgraphs(node).length === 0 ? node : mapSubgraphs(node, removeDead)
+    const next = mapSubgraphs(node, removeDead)
     kept.push(next)
     for (const name of next.inputs) needed.add(name)
-    for (const inner of subgraphs(next)) for (const name of freeNames(inner)) needed.add(name)
+    if (hasSubgraphs(next)) for (const inner of subgraphs(next)) for (const name of freeNames(inner)) needed.add(name)
   }
   const constants = new Map([...graph.constants].filter(([name]) => needed.has(name)))
   return { ...graph, nodes: kept.reverse(), constants }

@@ -7,7 +7,7 @@ import { scope } from '../../tensor/index.js'
 import { isDType } from '../../base/dtype.js'
 import { intAttribute, intsAttribute, SequenceValue, type Value, type ValueType } from '../define.js'
 import { constantValue, runGraph } from '../executor.js'
-import { mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
+import { hasSubgraphs, mapSubgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
 import { hostInts, HostTensor, toConstant, toNative } from '../host.js'
 import { inferTypes, numbers } from '../infer.js'
 import { codesOf, storedBehind, turnedStored, withStored, type Codes, type Stored } from '../stored.js'
@@ -28,6 +28,7 @@ const SMALL = 4096
 export function foldConstants(graph: Graph): Graph {
   const types = inferTypes(graph)
   const known = new Map<string, GraphTensor>()
+  const made = new Made()
   const visit = (g: Graph): Graph => {
     for (const [name, t] of g.constants) known.set(name, t)
     const constants = new Map(g.constants)
@@ -37,12 +38,12 @@ export function foldConstants(graph: Graph): Graph {
       constants.set(name, t)
     }
     for (const node of g.nodes) {
-      if (subgraphs(node).length > 0) {
+      if (hasSubgraphs(node)) {
         nodes.push(mapSubgraphs(node, visit))
         continue
       }
       const byValue = node.outputs.length === 1 ? valueOf(types.get(node.outputs[0]!)) : undefined
-      const results = byValue ? [byValue] : (asStored(node, g, known) ?? fold(node, g, known, types))
+      const results = byValue ? [byValue] : (asStored(node, g, known) ?? made.get(node, known, () => fold(node, g, known, types)))
       if (results) results.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
       else nodes.push(node)
     }
@@ -90,6 +91,38 @@ function compatible({ shape, scaleShape, axis, block }: Codes): boolean {
     : scaleShape[0] === shape[axis]
 }
 
+/**
+ * Results by what they were made of: nodes that do the same to the same constants (the branches of an If often do) give one constant, so that weights made
+ * of it are one weight.
+ */
+class Made {
+  readonly #ids = new Map<GraphTensor | string, number>()
+  readonly #results = new Map<string, GraphTensor[] | undefined>()
+
+  get(node: GraphNode, known: ReadonlyMap<string, GraphTensor>, make: () => GraphTensor[] | undefined): GraphTensor[] | undefined {
+    const ids: number[] = []
+    for (const name of node.inputs) {
+      const t = known.get(name)
+      if (!t && name !== '') return undefined
+      ids.push(t ? this.#idOf(t) : -1)
+    }
+    const attributes = Object.entries(node.attributes)
+    if (ids.length === 0 || attributes.some(([, a]) => typeof a.value === 'object' && !Array.isArray(a.value))) return make()
+    const key = JSON.stringify([node.domain, node.op, node.outputs.map(Boolean), ids, attributes])
+    if (!this.#results.has(key)) this.#results.set(key, make())
+    return this.#results.get(key)
+  }
+
+  /** Small ones (positions, axes) by their values. */
+  #idOf(t: GraphTensor): number {
+    const small = !t.strings && t.shape.reduce((a, b) => a * b, 1) <= 64
+    const key = small ? `${t.dtype}[${t.shape.join(',')}] ${t.read().join(',')}` : t
+    const id = this.#ids.get(key) ?? this.#ids.size
+    this.#ids.set(key, id)
+    return id
+  }
+}
+
 /** An integer value that inference knows in full (Shape of a static input). */
 function valueOf(type: ValueType | undefined): GraphTensor | undefined {
   const value = type?.value && numbers(type.value)
@@ -104,9 +137,9 @@ function fold(
   known: ReadonlyMap<string, GraphTensor>,
   types: ReadonlyMap<string, ValueType>,
 ): GraphTensor[] | undefined {
-  if (node.domain !== '' || drawn.has(node.op)) return undefined
+  if (node.domain !== '' || drawn.has(node.op) || node.inputs.some((name) => name !== '' && !known.has(name))) return undefined
   const inputs = node.inputs.filter(Boolean)
-  if (!inputs.every((name) => known.has(name)) || node.outputs.filter(Boolean).length === 0) return undefined
+  if (node.outputs.filter(Boolean).length === 0) return undefined
   const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
   const room = Math.max(
     SMALL,

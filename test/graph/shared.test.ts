@@ -1,0 +1,91 @@
+/** Constants that several layers of an imported graph take: one weight, whatever the way it is read. */
+import { describe, expect, it } from 'vitest'
+import { parseOnnx } from '../../ts/formats/onnx/index.js'
+import { modelFromOnnx } from '../../ts/graph/index.js'
+import { compress, memory, ops, recipe, regression, regressionData, scope, tensor, trainTask, type Model } from '../../ts/index.js'
+import { constant, model, node, oracle, ort, random, value, type GraphInit } from './build.js'
+
+const draw = random(17)
+const w = (name: string, ...dims: number[]): ReturnType<typeof constant> =>
+  constant(name, dims, draw(dims.reduce((a, b) => a * b, 1))) // prettier-ignore
+const imported = (graph: GraphInit): Model => modelFromOnnx(parseOnnx(model(graph)))
+
+/** A table of 80 rows looked up and taken by a Gemm as it stands; a matrix used by two layers, one with a bias. */
+const tied: GraphInit = {
+  input: [value('ids', ['n'], 'i64')],
+  output: [value('scores'), value('again')],
+  initializer: [w('table', 80, 64), w('mix', 64, 64), w('bias', 80), w('shift', 64)],
+  node: [
+    node('Gather', ['table', 'ids'], ['e']),
+    node('MatMul', ['e', 'mix'], ['m1']),
+    node('Relu', ['m1'], ['r']),
+    node('MatMul', ['r', 'mix'], ['m2']),
+    node('Add', ['m2', 'shift'], ['scores']),
+    node('Gemm', ['r', 'table', 'bias'], ['again'], { transB: 1 }),
+  ],
+}
+
+describe('a constant of several layers', () => {
+  it('is one weight: counted once, freed once, exported once', async () => {
+    const before = memory().tensors
+    const net = imported(tied)
+    expect(net.parameters()).toBe(80 * 64 + 64 * 64 + 80 + 64)
+    const weights = net.weights().filter(({ name }) => name === 'weight')
+    expect(new Set(weights.map(({ weight }) => weight)).size).toBe(2)
+    expect(weights.length).toBeGreaterThan(2)
+    expect(memory().tensors - before).toBe(4)
+    if (ort) {
+      const data = BigInt64Array.of(3n, 79n, -1n)
+      const want = await oracle(model(tied), { ids: { type: 'int64', data, dims: [3] } })
+      scope(() => {
+        const got = net.predictAll(tensor(data))
+        for (const name of ['scores', 'again'])
+          want[name]!.data.forEach((v, i) => expect((got[name]!.read() as Float32Array)[i]).toBeCloseTo(v, 3))
+      })
+    }
+    net.dispose()
+    expect(memory().tensors).toBe(before)
+  })
+
+  it('is trained once with the gradients of all its uses', async () => {
+    // y = x w w with one number: the gradient has both uses, and the two layers stay equal
+    const net = imported({
+      input: [value('x', ['n', 1])],
+      output: [value('y')],
+      initializer: [constant('w', [1, 1], [2])],
+      node: [node('MatMul', ['x', 'w'], ['h']), node('MatMul', ['h', 'w'], ['y'])],
+    })
+    expect(net.parameters()).toBe(1)
+    const data = regressionData(tensor([[1]]), tensor([[0]]))
+    const settings = { epochs: 1, batchSize: 1, optimizer: { kind: 'sgd', lr: 0.01 }, schedule: { kind: 'constant' }, shuffle: false }
+    const { model: after } = await compress(net, recipe([[trainTask(regression(data), settings as never)]]))
+    // loss (w^2)^2 = w^4 with derivative 4 w^3 = 32
+    for (const { weight } of after.weights()) scope(() => expect(weight.dense().item()).toBeCloseTo(2 - 0.32, 5))
+    after.dispose()
+    net.dispose()
+  })
+
+  it('that two branches prepare in the same way is one weight too', () => {
+    const branch = (name: string): GraphInit => ({
+      output: [value(`${name}y`)],
+      initializer: [constant(`${name}from`, [1], [64], 'i64'), constant(`${name}to`, [1], [128], 'i64'), constant(`${name}axis`, [1], [0], 'i64')],
+      node: [
+        node('Slice', ['w', `${name}from`, `${name}to`, `${name}axis`], [`${name}s`]),
+        node('MatMul', ['x', `${name}s`], [`${name}y`]),
+      ],
+    })
+    const net = imported({
+      input: [value('x', ['n', 64]), value('c', [], 'bool')],
+      output: [value('y')],
+      initializer: [w('w', 128, 70)],
+      node: [node('If', ['c'], ['y'], { then_branch: branch('a'), else_branch: branch('b') })],
+    })
+    expect(net.parameters()).toBe(64 * 70)
+    scope(() => {
+      const x = tensor(Float32Array.from(draw(64)), [1, 64])
+      const on = (v: number): Float32Array => net.predict({ x, c: ops.cast(tensor([v], []), 'bool') }).read() as Float32Array
+      expect(on(1)).toEqual(on(0))
+    })
+    net.dispose()
+  })
+})
