@@ -373,7 +373,7 @@ const overOnnxRuntime = (text: string, cases: RegExp, over: readonly string[], b
   text: `${text}: >= ${bar}x onnxruntime-node`,
   family: 'models',
   cases,
-  metric: { kind: 'ratio', over: over.map((form) => `ONNX Runtime ${form}`) },
+  metric: { kind: 'ratio', over: over.map((form) => `ONNX Runtime ${form}`.trim()) },
   bar,
 })
 const transformers: readonly Bar[] = [
@@ -391,4 +391,17 @@ const transformers: readonly Bar[] = [
   overOnnxRuntime('GPT-2-shaped, 64 tokens, f32', /^GPT-2 f32$/, ['f32'], 1.3),
 ]
 
-export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second, ...training, ...transformers]
+const graphs: readonly Bar[] = [
+  overOnnxRuntime('Silero v5, 512 samples at 16 kHz, f32', /^silero v5 f32$/, [''], 1.3),
+  overOnnxRuntime('USE-lite, 15 tokens, f32', /^USE-lite f32$/, [''], 1.3),
+  {
+    section: MODELS,
+    text: 'a file of 28 MB to its first result <= 60 ms',
+    family: 'models',
+    cases: /^load 28 MB$/,
+    metric: { kind: 'time' },
+    bar: 60e6,
+  },
+]
+
+export const bars: readonly Bar[] = [...gemm, ...javascript, ...sparse, ...masks, ...second, ...training, ...transformers, ...graphs]

@@ -128,7 +128,8 @@ async function fromFile({ kernel, params, threads }: Job): Promise<ServedCase> {
   const of = await onnxFile(String(params.file), Number(params.tokens))
   const options = { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3, graphOptimizationLevel: 'all' }
   const feeds = Object.fromEntries(Object.entries(of.feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, dims)]))
-  const total = (out: Readonly<Record<string, { data: Float32Array }>>): number => Object.values(out).reduce((n, { data }) => n + sumAbs(data), 0)
+  const total = (out: Readonly<Record<string, { data: Float32Array }>>): number =>
+    Object.values(out).reduce((n, { data }) => n + sumAbs(data), 0)
   if (kernel === 'onnx.load') {
     const once = async (): Promise<Readonly<Record<string, { data: Float32Array }>>> => {
       const session = await ort.InferenceSession.create(of.file, options)

@@ -13,7 +13,7 @@ const decode = (bytes: Uint8Array): unknown =>
 
 /** Defaults left out, bigints and typed lists as plain numbers: what both decoders must agree on. */
 function plain(v: unknown): unknown {
-  if (typeof v === 'bigint') return Number(v)
+  if (typeof v === 'bigint') return plain(Number(v))
   if (v instanceof Uint8Array || v instanceof Float32Array || v instanceof Float64Array) return v.length ? Array.from(v) : undefined
   if (Array.isArray(v)) return v.length ? v.map(plain) : undefined
   if (typeof v !== 'object' || v === null) return v === 0 || v === '' || v === false ? undefined : v

@@ -60,12 +60,14 @@ describe('inputs whose values decide', () => {
     ])
     for (let rate = 20; rate < 32; rate++) expect(numbers(s.runSync(given(rate)).y)).toEqual([-1, -2])
     const other = s.info().classes.filter((c) => !c.planned)
-    expect(other).toMatchObject([{ inputs: 'x f32[2] rate i64[] (other values)', runs: 7, reason: expect.stringContaining('8 of them') as string }])
+    expect(other).toMatchObject([
+      { inputs: 'x f32[2] rate i64[] (other values)', runs: 7, reason: expect.stringContaining('8 of them') as string },
+    ])
     expect(s.info().classes).toHaveLength(9)
     expect(numbers(s.runSync(given(16, 3)).y)).toEqual([2, 4, 6]) // another shape is another class
   })
   it('may come as tensors, alone, and through calculations; large or floating ones run eagerly', () => {
-    const count = track(session((n: Tensor) => ops.scaleShift(n, 1, ops.add(n, n).item() as number)))
+    const count = track(session((n: Tensor) => ops.scaleShift(ops.cast(n, 'f32'), 1, ops.add(n, n).item())))
     const i32 = (...data: number[]): { data: Int32Array; shape: number[] } => ({ data: Int32Array.from(data), shape: [data.length] })
     for (const n of [3, 5, 3]) expect(count.runSync(i32(n)).output!.data[0]).toBe(3 * n)
     scope(() => expect(count.runSync(tensor(Int32Array.of(5))).output!.data[0]).toBe(15))
@@ -73,18 +75,19 @@ describe('inputs whose values decide', () => {
       ['i32[1] input=3', true],
       ['i32[1] input=5', true],
     ])
-    const sums = track(session(({ x, k }: Record<string, Tensor>) => ops.scaleShift(x!, ops.sum(x!).item() as number, k!.item() as number)))
+    const sums = track(session(({ x, k }: Record<string, Tensor>) => ops.scaleShift(x!, ops.sum(x!).item(), k!.item())))
     const x = { data: Float32Array.of(1, 2), shape: [2] }
     expect(Array.from(sums.runSync({ x, k: i32(1) }).output!.data as Float32Array)).toEqual([4, 7])
     expect(sums.info().classes).toMatchObject([{ planned: false, reason: expect.stringContaining('read in between') as string }])
-    const wide = track(session((v: Tensor) => ops.scaleShift(v, (v.read() as Int32Array)[16]!)))
+    const wide = track(session((v: Tensor) => ops.scaleShift(ops.cast(v, 'f32'), (v.read() as Int32Array)[16]!)))
     const many = i32(...Array.from({ length: 17 }, (_, i) => i))
     expect(wide.runSync(many).output!.data[2]).toBe(32)
     expect(wide.info().classes[0]!.planned).toBe(false)
   })
 })
 
-const folder = ort && (await fetchPackage(knownPackages.voiceActivity).catch((error: unknown) => void console.warn(`skipped: ${String(error)}`)))
+const folder =
+  ort && (await fetchPackage(knownPackages.voiceActivity).catch((error: unknown) => void console.warn(`skipped: ${String(error)}`)))
 const draw = random(3)
 
 describe.skipIf(!folder)('Silero over 20 chunks with its state passed on', () => {

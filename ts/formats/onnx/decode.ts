@@ -96,7 +96,12 @@ const NO_CHOICE = Object.freeze({ case: undefined })
 
 function kindOf(field: DescField): readonly [Kind, number] {
   if (field.message) return ['message', 2]
-  const scalar = field.fieldKind === 'scalar' ? field.scalar : field.fieldKind === 'list' && field.listKind === 'scalar' ? field.scalar : ScalarType.INT32
+  const scalar =
+    field.fieldKind === 'scalar'
+      ? field.scalar
+      : field.fieldKind === 'list' && field.listKind === 'scalar'
+        ? field.scalar
+        : ScalarType.INT32
   return kinds[scalar] ?? ['int32', 0]
 }
 
@@ -160,7 +165,8 @@ class Decoder {
       if (wire === 2) {
         const length = bytes[this.#at]! < 128 && this.#at < end ? bytes[this.#at++]! : this.#varint(end)
         const from = this.#at
-        if (length > MAX_LENGTH || from + length > end) this.#fail('truncated', `field ${number} of ${length} bytes runs past the end of its message`, start)
+        if (length > MAX_LENGTH || from + length > end)
+          this.#fail('truncated', `field ${number} of ${length} bytes runs past the end of its message`, start)
         if (field?.message === undefined) {
           this.#at = from + length
           if (field) this.#delimited(field, value, from, from + length)
@@ -211,7 +217,7 @@ class Decoder {
       if (byte < 128) break
     }
     const [low, mid, high] = parts
-    if (kind === 'int32') return (low | (mid << 28)) | 0
+    if (kind === 'int32') return low | (mid << 28) | 0
     if (high === 0 && mid < 2 ** 25) return low + mid * PART
     const bits = (BigInt(high) << 56n) | (BigInt(mid) << 28n) | BigInt(low)
     const whole = kind === 'signed' ? BigInt.asIntN(64, bits) : BigInt.asUintN(64, bits)
