@@ -153,7 +153,11 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       Object.keys(found.values).map((part) => join(name, part)),
     )
     for (const [part, value] of Object.entries(found.values)) {
-      if (typeof value === 'function') values.set(join(name, part), once(flats, value, () => () => flat(value())))
+      if (typeof value === 'function')
+        values.set(
+          join(name, part),
+          once(flats, value, () => () => flat(value())),
+        )
       else weights.set(join(name, part), value.weight)
     }
     return name
@@ -168,7 +172,9 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
-        return t && floating.includes(t.dtype) ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), ...storedBehind(t) } : undefined
+        return t && floating.includes(t.dtype)
+          ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), ...storedBehind(t) }
+          : undefined
       },
       rank: (name) => types.get(name)?.shape?.length,
       onlyUser: (name) => (users.get(name)?.length === 1 ? users.get(name)![0] : undefined),
