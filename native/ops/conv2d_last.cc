@@ -30,14 +30,14 @@ struct Header {
 static_assert(sizeof(Header) == 64, "panels start on a cache line");
 
 // How the filters of a shape are packed. Dense: for each group, its columns in panels of up to most_vectors vectors, as even as they go; a panel is
-// [taps, group_in, width]. Depthwise: [taps, channels rounded up to 16].
+// [taps, group_in, width]. Depthwise, more than one channel: [taps, channels rounded up to 16].
 struct Packing {
   int64_t out, group_in, taps, groups, group_out, vectors, panels;
   int lanes;
   bool depthwise;
 
   Packing(const ConvRow& row, const int64_t w[4], int64_t n)
-      : out(w[0]), group_in(w[1]), taps(w[2] * w[3]), groups(n), group_out(w[0] / n), lanes(row.lanes), depthwise(w[1] == 1 && w[0] == n) {
+      : out(w[0]), group_in(w[1]), taps(w[2] * w[3]), groups(n), group_out(w[0] / n), lanes(row.lanes), depthwise(w[1] == 1 && w[0] == n && n > 1) {
     vectors = (group_out + lanes - 1) / lanes;
     panels = (vectors + row.most_vectors - 1) / row.most_vectors;
   }

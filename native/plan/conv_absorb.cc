@@ -70,16 +70,23 @@ bool read_affine(const Program& program, const Step& step, int slot, int64_t cha
 
 double of(const std::vector<double>& v, size_t c) { return v[v.size() == 1 ? 0 : c]; }
 
+bool is_finite(double v) { return std::isfinite(static_cast<float>(v)); }
+
+// False, and nothing changed, where a constant would not be finite: infinity times a sum is not the sum of infinities.
 bool take_affine(ConvPlan& plan, const Affine& a) {
   if (plan.stage == Stage::linear) {
-    for (size_t c = 0; c < plan.scale.size(); c++) {
-      plan.scale[c] *= of(a.scale, c);
-      plan.shift[c] = plan.shift[c] * of(a.scale, c) + of(a.shift, c);
+    std::vector<double> scale = plan.scale, shift = plan.shift;
+    for (size_t c = 0; c < scale.size(); c++) {
+      scale[c] *= of(a.scale, c);
+      shift[c] = shift[c] * of(a.scale, c) + of(a.shift, c);
+      if (!is_finite(scale[c]) || !is_finite(shift[c])) return false;
     }
+    plan.scale.swap(scale), plan.shift.swap(shift);
   } else {
     if (a.scale.size() > 1 || a.shift.size() > 1) return false;
-    plan.after_scale *= a.scale[0];
-    plan.after_shift = plan.after_shift * a.scale[0] + a.shift[0];
+    const double scale = plan.after_scale * a.scale[0], shift = plan.after_shift * a.scale[0] + a.shift[0];
+    if (!is_finite(scale) || !is_finite(shift)) return false;
+    plan.after_scale = scale, plan.after_shift = shift;
     plan.stage = Stage::activated;
   }
   plan.y = a.y;
@@ -143,6 +150,9 @@ std::vector<size_t> written_out(const Program& program, const Uses& uses, const 
   for (;;) {
     const Step& step = program.steps[next];
     steps.push_back(next);
+    bool as_it_lies = true;  // and not another view of the same shape: transposed, broadcast
+    each_tensor(step, [&](char, const TensorRef& t) { as_it_lies = as_it_lies && (slot_of(t) != slot_of(at_now) || (is_whole(program, t) && same_shape(t, plan.y))); });
+    if (!as_it_lies) return {};
     Affine affine;
     TensorRef y;
     if (step.op() == Op::sigmoid && shift == 0) {
@@ -180,6 +190,10 @@ std::vector<size_t> take_next(Program& program, const Uses& uses, size_t i, Conv
   each_tensor(program.steps[i], [&](char kind, const TensorRef& t) { steady = steady && kind != 'M' && (kind == 'R' || uses.writes[at(slot_of(t))] <= 1); });
   const std::vector<size_t> readers = readers_of(program, slot, i + 1);
   if (!steady || static_cast<int>(readers.size()) != uses.reads[at(slot)]) return {};
+  // Nor is anything else written where the result then goes: that memory will have channels last.
+  bool alone = true;
+  each_tensor(program.steps[readers.empty() ? i : readers.back()], [&](char kind, const TensorRef& t) { alone = alone && (kind != 'R' || uses.writes[at(slot_of(t))] == 1); });
+  if (!alone) return {};
   conv_activation act{};
   std::vector<size_t> steps = written_out(program, uses, plan, readers, &act);
   if (!steps.empty()) {

@@ -8,6 +8,10 @@ namespace {
 bool is_whole(const Program& program, const TensorRef& t) {
   return place_of(t) == 0 && t.contiguous() && t.bytes() == program.slots[at(slot_of(t))].bytes;
 }
+// A whole slot that one step writes: its order of memory is that step's to choose.
+bool is_own(const Program& program, const TensorRef& y) { return is_whole(program, y) && Uses(program).writes[at(slot_of(y))] == 1; }
+
+constexpr int64_t kMostTaps = 4096;  // of a pool: each place of a window is a pointer for every pixel of a task
 
 Status rewrite(Program& program, Packs& packs, size_t i, const ConvPlan& plan) {
   conv2d_last_args& to = program.steps[i].as<conv2d_last_args>();
@@ -66,7 +70,7 @@ void pass_on_elementwise(Program& program, size_t i) {
     if (kind == 'R') y = &t;
     fits = fits && kind != 'M' && t.dtype == DType::f32 && t.rank <= 4;
   });
-  if (!fits || !y || y->rank != 4 || !is_whole(program, *y) || Uses(program).writes[at(slot_of(*y))] != 1) return;
+  if (!fits || !y || y->rank != 4 || !is_own(program, *y)) return;
   each_tensor(program.steps[i], [&](char kind, const TensorRef& t) { turned = turned || (kind != 'R' && lies_channels_last(t) && t.size() == y->size()); });
   if (!turned) return;
   each_tensor(program.steps[i], [&](char kind, TensorRef& t) { if (kind != 'R') t = broadcast_last(t); });
@@ -75,7 +79,7 @@ void pass_on_elementwise(Program& program, size_t i) {
 
 void pass_on_concat(Program& program, size_t i) {
   concat2_args& a = program.steps[i].as<concat2_args>();
-  if (a.y.dtype != DType::f32 || a.y.rank != 4 || (a.axis != 1 && a.axis != -3) || !is_whole(program, a.y)) return;
+  if (a.y.dtype != DType::f32 || a.y.rank != 4 || (a.axis != 1 && a.axis != -3) || !is_own(program, a.y)) return;
   if (!lies_channels_last(a.a) && !lies_channels_last(a.b)) return;
   a.a = channels_last(a.a), a.b = channels_last(a.b), a.axis = 3;
   turn_channels_last(program, i, a.y);
@@ -83,7 +87,8 @@ void pass_on_concat(Program& program, size_t i) {
 
 template <class Args> void pool_with(Program& program, size_t i, pool2d_last_args to) {
   const Args& a = program.steps[i].as<Args>();
-  if (a.x.dtype != DType::f32 || !lies_channels_last(a.x) || !is_whole(program, a.y)) return;
+  if (a.x.dtype != DType::f32 || !lies_channels_last(a.x) || !is_own(program, a.y)) return;
+  if (a.kernel.v[0] * a.kernel.v[1] > kMostTaps) return;
   to.x = channels_last(a.x), to.kernel = a.kernel, to.stride = a.stride, to.padding = a.padding, to.ceil = a.ceil, to.y = a.y;
   const int label = program.steps[i].label;
   program.steps[i] = make_step(Op::pool2d_last, to);

@@ -69,6 +69,46 @@ describe('a convolution', () => {
     // Filters that come from an input are not packed.
     expect(stepsOf((i: { x: Tensor; w: Tensor }) => conv(i.x, i.w), { x, w: floats(20, 12, 3, 3) })).toEqual(['conv2d'])
   })
+
+  test('leaves a gate of another view of itself', () => {
+    const [f, square] = [w(), floats(2, 12, 6, 6)]
+    const turned = (t: Tensor): Tensor => ops.permute(t, [0, 1, 3, 2])
+    for (const gate of [
+      (y: Tensor) => ops.sigmoid(turned(y)),
+      (y: Tensor) => ops.clip(ops.scaleShift(turned(y), 1, 3), 0, 6),
+      (y: Tensor) => ops.clip(turned(ops.scaleShift(y, 1, 3)), 0, 6),
+    ])
+      expect(stepsOf((t: Tensor) => ((y) => ops.mul(y, gate(y)))(conv(t, f)), square)).toContain('mul')
+  })
+
+  test('leaves memory that another step writes too in its order', () => {
+    const f = w()
+    const overwritten = (t: Tensor): Record<string, Tensor> => {
+      const seen = ops.relu(conv(t, f))
+      const [b, both] = [ops.sigmoid(seen), ops.concat([seen, t], 1)]
+      const before = { b: ops.scaleShift(b, 2, 1), both: ops.relu(both) }
+      ops.relu.into(b, conv(t, f))
+      ops.relu.into(both, ops.concat([t, seen], 1))
+      return { c: ops.add(before.b, b), d: ops.add(before.both, both) }
+    }
+    expect(stepsOf(overwritten, x)).toContain('relu')
+  })
+
+  test('leaves constants that are not finite as filters', () => {
+    const f = track(
+      tensor(
+        Float32Array.from({ length: 20 * 12 * 9 }, (_, i) => i % 3),
+        [20, 12, 3, 3],
+      ),
+    )
+    const zero = track(
+      tensor(
+        Float32Array.from({ length: 20 }, (_, c) => c % 2),
+        [1, 20, 1, 1],
+      ),
+    )
+    expect(stepsOf((t: Tensor) => ops.clip(ops.div(conv(t, f), zero), -9, 9), x)).toContain('div')
+  })
 })
 
 test('every shape of a convolution', () => {
@@ -79,6 +119,8 @@ test('every shape of a convolution', () => {
     [[2, 24, 9, 9], [24, 1, 5, 5], { groups: 24, padding: 2, stride: [2, 1] }],
     [[1, 12, 8, 8], [18, 4, 3, 3], { groups: 3, dilation: [2, 2], padding: 2 }],
     [[17, 6, 5, 5], [10, 6, 3, 3], { padding: 1 }],
+    [[2, 1, 7, 6], [1, 1, 3, 3], { padding: 1 }], // one channel is not depthwise
+    [[2, 1, 7, 6], [3, 1, 3, 3], {}],
   ]
   for (const [xs, ws, options] of cases) {
     const [w, b] = [weights(...ws), weights(ws[0]!)]
