@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { graphPasses, modelFromGraph, optimizeGraph, type Graph } from '../../ts/graph/index.js'
 import { memory, session } from '../../ts/index.js'
-import { constant, node, value, type GraphInit, type NodeInit } from './build.js'
+import { constant, node, random, value, type GraphInit, type NodeInit } from './build.js'
 import {
   attention,
   drawn,
@@ -91,6 +91,12 @@ describe('functions', () => {
       nodes: [node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])],
     })
     expect(ops(law(changing, 'fuse-functions', 0))).toEqual(['Mul', 'Sigmoid', 'Mul'])
+    const taller = graphOf({
+      inputs: { x: [3] },
+      nodes: [node('Mul', ['x', 'k'], ['t']), node('Sigmoid', ['t'], ['s']), node('Mul', ['x', 's'], ['y'])],
+      constants: [constant('k', [1, 1], [1.702])],
+    })
+    expect(ops(law(taller, 'fuse-functions', 0))).toEqual(['Mul', 'Sigmoid', 'Mul'])
   })
 })
 
@@ -221,6 +227,12 @@ describe('numbers around products', () => {
   })
 })
 
+it('Gemm with one number for all channels', () => {
+  const nodes = [node('Gemm', ['x', 'w', 'c'], ['t']), node('Mul', ['t', 's'], ['y'])]
+  const constants = [constant('w', [3, 4], random(1)(12)), constant('c', [1], [5]), constant('s', [4], [1, 2, 3, 4])]
+  expect(ops(law(graphOf({ inputs: { x: ['B', 3] }, nodes, constants }), 'fold-affine'))).toEqual(['Gemm', 'Mul'])
+})
+
 describe('moves', () => {
   const turn = (x: string, y: string, ...perm: number[]): NodeInit => node('Transpose', [x], [y], { perm })
   const I = { x: [2, 3, 4, 5] }
@@ -287,6 +299,12 @@ describe('moves', () => {
       constants: [ints('s', 2, 3, 4, 5)],
     })
     expect(ops(law(nothing, 'merge-reshapes', 0))).toEqual(['Relu'])
+    // The file calls both sizes of x alike.
+    const named = graphOf({
+      inputs: { x: ['N', 'N'] },
+      nodes: [node('Transpose', ['x'], ['t']), node('Shape', ['t'], ['s']), node('Reshape', ['x', 's'], ['y'])],
+    })
+    expect(ops(optimizeGraph(named, { passes: ['merge-reshapes'] }))).toContain('Reshape')
   })
   it('equal values are computed once, also those that a branch computes again; drawn numbers are not', () => {
     const branch = (name: string): GraphInit => ({

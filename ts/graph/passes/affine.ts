@@ -72,6 +72,8 @@ function productOf(node: GraphNode, view: View): Product | undefined {
   const turned = node.op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0
   const [rows, cols] = shape as [number, number]
   const [outputs, inputs] = turned ? [rows, cols] : [cols, rows]
+  // Gemm also adds one number to all channels.
+  if (bias && bias.values.length !== outputs) return undefined
   const [row, col] = [(i: number): number => Math.floor(i / cols), (i: number): number => i % cols]
   return { ...common, outputs, inputs, axis: 1, padded: false, out: turned ? row : col, in: turned ? col : row }
 }

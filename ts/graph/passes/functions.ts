@@ -132,6 +132,8 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   ] as const) {
     const found = (half && gelu(x, other, view)) || (plain && sigmoid(x, other, view)) || hardSwish(x, other, product.constant, view)
     if (!found) continue
+    // A number with dimensions of its own ([1, 1] times a vector) gives the result more of them.
+    if (view.rank(found.x) !== view.rank(node.outputs[0])) return undefined
     return {
       at: node,
       covers: [...product.nodes, ...found.nodes],

@@ -120,7 +120,14 @@ function tensorflow(node: GraphNode, view: View): Replacement | undefined {
     const root = gamma === undefined ? undefined : inverseRoot(otherInput(r, gamma), view)
     const centre = root && centred(root.x, view)
     const beta = rest.inputs[0]
-    if (!root || centre?.x !== x || centre.axes !== root.axes || !fits(gamma, x, root.axes, view) || !fits(beta, x, root.axes, view))
+    if (
+      !root ||
+      centre?.x !== x ||
+      centre.axes !== root.axes ||
+      mean.axes !== root.axes ||
+      !fits(gamma, x, root.axes, view) ||
+      !fits(beta, x, root.axes, view)
+    )
       continue
     return {
       at: node,

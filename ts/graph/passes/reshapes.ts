@@ -9,7 +9,11 @@ import { i64Constant, rewrite, type Replacement, type View } from './match.js'
 const moves: ReadonlySet<string> = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'])
 const isMove = (node: GraphNode | undefined): node is GraphNode => node !== undefined && node.domain === '' && moves.has(node.op)
 
-const same = (a: readonly Dim[], b: readonly Dim[]): boolean => a.length === b.length && a.every((d, i) => d !== null && d === b[i])
+/** Equal, and each name once: a file may call two sizes alike that are not. */
+function same(a: readonly Dim[], b: readonly Dim[]): boolean {
+  const names = a.filter((d) => typeof d === 'string')
+  return a.length === b.length && a.every((d, i) => d !== null && d === b[i]) && new Set(names).size === names.length
+}
 
 /** A shape as Reshape wants it: at most one size open. Sizes of 0 would mean something else. */
 function target(shape: readonly Dim[] | undefined): readonly number[] | undefined {
