@@ -5,11 +5,13 @@ import { expect, it } from 'vitest'
 import { checkOptions, convertModel, goesWhole, inputKind, type OutputKind } from '../../ts/cli/convert-model.js'
 import type { Ui } from '../../ts/cli/ui.js'
 import { convertTensors, openTensorSet } from '../../ts/models/convert.js'
-import { readNpz } from '../../ts/formats/index.js'
+import { readNpz, readOnnx } from '../../ts/formats/index.js'
+import { session, type SessionInput } from '../../ts/index.js'
 import { loadModel } from '../../ts/models/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { close, folderOf } from '../models/huggingface-lib.js'
 import { errorOf, tempDir } from '../formats/lib.js'
+import { constant, model, node, random, value } from '../graph/build.js'
 
 const dir = tempDir()
 const at = (name: string): string => path.join(dir, name)
@@ -36,6 +38,53 @@ it('folder -> onnx -> safetensors: the same scores; int8 is smaller; tensors of 
   const set = openTensorSet(at('a.onnx'), false)
   convertTensors(set, at('a.npz'), 'npz', false)
   expect(readNpz(at('a.npz')).size).toBe(set.tensors.size)
+})
+
+it('.onnx -> .onnx by the inputs that the file declares: names, types and open sizes stay, or are fixed', async () => {
+  const table = constant('table', [10, 8], random(1)(80))
+  const nodes = [
+    node('Gather', ['table', 'ids'], ['t']),
+    node('Cast', ['mask'], ['m'], { to: 1 }),
+    node('Unsqueeze', ['m', 'axes'], ['u']),
+    node('Mul', ['t', 'u'], ['e']),
+    node('Neg', ['e'], ['n']),
+  ]
+  const inputs = [value('ids', ['batch', 'tokens'], 'i64'), value('mask', ['batch', 'tokens'], 'i64')]
+  const file = model({
+    input: inputs,
+    output: [value('e'), value('n')],
+    node: nodes,
+    initializer: [table, constant('axes', [1], [-1], 'i64')],
+  })
+  fs.writeFileSync(at('two.onnx'), file)
+  await convert(at('two.onnx'), 'onnx', 'again.onnx')
+  const run = async (name: string): Promise<number[]> => {
+    const s = session(at(name))
+    const out = (await s.run({ ids: wide(1, 2, 3, 4, 5, 6), mask: wide(1, 1, 0, 1, 1, 0) })) as Record<string, { data: Float32Array }>
+    s.dispose()
+    return [...out.e!.data, ...out.n!.data]
+  }
+  const wide = (...list: number[]): SessionInput => ({ data: BigInt64Array.from(list, BigInt), shape: [2, 3] })
+  expect(await run('again.onnx')).toEqual(await run('two.onnx'))
+  const shapes = (name: string): unknown => readOnnx(at(name)).graph.inputs.map((v) => [v.name, v.dtype, v.shape])
+  expect(shapes('again.onnx')).toEqual(shapes('two.onnx'))
+  const fix = (sizes: Record<string, number>): Promise<unknown> =>
+    convertModel(at('two.onnx'), at('fixed.onnx'), 'onnx', { check: false, sizes, onTensor: () => undefined }, ui)
+  await fix({ tokens: 7 })
+  expect(shapes('fixed.onnx')).toEqual([
+    ['ids', 'i64', ['batch', 7]],
+    ['mask', 'i64', ['batch', 7]],
+  ])
+  await expect(fix({ height: 7 })).rejects.toThrow(/no open size of an input is named "height"; there are: batch, tokens/)
+  // One whose batch is fixed, with a name of its own for the image.
+  const conv = [node('Conv', ['image', 'w'], ['c'], { kernel_shape: [3, 3] }), node('Reshape', ['c', 's'], ['y'])]
+  const constants = [constant('w', [2, 1, 3, 3], random(2)(18)), constant('s', [2], [1, -1], 'i64')]
+  fs.writeFileSync(
+    at('one.onnx'),
+    model({ input: [value('image', [1, 1, 5, 5])], output: [value('y')], node: conv, initializer: constants }),
+  )
+  await convert(at('one.onnx'), 'onnx', 'one-again.onnx')
+  expect(shapes('one-again.onnx')).toEqual(shapes('one.onnx'))
 })
 
 it('pairs and options that are refused say what is possible', () => {

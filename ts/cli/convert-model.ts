@@ -74,6 +74,8 @@ export interface ModelConversion {
   /** A type of GGUF, or integers of Tersor's for .onnx and .safetensors. */
   readonly quantize?: WritableType | IntegerType
   readonly shard?: number
+  /** Open sizes of an imported graph that are fixed in .onnx. */
+  readonly sizes?: Readonly<Record<string, number>>
   readonly check: boolean
   readonly onTensor: (done: number, total: number, name: string) => void
 }
@@ -94,6 +96,7 @@ export function checkOptions(to: OutputKind, whole: boolean, o: Omit<ModelConver
       refuse(`--quantize ${o.quantize} is for GGUF; models as .onnx and .safetensors take ${integerTypes.join(', ')}`)
   }
   if (o.shard !== undefined && to !== 'folder') refuse('shards are for a folder of safetensors')
+  if (o.sizes !== undefined && !(whole && to === 'onnx')) refuse('--size is for models that become .onnx')
   if (whole && o.dtype !== undefined && to === 'safetensors')
     refuse('--dtype would change the weights of a Tersor model; it is for tensors, folders, .gguf and .onnx')
   if (whole && o.dtype === 'bf16' && to === 'onnx') refuse('--dtype for .onnx is f32 or f16')
@@ -111,7 +114,12 @@ const results: Readonly<Record<string, string>> = {
 function onnxOptions(model: Model, o: ModelConversion): SaveOnnxOptions {
   const output = results[model.root.kind]
   const names = { ids: 'input_ids', mask: 'attention_mask', types: 'token_type_ids' }
-  return { check: o.check, ...(o.dtype === 'f16' ? { floats: 'f16' } : {}), ...(output ? { names, asIntegers: ['mask'], output } : {}) }
+  return {
+    check: o.check,
+    ...(o.dtype === 'f16' ? { floats: 'f16' } : {}),
+    ...(o.sizes ? { sizes: o.sizes } : {}),
+    ...(output ? { names, asIntegers: ['mask'], output } : {}),
+  }
 }
 
 async function quantized(model: Model, type: IntegerType, ui: Ui): Promise<Model> {

@@ -61,7 +61,7 @@ async function compare(model: Model, onnx: OnnxModel, file: string | Uint8Array,
   const rounded = model.weights().some(({ weight }) => weight instanceof QuantizedWeight && weight.input)
   const usual = options.dynamicQuantization || rounded ? 5e-2 : options.floats === 'f16' ? 1e-2 : 1e-4
   const { names = {} } = options
-  const described = options.example ? undefined : exampleInput(model)
+  const described = options.example ? undefined : exampleInput(model, options.sizes)
   const example = options.example ?? described!.input
   const inputs = example instanceof Tensor ? { x: example } : example
   const dynamic = options.dynamic ?? described?.dynamic ?? batchOf(inputs)

@@ -14,6 +14,7 @@ interface Options {
   readonly dtype?: HalfOrSingle
   readonly quantize?: WritableType | IntegerType
   readonly shard?: number
+  readonly size?: Readonly<Record<string, number>>
   readonly check: boolean
   readonly json?: boolean
 }
@@ -25,6 +26,13 @@ function size(text: string): number {
   const bytes = found && unit ? Math.floor(Number(found[1]) * unit) : 0
   if (bytes < 1) throw new InvalidArgumentError('must be a size like 500MB, 2GB or 1.5GiB.')
   return bytes
+}
+
+/** NAME=N, which may be given several times. */
+function openSize(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
+  const found = /^(.+)=(\d+)$/.exec(text)
+  if (!found) throw new InvalidArgumentError('must be NAME=N, as height=224.')
+  return { ...before, [found[1]!]: Number(found[2]) }
 }
 
 const formats: Readonly<Record<string, Exclude<OutputKind, 'folder'>>> = {
@@ -57,8 +65,13 @@ async function run(input: string, out: string, o: Options, ui: Ui): Promise<Conv
   const folder = isFolder(input)
   const to = outputKind(out)
   const whole = goesWhole(input, inputKind(input, folder), to)
-  const { dtype, quantize, shard } = o
-  const options = { ...(dtype ? { dtype } : {}), ...(quantize ? { quantize } : {}), ...(shard ? { shard } : {}) }
+  const { dtype, quantize, shard, size: sizes } = o
+  const options = {
+    ...(dtype ? { dtype } : {}),
+    ...(quantize ? { quantize } : {}),
+    ...(shard ? { shard } : {}),
+    ...(sizes ? { sizes } : {}),
+  }
   checkOptions(to, whole, options)
   if (to === 'folder') mkdirSync(out, { recursive: true })
   else if (!isFolder(dirname(out) || '.'))
@@ -117,6 +130,7 @@ export function registerConvert(program: Command): void {
       ]),
     )
     .option('--shard <size>', 'to a folder: at most this much in one safetensors file (2GB, 500MB)', size)
+    .option('--size <name=n>', 'to .onnx: a size that the inputs of the file leave open becomes this one; may be repeated', openSize)
     .option('--no-check', 'to .onnx: do not compare with onnxruntime-node where it is installed')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -125,6 +139,7 @@ export function registerConvert(program: Command): void {
         '  Hugging Face folder -> .onnx, .gguf (GPT-2, Llama, Mistral, Qwen2), folder\n' +
         '  .gguf of these -> .onnx, Hugging Face folder\n' +
         '  .onnx -> .safetensors (graph in the header), .onnx\n' +
+        '  model.json of tfjs -> .onnx\n' +
         '  .safetensors of a Tersor model -> .onnx, .safetensors, .gguf, folder\n' +
         'Of all else the tensors are converted and names stay.' +
         '\n\nExamples:\n  $ tersor convert llama/ llama.gguf --quantize q4_k\n  $ tersor convert bert/ bert.onnx --quantize int8\n' +

@@ -114,7 +114,7 @@ export class ExportContext {
     if (!from)
       throw new UnsupportedError(
         'ERR_UNSUPPORTED',
-        `export: a size of ${n[0]} (then ${n[1]}) does not follow from the inputs; fix the model's sizes with dynamic: {}`,
+        `export: a size of ${n[0]} (then ${n[1]}) does not follow from the inputs; fix sizes with dynamic: {}, or an imported model's by name with sizes (tersor convert --size NAME=N)`,
       )
     let name = this.builder.size(this.name(from.value), from.axis)
     if (from.times !== 1) name = this.builder.node('Mul', [name, this.builder.int64s([from.times])])

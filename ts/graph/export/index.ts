@@ -11,7 +11,7 @@ import { scope, Tensor, tensor } from '../../tensor/index.js'
 import { isValue, trace, type TracedValue } from '../trace.js'
 import { OnnxBuilder } from './builder.js'
 import { ExportContext, type Target } from './context.js'
-import { exampleInput } from './example.js'
+import { exampleInput, type Sizes } from './example.js'
 import { plainRules, type Rule } from './ops.js'
 import { Pair } from './pair.js'
 import { productRules } from './products.js'
@@ -41,6 +41,8 @@ export interface ExportOptions {
    * model's description says, if it takes its input from there.
    */
   readonly longest?: Readonly<Record<string, number>>
+  /** Sizes that an imported graph leaves open and the file shall not, by name: `{ height: 224, width: 224 }`. Without `example`. */
+  readonly sizes?: Sizes
   /** Default 'ort'. */
   readonly profile?: ExportProfile
   /** Floats of weights: 'f16' halves the file; they are computed with in f32. Default 'f32'. */
@@ -69,7 +71,7 @@ export function exportOnnx(model: Model, options: ExportOptions = {}): OnnxModel
 
 function exported(model: Model, options: ExportOptions): OnnxModel {
   const { profile = 'ort', floats = 'f32', dynamicQuantization = false } = options
-  const described = options.example ? undefined : exampleInput(model)
+  const described = options.example ? undefined : exampleInput(model, options.sizes)
   const example = options.example ?? described!.input
   const named = example instanceof Tensor ? { x: example } : example
   const dynamic = options.dynamic ?? described?.dynamic ?? batchOf(named)
@@ -209,7 +211,7 @@ function refuseVarying(pair: Pair): void {
       if (isValue(x) || (list ? SIZED_LISTS : SIZED_NUMBERS).has(op) || JSON.stringify(x) === JSON.stringify(y)) return
       throw new UnsupportedError(
         'ERR_UNSUPPORTED',
-        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix the model's sizes with dynamic: {}`,
+        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix sizes with dynamic: {}, or an imported model's by name with sizes (tersor convert --size NAME=N)`,
       )
     })
 }
