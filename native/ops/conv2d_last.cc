@@ -129,7 +129,7 @@ Status run(conv2d_last_args& a, const GroupedShape& s, const Packing& packing, c
   if (a.residual.present()) TERSOR_TRY(residual.open(kOp, a.residual, ctx.cancel));
   Windows windows{nullptr, nullptr, s.height, s.width, s.in, s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left, s.out_h, s.out_w};
   int64_t depth = s.group_in;
-  if (!packing.depthwise && s.groups == 1 && s.dw == 1 && s.kw > 1 && s.in < kFewChannels) {
+  if (s.groups == 1 && s.dw == 1 && s.kw > 1 && s.in < kFewChannels) {
     windows.height = (s.out_h - 1) * s.sh + s.span_h() + 1, windows.width = (s.out_w - 1) * s.sw + s.kw;
     windows.top = windows.left = 0, windows.kw = 1;
     depth = s.kw * s.in;
