@@ -158,7 +158,8 @@ class Pool {
 
   bool submit(Job* job) {
     std::lock_guard<std::mutex> lock(job_mutex_);
-    if (job_threads_ < kJobThreads) {
+    // One thread as long as jobs come one after the other: it has the weights of the last one in its caches.
+    if (job_threads_ < kJobThreads && static_cast<int>(jobs_.size()) >= idle_job_threads_) {
       try {
         std::thread([this] { job_loop(); }).detach();
         job_threads_++;
@@ -167,6 +168,7 @@ class Pool {
       }
     }
     jobs_.push_back(job);
+    queued_jobs_.fetch_add(1, std::memory_order_relaxed);
     job_ready_.notify_one();
     return true;
   }
@@ -229,16 +231,23 @@ class Pool {
   }
 
   void job_loop() {
+    std::unique_lock<std::mutex> lock(job_mutex_);
     for (;;) {
-      Job* job;
-      {
-        std::unique_lock<std::mutex> lock(job_mutex_);
+      if (jobs_.empty()) {
+        idle_job_threads_++;
+        lock.unlock();
+        spin_until(kWaitForRegion, [&] { return queued_jobs_.load(std::memory_order_relaxed) > 0; });
+        lock.lock();
         job_ready_.wait(lock, [&] { return !jobs_.empty(); });
-        job = jobs_.front();
-        jobs_.pop_front();
+        idle_job_threads_--;
       }
+      Job* const job = jobs_.front();
+      jobs_.pop_front();
+      queued_jobs_.fetch_sub(1, std::memory_order_relaxed);
+      lock.unlock();
       job->run();
       delete job;
+      lock.lock();
     }
   }
 
@@ -253,7 +262,8 @@ class Pool {
   std::mutex job_mutex_;
   std::condition_variable job_ready_;
   std::deque<Job*> jobs_;
-  int job_threads_ = 0;
+  std::atomic<int> queued_jobs_{0};  // size of jobs_, for waiting without the lock
+  int job_threads_ = 0, idle_job_threads_ = 0;
 };
 
 // Leaked on purpose: its threads run until the process ends. After fork() the child has no threads, so it makes a pool of its own (asking
