@@ -4,23 +4,15 @@ import { floatAttribute, hasAttribute, intAttribute, intsAttribute, stringAttrib
 import type { GraphNode } from './graph.js'
 import { codedTable, quantizedFinders } from './finders-quantized.js'
 import { biasBehind, isBias, sizeOf, storedWeight, type Finder } from './finder-lib.js'
-import type { Floats, FinderContext, LayerValue } from './modules.js'
+import type { Floats, FinderContext, LayerValue, RawValues } from './modules.js'
 
-const turned = new WeakMap<() => Float32Array, () => Float32Array>()
+const turned = new WeakMap<() => RawValues, () => RawValues>()
 /** [rows, cols] -> [cols, rows]: one function for the same values. */
-function transposed({ shape, read }: Floats): () => Float32Array {
-  const found = turned.get(read) ?? transpose(shape as [number, number], read)
-  turned.set(read, found)
+function transposed({ raw }: Floats): () => RawValues {
+  const found = turned.get(raw) ?? ((): RawValues => ({ ...raw(), turned: true }))
+  turned.set(raw, found)
   return found
 }
-const transpose =
-  ([rows, cols]: readonly [number, number], read: () => Float32Array) =>
-  (): Float32Array => {
-    const from = read()
-    const out = new Float32Array(from.length)
-    for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) out[j * rows + i] = from[i * cols + j]!
-    return out
-  }
 
 /** The weight of a layer with its input: as it is stored where the layer can take it so, else as numbers. */
 function weightOf(
@@ -31,12 +23,12 @@ function weightOf(
 ): { readonly weight: LayerValue; readonly inputs: readonly string[]; readonly key: string } {
   const stored = storedWeight(t, turned, input, ctx)
   if (stored) return { weight: { weight: stored.weight }, inputs: [stored.input], key: stored.key }
-  return { weight: turned ? transposed(t) : t.read, inputs: [input], key: '' }
+  return { weight: turned ? transposed(t) : t.raw, inputs: [input], key: '' }
 }
 /** A bias, norm or state that a model has already, or its numbers. */
 const vectorOf = (t: Floats): LayerValue => {
   const { weight } = t
-  return weight && !weight.turned && weight.of.shape.length === 1 ? { weight: () => weight.of } : t.read
+  return weight && !weight.turned && weight.of.shape.length === 1 ? { weight: () => weight.of } : t.raw
 }
 
 const matMul: Finder = (node, ctx) => {

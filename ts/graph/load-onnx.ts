@@ -3,12 +3,11 @@ import { ModelFormatError } from '../base/errors.js'
 import { readOnnx, type OnnxModel, type OnnxReadOptions } from '../formats/onnx/index.js'
 import { build, DenseWeight, Model, type ModelInfo, type ModelTask, type Module } from '../nn/index.js'
 import { sameShape, sizeOf, type Shape } from '../base/shape.js'
-import type { RawTensor } from '../base/dtype.js'
 import { fromRaw, scope, type Tensor } from '../tensor/index.js'
 import { numbers } from './infer.js'
 import { graphFromOnnx } from './import-onnx.js'
 import { graphModule } from './module.js'
-import { modularize } from './modules.js'
+import { modularize, type RawValues } from './modules.js'
 import { removeDead, removeIdentities } from './passes/clean.js'
 import { foldConstants } from './passes/fold.js'
 import { integerLayers } from './passes/integer-layers.js'
@@ -58,13 +57,13 @@ export function moduleFromGraph(graph: Graph, kept: Readonly<Record<string, Modu
   const { graph: rewritten, children, values, weights } = modularize(graph, new Set(Object.keys(kept)))
   const spec = graphModule(removeDead(rewritten), children)
   const read = (path: string, shape: Shape): Tensor => {
-    const raw: RawTensor = values.get(path)!()
+    const raw = values.get(path)!()
     if (raw.data.byteLength === 0 ? sizeOf(shape) !== 0 : sizeOf(raw.shape) !== sizeOf(shape))
       throw new ModelFormatError('ERR_MODEL_FORMAT', `graph: ${path} must have shape [${shape.join(', ')}], got [${raw.shape.join(', ')}]`)
-    return fromRaw({ ...raw, shape })
+    return fromRaw({ ...raw, shape }, raw.turned)
   }
   // Layers that take the same constant in the same way share a weight.
-  const shared = new Map<() => RawTensor, DenseWeight[]>()
+  const shared = new Map<() => RawValues, DenseWeight[]>()
   const dense = (path: string, shape: Shape): DenseWeight => {
     const source = values.get(path)!
     const made = shared.get(source) ?? []

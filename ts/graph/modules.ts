@@ -16,11 +16,15 @@ import { removeDead } from './passes/clean.js'
 import { parameterTensor } from './json.js'
 import { storedBehind, type Stored } from './stored.js'
 
+/** Bytes for a tensor; `turned`: rows of the transposed matrix, which the native side turns on the way (fromRaw). */
+export interface RawValues extends RawTensor {
+  readonly turned?: boolean
+}
 /** Floating values of a module file: read when asked for. */
-export type Values = ReadonlyMap<string, () => RawTensor>
+export type Values = ReadonlyMap<string, () => RawValues>
 
 /** A value of a layer: its numbers, or a weight as it is (codes, or one that a model has already). */
-export type LayerValue = (() => Float32Array) | { readonly weight: () => Weight }
+export type LayerValue = (() => Float32Array | RawValues) | { readonly weight: () => Weight }
 
 /** A layer that a finder recognised at a node. */
 export interface Found {
@@ -44,6 +48,8 @@ export interface Found {
 export interface Floats extends Stored {
   readonly shape: readonly number[]
   readonly read: () => Float32Array
+  /** The same as bytes, which stay in the file's memory where they are f32 there. */
+  readonly raw: () => RawValues
 }
 
 export interface FinderContext {
@@ -68,8 +74,12 @@ export function f32Of(t: GraphTensor): Float32Array {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
 }
 
+function rawOf(t: GraphTensor): RawValues {
+  return t.dtype === 'f32' ? { dtype: 'f32', shape: t.shape, data: t.read() } : raw(t.shape, f32Of(t))
+}
+
 /** Without its shape: the module's kind says that. */
-const flat = (values: Float32Array): RawTensor => raw([values.length], values)
+const flat = (values: Float32Array | RawValues): RawValues => (values instanceof Float32Array ? raw([values.length], values) : values)
 
 const raw = (shape: readonly number[], values: Float32Array): RawTensor => ({
   dtype: 'f32',
@@ -120,11 +130,12 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
   const weights = new Map<string, () => Weight>()
   const parts = new Map<string, readonly string[]>()
   const children: Record<string, ModuleSpec> = {}
-  const values = new Map<string, () => RawTensor>()
+  const values = new Map<string, () => RawValues>()
   const names = new Map<string, string>()
   // Equal values are one function: layers that take the same constant in the same way then share a weight.
   const numbers = new Map<GraphTensor, () => Float32Array>()
-  const flats = new Map<() => Float32Array, () => RawTensor>()
+  const raws = new Map<GraphTensor, () => RawValues>()
+  const flats = new Map<() => Float32Array | RawValues, () => RawValues>()
   const types = inferTypes(graph)
   const outer = new Map<string, GraphTensor>()
 
@@ -173,7 +184,7 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
         return t && floating.includes(t.dtype)
-          ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), ...storedBehind(t) }
+          ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), raw: once(raws, t, () => () => rawOf(t)), ...storedBehind(t) }
           : undefined
       },
       rank: (name) => types.get(name)?.shape?.length,
@@ -273,7 +284,7 @@ function keepTypes(graph: Graph, types: ReturnType<typeof inferTypes>): Graph {
  */
 function parameters(
   graph: Graph,
-  { values, weights }: { readonly values: Map<string, () => RawTensor>; readonly weights: Map<string, () => Weight> },
+  { values, weights }: { readonly values: Map<string, () => RawValues>; readonly weights: Map<string, () => Weight> },
   unique: (name: string, taken: (name: string) => boolean) => string,
 ): Graph {
   const used = new Map<string, boolean>() // name -> used as data
@@ -303,7 +314,7 @@ function parameters(
       const dtype = isFloat ? 'f32' : t.dtype
       const known = storedBehind(t)?.weight
       if (known && !known.turned) weights.set(path, () => known.of)
-      values.set(path, () => (isFloat ? raw(t.shape, f32Of(t)) : { dtype: dtype as DType, shape: t.shape, data: t.read() }))
+      values.set(path, () => (isFloat ? rawOf(t) : { dtype: dtype as DType, shape: t.shape, data: t.read() }))
       constants.set(path, parameterTensor(dtype, t.shape))
     }
     const to = (name: string): string => rename.get(name) ?? name
