@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { compress, load, memory, prune, recipe, saveOnnx, scope, session, tensor, valueAndGrad, type Model } from '../../ts/index.js'
 import { graphOf, modelFromTfjs } from '../../ts/graph/index.js'
 import { mul, sum } from '../../ts/ops/index.js'
+import { readOnnx } from '../../ts/formats/index.js'
+import { succeeds } from '../cli/lib.js'
 import { cpuClock } from '../cpu-time.js'
 import { errorOf, tempDir } from '../formats/lib.js'
 import { tfjsModel, type PlainTensor } from './tfjs-lib.js'
@@ -47,6 +49,13 @@ describe('an imported tfjs model', () => {
         model.dispose()
       }
     })
+  })
+
+  it('its folder becomes an ONNX file on the command line, with the inputs of the file', async () => {
+    const out = path.join(tempDir(), 'dense.onnx')
+    await succeeds(['convert', folderOf(dense()), out, '--no-check'])
+    const declared = graphOf(load(folderOf(dense())).root)!.inputs[0]!
+    expect(readOnnx(out).graph.inputs).toEqual([{ name: declared.name, dtype: 'f32', shape: ['batch', 4] }])
   })
 
   it('runs in a session with one plan, values as eagerly', async () => {

@@ -14,8 +14,11 @@ export interface Preset {
   readonly recipe: Recipe
 }
 
-/** Layers that multiply compute on integers; tables have no inputs to quantize and are rounded row by row. */
-const int8: readonly PassSpec[] = [staticInt8({ calibration: 'mse' }), rtn({ bits: 8, layout: 'channel' }, { targets: ['@table'] })]
+/**
+ * Layers that multiply compute on integers; tables have no inputs to quantize and are rounded row by row. Ranges of inputs as they were seen: clipping the
+ * few large ones costs PP-OCRv4 lines (docs/performance/accuracy.md).
+ */
+const int8: readonly PassSpec[] = [staticInt8({ calibration: 'minmax' }), rtn({ bits: 8, layout: 'channel' }, { targets: ['@table'] })]
 
 /**
  * Removes 20 % of the survivors 8 times, 5.96x, retraining each time; then 8-bit codes, then only the nonzero ones. One scale per tensor:

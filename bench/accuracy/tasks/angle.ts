@@ -31,6 +31,7 @@ function correct(model: Model, inputs: readonly Float32Array[]): boolean[] {
 }
 
 const stages: Readonly<Record<string, readonly (readonly PassSpec[])[]>> = {
+  'int8 static, minmax': [[quantize.static({ calibration: 'minmax' })]],
   'int8 static, percentile': [[quantize.static({ calibration: 'percentile' })]],
   'int8 static, mse': [[quantize.static({ calibration: 'mse' })]],
   'int4 GPTQ, groups of 32': [[quantize.gptq({ bits: 4 })]],

@@ -84,12 +84,13 @@ const few = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] 
 ]
 const nearest = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [[quantize.rtn({ bits, groupSize, ...grouped })]]
 
+const int8 = (calibration: 'percentile' | 'mse'): readonly (readonly PassSpec[])[] => [
+  [quantize.static({ calibration }), quantize.rtn({ bits: 8 }, { targets: ['@table'] })],
+]
+
 const variants: readonly Variant[] = [
-  {
-    name: 'int8 static',
-    stages: [[quantize.static({ calibration: 'mse' }), quantize.rtn({ bits: 8 }, { targets: ['@table'] })]],
-    bar: 0.3,
-  },
+  { name: 'int8 static', stages: int8('mse'), bar: 0.3 },
+  { name: 'int8 static, percentile', stages: int8('percentile'), bar: 0.3 },
   { name: 'int4 per channel, nearest', stages: [[quantize.rtn({ bits: 4 })]] },
   { name: 'int4 in 32s, nearest', stages: nearest(4, 32), bar: 0.7 },
   { name: 'int4 in 32s, GPTQ', stages: few(4, 32), bar: 0.7 },

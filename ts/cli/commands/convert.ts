@@ -1,10 +1,11 @@
 /** `tersor convert`: tensors and whole models from one file format to another. */
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { dirname, extname, join } from 'node:path'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { OptionError } from '../../base/errors.js'
 import type { JsonObject } from '../../base/json-types.js'
 import { convertTensors, openTensorSet, type ConvertOptions, type HalfOrSingle, type TensorFormat } from '../../models/convert.js'
+import { isHuggingFace } from '../../models/huggingface/index.js'
 import { writableTypes, type WritableType } from '../../models/gguf/index.js'
 import { formatBytes } from '../../report/format.js'
 import { checkOptions, convertModel, goesWhole, inputKind, integerTypes, type IntegerType, type OutputKind } from '../convert-model.js'
@@ -61,8 +62,10 @@ interface Converted {
   readonly facts?: JsonObject
 }
 
-async function run(input: string, out: string, o: Options, ui: Ui): Promise<Converted> {
-  const folder = isFolder(input)
+async function run(given: string, out: string, o: Options, ui: Ui): Promise<Converted> {
+  // The folder of a tfjs model stands for its model.json.
+  const tfjs = isFolder(given) && !isHuggingFace(given) && existsSync(join(given, 'model.json'))
+  const [input, folder] = tfjs ? [join(given, 'model.json'), false] : [given, isFolder(given)]
   const to = outputKind(out)
   const whole = goesWhole(input, inputKind(input, folder), to)
   const { dtype, quantize, shard, size: sizes } = o

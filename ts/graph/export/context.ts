@@ -103,7 +103,7 @@ export class ExportContext {
     }
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
-      `export: the model computes ${v.dtype}[${v.shape}] outside of its ops, by its inputs; fix its sizes with dynamic: {}, or, if it is a table by position, say how far it reaches: longest`,
+      `export: the model computes ${v.dtype}[${v.shape}] outside of its ops, by its inputs; fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N), or, if it is a table by position, say how far it reaches: longest`,
     )
   }
 
@@ -114,7 +114,7 @@ export class ExportContext {
     if (!from)
       throw new UnsupportedError(
         'ERR_UNSUPPORTED',
-        `export: a size of ${n[0]} (then ${n[1]}) does not follow from the inputs; fix sizes with dynamic: {}, or an imported model's by name with sizes (tersor convert --size NAME=N)`,
+        `export: a size of ${n[0]} (then ${n[1]}) does not follow from the inputs; fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N)`,
       )
     let name = this.builder.size(this.name(from.value), from.axis)
     if (from.times !== 1) name = this.builder.node('Mul', [name, this.builder.int64s([from.times])])

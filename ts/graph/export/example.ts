@@ -27,7 +27,7 @@ const readers: Readonly<Record<string, readonly [ids: string, masked: boolean]>>
 }
 
 /** Sizes that a file leaves open: a batch, heights and widths of images, all others. */
-const OPEN = { batch: 2, image: 32, other: 5 }
+const OPEN = { batch: 2, image: 64, other: 5 }
 
 function drawn(shape: readonly number[]): Tensor {
   const values = Float32Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => Math.sin(i))

@@ -211,7 +211,7 @@ function refuseVarying(pair: Pair): void {
       if (isValue(x) || (list ? SIZED_LISTS : SIZED_NUMBERS).has(op) || JSON.stringify(x) === JSON.stringify(y)) return
       throw new UnsupportedError(
         'ERR_UNSUPPORTED',
-        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix sizes with dynamic: {}, or an imported model's by name with sizes (tersor convert --size NAME=N)`,
+        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N)`,
       )
     })
 }

@@ -25,7 +25,7 @@ export class Pair {
     const fail = (where: string): never => {
       throw new UnsupportedError(
         'ERR_UNSUPPORTED',
-        `export: the model takes another path for inputs of other sizes (${where}); fix its sizes with dynamic: {}`,
+        `export: the model takes another path for inputs of other sizes (${where}); fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N)`,
       )
     }
     if (a.outputs.size !== b.outputs.size) fail(`${a.outputs.size} results, then ${b.outputs.size}`)
