@@ -30,6 +30,10 @@ function check(
 
 type Row = readonly [op: string, inputs: readonly PlainTensor[], attr: unknown, outputs: readonly Result[]]
 const half = Math.LN2
+const transposedBy = (stride: number, padding: string): unknown => ({
+  strides: { list: { i: ['1', `${stride}`, `${stride}`, '1'] } },
+  padding: { s: Buffer.from(padding).toString('base64') },
+})
 const operators: readonly Row[] = [
   ['Softsign', [X(T([3], [-1, 0, 3]))], {}, [R([3], [-0.5, 0, 0.75])]],
   ['Inv', [X(T([2], [2, -4]))], {}, [R([2], [0.5, -0.25])]],
@@ -43,6 +47,18 @@ const operators: readonly Row[] = [
   ['L2Loss', [X(T([2], [3, 4]))], {}, [R([], [12.5])]],
   ['ShapeN', [X(T([2, 3], [1, 2, 3, 4, 5, 6])), X(T([1], [0]))], {}, [R([2], [2, 3]), R([1], [1])]],
   ['IdentityN', [X(T([1], [2])), X(T([1], [3]))], {}, [R([1], [2]), R([1], [3])]],
+  [
+    'Conv2DBackpropInput',
+    [T([4], [1, 3, 3, 1], 'int32'), T([3, 3, 1, 1], Array<number>(9).fill(1)), X(T([1, 2, 2, 1], [1, 1, 1, 1]))],
+    transposedBy(2, 'SAME'),
+    [R([1, 3, 3, 1], [1, 2, 1, 2, 4, 2, 1, 2, 1])],
+  ],
+  [
+    'Conv2DBackpropInput',
+    [T([4], [1, 5, 1, 1], 'int32'), T([2, 1, 1, 1], [1, 10]), X(T([1, 2, 1, 1], [1, 2]))],
+    transposedBy(3, 'VALID'),
+    [R([1, 5, 1, 1], [1, 10, 0, 2, 20])],
+  ],
   ['SpaceToDepth', [X(T([1, 2, 2, 1], [1, 2, 3, 4]))], { block_size: { i: '2' } }, [R([1, 1, 1, 4], [1, 2, 3, 4])]],
   [
     'OneHot',

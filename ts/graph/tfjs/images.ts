@@ -76,18 +76,36 @@ export function depthwise(b: Builder, x: Val, filter: Val, bias: Val | undefined
   return leave(b.op('Conv', [image, own, bias && b.plain(bias)], { ...windowAttributes(w), group: channels }), w.channels)
 }
 
-/** The transposed convolution, filter [h, w, out, in]; 'same' gives size * stride, as Keras and tfjs do. */
-export function transposed(b: Builder, x: Val, filter: Val, bias: Val | undefined, w: Windows): Val {
+/**
+ * The transposed convolution, filter [h, w, out, in]. Its result has height and width `size` where they and those of x are known; else 'same' gives
+ * size * stride, as Keras does.
+ */
+export function transposed(
+  b: Builder,
+  x: Val,
+  filter: Val,
+  bias: Val | undefined,
+  w: Windows,
+  size: readonly (number | undefined)[] = [],
+): Val {
   const t = b.tensor(filter)
   if (t?.shape.length !== 4 || t.dtype !== 'f32' || typeof w.padding !== 'string')
     return b.unsupported(`${JSON.stringify(b.at)}: the filter must be a constant of 4 dimensions and the padding same or valid`)
   const kernel = t.shape.slice(0, 2).map((k, i) => (k - 1) * (w.dilations?.[i] ?? 1) + 1)
-  const over = kernel.map((k, i) => k - w.strides[i]!)
-  const cut = over.map((o) => (w.padding === 'same' ? Math.max(o, 0) : 0))
+  const own = b.type(x).shape
+  /** Elements that the whole result has more than is wanted. */
+  const over = kernel.map((k, i) => {
+    const [stride, wanted, n] = [w.strides[i]!, size[i], own?.[w.channels === 'last' ? 1 + i : 2 + i]]
+    if (wanted === undefined || typeof n !== 'number') return w.padding === 'same' ? k - stride : Math.min(k - stride, 0)
+    const back = Math.ceil((w.padding === 'same' ? wanted : wanted - k + 1) / stride)
+    if (back !== n) b.unsupported(`${JSON.stringify(b.at)}: a result of ${wanted} that ${n} elements do not give`)
+    return (n - 1) * stride + k - wanted
+  })
+  const cut = over.map((o) => Math.max(o, 0))
   const before = cut.map((c) => Math.floor(c / 2))
   const extra = over.map((o) => Math.max(-o, 0))
-  const own = arranged(b, filter, (f) => permuted(f, [3, 2, 0, 1]))!
-  const y = b.op('ConvTranspose', [enter(b, x, 4, w.channels), own, bias && b.plain(bias)], {
+  const turned = arranged(b, filter, (f) => permuted(f, [3, 2, 0, 1]))!
+  const y = b.op('ConvTranspose', [enter(b, x, 4, w.channels), turned, bias && b.plain(bias)], {
     strides: w.strides,
     ...(w.dilations ? { dilations: w.dilations } : {}),
     pads: [...before, ...cut.map((c, i) => c - before[i]!)],

@@ -156,7 +156,19 @@ export const computeRows: Readonly<Record<string, Row>> = {
   DepthwiseConv2d: depth,
   DepthwiseConv2dNative: depth,
   FusedDepthwiseConv2dNative: depth,
-  Conv2DBackpropInput: (b, x, n) => transposed(b, x[2]!, x[1]!, undefined, windows(n)),
+  Conv2DBackpropInput: (b, x, n) => {
+    const w = windows(n)
+    const sizes = b.known(x[0]!) ?? b.type(x[0]!).value ?? []
+    const size = (sizes.length === 2 ? sizes : sizes.slice(w.channels === 'last' ? 1 : 2)).slice(0, 2)
+    return transposed(
+      b,
+      x[2]!,
+      x[1]!,
+      undefined,
+      w,
+      size.map((d) => (typeof d === 'number' ? d : undefined)),
+    )
+  },
   MaxPool: pooled('MaxPool'),
   AvgPool: pooled('AveragePool'),
   FusedBatchNorm: norm,
