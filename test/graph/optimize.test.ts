@@ -300,10 +300,8 @@ describe('moves', () => {
     })
     expect(ops(law(nothing, 'merge-reshapes', 0))).toEqual(['Relu'])
     // The file calls both sizes of x alike.
-    const named = graphOf({
-      inputs: { x: ['N', 'N'] },
-      nodes: [node('Transpose', ['x'], ['t']), node('Shape', ['t'], ['s']), node('Reshape', ['x', 's'], ['y'])],
-    })
+    const alike = [node('Transpose', ['x'], ['t']), node('Shape', ['t'], ['s']), node('Reshape', ['x', 's'], ['y'])]
+    const named = graphOf({ inputs: { x: ['N', 'N'] }, nodes: alike })
     expect(ops(optimizeGraph(named, { passes: ['merge-reshapes'] }))).toContain('Reshape')
   })
   it('equal values are computed once, also those that a branch computes again; drawn numbers are not', () => {
