@@ -47,13 +47,13 @@ napi_value job_open(napi_env env, napi_callback_info info) {
   });
 }
 
-// jobAttach(id): from now on this environment works for the job.
+// jobAttach(id): from now on this environment works for the job; 0: for none.
 napi_value job_attach(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
     const Arguments a(env, info);
     if (!a.env) return nullptr;
-    a.env->job_ = WorkerJob::find(a.id());
-    return make_number(env, a.env->job_ ? 0 : a.env->fail(fail(Code::aborted, "worker: its job was closed")));
+    a.env->job_ = a.id() ? WorkerJob::find(a.id()) : nullptr;
+    return make_number(env, a.env->job_ || a.id() == 0 ? 0 : a.env->fail(fail(Code::aborted, "worker: its job was closed")));
   });
 }
 

@@ -105,8 +105,8 @@ describe('run', () => {
     const { measured } = await runBench({ ...selection, base: root }, { rounds: 9, ms: 2, budgetMs: 2000 })
     const rows = measured.flatMap(pairs)
     expect(rows.map((r) => r.label)).toEqual([`tiny: 8x16x8 · ${strongestIsa()} · 1T`])
-    expect(rows[0]!.base.ratio).toBeGreaterThan(0.4)
-    expect(rows[0]!.base.ratio).toBeLessThan(2.5)
+    expect(rows[0]!.base.ratio).toBeGreaterThan(0.1)
+    expect(rows[0]!.base.ratio).toBeLessThan(10)
   })
 
   it('selects by family, cap, threads and pattern; rare cases only when asked', () => {

@@ -178,4 +178,6 @@ test('a synchronous run ends when the job of its worker is cancelled', () => {
   expect(() => interruptible(() => s.runSync(full([2], 1)))).toThrow(expect.objectContaining({ code: 'ERR_ABORTED' }))
   expect(first(s, full([2], 1))).toBe(-1) // not in an interruptible stretch
   job.close()
+  WorkerJob.detach() // the thread is that of other tests, too
+  expect(interruptible(() => first(s, full([2], 1)))).toBe(-1)
 })

@@ -19,6 +19,12 @@ export class WorkerJob {
     return new WorkerJob(id)
   }
 
+  /** In the worker: this thread works for no job any more. */
+  static detach(): void {
+    addon().jobAttach(0)
+    attached = false
+  }
+
   /** Native calls of the worker that may be interrupted end with ERR_ABORTED, from any thread, at once. */
   cancel(): void {
     addon().jobCancel(this.id)

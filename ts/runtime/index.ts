@@ -1,12 +1,5 @@
-export {
-  session,
-  Session,
-  type RunOptions,
-  type SessionClass,
-  type SessionFunction,
-  type SessionInfo,
-  type SessionOptions,
-} from './session.js'
+export { session, Session, type RunOptions, type SessionFunction, type SessionInfo, type SessionOptions } from './session.js'
+export type { SessionClass } from './session-class.js'
 export { Profile, type ProfileStep } from './profile.js'
 export type { SessionInput, SessionInputs, SessionValue } from './values.js'
 /** Long work off the calling thread. */

@@ -4,17 +4,27 @@
  * Where values of small integer inputs decide what is computed (the sample rate of a voice model), a class has a plan for each of a few such values. A
  * class whose calls depend on other values cannot be recorded: it runs eagerly, and `info()` says so and why.
  */
-import type { DType, TypedArray } from '../base/dtype.js'
 import { type ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, OptionError, tersorError } from '../base/errors.js'
 import { abortError } from '../base/pace.js'
-import type { Shape } from '../base/shape.js'
 import { optimizeModel, type PassResult } from '../graph/index.js'
 import { loadModel } from '../models/index.js'
 import { addon, nativeError } from '../native/call.js'
 import { Model, type ModuleInput } from '../nn/index.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { Profile } from './profile.js'
+import {
+  describe,
+  infosOf,
+  MOST_VALUES,
+  OTHER_VALUES,
+  otherValues,
+  tensorsOf,
+  valuesOf,
+  type Class,
+  type Ran,
+  type SessionClass,
+} from './session-class.js'
 import { feedOf, nativeInputs, ownTensor, valuesText, type Feed, type SessionInputs, type SessionValue } from './values.js'
 
 /** A function of tensors: what a session can run besides a model. Called with one tensor, or a record by the names of the inputs. */
@@ -38,28 +48,6 @@ export interface RunOptions {
   readonly signal?: AbortSignal
 }
 
-/** One class of inputs and how it runs. */
-export interface SessionClass {
-  /** Names, dtypes and shapes: "f32[1,784]", "ids i32[1,9] mask f32[1,9]"; and the values that it is for: "x f32[1,512] sr i64[] sr=16000". */
-  readonly inputs: string
-  /** Inputs whose values decide what is computed. */
-  readonly byValue?: readonly string[]
-  /** False: calls go one by one through JavaScript, because of `reason`. */
-  readonly planned: boolean
-  readonly reason?: string
-  /** The eager run that was recorded, and making the plan of it (weights are packed there). */
-  readonly recordMs: number
-  readonly compileMs: number
-  readonly runs: number
-  /** Native calls of the eager run, and steps of the plan. */
-  readonly steps?: number
-  /** Memory of one run in progress; what its temporaries would take side by side; weights and tables that the plan reads. */
-  readonly arenaBytes?: number
-  readonly separateBytes?: number
-  readonly constantBytes?: number
-  readonly inPlace?: number
-}
-
 export interface SessionInfo {
   readonly classes: readonly SessionClass[]
   /** From opening the file to a model in memory; 0 where a model was given. */
@@ -69,38 +57,9 @@ export interface SessionInfo {
   readonly optimizeMs: number
 }
 
-interface OutputInfo {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: Shape
-}
-
-/** Outputs of a run: arrays, handles or tensors. Where it was eager their sizes may be other ones than those of the run before. */
-interface Ran {
-  readonly outputs: readonly OutputInfo[]
-  readonly out: readonly unknown[]
-}
-
-interface Class {
-  readonly key: string
-  /** Numbers of the inputs whose values, not only shapes, make the class. */
-  readonly byValue: readonly number[]
-  readonly names: readonly string[]
-  /** Number of the native plan; 0: runs eagerly. */
-  readonly plan: number
-  readonly reason: string
-  readonly outputs: readonly OutputInfo[]
-  readonly labels: readonly string[]
-  readonly recordMs: number
-  readonly compileMs: number
-  runs: number
-}
-
 const AS_HANDLES = 1
 const WITH_TIMES = 2
 const UNFUSED = 1
-/** Values of the inputs that decide what is computed for which inputs of the same shapes get a plan; with others they run eagerly. */
-const MOST_VALUES = 8
 const none: readonly number[] = []
 
 /**
@@ -360,47 +319,9 @@ export class Session {
   }
 }
 
-const OTHER_VALUES = ' (other values)'
-
-/** Inputs that decide have had too many values: the rest runs eagerly. */
-function otherValues(feed: Feed, key: string, byValue: readonly number[]): Class {
-  const names = byValue.map((i) => feed.names[i] || 'input').join(', ')
-  const reason = `values of ${names} decide what is computed, and ${MOST_VALUES} of them have plans`
-  return { key, byValue, names: feed.names, plan: 0, reason, outputs: [], labels: [], recordMs: 0, compileMs: 0, runs: 0 }
-}
-
 function inputsOf(feed: Feed): ModuleInput {
   const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!))
   return feed.single ? tensors[0]! : Object.fromEntries(tensors.map((t, i) => [feed.names[i]!, t]))
-}
-
-const infosOf = (entries: readonly (readonly [string, Tensor])[]): OutputInfo[] =>
-  entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
-
-function valuesOf({ outputs, out }: Ran): Record<string, SessionValue> {
-  const values: Record<string, SessionValue> = {}
-  for (let i = 0; i < outputs.length; i++) {
-    const { name, dtype, shape } = outputs[i]!
-    values[name] = { dtype, shape, data: out[i] as TypedArray }
-  }
-  return values
-}
-
-function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {
-  return Object.fromEntries(
-    outputs.map(({ name, dtype, shape }, i) => {
-      const t = out[i]
-      return [name, t instanceof Tensor ? t : new Tensor(t as number, dtype, shape)]
-    }),
-  )
-}
-
-function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
-  const values = byValue.length === 0 ? {} : { byValue: byValue.map((i) => names[i] || 'input') }
-  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs, ...values }
-  if (plan === 0) return { ...common, reason }
-  const { steps, arenaBytes, separateBytes, constantBytes, inPlace } = addon().planInfo(plan)
-  return { ...common, steps: steps.length, arenaBytes, separateBytes, constantBytes, inPlace }
 }
 
 /**

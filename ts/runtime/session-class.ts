@@ -1,0 +1,96 @@
+/** Classes of a session's inputs: what is known of each, and what of it is told; results by name. */
+import type { DType, TypedArray } from '../base/dtype.js'
+import type { Shape } from '../base/shape.js'
+import { addon } from '../native/call.js'
+import { Tensor } from '../tensor/index.js'
+import type { Feed, SessionValue } from './values.js'
+
+/** One class of inputs and how it runs. */
+export interface SessionClass {
+  /** Names, dtypes and shapes: "f32[1,784]", "ids i32[1,9] mask f32[1,9]"; and the values that it is for: "x f32[1,512] sr i64[] sr=16000". */
+  readonly inputs: string
+  /** Inputs whose values decide what is computed. */
+  readonly byValue?: readonly string[]
+  /** False: calls go one by one through JavaScript, because of `reason`. */
+  readonly planned: boolean
+  readonly reason?: string
+  /** The eager run that was recorded, and making the plan of it (weights are packed there). */
+  readonly recordMs: number
+  readonly compileMs: number
+  readonly runs: number
+  /** Native calls of the eager run, and steps of the plan. */
+  readonly steps?: number
+  /** Memory of one run in progress; what its temporaries would take side by side; weights and tables that the plan reads. */
+  readonly arenaBytes?: number
+  readonly separateBytes?: number
+  readonly constantBytes?: number
+  readonly inPlace?: number
+}
+
+export interface OutputInfo {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+/** Outputs of a run: arrays, handles or tensors. Where it was eager their sizes may be other ones than those of the run before. */
+export interface Ran {
+  readonly outputs: readonly OutputInfo[]
+  readonly out: readonly unknown[]
+}
+
+export interface Class {
+  readonly key: string
+  /** Numbers of the inputs whose values, not only shapes, make the class. */
+  readonly byValue: readonly number[]
+  readonly names: readonly string[]
+  /** Number of the native plan; 0: runs eagerly. */
+  readonly plan: number
+  readonly reason: string
+  readonly outputs: readonly OutputInfo[]
+  readonly labels: readonly string[]
+  readonly recordMs: number
+  readonly compileMs: number
+  runs: number
+}
+
+/** Values of the inputs that decide what is computed for which inputs of the same shapes get a plan; with others they run eagerly. */
+export const MOST_VALUES = 8
+
+export const OTHER_VALUES = ' (other values)'
+
+/** Inputs that decide have had too many values: the rest runs eagerly. */
+export function otherValues(feed: Feed, key: string, byValue: readonly number[]): Class {
+  const names = byValue.map((i) => feed.names[i] || 'input').join(', ')
+  const reason = `values of ${names} decide what is computed, and ${MOST_VALUES} of them have plans`
+  return { key, byValue, names: feed.names, plan: 0, reason, outputs: [], labels: [], recordMs: 0, compileMs: 0, runs: 0 }
+}
+
+export const infosOf = (entries: readonly (readonly [string, Tensor])[]): OutputInfo[] =>
+  entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
+
+export function valuesOf({ outputs, out }: Ran): Record<string, SessionValue> {
+  const values: Record<string, SessionValue> = {}
+  for (let i = 0; i < outputs.length; i++) {
+    const { name, dtype, shape } = outputs[i]!
+    values[name] = { dtype, shape, data: out[i] as TypedArray }
+  }
+  return values
+}
+
+export function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {
+  return Object.fromEntries(
+    outputs.map(({ name, dtype, shape }, i) => {
+      const t = out[i]
+      return [name, t instanceof Tensor ? t : new Tensor(t as number, dtype, shape)]
+    }),
+  )
+}
+
+export function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
+  const values = byValue.length === 0 ? {} : { byValue: byValue.map((i) => names[i] || 'input') }
+  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs, ...values }
+  if (plan === 0) return { ...common, reason }
+  const { steps, arenaBytes, separateBytes, constantBytes, inPlace } = addon().planInfo(plan)
+  return { ...common, steps: steps.length, arenaBytes, separateBytes, constantBytes, inPlace }
+}
