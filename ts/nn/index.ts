@@ -1,4 +1,14 @@
-export { Model, build, distinctLeaves, freshValues, modelTasks, type ModelInfo, type ModelTask, type PlacedWeight, type ValueSource } from './model.js'
+export {
+  Model,
+  build,
+  distinctLeaves,
+  freshValues,
+  modelTasks,
+  type ModelInfo,
+  type ModelTask,
+  type PlacedWeight,
+  type ValueSource,
+} from './model.js'
 export {
   defineModule,
   join,

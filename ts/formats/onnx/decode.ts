@@ -136,7 +136,7 @@ class Decoder {
   run(root: Type, limits: { readonly depth: number; readonly messages: number }): Value {
     const out = { ...root.template }
     const [ends, types, values, bytes] = [this.#ends, this.#types, this.#values, this.#bytes]
-    let [end, type, value, messages] = [bytes.length, root, out as Value, 0]
+    let [end, type, value, messages] = [bytes.length, root, out, 0]
     ends.push(end)
     types.push(type)
     values.push(value)
