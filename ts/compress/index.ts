@@ -43,6 +43,18 @@ export { distribution, leastErrorRange, percentileRange, type Distribution } fro
 export { valueRange, type ValueRange } from './observe/ranges.js'
 export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
+export { distilled, type DistilledOptions } from './train/distill/distilled.js'
+export { distillationLoss, type DistillationLossOptions } from './train/distill/logits.js'
+export {
+  conventions,
+  type Convention,
+  type ConventionName,
+  type Distill,
+  type DistillInput,
+  type MatchTerm,
+} from './train/distill/options.js'
+export { distillOption, evaluateGoal, retrainTask, stepsPerEpoch, stopValue, type RetrainFacts } from './train/retrain-task.js'
+export { embedding, type EmbeddingOptions } from './train/tasks/embedding.js'
 export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
 export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
 export { removeTrainCheckpoints } from './train/checkpoints.js'
@@ -51,9 +63,13 @@ export {
   isBetter,
   type BatchPlace,
   type BatchSource,
+  type BesideValue,
+  type BySample,
+  type Look,
   type LossContext,
   type MetricGoal,
   type Metrics,
+  type Prepared,
   type TrainTask,
 } from './train/task.js'
 export { classification, type ClassBatch, type ClassificationOptions } from './train/tasks/classification.js'

@@ -14,7 +14,9 @@ import type { Dataset } from '../data/dataset.js'
 import type { Model, PlacedWeight, WeightRole } from '../nn/index.js'
 import type { CompressEvent } from './events.js'
 import type { Statistic } from './observe/statistic.js'
+import type { Distill } from './train/distill/options.js'
 import type { Snapshots } from './train/state.js'
+import type { TrainTask } from './train/task.js'
 
 /** A pass with its options, as it stands in a recipe. */
 export interface PassSpec {
@@ -28,6 +30,8 @@ export interface PassSpec {
 
 /** What the runner must provide. */
 export interface PassNeeds {
+  /** The options of a distillation: checked against the teachers before anything runs. */
+  readonly distill?: Distill | undefined
   /** A sweep of data through the model before `apply`. */
   readonly calibration?: boolean
   /** Data to train on. */
@@ -56,6 +60,12 @@ export interface PassContext<O> {
   readonly statistic: <T>(path: string, statistic: Statistic<T>) => T | undefined
   readonly data?: Dataset
   readonly validation?: Dataset
+  /** What to train on, where it is not the classification of `data`; make the task of a retraining with `retrainTask(context, ...)`. */
+  readonly task?: TrainTask
+  /** Models to learn from, where the caller gave some. */
+  readonly teachers?: readonly Model[]
+  /** Folder for outputs of teachers. */
+  readonly teacherCache?: string
   /** States of the original training by epoch, where the caller has them. */
   readonly snapshots?: Snapshots
   /** A generator of this pass, made of the recipe's seed, stage, place and name. */

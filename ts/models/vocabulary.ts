@@ -4,12 +4,13 @@ import { parseJson, toPlain } from '../base/json.js'
 import { Vocabulary } from '../data/vocabulary.js'
 import type { Model } from '../nn/index.js'
 
-const NAME = 'vocabulary'
+/** Name of the extra that holds it. */
+export const VOCABULARY = 'vocabulary'
 
 /** The model with a vocabulary that is saved with it. */
 export function withVocabulary(model: Model, vocabulary: Vocabulary): Model {
   const data = new TextEncoder().encode(JSON.stringify(vocabulary))
-  return model.withExtras({ [NAME]: { dtype: 'u8', shape: [data.length], data } })
+  return model.withExtras({ [VOCABULARY]: { dtype: 'u8', shape: [data.length], data } })
 }
 
 /**
@@ -21,7 +22,8 @@ export function withVocabulary(model: Model, vocabulary: Vocabulary): Model {
  * vocabularyOf(model).encode('call me ishmael')
  */
 export function vocabularyOf(model: Model): Vocabulary {
-  const raw = model.extras[NAME]
-  if (!raw) throw new UnsupportedError('ERR_UNSUPPORTED', `${model.info.name}: the model has no vocabulary`, { details: { what: NAME } })
-  return Vocabulary.fromJSON(toPlain(parseJson(new TextDecoder().decode(raw.data), { where: NAME, maxString: 2 ** 26 })))
+  const raw = model.extras[VOCABULARY]
+  if (!raw)
+    throw new UnsupportedError('ERR_UNSUPPORTED', `${model.info.name}: the model has no vocabulary`, { details: { what: VOCABULARY } })
+  return Vocabulary.fromJSON(toPlain(parseJson(new TextDecoder().decode(raw.data), { where: VOCABULARY, maxString: 2 ** 26 })))
 }

@@ -47,14 +47,15 @@ const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
   weights: () => ({}),
   forward: (m, _c, input, ctx) => {
     const names = Object.keys(m.children)
-    const order = names.map((name) => orderOf(m.children[name]!))
+    // Whoever looks on sees each layer as it stands.
+    const order = ctx.output ? [] : names.map((name) => orderOf(m.children[name]!))
     for (let i = 0; i + 1 < names.length; i++)
       if (order[i] === 'clamps' && order[i + 1] === 'selects') names.splice(i, 2, names[i + 1]!, names[i]!)
     let x = input
     for (let i = 0; i < names.length; i++) {
       const name = names[i]!
       const child = m.children[name]!
-      const next = i + 1 < names.length ? m.children[names[i + 1]!] : undefined
+      const next = i + 1 < names.length && !ctx.output ? m.children[names[i + 1]!] : undefined
       const both = next && moduleKind(child.kind).absorb?.(child, child.config, next)
       const y = both ? both(child, child.config, x, { ...ctx, path: join(ctx.path, name) }) : runChild(m, name, x, ctx)
       // Only this container held x, unless the child hands it on.

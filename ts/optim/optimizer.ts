@@ -171,10 +171,11 @@ export class Optimizer {
     return out
   }
 
-  /** Takes over saved slots; ERR_CHECKPOINT when they are not those of these leaves. */
-  restore(saved: ReadonlyMap<string, RawTensor>, updates: number): void {
+  /** Takes over saved slots; ERR_CHECKPOINT when they are not those of these leaves. Those of leaves that are `fresh` stay as they are. */
+  restore(saved: ReadonlyMap<string, RawTensor>, updates: number, fresh: (path: string) => boolean = () => false): void {
     for (const [path, slots] of this.#slots)
       slots.forEach((t, i) => {
+        if (fresh(path)) return
         if (this.#rule.unused?.includes(this.#rule.slots[i]!)) return
         const name = `${path}/${this.#rule.slots[i]!}`
         const raw = saved.get(name)

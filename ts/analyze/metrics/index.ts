@@ -3,5 +3,6 @@ export { argmaxRows, percentile, probabilityLoyalty, shareEqual, topKShare, wils
 export { Bleu, type BleuFigures, type BleuOptions, type Tokens } from './bleu.js'
 export { ConfusionMatrix, type ClassFigures, type ClassificationFigures } from './classification.js'
 export { editDistance, ErrorRate, type ErrorRateFigures } from './edit-distance.js'
+export { Loyalty, type LoyaltyFigures } from './loyalty.js'
 export { Perplexity, type PerplexityFigures } from './perplexity.js'
 export { pearson, ranks, Regression, spearman, type RegressionFigures } from './regression.js'

@@ -10,7 +10,8 @@ import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js
 import { trainingOf, type TrainSettings } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
 import type { TrainControl } from '../train/contract.js'
-import { classification, evaluateClassifier } from '../train/tasks/classification.js'
+import type { TrainTask } from '../train/task.js'
+import { evaluateGoal, retrainTask, stepsPerEpoch, stopValue } from '../train/retrain-task.js'
 import { runTraining } from '../train/training.js'
 import { checkFinite } from '../train/working-copy.js'
 import { valuesOf } from '../values.js'
@@ -46,6 +47,8 @@ export class MagnitudeRun {
   /** Weights there when the pass began, by path. */
   readonly #initial: ReadonlyMap<string, number>
   readonly #figures: RoundFigure[] = []
+  /** With retraining. */
+  #task: TrainTask | undefined
   #current: Model
 
   constructor(model: Model, context: PassContext<MagnitudeOptions>) {
@@ -69,7 +72,8 @@ export class MagnitudeRun {
   async run(): Promise<Model> {
     const { options, saved } = this.#context
     if (this.#paths.length === 0) return this.#source
-    const target = options.stop ? options.stop.share * (await this.#validate(this.#source)) : undefined
+    if (options.retrain.kind !== 'none') this.#task = retrainTask(this.#context, options.distill)
+    const target = options.stop ? await this.#target(options.stop.share) : undefined
     const state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
     if (saved) this.#figures.push(...(saved.json.figures as unknown as RoundFigure[]))
     try {
@@ -126,16 +130,21 @@ export class MagnitudeRun {
     return this.#context.options.training ?? trainingOf(this.#source.info)!
   }
 
-  async #validate(model: Model): Promise<number> {
-    return (await evaluateClassifier(model, this.#context.validation!, this.#context.breathe)).accuracy
+  async #target(share: number): Promise<number> {
+    const task = this.#task!
+    return stopValue(task.goal!, await evaluateGoal(task, this.#source, this.#context.breathe), share)
   }
 
   /** Trains one round; the result has its own values and masks. */
   async #retrain(model: Model, how: Exclude<Retrain, { kind: 'none' }>, facts: RoundFacts): Promise<{ model: Model; state: TrainState }> {
-    const { options, data, validation, snapshots, signal, emit, rng, checkpoint } = this.#context
+    const { options, snapshots, signal, emit, rng, checkpoint } = this.#context
+    const task = this.#task!
     const { round, rounds, density, last, resume, target } = facts
     const seed = rng('round', round).uint32()
-    const plan = retrainPlan(how, this.#training(), { examples: data!.size, seed, last, snapshots })
+    const training = this.#training()
+    // As many as make the task's own number of steps: an epoch of text has no examples to count.
+    const examples = stepsPerEpoch(task, model, training) * training.batchSize
+    const plan = retrainPlan(how, training, { examples, seed, last, snapshots })
     const pack = (state: TrainState): PassState => {
       const { json, tensors } = packState(state)
       return { json: { round, train: json, figures: [...this.#figures] }, tensors }
@@ -148,16 +157,9 @@ export class MagnitudeRun {
     }
     const control: TrainControl = {
       ...(target === undefined ? {} : { stop: { value: target, everySteps: options.stop!.everySteps } }),
-      ...(options.gradual ? { beforeStep: this.#gradual(options.gradual, plan, density, data!.size) } : {}),
+      ...(options.gradual ? { beforeStep: this.#gradual(options.gradual, plan, density, examples) } : {}),
     }
-    const result = await runTraining(
-      model,
-      classification(data!, { validation }),
-      plan.settings,
-      hooks,
-      resume ? { resume } : plan.start,
-      control,
-    )
+    const result = await runTraining(model, task, plan.settings, hooks, resume ? { resume } : plan.start, control)
     checkpoint(() => pack(result.state), true)
     return result
   }

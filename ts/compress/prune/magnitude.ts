@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { OptionError } from '../../base/errors.js'
 import type { JsonObject } from '../../base/json-types.js'
 import { definePass } from '../pass.js'
+import { distillOption } from '../train/retrain-task.js'
 import { checkRetrain, retrainEpochs, retrainSchema } from '../train/retrain.js'
 import { trainSettingsSchema, trainingOf } from '../train/settings.js'
 import { densities } from './amount.js'
@@ -39,6 +40,8 @@ const options = z
     training: trainSettingsSchema.optional(),
     /** End a retraining as soon as the accuracy on the validation data is this share of that before pruning. */
     stop: z.strictObject({ share: z.number().gt(0).default(0.995), everySteps: z.int().positive().default(100) }).optional(),
+    /** Learn from a teacher while retraining (SparseBERT); without one given: from the model as it was. */
+    distill: distillOption,
   })
   .refine((o) => (o.sparsity === undefined) !== (o.iterative === undefined), {
     message: 'give either sparsity or iterative',
@@ -52,6 +55,7 @@ const options = z
     message: 'gradual pruning needs one sparsity and a retraining to happen in',
     path: ['gradual'],
   })
+  .refine((o) => !o.distill || o.retrain.kind !== 'none', { message: 'distillation needs a retraining', path: ['distill'] })
   .refine((o) => !o.stop || o.retrain.kind !== 'none', { message: 'a stop rule needs a retraining to stop', path: ['stop'] })
 
 export type MagnitudeOptions = z.output<typeof options>
@@ -61,7 +65,7 @@ export const magnitude = definePass({
   version: 1,
   summary: 'sets the weights with the smallest magnitude to 0, with or without retraining',
   options,
-  needs: (o) => ({ training: o.retrain.kind !== 'none' }),
+  needs: (o) => ({ training: o.retrain.kind !== 'none', distill: o.distill }),
   roles: ['matrix', 'kernel'],
   plan: (model, o, facts): JsonObject => {
     const steps = densities(o)

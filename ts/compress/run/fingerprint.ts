@@ -5,7 +5,7 @@ import type { Dataset } from '../../data/dataset.js'
 import { sha256Hex } from '../../formats/safetensors-digest.js'
 import type { Model } from '../../nn/index.js'
 import type { Recipe } from '../recipe.js'
-import type { CompressOptions } from './options.js'
+import { teachersOf, type CompressOptions } from './options.js'
 
 /** Of regression. */
 interface Targets {
@@ -72,6 +72,13 @@ export interface RunKey extends JsonObject {
   readonly data: string
   readonly validation: string
   readonly snapshots: string
+  /** What is trained on, where it is not the data. */
+  readonly task: string
+  readonly teachers: string
+}
+
+function taskHash({ task }: CompressOptions): string {
+  return task ? sha256Hex(utf8.encode(JSON.stringify([task.kind, task.name, task.examples, task.options ?? {}]))) : ''
 }
 
 export function runKey(model: string, recipe: Recipe, options: CompressOptions): RunKey {
@@ -82,5 +89,7 @@ export function runKey(model: string, recipe: Recipe, options: CompressOptions):
     data: dataHash(options.data),
     validation: dataHash(options.validation),
     snapshots: options.snapshots ? options.snapshots.epochs.join(',') : '',
+    task: taskHash(options),
+    teachers: (teachersOf(options) ?? []).map(modelHash).join(','),
   }
 }

@@ -4,6 +4,7 @@ import type { Model } from '../../nn/index.js'
 import type { OnEvent } from '../events.js'
 import type { CompressReport } from '../outcome.js'
 import type { Snapshots } from '../train/state.js'
+import type { TrainTask } from '../train/task.js'
 
 export interface CompressOptions {
   /** For calibration and retraining. Passes that need none run without. */
@@ -20,6 +21,14 @@ export interface CompressOptions {
   readonly resume?: boolean
   /** Seconds between checkpoints inside a pass; default 30. One is always written after a pass. */
   readonly checkpointSeconds?: number
+  /** What passes train on, where it is not the classification of `data`: `language(...)`, `tokens(...)`, `regression(...)` or a task of your own. */
+  readonly task?: TrainTask
+  /**
+   * Models to learn from, for passes with `distill` in their options. Not changed. Default: the model given, so that what is compressed keeps to what it was.
+   */
+  readonly teacher?: Model | readonly Model[]
+  /** Folder in which the outputs of teachers are kept; default: in memory. */
+  readonly teacherCache?: string
   /** States of the original training: rewinding needs them. */
   readonly snapshots?: Snapshots
 }
@@ -28,4 +37,8 @@ export interface CompressResult {
   /** The input model is unchanged; this one shares with it what no pass touched. */
   readonly model: Model
   readonly report: CompressReport
+}
+
+export function teachersOf({ teacher }: CompressOptions): readonly Model[] | undefined {
+  return teacher === undefined ? undefined : Array.isArray(teacher) ? (teacher as readonly Model[]) : [teacher as Model]
 }

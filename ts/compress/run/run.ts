@@ -11,7 +11,7 @@ import { pacer } from '../../base/pace.js'
 import { calibrate, Statistics } from './calibrate.js'
 import type { CheckpointStore } from './checkpoint.js'
 import { checkInvariants, weightBytes } from './layers.js'
-import type { CompressOptions, CompressResult } from './options.js'
+import { teachersOf, type CompressOptions, type CompressResult } from './options.js'
 import { Recorder } from './recorder.js'
 import { passOutcome, runReport, withHistory } from './report.js'
 import { checkStep, stepsOf, targetsOf, type Step } from './step.js'
@@ -165,7 +165,8 @@ export class Run {
     breathe: () => Promise<void>,
   ): PassContext<JsonObject> {
     const { place: at, spec } = step
-    const { data, validation, snapshots, signal, checkpointSeconds = CHECKPOINT_SECONDS } = this.job.options
+    const { data, validation, task, teacherCache, snapshots, signal, checkpointSeconds = CHECKPOINT_SECONDS } = this.job.options
+    const teachers = teachersOf(this.job.options)
     const rng = (...path: readonly (string | number)[]): Rng => Rng.of(this.job.recipe.seed, 'pass', at.stage, at.pass, at.name, ...path)
     return {
       options: spec.options,
@@ -174,6 +175,9 @@ export class Run {
       statistic: (path, statistic) => this.#statistics.get(path, statistic),
       ...(data ? { data } : {}),
       ...(validation ? { validation } : {}),
+      ...(task ? { task } : {}),
+      ...(teachers ? { teachers } : {}),
+      ...(teacherCache === undefined ? {} : { teacherCache }),
       ...(snapshots ? { snapshots } : {}),
       ...(signal ? { signal } : {}),
       ...(saved ? { saved } : {}),

@@ -7,7 +7,8 @@ import type { AnyPass, PassSpec } from '../pass.js'
 import type { Recipe } from '../recipe.js'
 import { passDefinition } from '../registry.js'
 import { selectTargets } from '../targets.js'
-import type { CompressOptions } from './options.js'
+import { checkDistill } from '../train/distill/distilled.js'
+import { teachersOf, type CompressOptions } from './options.js'
 
 export interface Step {
   readonly place: Place
@@ -32,14 +33,17 @@ export function targetsOf(model: Model, { spec, definition, place }: Step): Plac
 }
 
 /** What can be known to fail is told before anything runs. Gives the pass's plan, if it makes one. */
-export function checkStep(model: Model, step: Step, { data, validation, snapshots }: CompressOptions): JsonObject | undefined {
+export function checkStep(model: Model, step: Step, options: CompressOptions): JsonObject | undefined {
+  const { data, task, validation, snapshots } = options
   const { definition, spec } = step
   const targets = targetsOf(model, step)
   const needs = definition.needs?.(spec.options) ?? {}
-  if ((needs.calibration || needs.training) && !data)
+  if ((needs.calibration || (needs.training && !task)) && !data)
     throw new OptionError(
       'ERR_OPTION',
       `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
     )
-  return definition.plan?.(model, spec.options, { targets, examples: data?.size, validated: validation !== undefined, snapshots })
+  if (needs.distill) checkDistill(needs.distill, model, teachersOf(options) ?? [model])
+  const validated = task ? task.evaluate !== undefined : validation !== undefined
+  return definition.plan?.(model, spec.options, { targets, examples: task?.examples ?? data?.size, validated, snapshots })
 }

@@ -1,12 +1,12 @@
 /** Loss, gradients, new running statistics and carried state of one batch, in parts when that was asked for. */
 import { valueAndGrad } from '../../autograd/index.js'
 import { OptionError } from '../../base/errors.js'
-import type { ForwardContext } from '../../nn/index.js'
+import type { ForwardContext, ModuleInput } from '../../nn/index.js'
 import { axpby, scaleShift, widened, withPrecision } from '../../ops/index.js'
 import { scope, zeros, type Tensor } from '../../tensor/index.js'
 import type { Carried, CarriedMap } from './carried.js'
 import type { TrainSettings } from './settings.js'
-import type { CountedLoss, TrainTask } from './task.js'
+import type { CountedLoss, Look, TrainTask } from './task.js'
 import type { WorkingCopy } from './working-copy.js'
 
 export interface Gradients {
@@ -28,6 +28,8 @@ export interface LossOf {
   readonly settings: TrainSettings
   /** With tasks that carry state. */
   readonly carried: Carried | undefined
+  /** What the task's `prepare` gave for its loss. */
+  readonly prepared?: unknown
 }
 
 /**
@@ -65,7 +67,7 @@ export function gradients(of: LossOf, batch: unknown, step: number, scale: numbe
 
 /** The loss as the task has it, with a forward pass that does what the settings say. `more`: for whoever looks on. */
 export function taskLoss(
-  { copy: { model }, task, settings, carried }: LossOf,
+  { copy: { model, beside }, task, settings, carried, prepared }: LossOf,
   batch: unknown,
   part: number,
   step: number,
@@ -74,13 +76,23 @@ export function taskLoss(
   const { seed, precision = 'f32' } = settings
   const state = new Map<string, Tensor>()
   const map: CarriedMap = carried?.fork(part) ?? new Map<string, Tensor>()
-  const context = { training: true, seed, step, stateUpdates: state, ...(carried ? { carried: map } : {}), ...more }
-  const forward = (x: Parameters<typeof model.forward>[0]): Tensor => withPrecision(precision, () => widened(model.forward(x, context)))
-  const found = task.loss({ forward, model, settings, step }, batch)
+  const goesOn = carried ? { carried: map } : {}
+  const context: Partial<ForwardContext> = { training: true, seed, step, stateUpdates: state, ...goesOn, ...more }
+  const forward = (x: ModuleInput, look?: Look): Tensor =>
+    withPrecision(precision, () => widened(model.forward(x, look ? { ...context, output: both(more.output, look) } : context)))
+  const found = task.loss({ forward, model, settings, step, beside, prepared, ...goesOn }, batch)
   const { loss, count } = 'count' in found ? found : { loss: found, count: task.count(batch) }
   if (loss.size !== 1) throw new OptionError('ERR_OPTION', `train: the loss of task ${task.kind} must be one number, got ${loss}`)
   return { loss, count, state, carried: map }
 }
+
+const both = (first: Look | undefined, second: Look): Look =>
+  first
+    ? (path, y) => {
+        first(path, y)
+        second(path, y)
+      }
+    : second
 
 function partGradients(of: LossOf, batch: unknown, part: number, step: number, scale: number): Gradients {
   const { leaves } = of.copy

@@ -7,7 +7,7 @@
  */
 import type { JsonObject } from '../../base/json-types.js'
 import type { Portable } from '../../base/portable.js'
-import type { Model, ModuleInput } from '../../nn/index.js'
+import type { ForwardContext, Model, ModuleInput } from '../../nn/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { TrainSettings } from './settings.js'
 
@@ -24,10 +24,19 @@ export interface BatchPlace {
   readonly batch: number
 }
 
+/** Sees what every module gives, inner modules first: hidden states for further terms of a loss. Free where it is not given. */
+export type Look = NonNullable<ForwardContext['output']>
+
 export interface LossContext {
   /** Runs the model as the training wants it: dropout on, in its precision, with the state that is carried. Call it at least once. */
-  readonly forward: (x: ModuleInput) => Tensor
+  readonly forward: (x: ModuleInput, look?: Look) => Tensor
   readonly model: Model
+  /** Current values of what is trained beside the model (`prepare`), on the tape. */
+  readonly beside?: ReadonlyMap<string, Tensor>
+  /** `own` of what `prepare` gave. */
+  readonly prepared?: unknown
+  /** With tasks that carry state: what goes on to the next step, saved with the training. A path that begins with "@" is never one of the model's. */
+  readonly carried?: Map<string, Tensor>
   readonly settings: TrainSettings
   /** Differs from part to part of a batch. */
   readonly step: number
@@ -37,6 +46,34 @@ export interface LossContext {
 export interface CountedLoss {
   readonly loss: Tensor
   readonly count: number
+  /** 1 for each row of the model's output (its last axis left out) that has a loss, 0 for others. Without: all have one. */
+  readonly rows?: Float32Array
+}
+
+/** A batch that is made of samples by index, and of nothing else: what is known of a sample may be computed once and kept. */
+export interface BySample<B> {
+  /** undefined where the input of this batch does not follow from the indices (augmentation). */
+  indices(batch: B): Uint32Array | undefined
+  /** The input of any model for these samples. Call inside a scope. */
+  input(model: Model, indices: Uint32Array): ModuleInput
+  /** All samples once, in batches that suit the model. */
+  sweep(model: Model): readonly Uint32Array[]
+}
+
+/** First values of something that is trained beside the model: row-major f32. */
+export interface BesideValue {
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}
+
+export interface Prepared {
+  /**
+   * Values that are trained with the model and are no part of it (learned projections), by name. Optimizer, averages, checkpoints and resume treat
+   * them as weights; the model that comes out does not have them.
+   */
+  readonly beside?: ReadonlyMap<string, BesideValue>
+  /** What else the loss needs: comes back as `prepared` of its context. */
+  readonly own?: unknown
 }
 
 /** Figures of an evaluation by name. */
@@ -82,6 +119,10 @@ export interface TrainTask<B = unknown> {
    * `{ make: fileURLToPath(import.meta.url), args: [options] }`, whose default export gives the task (or a promise of it) for these arguments.
    */
   readonly portable?: Portable
+  /** Awaited once before the first step, also of a training that is resumed: long work, values beside the model. The same inputs give the same values. */
+  prepare?(model: Model, settings: TrainSettings, breathe: () => Promise<void>): Promise<Prepared>
+  /** Where batches are made of samples by index. */
+  readonly bySample?: BySample<B>
   /** Called after a loss that is not finite: throws ERR_NUMERIC when the fault is in the data. */
   findBad?(batch: B, step: number): void
 }

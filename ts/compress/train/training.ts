@@ -19,9 +19,9 @@ import { Meter } from './meter.js'
 import type { TrainSettings } from './settings.js'
 import { snapshotsOf, type BestState, type TrainState } from './state.js'
 import { TrainStep } from './step.js'
-import { isBetter, type BatchSource, type MetricGoal, type TrainTask } from './task.js'
+import { isBetter, type BatchSource, type MetricGoal, type Prepared, type TrainTask } from './task.js'
 import { throwTrouble } from './trouble.js'
-import { WorkingCopy } from './working-copy.js'
+import { BESIDE, WorkingCopy } from './working-copy.js'
 
 /** @internal Training without a note in the history: what passes use. */
 export async function runTraining(
@@ -35,7 +35,8 @@ export async function runTraining(
   checkTask(model, task, settings, start)
   const breathe = pacer('train', hooks.signal)
   await breathe()
-  const run = new Training(model, task, settings, hooks, start, control)
+  const prepared = await task.prepare?.(model, settings, breathe)
+  const run = new Training(model, task, settings, hooks, start, control, prepared)
   let finished = false
   try {
     const result = await run.run(breathe)
@@ -70,6 +71,7 @@ class Training {
     private readonly hooks: TrainHooks,
     start: TrainStart,
     private readonly control: TrainControl,
+    prepared: Prepared = {},
   ) {
     const { resume, fromEpoch = 0 } = start
     this.#goal = goalOf(task, settings)
@@ -81,10 +83,10 @@ class Training {
     this.#step = resume?.step ?? this.#firstStep
     this.#batches = this.#step === 0 ? first : this.#goOn(first)
     try {
-      this.#copy = new WorkingCopy(source)
-      this.#average = settings.ema ? new WorkingCopy(source) : undefined
+      this.#copy = new WorkingCopy(source, prepared.beside)
+      this.#average = settings.ema ? new WorkingCopy(source, prepared.beside) : undefined
       this.#carried = task.restarts ? new Carried() : undefined
-      const of: LossOf = { copy: this.#copy, task, settings, carried: this.#carried }
+      const of: LossOf = { copy: this.#copy, task, settings, carried: this.#carried, prepared: prepared.own }
       this.#stepper = new TrainStep(of, this.#average, (...where) => throwTrouble(of, ...where))
       this.#meter = new Meter(hooks.label ?? 'train', hooks.onEvent, resume)
     } catch (error) {
@@ -115,7 +117,7 @@ class Training {
         }
     }
     const { optimizer, lossScale } = this.#stepper
-    if (slots) optimizer.restore(slots.slots, slots.updates)
+    if (slots) optimizer.restore(slots.slots, slots.updates, (path) => path.startsWith(BESIDE))
     if (!resume) return
     this.#copy.restore(resume.values, 'all')
     optimizer.restore(resume.slots, resume.updates)

@@ -7,7 +7,8 @@ import { CheckpointError, NumericError } from '../../base/errors.js'
 import { sameShape } from '../../base/shape.js'
 import { distinctLeaves, join, Model, weightKind, type Leaf, type Module, type Weight } from '../../nn/index.js'
 import { assign, countNonfinite, maskApply } from '../../ops/index.js'
-import { fromRaw, scope, toRaw, type Tensor } from '../../tensor/index.js'
+import { fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
+import type { BesideValue } from './task.js'
 
 /** The tree with some weights and state tensors exchanged, by path. */
 export function rebuild(root: Module, weights: ReadonlyMap<string, Weight>, state: ReadonlyMap<string, Tensor>): Module {
@@ -24,6 +25,9 @@ export function rebuild(root: Module, weights: ReadonlyMap<string, Weight>, stat
   return walk(root, '')
 }
 
+/** Before the names of leaves that are no part of the model. */
+export const BESIDE = '@'
+
 const isTrainable = (w: Weight): boolean => w.trainable().length > 0
 
 export class WorkingCopy {
@@ -31,9 +35,11 @@ export class WorkingCopy {
   /** A leaf that several layers share is there once, under the first path. */
   readonly leaves: ReadonlyMap<string, Leaf>
   readonly state: ReadonlyMap<string, Tensor>
+  /** What is trained beside the model, by name; among `leaves` it stands under "@<name>". */
+  readonly beside: ReadonlyMap<string, Tensor>
   readonly #weights: ReadonlyMap<string, Weight>
 
-  constructor(source: Model) {
+  constructor(source: Model, beside: ReadonlyMap<string, BesideValue> = new Map()) {
     const weights = new Map<string, Weight>()
     const copies = new Map<Weight, Weight>() // layers that share a weight share its copy
     for (const { path, weight } of source.weights()) {
@@ -44,7 +50,11 @@ export class WorkingCopy {
     }
     const state = new Map([...source.state()].map(([path, t]) => [path, fromRaw(toRaw(t))]))
     this.model = new Model(rebuild(source.root, weights, state), source.info, source.extras)
-    this.leaves = distinctLeaves(this.model)
+    this.beside = new Map([...beside].map(([name, { shape, values }]) => [name, keep(tensor(values.slice(), shape))]))
+    this.leaves = new Map([
+      ...distinctLeaves(this.model),
+      ...[...this.beside].map(([name, value]): [string, Leaf] => [BESIDE + name, { value, mask: null }]),
+    ])
     this.state = state
     this.#weights = weights
   }
@@ -55,6 +65,7 @@ export class WorkingCopy {
     const out = new Map<string, RawTensor>()
     for (const [path, weight] of this.#weights) for (const [name, raw] of Object.entries(weight.parts())) out.set(`${path}/${name}`, raw)
     for (const [path, t] of this.state) out.set(path, toRaw(t))
+    for (const [name, t] of this.beside) out.set(`${BESIDE}${name}/value`, toRaw(t))
     return out
   }
 
@@ -69,6 +80,8 @@ export class WorkingCopy {
    */
   restore(saved: ReadonlyMap<string, RawTensor>, parts: 'all' | 'values'): void {
     for (const [path, leaf] of this.leaves) {
+      // Values to begin with come from a training that had nothing beside, or something else.
+      if (parts === 'values' && path.startsWith(BESIDE)) continue
       put(leaf.value, `${path}/value`, saved)
       if (leaf.mask && parts === 'all') put(leaf.mask, `${path}/mask`, saved)
     }
@@ -89,6 +102,7 @@ export class WorkingCopy {
 
   /** The trained model goes to the caller, who disposes it. Shares with the source what was not copied. */
   release(): Model {
+    for (const t of this.beside.values()) t.dispose()
     return this.model
   }
 
@@ -96,6 +110,7 @@ export class WorkingCopy {
   dispose(): void {
     for (const w of this.#weights.values()) w.dispose()
     for (const t of this.state.values()) t.dispose()
+    for (const t of this.beside.values()) t.dispose()
   }
 }
 

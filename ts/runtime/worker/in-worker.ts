@@ -104,7 +104,8 @@ export async function trainTaskInWorker<B>(model: Model, task: TrainTask<B>, opt
 }
 
 /**
- * `compress` in a worker thread, as `trainTaskInWorker` trains. `snapshots` are read before it begins; passes of your own come with `modules`.
+ * `compress` in a worker thread, as `trainTaskInWorker` trains. `snapshots` are read before it begins; passes of your own come with `modules`. Teachers and
+ * tasks stay here: ERR_OPTION (a pass with `distill` learns from the model itself then).
  *
  * @example
  * const { model: small, report } = await compressInWorker(model, presets['int8-static'].recipe, { data, onEvent, signal })
@@ -115,6 +116,9 @@ export async function compressInWorker(
   options: CompressOptions & WorkerOptions = {},
 ): Promise<CompressResult> {
   const { onEvent, signal, snapshots, modules = [], ...plain } = options
+  for (const name of ['teacher', 'task'] as const)
+    if (plain[name])
+      throw new OptionError('ERR_OPTION', `compress: ${name} cannot go to a worker: use compress`, { details: { pointer: `/${name}` } })
   return runJob(
     {
       where: 'compress',

@@ -52,6 +52,11 @@ export function classification(data: Dataset, { validation }: ClassificationOpti
       loads(settings) ? loadedBatches(data as NumberDataset, settings, from) : sampleBatches(data.size, settings, from),
     count: (batch) => ('kind' in batch ? batch.labels.length : batch.length),
     split: (batch, parts) => ('kind' in batch ? splitLoaded(batch, parts) : splitIndices(batch, parts)),
+    bySample: {
+      indices: (batch) => ('kind' in batch ? undefined : batch),
+      input: (model, indices) => batchInputs(model, data, indices).x,
+      sweep: (model) => evaluationBatches(model, data, BATCH),
+    },
     loss: ({ forward, model, settings: { labelSmoothing } }, batch) => {
       const cost = (scores: Tensor, labels: Int32Array): Tensor => crossEntropy(scores, tensor(labels, [labels.length]), { labelSmoothing })
       if (!('kind' in batch)) {

@@ -10,7 +10,7 @@ import { huberLoss, mse } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { Metrics, TrainTask } from '../task.js'
 import { badSample } from './classification.js'
-import { refuseLoading, sampleBatches, splitIndices } from './samples.js'
+import { indexBatches, refuseLoading, sampleBatches, splitIndices } from './samples.js'
 
 /** Samples with `outputs` numbers to predict each. */
 export interface RegressionData {
@@ -114,6 +114,11 @@ export function regression(data: RegressionData, { loss = 'mse', validation }: R
     batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
     count: (indices) => indices.length,
     split: splitIndices,
+    bySample: {
+      indices: (indices) => indices,
+      input: (model, indices) => inputs(model, data, indices).x,
+      sweep: () => indexBatches(data.size, 256),
+    },
     loss: ({ forward, model }, indices) => {
       const { x, y } = inputs(model, data, indices)
       const got = forward(x)
@@ -148,8 +153,8 @@ export async function evaluateRegression(model: Model, data: RegressionData, bre
     got: new Float32Array(size),
     want: new Float32Array(size),
   }))
-  for (let begin = 0; begin < size; begin += 256) {
-    const indices = Uint32Array.from({ length: Math.min(256, size - begin) }, (_, i) => begin + i)
+  for (const indices of indexBatches(size, 256)) {
+    const begin = indices[0]!
     const end = begin + indices.length
     scope(() => {
       const { x, y } = inputs(model, data, indices)

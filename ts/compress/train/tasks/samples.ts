@@ -27,3 +27,10 @@ export function splitIndices(indices: Uint32Array, parts: number): Uint32Array[]
     indices.slice(Math.floor((k * indices.length) / n), Math.floor(((k + 1) * indices.length) / n)),
   )
 }
+
+/** 0 ... size - 1 in order. */
+export function indexBatches(size: number, batch: number): Uint32Array[] {
+  return Array.from({ length: Math.ceil(size / batch) }, (_, k) =>
+    Uint32Array.from({ length: Math.min(batch, size - k * batch) }, (_v, i) => k * batch + i),
+  )
+}

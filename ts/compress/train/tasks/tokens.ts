@@ -81,7 +81,8 @@ export function tokens(data: TokenData, { validation, decode }: TokenOptions = {
       const want = tensor(labels, [indices.length, length])
       // The mean over no token is not defined; the sum is 0, and so are its gradients.
       const reduction = count > 0 ? 'mean' : 'sum'
-      return { loss: crossEntropy(forward(x), want, { ignoreIndex: IGNORE, labelSmoothing, reduction }), count }
+      const rows = Float32Array.from(labels, (label) => (label === IGNORE ? 0 : 1))
+      return { loss: crossEntropy(forward(x), want, { ignoreIndex: IGNORE, labelSmoothing, reduction }), count, rows }
     },
     ...(validation
       ? {
