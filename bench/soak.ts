@@ -3,6 +3,7 @@
  *
  *   latency    fs.readFile beside a training in a worker: p99 <= 2 x idle + 20 ms, with libuv's threads as they are and with one (UV_THREADPOOL_SIZE=1)
  *   terminate  trainings in workers that are aborted at any moment: each ends with ERR_ABORTED, nothing stays allocated
+ *   sessions   runs of sessions in worker threads that are terminated at any moment (test/runtime/lifetime.test.ts, with 500 instead of 20)
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
  *
  * Needs a build. Prints one line of JSON for each; exit code 1 where a promise does not hold.
@@ -140,6 +141,26 @@ async function terminate(trials: number): Promise<object> {
   return { ok, trials, codes, slowestMs: rounded(slowest), bytes: after.bytes - before.bytes, tensors: after.tensors - before.tensors }
 }
 
+function sessions(trials: number): Promise<object> {
+  const root = path.join(import.meta.dirname, '..')
+  const args = [
+    path.join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--project',
+    'unit',
+    'test/runtime/lifetime.test.ts',
+    '-t',
+    'terminate at any time',
+  ]
+  const { status, stdout } = spawnSync(process.execPath, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, TERSOR_SOAK: String(trials) },
+  })
+  const clean = stdout.includes('1 passed')
+  return Promise.resolve({ ok: status === 0 && clean, trials, ...(status === 0 ? {} : { output: stdout.slice(-2000) }) })
+}
+
 async function leak(steps: number): Promise<object> {
   const size = 64
   const { normal } = random(4)
@@ -185,6 +206,7 @@ const runs: Readonly<Record<string, () => Promise<object>>> = {
   latency: () => latency(short ? 20 : 600),
   latencyOneThread: () => latency(short ? 10 : 120),
   terminate: () => terminate(short ? 12 : 500),
+  sessions: () => sessions(short ? 20 : 500),
   leak: () => leak(short ? 4000 : 100_000),
 }
 /** What stands in front of the start of a process. */

@@ -1,6 +1,6 @@
 /** The packed package as a user meets it: what is inside, how it installs into an empty folder, require, import, TypeScript, the command. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { root } from '../../tools/problems.js'
@@ -130,6 +130,27 @@ describe('the packed package', () => {
     const quick = ['--parallel', '2', '--CDTERSOR_OPTIMIZATION=-O0'] // asked is whether it builds and loads
     await place.node(bare, 'node_modules/cmake-js/bin/cmake-js', 'build', '--directory', tersor, '--log-level', 'error', ...quick)
     expect(await place.node(bare, '-e', script)).toBe('loaded')
+  })
+
+  it('runs out of an Electron archive whose addons were left outside, as the example packs it', async () => {
+    const { createPackageWithOptions, extractAll, listPackage, statFile } = await import('@electron/asar')
+    const [archive, resources] = [join(place.folder, 'packed.asar'), join(place.folder, 'resources')]
+    const use = `const { session, tensor, ops, isa } = require('tersor'); const w = tensor([[2]]); const s = session((x) => ops.matmul(x, w))
+      s.run({ data: Float32Array.of(21), shape: [1, 1] }).then(({ output }) => { console.log(output.data[0], require.resolve('tersor')); s.dispose() })`
+    writeFileSync(join(app, 'main.cjs'), use)
+    await createPackageWithOptions(app, archive, { unpack: '**/*.node' })
+    const addons = listPackage(archive, { isPack: false }).filter((file) => file.endsWith('.node'))
+    expect(addons).toEqual([`/node_modules/tersor/${prebuilt}`])
+    expect(statFile(archive, addons[0]!.slice(1))).toMatchObject({ unpacked: true })
+    // The archive as Electron shows it: a folder of its name, and the addon only beside it.
+    extractAll(archive, join(resources, 'app.asar'))
+    const beside = join(resources, 'app.asar.unpacked', 'node_modules/tersor', prebuilt)
+    mkdirSync(join(beside, '..'), { recursive: true })
+    copyFileSync(join(`${archive}.unpacked`, addons[0]!), beside)
+    rmSync(join(resources, 'app.asar', addons[0]!))
+    const text = await place.node(resources, '--require', join(root, 'test/packaging/asar-host.cjs'), 'app.asar/main.cjs')
+    expect(text).toBe(`42 ${join(resources, 'app.asar', 'node_modules/tersor/dist/cjs/index.js')}`)
+    await expect(place.node(resources, 'app.asar/main.cjs')).rejects.toThrow(/none of these files exists/) // the stand-in is what makes it run
   })
 
   it('pleases publint --strict and attw', async () => {

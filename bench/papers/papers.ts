@@ -1,0 +1,4 @@
+/** Every reproduction, in the order of the page. A new one: a file here, a line below. */
+import type { Paper } from './lib/paper.js'
+
+export const papers: readonly Paper[] = []
