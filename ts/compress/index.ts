@@ -2,9 +2,11 @@
 import { magnitude } from './prune/magnitude.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
+import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
 import { hqq } from './quantize/hqq.js'
 import { rtn } from './quantize/rtn.js'
+import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
 import { retrain } from './train/retrain.js'
@@ -13,7 +15,7 @@ import { train as trainModel } from './train/train.js'
 /** Passes that remove weights. */
 export const prune = { magnitude } as const
 /** Passes that store weights in fewer bits. */
-export const quantize = { rtn, gptq, hqq, biasCorrection, dynamic: dynamicInt8, static: staticInt8 } as const
+export const quantize = { rtn, gptq, hqq, biasCorrection, dynamic: dynamicInt8, static: staticInt8, smooth, equalize } as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr } as const
 
@@ -40,7 +42,8 @@ export type { CompressEvent, OnEvent, Place, TrainEvent } from './events.js'
 export type { CompressReport, EpochRecord, LayerOutcome, PassOutcome, WeightFacts } from './outcome.js'
 export { convertWeights, type Conversion } from './convert.js'
 export { distribution, leastErrorRange, percentileRange, type Distribution } from './observe/histogram.js'
-export { valueRange, type ValueRange } from './observe/ranges.js'
+export { divergence, entropyRange } from './observe/entropy.js'
+export { movingRange, valueRange, type ValueRange } from './observe/ranges.js'
 export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
 export { distilled, type DistilledOptions } from './train/distill/distilled.js'

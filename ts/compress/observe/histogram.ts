@@ -92,9 +92,9 @@ export function percentileRange(d: Distribution, percent: number): ValueRange {
 
 /**
  * The range whose quantization to `levels` steps has the smallest mean squared error on the distribution: both ends are drawn in step by
- * step, each as long as it pays.
+ * step, each as long as it pays; symmetric: both together.
  */
-export function leastErrorRange(d: Distribution, levels: number): ValueRange {
+export function leastErrorRange(d: Distribution, levels: number, symmetric = false): ValueRange {
   const filled: number[] = []
   d.counts.forEach((n, i) => {
     if (n > 0) filled.push(i)
@@ -110,15 +110,19 @@ export function leastErrorRange(d: Distribution, levels: number): ValueRange {
     }
     return sum
   }
-  let best: ValueRange = { min: Math.min(d.min, 0), max: Math.max(d.max, 0) }
+  const most = Math.max(-d.min, d.max)
+  let best: ValueRange = symmetric ? { min: -most, max: most } : { min: Math.min(d.min, 0), max: Math.max(d.max, 0) }
   let least = error(best.min, best.max)
   for (const shrink of [0.98, 0.9]) {
     for (let moved = true; moved;) {
       moved = false
-      for (const next of [
-        { min: best.min * shrink, max: best.max },
-        { min: best.min, max: best.max * shrink },
-      ]) {
+      const both = { min: best.min * shrink, max: best.max * shrink }
+      for (const next of symmetric
+        ? [both]
+        : [
+            { ...best, min: both.min },
+            { ...best, max: both.max },
+          ]) {
         const e = error(next.min, next.max)
         if (e >= least) continue
         least = e

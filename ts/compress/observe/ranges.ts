@@ -43,3 +43,23 @@ export const valueRange: Statistic<ValueRange> = {
     return { min, max }
   },
 }
+
+/**
+ * Moving average of the ranges of batches (Jacob et al. 2018, section 3.1; Zafrir et al. 2019, section 3): the first batch begins, then
+ * r = decay r + (1 - decay) r of the batch. Depends on the order of the batches, which the recipe's seed fixes.
+ */
+export const movingRange = (decay: number): Statistic<ValueRange> => ({
+  ...valueRange,
+  key: `moving range ${decay}`,
+  observe(path) {
+    let range: ValueRange | undefined
+    return {
+      see(x) {
+        if (x.size === 0) return
+        const { min, max } = rangeOf(path, x)
+        range = range ? { min: decay * range.min + (1 - decay) * min, max: decay * range.max + (1 - decay) * max } : { min, max }
+      },
+      value: () => range ?? { min: 0, max: 0 },
+    }
+  },
+})

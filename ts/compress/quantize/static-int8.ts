@@ -1,37 +1,31 @@
 /**
  * Integers end to end: weights int8 per output channel, inputs of layers u8 with a scale and a zero point found on calibration data, products
  * accumulated in 32 bits. The scales are folded into the layer; everything between layers stays floating. 0 is exact on both sides, so
- * padding and pruned weights cost no error. A layer that no calibration example reaches is left as it is and reported.
+ * padding and pruned weights cost no error. A layer that no calibration example reaches is left as it is and reported. Weights of recurrent layers become int8
+ * without a range: their products are floating ones, on the values that the codes stand for.
  */
 import { z } from 'zod'
-import { QuantizedWeight, type InputQuantization, type PlacedWeight } from '../../nn/index.js'
+import { QuantizedWeight, type PlacedWeight } from '../../nn/index.js'
 import { tensor, type Tensor } from '../../tensor/index.js'
 import { convertWeights } from '../convert.js'
 import { gramOf } from '../observe/gram.js'
-import { distribution, leastErrorRange, percentileRange } from '../observe/histogram.js'
-import { valueRange, type ValueRange } from '../observe/ranges.js'
+import type { ValueRange } from '../observe/ranges.js'
 import { definePass, type PassContext, type StatisticRequest } from '../pass.js'
 import { encode, findGrids, scalesOf, type Encoding } from './encode.js'
-import { gridOf } from './grid.js'
+import { inputOptions, inputQuantization, rangeStatistic } from './input-range.js'
 import { outputCodes } from './output-codes.js'
 
 const NAME = 'quantize/static-int8'
 
 const options = z.strictObject({
   bits: z.literal(8).default(8),
-  /** minmax: the whole range seen; percentile: what lies outside is clipped; mse: the range with the smallest error. */
-  calibration: z.enum(['minmax', 'percentile', 'mse']).default('percentile'),
-  percentile: z.number().gt(50).max(100).default(99.99),
-  /** Examples to calibrate on. */
-  samples: z.int().positive().max(1e7).default(512),
+  ...inputOptions,
   /** Range of the weights. */
   range: z.enum(['max', 'mse']).default('max'),
   /** Weights: to the nearest code, or with error feedback so that the outputs of layers change least (as quantize/gptq does). */
   rounding: z.enum(['nearest', 'feedback']).default('nearest'),
 })
 type StaticOptions = z.output<typeof options>
-
-const LEVELS = { qmin: 0, qmax: 255 }
 
 export const staticInt8 = definePass({
   name: NAME,
@@ -42,11 +36,13 @@ export const staticInt8 = definePass({
   roles: ['matrix', 'kernel'],
   ask: (o, targets) => ({
     samples: o.samples,
-    requests: targets.filter(fits).flatMap(({ layer, module }): readonly StatisticRequest[] => {
-      const inputs = { path: layer, statistic: o.calibration === 'minmax' ? valueRange : distribution }
-      const moments = o.rounding === 'feedback' ? gramOf(module) : undefined
-      return moments ? [inputs, { path: layer, statistic: moments }] : [inputs]
-    }),
+    requests: targets
+      .filter((t) => fits(t) && multipliesInput(t))
+      .flatMap(({ layer, module }): readonly StatisticRequest[] => {
+        const inputs = { path: layer, statistic: rangeStatistic(o) }
+        const moments = o.rounding === 'feedback' ? gramOf(module) : undefined
+        return moments ? [inputs, { path: layer, statistic: moments }] : [inputs]
+      }),
   }),
   apply: (model, context) => {
     const { range } = context.options
@@ -58,16 +54,19 @@ export const staticInt8 = definePass({
         const found = await findGrids(NAME, target.path, target.weight, weights, context.breathe)
         return { found, codes: await feedback(target, found, context) }
       },
-      convert: ({ weight, layer, role }, prepared) => {
+      convert: (target, prepared) => {
+        const { weight, layer, role, path } = target
         if (!prepared) return { left: `${weight.description} with role ${role} does not multiply integers` }
-        const seen = inputRange(context, layer)
-        if (!seen) return { left: 'no calibration example reached this layer' }
+        const integers = multipliesInput(target)
+        const seen = integers ? context.statistic<ValueRange>(layer, rangeStatistic(context.options)) : undefined
+        if (integers && !seen) return { left: 'no calibration example reached this layer' }
+        if (!integers) context.note('8-bit weight, floating products: a recurrent layer does not multiply integers', path)
         const { found, codes } = prepared
         return new QuantizedWeight({
           shape: weight.shape,
           bits: 8,
           layout: 'channel',
-          input: inputOf(seen),
+          input: seen ? inputQuantization(seen, context.options) : null,
           ...(codes ? coded(found, codes) : encode(found, scalesOf(found), true)),
         })
       },
@@ -100,14 +99,5 @@ function fits({ weight, role }: PlacedWeight): boolean {
   return (role === 'matrix' || role === 'kernel') && weight.trainable().length > 0
 }
 
-function inputRange({ options: o, statistic }: PassContext<StaticOptions>, layer: string): ValueRange | undefined {
-  if (o.calibration === 'minmax') return statistic(layer, valueRange)
-  const seen = statistic(layer, distribution)
-  if (!seen) return undefined
-  return o.calibration === 'percentile' ? percentileRange(seen, o.percentile) : leastErrorRange(seen, LEVELS.qmax)
-}
-
-function inputOf({ min, max }: ValueRange): InputQuantization {
-  const { scale, zero } = gridOf(min, max, false, LEVELS)
-  return { scale, zero }
-}
+/** Whether the layer's input is what this weight multiplies: of recurrent layers it is not, their steps see the state too. */
+const multipliesInput = ({ name }: PlacedWeight): boolean => name === 'weight'
