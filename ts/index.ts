@@ -44,6 +44,7 @@ export {
 export {
   compress,
   definePass,
+  gridQuantizer,
   classification,
   distillationLoss,
   distilled,
@@ -84,6 +85,7 @@ export {
   latency,
   metrics,
   outputs,
+  sensitivity,
   withProbe,
   type Evaluation,
   type Inspection,

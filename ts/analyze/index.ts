@@ -4,4 +4,5 @@ export { evaluateModel, latency, outputs, type Evaluation, type Latency, type Ru
 export { inspect, type Inspection, type WeightRow } from './inspect.js'
 export * as metrics from './metrics/index.js'
 export { argmaxRows, percentile, probabilityLoyalty, shareEqual, topKShare, wilsonInterval } from './metrics/index.js'
+export * as sensitivity from './sensitivity/index.js'
 export { fitProbe, probeOf, probeScores, withProbe, type Embeddings, type Probe, type ProbeOptions } from './probe.js'

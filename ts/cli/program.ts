@@ -11,6 +11,7 @@ import { registerEvaluate } from './commands/evaluate.js'
 import { registerGenerate } from './commands/generate.js'
 import { registerInspect } from './commands/inspect.js'
 import { registerRun } from './commands/run.js'
+import { registerSensitivity } from './commands/sensitivity.js'
 import { registerTrain } from './commands/train.js'
 import { io, withIo, type Io } from './io.js'
 import { EXIT } from './ui.js'
@@ -30,6 +31,7 @@ function makeProgram(): Command {
     registerEvaluate,
     registerGenerate,
     registerAnalyze,
+    registerSensitivity,
     registerCompress,
     registerConvert,
     registerRun,

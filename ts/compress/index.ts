@@ -5,6 +5,7 @@ import { dynamicInt8 } from './quantize/dynamic-int8.js'
 import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
 import { hqq } from './quantize/hqq.js'
+import { mixed } from './quantize/mixed.js'
 import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
@@ -15,7 +16,7 @@ import { train as trainModel } from './train/train.js'
 /** Passes that remove weights. */
 export const prune = { magnitude } as const
 /** Passes that store weights in fewer bits. */
-export const quantize = { rtn, gptq, hqq, biasCorrection, dynamic: dynamicInt8, static: staticInt8, smooth, equalize } as const
+export const quantize = { rtn, gptq, hqq, mixed, biasCorrection, dynamic: dynamicInt8, static: staticInt8, smooth, equalize } as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr } as const
 
@@ -40,6 +41,8 @@ export { passDefinition, passDefinitions } from './registry.js'
 export { presets, type Preset } from './presets.js'
 export type { CompressEvent, OnEvent, Place, TrainEvent } from './events.js'
 export type { CompressReport, EpochRecord, LayerOutcome, PassOutcome, WeightFacts } from './outcome.js'
+export { gridQuantizer, type GridOptionsInput } from './quantize/mixed-grids.js'
+export { runIdentity } from './run/fingerprint.js'
 export { convertWeights, type Conversion } from './convert.js'
 export { distribution, leastErrorRange, percentileRange, type Distribution } from './observe/histogram.js'
 export { divergence, entropyRange } from './observe/entropy.js'

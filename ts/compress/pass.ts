@@ -56,6 +56,8 @@ export interface PassContext<O> {
   readonly targets: readonly PlacedWeight[]
   /** The model that the recipe began with. */
   readonly source: Model
+  /** Bytes of the file that a model would make as the result of this run, its history included. */
+  readonly fileBytes: (model: Model) => number
   /** The value of a statistic that `ask` asked for; undefined where the layer was never run. */
   readonly statistic: <T>(path: string, statistic: Statistic<T>) => T | undefined
   readonly data?: Dataset

@@ -1,6 +1,7 @@
 /** Recipes by name. `tersor compress --recipe NAME --print-recipe` shows them; they are starting points, not special cases. */
 import { magnitude } from './prune/magnitude.js'
 import type { PassSpec } from './pass.js'
+import { mixed } from './quantize/mixed.js'
 import { rtn } from './quantize/rtn.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { recipe, type Recipe } from './recipe.js'
@@ -45,6 +46,9 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
   preset('int8-weights', 'nothing', '8-bit weights per channel, floating arithmetic; 4x smaller', [[rtn({ bits: 8, layout: 'channel' })]]),
   preset('int4-group', 'nothing', '4-bit weights with a scale per 32 values; 7x smaller', [
     [rtn({ bits: 4, mode: 'affine', layout: 'group', groupSize: 32, range: 'mse', scales: 'f16' })],
+  ]),
+  preset('int-mixed', 'calibration', '2 to 8 bits for each layer by its sensitivity (Hessian traces), a scale per 32 values; 8x smaller', [
+    [mixed({ budget: '8x' })],
   ]),
   preset('prune50-int8', 'calibration', 'half of the weights 0, then int8-static, stored sparsely; no retraining', [
     [magnitude({ sparsity: 0.5, scope: 'local' })],

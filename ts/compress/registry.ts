@@ -8,13 +8,14 @@ import { dynamicInt8 } from './quantize/dynamic-int8.js'
 import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
 import { hqq } from './quantize/hqq.js'
+import { mixed } from './quantize/mixed.js'
 import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
 
 // Named here and used below, so that a bundler cannot drop the modules that define them.
-const own = [magnitude, rtn, gptq, hqq, biasCorrection, dynamicInt8, staticInt8, smooth, equalize, csr] as const
+const own = [magnitude, rtn, gptq, hqq, mixed, biasCorrection, dynamicInt8, staticInt8, smooth, equalize, csr] as const
 
 /** Definitions by name. */
 export function passDefinitions(): ReadonlyMap<string, AnyPass> {

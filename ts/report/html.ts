@@ -1,7 +1,8 @@
 /** A report as one self-contained page: no scripts, no requests, readable on a phone and on paper, light and dark. */
 import { formatBytes, formatPercent, formatRatio } from './format.js'
 import { curvePlot, layerPlot, sizeAccuracyPlot, type Figure } from './plots.js'
-import { layerTable, variantTable, type Table } from './tables.js'
+import { sensitivityPlot } from './sensitivity-plot.js'
+import { layerTable, sensitivityTable, variantTable, type Table } from './tables.js'
 import type { Report, ReportSection } from './types.js'
 
 const STYLE = `
@@ -101,6 +102,10 @@ async function sectionHtml(section: ReportSection): Promise<string> {
     parts.push(figure(await sizeAccuracyPlot(section.variants), caption))
   }
   for (const c of section.curves ?? []) parts.push(`<h3>${escape(c.title)}</h3>`, figure(await curvePlot(c)))
+  if (section.sensitivity) {
+    const { title, rows } = section.sensitivity
+    parts.push(`<h3>${escape(title)}</h3>`, figure(await sensitivityPlot(rows)), table(sensitivityTable(rows)))
+  }
   if (section.layers) {
     const { title, rows } = section.layers
     parts.push(`<h3>${escape(title)}</h3>`)

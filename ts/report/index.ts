@@ -1,5 +1,6 @@
 export { formatBytes, formatCount, formatDuration, formatMs, formatNumber, formatPercent, formatRatio } from './format.js'
 export { machineFacts } from './machine.js'
+export { sensitivityPlot } from './sensitivity-plot.js'
 export { reportHtml } from './html.js'
-export { layerTable, markdownTable, variantTable, type Table } from './tables.js'
-export type { Curve, CurvePlot, LayerRow, MachineFacts, Report, ReportSection, Variant } from './types.js'
+export { layerTable, markdownTable, sensitivityTable, variantTable, type Table } from './tables.js'
+export type { Curve, CurvePlot, LayerRow, MachineFacts, Report, ReportSection, SensitivityRow, Variant } from './types.js'

@@ -35,14 +35,14 @@ function load(): Promise<{ plot: Plot; document: DomDocument }> {
   })))
 }
 
-const WIDE = 720
-const NARROW = 360
+export const WIDE = 720
+export const NARROW = 360
 const PALETTE = ['#3b6fb6', '#c8553d', '#3f8f6b', '#8a5aa8', '#b8862b', '#4f9da6', '#7a7a7a']
-const colorOf = (i: number): string => PALETTE[i % PALETTE.length]!
+export const colorOf = (i: number): string => PALETTE[i % PALETTE.length]!
 
-type Draw = (plot: Plot, width: number) => PlotModule.PlotOptions
+export type Draw = (plot: Plot, width: number) => PlotModule.PlotOptions
 
-async function figure(title: string, names: readonly string[], colors: readonly string[], draw: Draw): Promise<Figure> {
+export async function figure(title: string, names: readonly string[], colors: readonly string[], draw: Draw): Promise<Figure> {
   const { plot, document } = await load()
   const svg = (width: number): string => {
     const style = { fontFamily: 'system-ui, sans-serif', fontSize: '12px', background: 'transparent', color: 'currentColor' }

@@ -1,6 +1,6 @@
 /** The tables of a report as rows of text: one definition for the terminal, Markdown and HTML. */
 import { formatBytes, formatCount, formatMs, formatNumber, formatPercent, formatRatio } from './format.js'
-import type { LayerRow, Variant } from './types.js'
+import type { LayerRow, SensitivityRow, Variant } from './types.js'
 
 export interface Table {
   readonly head: readonly string[]
@@ -56,6 +56,34 @@ export function layerTable(rows: readonly LayerRow[]): Table {
       formatRatio(r.before.bytes / Math.max(1, r.after.bytes)),
       formatPercent(r.after.density),
       formatNumber(r.error),
+    ]),
+  }
+}
+
+/** Bars are on a logarithmic scale. `bars`: for a terminal. */
+export function sensitivityTable(rows: readonly SensitivityRow[], bars = false): Table {
+  const logs = rows.map((r) => (r.sensitivity > 0 ? Math.log(r.sensitivity) : NaN))
+  const known = logs.filter((v) => !Number.isNaN(v))
+  const [lo, hi] = [Math.min(...known), Math.max(...known)]
+  const bar = (v: number): string => (Number.isNaN(v) ? '' : '\u2588'.repeat(1 + Math.round(23 * (hi > lo ? (v - lo) / (hi - lo) : 1))))
+  const [bits, cost] = [rows.some((r) => r.bits !== undefined), rows.some((r) => r.cost !== undefined)]
+  return {
+    head: [
+      'layer',
+      'parameters',
+      'sensitivity',
+      ...(bars ? [''] : []),
+      ...(bits ? ['bits', 'bytes'] : []),
+      ...(cost ? ['loss rises by'] : []),
+    ],
+    numeric: [false, true, true, ...(bars ? [false] : []), ...(bits ? [true, true] : []), ...(cost ? [true] : [])],
+    rows: rows.map((r, i) => [
+      r.name,
+      formatCount(r.parameters),
+      formatNumber(r.sensitivity),
+      ...(bars ? [bar(logs[i]!)] : []),
+      ...(bits ? [r.bits === 32 ? 'as it is' : String(r.bits ?? ''), r.bytes === undefined ? '' : formatBytes(r.bytes)] : []),
+      ...(cost ? [r.cost === undefined ? '' : formatNumber(r.cost)] : []),
     ]),
   }
 }

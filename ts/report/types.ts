@@ -59,12 +59,25 @@ export interface CurvePlot {
   readonly curves: readonly Curve[]
 }
 
+/** How much a layer (or group of layers) matters to the loss, and the bits that it got. */
+export interface SensitivityRow {
+  readonly name: string
+  readonly parameters: number
+  /** Curvature for each squared change of a weight; may be 0 or negative where it was measured. */
+  readonly sensitivity: number
+  readonly bits?: number
+  readonly bytes?: number
+  /** By how much the loss is expected to rise at these bits. */
+  readonly cost?: number
+}
+
 export interface ReportSection {
   readonly title: string
   /** What was done and on what data: sample counts, seeds, splits. One paragraph each. */
   readonly text: readonly string[]
   readonly variants: readonly Variant[]
   readonly layers?: { readonly title: string; readonly rows: readonly LayerRow[] }
+  readonly sensitivity?: { readonly title: string; readonly rows: readonly SensitivityRow[] }
   readonly curves?: readonly CurvePlot[]
   readonly recipes?: Readonly<Record<string, Json>>
 }

@@ -14,15 +14,17 @@ import {
   type Recipe,
 } from '../../compress/index.js'
 import { evaluateModel, probeOf } from '../../analyze/index.js'
+import type { Sensitivities } from '../../analyze/sensitivity/index.js'
 import { loadData, type Dataset } from '../../data/index.js'
 import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
 import { loadModel, modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../report/format.js'
-import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type Variant } from '../../report/index.js'
+import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type SensitivityRow, type Variant } from '../../report/index.js'
 import { eventView } from '../events.js'
 import { io } from '../io.js'
 import { outFile } from '../options.js'
+import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
 import { RESUME, runCommand, type Ui } from '../ui.js'
 import { writeModel } from '../write-model.js'
@@ -61,6 +63,17 @@ export function layerRows(report: CompressReport): LayerRow[] {
       after: { kind: l.after.description, bytes: l.after.bytes, density: l.after.density },
       error: l.error,
     }))
+}
+
+/** Of a pass that gave layers their bits by their sensitivity. */
+function sensitivityRows(report: CompressReport): SensitivityRow[] {
+  for (const { figures } of report.passes) {
+    if (!figures.sensitivities || !figures.assignment) continue
+    const { groups } = figures.sensitivities as unknown as Pick<Sensitivities, 'groups'>
+    const { bits } = figures.assignment as unknown as { bits: Readonly<Record<string, number>> }
+    return sensitivityRowsOf({ groups }, bits)
+  }
+  return []
 }
 
 async function variantOf(
@@ -185,6 +198,7 @@ export function registerCompress(program: Command): void {
           }
           const variants = before && after ? [before.variant, after.variant] : []
           if (o.report !== undefined) {
+            const sensitive = sensitivityRows(result.report)
             const page: Report = {
               report: 1,
               title: `Compression of ${model.info.name}`,
@@ -196,6 +210,7 @@ export function registerCompress(program: Command): void {
                   text: [`${modelFile} -> ${out}, recipe ${o.recipe}, seed ${result.report.seed}.`],
                   variants,
                   layers: { title: 'Weights', rows },
+                  ...(sensitive.length > 0 ? { sensitivity: { title: 'Sensitivity of layers', rows: sensitive } } : {}),
                   recipes: { [o.recipe]: recipe as unknown as Json },
                 },
               ],

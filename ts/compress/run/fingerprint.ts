@@ -93,3 +93,8 @@ export function runKey(model: string, recipe: Recipe, options: CompressOptions):
     teachers: (teachersOf(options) ?? []).map(modelHash).join(','),
   }
 }
+
+/** What long measurements of a model on data belong to. */
+export function runIdentity(model: Model, data: Dataset): { readonly tersor: string; readonly model: string; readonly data: string } {
+  return { tersor: VERSION, model: modelHash(model), data: dataHash(data) }
+}

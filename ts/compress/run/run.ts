@@ -1,6 +1,7 @@
 /** One run of a recipe: where it stands, and how it gets on. */
 import type { Json, JsonObject } from '../../base/json-types.js'
 import { Rng } from '../../base/rng.js'
+import { modelFileBytes } from '../../models/file.js'
 import type { Model, PlacedWeight } from '../../nn/index.js'
 import type { CompressEvent, Place } from '../events.js'
 import type { PassOutcome } from '../outcome.js'
@@ -172,6 +173,7 @@ export class Run {
       options: spec.options,
       targets,
       source: this.job.source,
+      fileBytes: (model) => modelFileBytes(withHistory(model, this.job)),
       statistic: (path, statistic) => this.#statistics.get(path, statistic),
       ...(data ? { data } : {}),
       ...(validation ? { validation } : {}),
