@@ -83,6 +83,7 @@ export {
   hessian,
   inspect,
   latency,
+  loyalty,
   metrics,
   outputs,
   sensitivity,

@@ -42,6 +42,25 @@ describe.concurrent('presets', () => {
   }
   it('all are tried here', () => expect(Object.keys(presets)).toEqual(Object.keys(expected)))
 
+  it('learns from a teacher while it prunes, and evaluate says how loyal the result is', async () => {
+    const recipe = at('kd.json')
+    const distill = { temperature: 4, match: [{ loss: 'hidden', layers: [['fc1', 'fc1']] }] }
+    const options = { sparsity: 0.9, retrain: { kind: 'finetune', epochs: 1, lr: 0.02 }, distill }
+    fs.writeFileSync(recipe, JSON.stringify({ recipe: 1, stages: [[{ pass: 'prune/magnitude', options }]] }))
+    const out = at('kd.safetensors')
+    const made = await json<Compressed>(['compress', lenet, '--recipe', recipe, '--data', images, '--teacher', lenet, '--out', out])
+    expect(made.report.passes[0]!.options).toMatchObject({ distill: { convention: 'distilbert', temperature: 4, cache: 'auto' } })
+    type Loyal = { readonly loyalty: { readonly label: number; readonly probability: number } }
+    const found = await json<Loyal>(['evaluate', out, '--data', held, '--teacher', lenet])
+    expect(found.loyalty.label).toBeGreaterThan(0.8)
+    expect(found.loyalty.probability).toBeGreaterThan(0.7)
+    expect(found.loyalty.probability).toBeLessThan(1)
+    expect((await json<Loyal>(['evaluate', lenet, '--data', held, '--teacher', lenet])).loyalty).toEqual({ label: 1, probability: 1 })
+    const needless = await tersor(['compress', lenet, '--recipe', 'int8-weights', '--teacher', lenet, '--out', out])
+    expect(needless.code).not.toBe(0)
+    expect(needless.stderr).toContain('this one has none')
+  })
+
   it('writes ONNX files by their name, with the sizes of a model with integer inputs', async () => {
     const out = at('small.onnx')
     const result = await json<Compressed>(['compress', lenet, '--recipe', 'int8-static', '--data', images, '--out', out])

@@ -4,7 +4,7 @@ import type { Dataset } from '../data/index.js'
 import { batchInputs, evaluationBatches } from '../models/inputs.js'
 import type { Model } from '../nn/index.js'
 import { scope } from '../tensor/index.js'
-import { argmaxRows, ConfusionMatrix, percentile, wilsonInterval } from './metrics/index.js'
+import { argmaxRows, ConfusionMatrix, Loyalty, percentile, wilsonInterval, type LoyaltyFigures } from './metrics/index.js'
 import { probeOf, probeScores, type Embeddings, type Probe } from './probe.js'
 
 export interface RunOptions {
@@ -79,14 +79,12 @@ export interface Evaluation {
   readonly latency: Latency
 }
 
-/**
- * Accuracy, macro F1, Matthews correlation and latency of a classifier, or of an encoder through the probe that it carries (or the one given).
- */
-export async function evaluateModel(
+/** Scores [n, classes] of a classifier, or of an encoder through its probe. ERR_OPTION for an encoder without one, ERR_NUMERIC for what is not finite. */
+export async function classScores(
   model: Model,
   data: Dataset,
-  options: RunOptions & { readonly probe?: Probe; readonly latencyRuns?: number } = {},
-): Promise<Evaluation> {
+  options: RunOptions & { readonly probe?: Probe } = {},
+): Promise<{ readonly scores: Float32Array; readonly classes: number }> {
   // Known before anything is computed.
   const probe = model.info.task === 'embedding' ? (options.probe ?? probeOf(model)) : undefined
   if (model.info.task === 'embedding' && !probe)
@@ -99,8 +97,52 @@ export async function evaluateModel(
       `${model.info.name}: output of example ${Math.floor(bad / out.width)} is ${String(out.values[bad])}`,
       { details: { index: Math.floor(bad / out.width) } },
     )
-  const scores = probe ? probeScores(probe, out) : out.values
-  const classes = probe ? probe.classes.length : out.width
+  return probe ? { scores: probeScores(probe, out), classes: probe.classes.length } : { scores: out.values, classes: out.width }
+}
+
+/**
+ * Label and probability loyalty of a model to its teacher on some data (Xu et al. 2021): how often both say the same, and how near their distributions are,
+ * as shares of 1. Encoders answer through the probes that they carry.
+ *
+ * - models with other numbers of classes: ERR_OPTION
+ *
+ * @example
+ * const { label, probability } = await loyalty(small, model, heldOut)
+ */
+export async function loyalty(model: Model, teacher: Model, data: Dataset, options: RunOptions = {}): Promise<LoyaltyFigures> {
+  const [own, theirs] = [await classScores(model, data, options), await classScores(teacher, data, options)]
+  return loyaltyOf(own, theirs, model, teacher)
+}
+
+/** The same of scores that are there already. */
+export function loyaltyOf(
+  own: { readonly scores: Float32Array; readonly classes: number },
+  theirs: { readonly scores: Float32Array; readonly classes: number },
+  model: Model,
+  teacher: Model,
+): LoyaltyFigures {
+  if (own.classes !== theirs.classes)
+    throw new OptionError(
+      'ERR_OPTION',
+      `loyalty: ${teacher.info.name} has ${theirs.classes} classes, ${model.info.name} has ${own.classes}`,
+      {
+        details: { pointer: '/teacher' },
+      },
+    )
+  const found = new Loyalty(own.classes)
+  found.update(own.scores, theirs.scores)
+  return found.result()
+}
+
+/**
+ * Accuracy, macro F1, Matthews correlation and latency of a classifier, or of an encoder through the probe that it carries (or the one given).
+ */
+export async function evaluateModel(
+  model: Model,
+  data: Dataset,
+  options: RunOptions & { readonly probe?: Probe; readonly latencyRuns?: number } = {},
+): Promise<Evaluation> {
+  const { scores, classes } = await classScores(model, data, options)
   const predictions = argmaxRows(scores, classes)
   const confusion = new ConfusionMatrix(Math.max(classes, data.classes.length))
   confusion.update(predictions, data.labels)

@@ -1,6 +1,16 @@
 export * as hessian from './hessian/index.js'
 export { cost, type Cost, type LayerCost } from './cost.js'
-export { evaluateModel, latency, outputs, type Evaluation, type Latency, type RunOptions } from './evaluate.js'
+export {
+  classScores,
+  evaluateModel,
+  latency,
+  loyalty,
+  loyaltyOf,
+  outputs,
+  type Evaluation,
+  type Latency,
+  type RunOptions,
+} from './evaluate.js'
 export { inspect, type Inspection, type WeightRow } from './inspect.js'
 export * as metrics from './metrics/index.js'
 export { argmaxRows, percentile, probabilityLoyalty, shareEqual, topKShare, wilsonInterval } from './metrics/index.js'

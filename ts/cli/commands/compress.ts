@@ -7,6 +7,7 @@ import type { Json } from '../../base/json-types.js'
 import {
   compress,
   parseRecipe,
+  passDefinition,
   presets,
   removeCheckpoints,
   type CompressEvent,
@@ -36,6 +37,7 @@ interface CompressCliOptions {
   readonly out?: string
   readonly report?: string
   readonly snapshots?: string
+  readonly teacher?: readonly string[]
   readonly printRecipe?: boolean
   readonly resume?: boolean
   readonly ipc?: boolean
@@ -51,6 +53,14 @@ export function readRecipe(nameOrFile: string): Recipe {
       `compress: no preset and no file is named ${JSON.stringify(nameOrFile)}${suggestion(nameOrFile, Object.keys(presets))}; presets: ${Object.keys(presets).join(', ')}`,
     )
   return parseRecipe(readRegularFile(nameOrFile, { maxBytes: 2 ** 24 }))
+}
+
+/** Loads the teachers; a recipe that has no use for them is ERR_OPTION. */
+function teachersFor({ stages }: Recipe, files: readonly string[] | undefined): Model[] | undefined {
+  if (!files) return undefined
+  if (!stages.flat().some(({ pass, options }) => passDefinition(pass).needs?.(options).distill))
+    throw new OptionError('ERR_OPTION', 'compress: --teacher is for recipes with "distill" in the options of a pass, this one has none')
+  return files.map((file) => loadModel(file))
 }
 
 export function layerRows(report: CompressReport): LayerRow[] {
@@ -129,6 +139,7 @@ export function registerCompress(program: Command): void {
     .option('--out <file>', 'file to write: safetensors, or ONNX (.onnx)', outFile)
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
+    .option('--teacher <model...>', 'models that passes with "distill" learn from (default: the input itself)')
     .option('--print-recipe', 'show the recipe as JSON and stop')
     .option('--resume', 'go on from the checkpoint of an interrupted run')
     .option('--ipc', 'send events to the parent process')
@@ -162,6 +173,7 @@ export function registerCompress(program: Command): void {
           const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
           if (o.snapshots !== undefined && !snapshots)
             throw new OptionError('ERR_OPTION', `compress: there are no snapshots beside '${o.snapshots}'; train with --snapshots EPOCHS`)
+          const teacher = teachersFor(recipe, o.teacher)
           const bytesBefore = modelFileBytes(model)
           // First, so that data that does not fit the model is found before the work and not after it.
           const before = validation && (await variantOf('before', model, bytesBefore, { bytes: bytesBefore }, validation, ui))
@@ -176,6 +188,7 @@ export function registerCompress(program: Command): void {
             ...(data ? { data } : {}),
             ...(validation ? { validation } : {}),
             ...(snapshots ? { snapshots } : {}),
+            ...(teacher ? { teacher } : {}),
             onEvent,
             signal: ui.signal,
             checkpointDir,

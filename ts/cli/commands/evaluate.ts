@@ -2,9 +2,10 @@
 import { statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { DataError, OptionError } from '../../base/errors.js'
-import { evaluateModel, fitProbe, outputs, probeOf, withProbe } from '../../analyze/index.js'
+import { classScores, evaluateModel, fitProbe, loyaltyOf, outputs, probeOf, withProbe, type Evaluation } from '../../analyze/index.js'
+import type { LoyaltyFigures } from '../../analyze/metrics/index.js'
 import { languageFigures } from '../../compress/train/tasks/language.js'
-import { loadData } from '../../data/index.js'
+import { loadData, type Dataset } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
@@ -18,6 +19,7 @@ interface EvaluateOptions {
   readonly split?: string
   readonly probe?: string
   readonly out?: string
+  readonly teacher?: string
   readonly json?: boolean
 }
 
@@ -35,6 +37,8 @@ export async function probed(model: Model, spec: string, ui: Ui): Promise<Model>
 async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, ui: Ui): Promise<void> {
   if (o.probe !== undefined || o.out !== undefined)
     throw new OptionError('ERR_OPTION', `evaluate: --probe and --out are for encoders; ${model.info.name} is a language model`)
+  if (o.teacher !== undefined)
+    throw new OptionError('ERR_OPTION', `evaluate: --teacher compares classifiers and encoders; ${model.info.name} is a language model`)
   const split = o.split ?? 'test'
   const text = (await heldOutText(o.data, vocabularyOf(model), ui))[split as keyof typeof PARTS]
   if (text.length < 2)
@@ -81,6 +85,14 @@ async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, 
   })
 }
 
+/** Loyalty of a model that was just evaluated; a teacher of other classes is ERR_OPTION. */
+async function loyaltyTo(file: string, model: Model, e: Evaluation, data: Dataset, ui: Ui): Promise<LoyaltyFigures> {
+  const teacher = loadModel(file)
+  const bar = ui.progress('evaluating the teacher', data.size)
+  const theirs = await classScores(teacher, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
+  return loyaltyOf({ scores: e.scores, classes: e.scores.length / e.n }, theirs, model, teacher)
+}
+
 const PARTS = { train: true, valid: true, test: true } as const
 
 export function registerEvaluate(program: Command): void {
@@ -92,12 +104,14 @@ export function registerEvaluate(program: Command): void {
     .option('--split <part>', 'language models: which part of the text, train, valid or test (default test)')
     .option('--probe <spec>', 'for an encoder: fit a logistic probe on this data and save it with the model')
     .option('--out <file>', 'where to save the model with its probe (default: the model file itself)', outFile)
+    .option('--teacher <model>', 'label and probability loyalty to this model: how far its answers were kept')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       '\nExamples:\n  $ tersor evaluate lenet5.safetensors --data idx:mnist,split=test\n' +
         '  $ tersor evaluate encoder.safetensors --probe tsv:train.tsv --data tsv:heldout.tsv   # once, on the uncompressed encoder\n' +
         '  $ tersor evaluate encoder.int8.safetensors --data tsv:heldout.tsv --json\n' +
+        '  $ tersor evaluate small.safetensors --data idx:mnist,split=test --teacher lenet5.safetensors\n' +
         '  $ tersor evaluate whale.safetensors --data moby-dick',
     )
     .action((file: string, o: EvaluateOptions) =>
@@ -129,6 +143,7 @@ export function registerEvaluate(program: Command): void {
         const data = await loadData(o.data, { signal: ui.signal, ...(classes ? { classes } : {}) })
         const bar = ui.progress('evaluating', data.size)
         const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
+        const loyal = o.teacher === undefined ? undefined : await loyaltyTo(o.teacher, model, e, data, ui)
         const at = savedAs ?? (isFile ? file : undefined)
         const bytes = at === undefined ? modelFileBytes(model) : statSync(at).size
         ui.table({
@@ -149,6 +164,10 @@ export function registerEvaluate(program: Command): void {
             ],
           ],
         })
+        if (loyal)
+          ui.say(
+            `loyalty to ${o.teacher}: labels ${formatPercent(loyal.label, 2)}, probabilities ${formatPercent(loyal.probability, 2)} (n = ${formatCount(loyal.count)})`,
+          )
         ui.result({
           model: model.info.name,
           file: savedAs ?? file,
@@ -160,6 +179,7 @@ export function registerEvaluate(program: Command): void {
           macroF1: e.macroF1,
           matthews: e.matthews,
           latencyMs: e.latency,
+          ...(loyal ? { loyalty: { label: loyal.label, probability: loyal.probability } } : {}),
         })
       }),
     )
