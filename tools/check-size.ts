@@ -20,7 +20,8 @@ export interface PackBudget {
 // ops. Training took 0.3 MB: grouped convolutions, normalisations, activations, recurrent layers, each with its gradient; then augmentation, metrics and sparse rows in groups 0.1 MB. Eight
 // platforms of that still fit `packed`. Blocks of GGUF files (search for scales, three x64 levels) 0.07 MB.
 // 3.1 MB since convolutions for running came (60 KB: two vector rows of tiles up to 6 x 4 vectors, depthwise and pools, and the plan's rewriting).
-export const BUDGET: PackBudget = { addon: 3.15e6, packed: 6e6, unpacked: 15e6 }
+// 3.2 MB: layers with twins (50 KB: three ops with fourteen tensors each, the loop over steps).
+export const BUDGET: PackBudget = { addon: 3.25e6, packed: 6e6, unpacked: 15e6 }
 
 export interface PackList {
   readonly size: number

@@ -39,7 +39,7 @@ struct Entry {
 
 // What an op may have at most; op_table.cc checks ops.def against them.
 constexpr int kMaxFields = 20;
-constexpr int kMaxInputs = 12;
+constexpr int kMaxInputs = 14;
 constexpr int kMaxChanged = 4;
 constexpr int kMaxResults = 6;
 constexpr int kMaxSlots = 64;  // numbers that the arguments take: 1 each, 9 for a list (its length, then its entries)

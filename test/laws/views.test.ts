@@ -56,7 +56,8 @@ const packedFor: ReadonlySet<string> = new Set([
   'ternary_unpack',
   'ternary_project',
 ])
-const isOpaque = (c: OpCase, param: string): boolean => param === 'packed' && packedFor.has(c.name)
+const opaqueParams: ReadonlySet<string> = new Set(['packed', 'projection', 'projectionX', 'projectionH', 'little', 'littleX', 'littleH'])
+const isOpaque = (c: OpCase, param: string): boolean => (param !== 'packed' ? opaqueParams.has(param) : packedFor.has(c.name))
 
 const run = (c: OpCase, args: readonly unknown[]): readonly Tensor[] => results(c, args)
 

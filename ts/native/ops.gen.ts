@@ -150,6 +150,9 @@ export interface OpTable<T> {
   ternary_pack: { args: [out: number, cols: number, seed: number, stream: number]; result: T; tensors: never }
   ternary_unpack: { args: [packed: T, out: number, cols: number]; result: T; tensors: 'packed' }
   ternary_project: { args: [x: T, packed: T, out: number]; result: T; tensors: 'x' | 'packed' }
+  dual_linear: { args: [x: T, w: T, scale: T | null, bias: T | null, projection: T | null, little: T, threshold: T, k: number, copies: number, insensitive: number, below: boolean]; result: [y: T, count: T]; tensors: 'x' | 'w' | 'scale' | 'bias' | 'projection' | 'little' | 'threshold' }
+  dual_lstm: { args: [x: T, wIh: T, wHh: T, scaleIh: T | null, scaleHh: T | null, bias: T | null, projectionX: T | null, projectionH: T | null, littleX: T | null, littleH: T, h0: T | null, c0: T | null, lengths: T | null, thresholds: T, k: number, copies: number, insensitive: number, reverse: boolean]; result: [states: T, count: T]; tensors: 'x' | 'wIh' | 'wHh' | 'scaleIh' | 'scaleHh' | 'bias' | 'projectionX' | 'projectionH' | 'littleX' | 'littleH' | 'h0' | 'c0' | 'lengths' | 'thresholds' }
+  dual_gru: { args: [x: T, wIh: T, wHh: T, scaleIh: T | null, scaleHh: T | null, bIh: T | null, bHh: T | null, projectionX: T | null, projectionH: T | null, littleX: T | null, littleH: T, h0: T | null, lengths: T | null, thresholds: T, k: number, copies: number, insensitive: number, reverse: boolean]; result: [states: T, count: T]; tensors: 'x' | 'wIh' | 'wHh' | 'scaleIh' | 'scaleHh' | 'bIh' | 'bHh' | 'projectionX' | 'projectionH' | 'littleX' | 'littleH' | 'h0' | 'lengths' | 'thresholds' }
   csr_from_dense: { args: [w: T]; result: [values: T, indptr: T, columns: T]; tensors: 'w' }
   csr_to_dense: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
   csr_group: { args: [values: T, indptr: T, columns: T, cols: number]; result: T; tensors: 'values' | 'indptr' | 'columns' }
@@ -314,6 +317,9 @@ export const opRows: readonly OpRow[] = [
   { name: 'ternary_pack', params: [['I', 'out'], ['I', 'cols'], ['I', 'seed'], ['I', 'stream']], results: 1, schema: 'ternary_pack(I:out,I:cols,I:seed,I:stream,R:packed)' },
   { name: 'ternary_unpack', params: [['T', 'packed'], ['I', 'out'], ['I', 'cols']], results: 1, schema: 'ternary_unpack(T:packed,I:out,I:cols,R:p)' },
   { name: 'ternary_project', params: [['T', 'x'], ['T', 'packed'], ['I', 'out']], results: 1, schema: 'ternary_project(T:x,T:packed,I:out,R:y)' },
+  { name: 'dual_linear', params: [['T', 'x'], ['T', 'w'], ['O', 'scale'], ['O', 'bias'], ['O', 'projection'], ['T', 'little'], ['T', 'threshold'], ['I', 'k'], ['I', 'copies'], ['I', 'insensitive'], ['B', 'below']], results: 2, schema: 'dual_linear(T:x,T:w,O:scale,O:bias,O:projection,T:little,T:threshold,I:k,I:copies,I:insensitive,B:below,R:y,R:count)' },
+  { name: 'dual_lstm', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'scaleIh'], ['O', 'scaleHh'], ['O', 'bias'], ['O', 'projectionX'], ['O', 'projectionH'], ['O', 'littleX'], ['T', 'littleH'], ['O', 'h0'], ['O', 'c0'], ['O', 'lengths'], ['T', 'thresholds'], ['I', 'k'], ['I', 'copies'], ['I', 'insensitive'], ['B', 'reverse']], results: 2, schema: 'dual_lstm(T:x,T:w_ih,T:w_hh,O:scale_ih,O:scale_hh,O:bias,O:projection_x,O:projection_h,O:little_x,T:little_h,O:h0,O:c0,O:lengths,T:thresholds,I:k,I:copies,I:insensitive,B:reverse,R:states,R:count)' },
+  { name: 'dual_gru', params: [['T', 'x'], ['T', 'wIh'], ['T', 'wHh'], ['O', 'scaleIh'], ['O', 'scaleHh'], ['O', 'bIh'], ['O', 'bHh'], ['O', 'projectionX'], ['O', 'projectionH'], ['O', 'littleX'], ['T', 'littleH'], ['O', 'h0'], ['O', 'lengths'], ['T', 'thresholds'], ['I', 'k'], ['I', 'copies'], ['I', 'insensitive'], ['B', 'reverse']], results: 2, schema: 'dual_gru(T:x,T:w_ih,T:w_hh,O:scale_ih,O:scale_hh,O:b_ih,O:b_hh,O:projection_x,O:projection_h,O:little_x,T:little_h,O:h0,O:lengths,T:thresholds,I:k,I:copies,I:insensitive,B:reverse,R:states,R:count)' },
   { name: 'csr_from_dense', params: [['T', 'w']], results: 3, schema: 'csr_from_dense(T:w,R:values,R:indptr,R:columns)' },
   { name: 'csr_to_dense', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_to_dense(T:values,T:indptr,T:columns,I:cols,R:w)' },
   { name: 'csr_group', params: [['T', 'values'], ['T', 'indptr'], ['T', 'columns'], ['I', 'cols']], results: 1, schema: 'csr_group(T:values,T:indptr,T:columns,I:cols,R:packed)' },
@@ -333,4 +339,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = 'f448355a32249ef9'
+export const schemaHash = '4d974446e8772de5'

@@ -43,7 +43,16 @@ export { parameterCount, specTensors, type SpecTensor } from './spec.js'
 export { dropout, flatten, sequential, streamOf } from './simple.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { DenseWeight } from './weight/dense.js'
+export { DualWeight, watchDual, type DualParts, type DualRule } from './weight/dual.js'
 export { MaskedWeight, maskWeight } from './weight/masked.js'
 export { QuantizedWeight, withCoding, type QuantizedLayout, type QuantizedParts } from './weight/quantized.js'
 export { SparseWeight, sparseFrom, type SparseParts } from './weight/sparse.js'
-export { weightKind, type InputQuantization, type Leaf, type Weight, type WeightKind, type WeightUse } from './weight/weight.js'
+export {
+  weightKind,
+  type InputQuantization,
+  type Leaf,
+  type RecurrentUse,
+  type Weight,
+  type WeightKind,
+  type WeightUse,
+} from './weight/weight.js'

@@ -3,12 +3,12 @@
  * weight_hh_l0, bias_ih_l0, bias_hh_l0, ..., _reverse), so these load by name; the gate order is theirs too.
  *
  * Matrices have the role `matrix`: passes prune and quantize them like those of a linear layer. The recurrent product runs in f32 on the dense values:
- * a quantized or sparse weight is unpacked for every call, so it saves memory in a file, not time.
+ * a quantized or sparse weight is unpacked for every call, so it saves memory in a file, not time. Kinds that know how to compute the layer (dual) do.
  *
  * The named input `lengths` i32 [B] goes with `x` where sequences end earlier. State between windows of one long text: `ForwardContext.carried`.
  */
 import { z } from 'zod'
-import { gru as gruOp, lstm as lstmOp, type RecurrentOptions, type RecurrentWeights } from '../ops/index.js'
+import { gru as gruOp, lstm as lstmOp, type RecurrentOptions, type RecurrentRun, type RecurrentWeights } from '../ops/index.js'
 import { OptionError } from '../base/errors.js'
 import type { Tensor } from '../tensor/index.js'
 import { uniformIn, type Rng } from './init.js'
@@ -73,14 +73,12 @@ function forward(cell: Cell, m: Module, c: RecurrentConfig, input: ModuleInput, 
   ctx.observe?.(ctx.path, x)
   const directions = c.bidirectional ? [0, 1] : [0]
   const layers = Array.from({ length: c.layers }, (_, l) =>
-    directions.map((d): RecurrentWeights => {
+    directions.map((d): RecurrentWeights | RecurrentRun => {
       const name = suffix(l, d)
-      return {
-        wih: m.weights[`weight_ih${name}`]!.dense(),
-        whh: m.weights[`weight_hh${name}`]!.dense(),
-        bih: vector(m, `bias_ih${name}`),
-        bhh: vector(m, `bias_hh${name}`),
-      }
+      const [input, own] = [m.weights[`weight_ih${name}`]!, m.weights[`weight_hh${name}`]!]
+      const [bih, bhh] = [vector(m, `bias_ih${name}`), vector(m, `bias_hh${name}`)]
+      if (own.recurrent && !ctx.training) return { run: (use) => own.recurrent!({ cell, input, bih, bhh, ...use }) }
+      return { wih: input.dense(), whh: own.dense(), bih, bhh }
     }),
   )
   const at = (name: string): string => join(ctx.path, name)

@@ -53,6 +53,7 @@ export { maskApply, maskCount, maskPack, maskSlice, maskUnpack, nmMask, threshol
 export { blockDecode, blockEncode } from './blocks.js'
 export { dequantizeRows, histogram, packBits, quantizeRows, rangeRows, unpackBits } from './quantize.js'
 export { bf16Pack, linearBf16 } from './bf16.js'
+export { dualGru, dualLinear, dualLstm } from './dual.js'
 export { maskIndices, rowsDot, ternaryPack, ternaryProject, ternaryUnpack } from './rows.js'
 export { wgemm, wgemmPack, wgemmUnpack } from './wgemm.js'
 export { qconv2d, qgemmPack, qgemmS32, qlinear, qlinearDynamic, qmatmul, qmatmulFixed } from './qgemm.js'
@@ -137,6 +138,14 @@ export {
   type Pool1dOptions,
   type PoolOptions,
 } from './composite/pooling.js'
-export { gru, lstm, type GruResult, type LstmResult, type RecurrentOptions, type RecurrentWeights } from './composite/recurrent.js'
+export {
+  gru,
+  lstm,
+  type GruResult,
+  type LstmResult,
+  type RecurrentOptions,
+  type RecurrentRun,
+  type RecurrentWeights,
+} from './composite/recurrent.js'
 export { logSoftmax, softmax } from './composite/softmax.js'
 export { clipSte, roundSte, signSte } from './composite/straight-through.js'

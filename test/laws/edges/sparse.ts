@@ -1,6 +1,16 @@
 /** Sizes 0 and 1 of selected rows, ternary projection, sparse formats and their code. */
 import { callOp, tensor } from '../../../ts/tensor/index.js'
-import { f, i32, i8, u8, u16, project, type Edge } from './edge.js'
+import { f, i32, i8, u8, u16, pack4, project, type Edge } from './edge.js'
+
+/** One unit, twins without a projection of the state. */
+const lstmTwin = (steps: number, batch: number, insensitive: number, cols: number): readonly unknown[] => [
+  ...[f(steps, batch, cols), f(4, cols), f(4, 1), null, null, null, project(1, cols), null, pack4(4, 1), pack4(4, 1), null, null, null],
+  ...[f(4), 1, 1, insensitive, false],
+]
+const gruTwin = (steps: number, batch: number, insensitive: number, cols: number): readonly unknown[] => [
+  ...[f(steps, batch, cols), f(3, cols), f(3, 1), null, null, null, null, project(1, cols), null, pack4(3, 1), pack4(3, 1), null, null],
+  ...[f(3), 1, 1, insensitive, false],
+]
 
 export const sparse = {
   mask_indices: [
@@ -53,6 +63,75 @@ export const sparse = {
     [() => [f(1, 3), project(0, 3), 0], [[[1, 0]]]],
     [() => [f(3), project(2, 3), 2], [[[2]]]],
     [() => [f(3), project(2, 3), 20], 'ERR_SHAPE'],
+  ],
+  // Twins of ones see the input itself: with K = 2 their output is the sum of x, that of w = f(N, 2) is not.
+  dual_linear: [
+    [() => [f(0, 2), f(3, 2), null, null, null, pack4(3, 2), tensor([0]), 2, 1, 0, false], [[[0, 3]], [[0]]]],
+    [() => [f(2, 1), f(0, 1), null, null, project(2, 1), pack4(0, 2), tensor([0]), 2, 1, 0, false], [[[2, 0]], [[2], [0, 0]]]],
+    [
+      () => [f(1, 2), f(1, 2), null, f(1), null, pack4(1, 2), tensor([0]), 2, 1, 0, false],
+      [
+        [[1, 1], [6]],
+        [[1], [0]],
+      ],
+    ],
+    [
+      () => [f(1, 2), f(1, 2), null, f(1), null, pack4(1, 2), tensor([0]), 2, 1, 1, false],
+      [
+        [[1, 1], [4]],
+        [[1], [1]],
+      ],
+    ],
+    [
+      () => [f(1, 2), f(1, 2), null, f(1), null, pack4(1, 2), tensor([3.9]), 2, 1, -1, false],
+      [
+        [[1, 1], [4]],
+        [[1], [1]],
+      ],
+    ],
+    [
+      () => [f(2), f(1, 2), null, f(1), null, pack4(1, 2), tensor([4]), 2, 1, -1, false],
+      [
+        [[1], [6]],
+        [[1], [0]],
+      ],
+    ],
+    [
+      () => [f(2), f(1, 2), null, f(1), null, pack4(1, 2), tensor([4]), 2, 1, -1, true],
+      [
+        [[1], [6]],
+        [[1], [0]],
+      ],
+    ],
+    [() => [f(1, 2), f(1, 2), null, null, null, pack4(1, 2), tensor([0]), 2, 1, 2, false], 'ERR_OPTION'],
+    [() => [f(1, 2), f(1, 2), null, null, null, pack4(1, 2), tensor([0]), 1, 1, 0, false], 'ERR_OPTION'],
+    [() => [f(1, 2), f(1, 2), null, null, null, pack4(1, 3), tensor([0]), 2, 1, 0, false], 'ERR_OPTION'],
+    [() => [f(1, 2), f(1, 2), null, null, null, pack4(1, 2), tensor([0, 1]), 2, 1, 0, false], 'ERR_SHAPE'],
+    [() => [f(1, 2), f(1, 3), null, null, null, pack4(1, 2), tensor([0]), 2, 1, 0, false], 'ERR_SHAPE'],
+    [() => [f(1, 2), f(1, 2), f(1), null, null, pack4(1, 2), tensor([0]), 2, 1, 0, false], 'ERR_OPTION'],
+    [() => [f(1, 2), f(1, 2), null, null, null, f(1, 2), tensor([0]), 2, 2, 0, false], 'ERR_OPTION'],
+  ],
+  dual_lstm: [
+    [
+      () => lstmTwin(0, 1, 0, 2),
+      [
+        [
+          [2, 1, 1],
+          [0, 0],
+        ],
+        [[0, 1]],
+      ],
+    ],
+    [() => lstmTwin(2, 0, 0, 2), [[[4, 0, 1]], [[2, 0]]]],
+    [() => lstmTwin(1, 1, 4, 0), [[[3, 1, 1]], [[1, 1], [4]]]],
+    [() => lstmTwin(1, 1, 5, 1), 'ERR_OPTION'],
+    [() => lstmTwin(1, 1, -2, 1), 'ERR_OPTION'],
+  ],
+  dual_gru: [
+    [() => gruTwin(0, 1, 0, 2), [[[1, 1, 1], [0]], [[0, 1]]]],
+    [() => gruTwin(2, 0, 0, 2), [[[3, 0, 1]], [[2, 0]]]],
+    [() => gruTwin(1, 1, 3, 0), [[[2, 1, 1]], [[1, 1], [3]]]],
+    [() => gruTwin(1, 1, 4, 1), 'ERR_OPTION'],
   ],
   csr_from_dense: [
     [() => [f(0, 3)], [[[0]], [[1], [0]], [[0]]]],

@@ -23,6 +23,20 @@ export type WeightUse =
   | ({ readonly bias: Tensor | null } & ConvolutionUse)
   | { readonly op: 'lookup'; readonly paddingIndex?: number }
 
+/** One direction of a recurrent layer: x [T, B, C], states [B, H], biases [G H]. */
+export interface RecurrentUse {
+  readonly cell: 'lstm' | 'gru'
+  /** The input weight; the one that is asked is the recurrent one. */
+  readonly input: Weight
+  readonly x: Tensor
+  readonly bih: Tensor | null
+  readonly bhh: Tensor | null
+  readonly h0: Tensor | null
+  readonly c0: Tensor | null
+  readonly lengths: Tensor | null
+  readonly reverse: boolean
+}
+
 /** A trainable tensor. Where `mask` (a bit set, see ops.def) is 0 the value stays exactly 0 through every optimizer step. */
 export interface Leaf {
   readonly value: Tensor
@@ -47,6 +61,8 @@ export interface Weight {
   /** The values it stands for. Call inside a scope and do not dispose the result: for dense and masked kinds it is the leaf itself. */
   dense(): Tensor
   apply(x: Tensor, use: WeightUse): Tensor
+  /** For kinds that compute a direction of a recurrent layer themselves, asked of its recurrent weight: outputs [T, B, H], then the last h (and c). */
+  recurrent?(use: RecurrentUse): Tensor
   /** What a file holds; with `config()` it restores the weight exactly. */
   parts(): Readonly<Record<string, RawTensor>>
   config(): Json

@@ -13,6 +13,17 @@ import { gruDirection, lstmDirection } from '../recurrent.js'
 import { concat } from './concat.js'
 import { dropout } from './dropout.js'
 
+/** A direction computed elsewhere: x [T, B, C], states [B, H] -> outputs [T, B, H], then the last h (and c). */
+export interface RecurrentRun {
+  readonly run: (use: {
+    readonly x: Tensor
+    readonly h0: Tensor | null
+    readonly c0: Tensor | null
+    readonly lengths: Tensor | null
+    readonly reverse: boolean
+  }) => Tensor
+}
+
 /** Weights of one direction of one layer; gates in the order i f g o (LSTM) and r z n (GRU). */
 export interface RecurrentWeights {
   /** [G H, C]: C is the width of the input, or H times the number of directions of the layer below. */
@@ -58,13 +69,14 @@ interface Direction {
   /** [1, B, H] each. */
   readonly last: readonly Tensor[]
 }
-type RunDirection = (x: Tensor, w: RecurrentWeights, index: number, reverse: boolean) => Direction
+type AnyDirection = RecurrentWeights | RecurrentRun
+type RunDirection = (x: Tensor, w: AnyDirection, index: number, reverse: boolean) => Direction
 
 /** `layers`: per layer one direction, or two (forward, reverse). */
 function runLayers(
   name: string,
   x: Tensor,
-  layers: readonly (readonly RecurrentWeights[])[],
+  layers: readonly (readonly AnyDirection[])[],
   options: RecurrentOptions,
   run: RunDirection,
 ): { readonly y: Tensor; readonly last: readonly Tensor[] } {
@@ -118,13 +130,17 @@ function split(states: Tensor, steps: number): Direction {
  * const { y, h, c } = lstm(tensor([[[1], [2]]]), [[layer]])
  * y   // f32[1,2,1] = [[[0.17427], [0.500859]]]
  */
-export function lstm(x: Tensor, layers: readonly (readonly RecurrentWeights[])[], options: RecurrentOptions = {}): LstmResult {
+export function lstm(x: Tensor, layers: readonly (readonly AnyDirection[])[], options: RecurrentOptions = {}): LstmResult {
   const { lengths = null, h0, c0 } = options
   const count = layers.length * (layers[0]?.length ?? 0)
   return scope(() => {
     const { y, last } = runLayers('lstm', x, layers, options, (input, w, index, reverse) => {
       const [h, c] = [stateAt('lstm', h0, index, count), stateAt('lstm', c0, index, count)]
-      return split(lstmDirection(input, w.wih, w.whh, bothBiases(w), h, c, lengths, reverse)[0], input.shape[0]!)
+      const states =
+        'run' in w
+          ? w.run({ x: input, h0: h, c0: c, lengths, reverse })
+          : lstmDirection(input, w.wih, w.whh, bothBiases(w), h, c, lengths, reverse)[0]
+      return split(states, input.shape[0]!)
     })
     return { y, h: last[0]!, c: last[1]! }
   })
@@ -138,16 +154,18 @@ export function lstm(x: Tensor, layers: readonly (readonly RecurrentWeights[])[]
  * const { y } = gru(tensor([[[1], [2]]]), [[layer]])
  * y   // f32[1,2,1] = [[[0.174468], [0.329078]]]
  */
-export function gru(x: Tensor, layers: readonly (readonly RecurrentWeights[])[], options: RecurrentOptions = {}): GruResult {
+export function gru(x: Tensor, layers: readonly (readonly AnyDirection[])[], options: RecurrentOptions = {}): GruResult {
   const { lengths = null, h0 } = options
   const count = layers.length * (layers[0]?.length ?? 0)
   return scope(() => {
-    const { y, last } = runLayers('gru', x, layers, options, (input, w, index, reverse) =>
-      split(
-        gruDirection(input, w.wih, w.whh, w.bih ?? null, w.bhh ?? null, stateAt('gru', h0, index, count), lengths, reverse)[0],
-        input.shape[0]!,
-      ),
-    )
+    const { y, last } = runLayers('gru', x, layers, options, (input, w, index, reverse) => {
+      const h = stateAt('gru', h0, index, count)
+      const states =
+        'run' in w
+          ? w.run({ x: input, h0: h, c0: null, lengths, reverse })
+          : gruDirection(input, w.wih, w.whh, w.bih ?? null, w.bhh ?? null, h, lengths, reverse)[0]
+      return split(states, input.shape[0]!)
+    })
     return { y, h: last[0]! }
   })
 }
