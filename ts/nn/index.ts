@@ -43,10 +43,10 @@ export { parameterCount, specTensors, type SpecTensor } from './spec.js'
 export { dropout, flatten, sequential, streamOf } from './simple.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { DenseWeight } from './weight/dense.js'
-export { DualWeight, watchDual, type DualParts, type DualRule } from './weight/dual.js'
 export { MaskedWeight, maskWeight } from './weight/masked.js'
 export { QuantizedWeight, withCoding, type QuantizedLayout, type QuantizedParts } from './weight/quantized.js'
 export { SparseWeight, sparseFrom, type SparseParts } from './weight/sparse.js'
+export { DualWeight, watchDual, type DualParts, type DualRule } from './weight/dual.js'
 export {
   weightKind,
   type InputQuantization,
