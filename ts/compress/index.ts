@@ -1,6 +1,10 @@
 /** Compression: recipes of passes, the runner, and training. */
 import { magnitude } from './prune/magnitude.js'
+import { adaround } from './quantize/adaround.js'
+import { awq } from './quantize/awq.js'
 import { biasCorrection } from './quantize/bias-correction.js'
+import { cast } from './quantize/cast.js'
+import { codebook } from './quantize/codebook.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
 import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
@@ -16,7 +20,21 @@ import { train as trainModel } from './train/train.js'
 /** Passes that remove weights. */
 export const prune = { magnitude } as const
 /** Passes that store weights in fewer bits. */
-export const quantize = { rtn, gptq, hqq, mixed, biasCorrection, dynamic: dynamicInt8, static: staticInt8, smooth, equalize } as const
+export const quantize = {
+  rtn,
+  gptq,
+  hqq,
+  mixed,
+  biasCorrection,
+  dynamic: dynamicInt8,
+  static: staticInt8,
+  smooth,
+  equalize,
+  awq,
+  adaround,
+  codebook,
+  cast,
+} as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr } as const
 

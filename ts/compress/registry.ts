@@ -3,7 +3,11 @@ import { RecipeError } from '../base/errors.js'
 import { suggestion } from '../base/nearest.js'
 import { definedPasses, type AnyPass } from './pass.js'
 import { magnitude } from './prune/magnitude.js'
+import { adaround } from './quantize/adaround.js'
+import { awq } from './quantize/awq.js'
 import { biasCorrection } from './quantize/bias-correction.js'
+import { cast } from './quantize/cast.js'
+import { codebook } from './quantize/codebook.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
 import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
@@ -15,7 +19,23 @@ import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
 
 // Named here and used below, so that a bundler cannot drop the modules that define them.
-const own = [magnitude, rtn, gptq, hqq, mixed, biasCorrection, dynamicInt8, staticInt8, smooth, equalize, csr] as const
+const own = [
+  magnitude,
+  rtn,
+  gptq,
+  hqq,
+  mixed,
+  biasCorrection,
+  dynamicInt8,
+  staticInt8,
+  smooth,
+  equalize,
+  awq,
+  adaround,
+  codebook,
+  cast,
+  csr,
+] as const
 
 /** Definitions by name. */
 export function passDefinitions(): ReadonlyMap<string, AnyPass> {
