@@ -1,5 +1,4 @@
 /** Compression: recipes of passes, the runner, and training. */
-import { magnitude } from './prune/magnitude.js'
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { biasCorrection } from './quantize/bias-correction.js'
@@ -14,11 +13,11 @@ import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
+import { layout } from './sparsify/layout.js'
 import { retrain } from './train/retrain.js'
 import { train as trainModel } from './train/train.js'
 
-/** Passes that remove weights. */
-export const prune = { magnitude } as const
+export { prune } from './prune/index.js'
 /** Passes that store weights in fewer bits. */
 export const quantize = {
   rtn,
@@ -36,7 +35,7 @@ export const quantize = {
   cast,
 } as const
 /** Passes that store only what is not 0. */
-export const sparsify = { csr } as const
+export const sparsify = { csr, layout } as const
 
 /** Trains a model; `train.rewindLearningRate({ epochs })` and its siblings are the ways to retrain that passes take. */
 export const train = Object.assign(trainModel, retrain)

@@ -2,7 +2,7 @@
 import { RecipeError } from '../base/errors.js'
 import { suggestion } from '../base/nearest.js'
 import { definedPasses, type AnyPass } from './pass.js'
-import { magnitude } from './prune/magnitude.js'
+import { prune } from './prune/index.js'
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { biasCorrection } from './quantize/bias-correction.js'
@@ -17,10 +17,11 @@ import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { csr } from './sparsify/csr.js'
+import { layout } from './sparsify/layout.js'
 
 // Named here and used below, so that a bundler cannot drop the modules that define them.
 const own = [
-  magnitude,
+  ...Object.values(prune),
   rtn,
   gptq,
   hqq,
@@ -35,6 +36,7 @@ const own = [
   codebook,
   cast,
   csr,
+  layout,
 ] as const
 
 /** Definitions by name. */

@@ -1,18 +1,56 @@
 /** How much to prune and when: pure arithmetic, apart from any weight. */
 
-/** Sparsity after each round: one-shot and levels are given, iterative removes `fraction` of the survivors each time. */
-export function densities(amount: {
+export interface Amount {
   readonly sparsity?: number | readonly number[] | undefined
-  readonly iterative?: { readonly fraction: number; readonly rounds: number } | undefined
-}): number[] {
-  const { sparsity, iterative } = amount
-  if (iterative) return Array.from({ length: iterative.rounds }, (_, r) => (1 - iterative.fraction) ** (r + 1))
+  readonly iterative?: { readonly fraction: number; readonly rounds?: number | undefined } | undefined
+  readonly compression?: number | undefined
+}
+
+/**
+ * Density after each round: one-shot and levels are given, iterative removes `fraction` of the survivors each time. With `compression` the last density is
+ * that of the whole model, reached at once or in as many rounds as `fraction` needs.
+ */
+export function densities(amount: Amount, counts: ModelCounts = { total: 1, prunable: 1 }): number[] {
+  const { sparsity, iterative, compression } = amount
+  if (compression !== undefined) {
+    const last = densityFor(compression, counts)
+    if (!iterative) return [last]
+    const rounds = iterative.rounds ?? Math.max(1, roundsFor(1 / last, iterative.fraction))
+    return Array.from({ length: rounds }, (_, r) => (r === rounds - 1 ? last : Math.max(last, (1 - iterative.fraction) ** (r + 1))))
+  }
+  if (iterative) return Array.from({ length: iterative.rounds ?? 0 }, (_, r) => (1 - iterative.fraction) ** (r + 1))
   return (typeof sparsity === 'number' ? [sparsity] : [...(sparsity ?? [])]).map((s) => 1 - s)
 }
 
 /** How many of n stay at a density: the nearest whole number. */
 export function keptAt(n: number, density: number): number {
   return Math.min(n, Math.max(0, Math.round(n * density)))
+}
+
+/** How many of each stay at a density, so that the sum is what stays of all: rounded along the running sum, each within one of its share. */
+export function apportion(sizes: readonly number[], density: number): number[] {
+  let [all, given] = [0, 0]
+  return sizes.map((n) => {
+    all += n
+    const kept = keptAt(all, density) - given
+    given += kept
+    return kept
+  })
+}
+
+/** Numbers of a model, for the density that a whole-model compression asks for. */
+export interface ModelCounts {
+  readonly total: number
+  /** Of them, those that can be pruned. */
+  readonly prunable: number
+}
+
+/**
+ * Density of the prunable weights at which the whole model has `compression` times fewer: f = (total / c - nonprunable) / prunable (ShrinkBench; Blalock et al.
+ * 2020), as a whole number of weights. Below 0: what cannot be pruned alone is more than that.
+ */
+export function densityFor(compression: number, { total, prunable }: ModelCounts): number {
+  return prunable === 0 ? 0 : Math.round(total / compression - (total - prunable)) / prunable
 }
 
 /** Rounds of removing `fraction` of the survivors until at least `compression` = all / survivors (methods A2.5). */

@@ -48,8 +48,8 @@ export interface FeedbackOptions {
   readonly order: 'activation' | 'given'
 }
 
-/** H damped so that it can be factored, with rows and columns in the order of `order`, and its factor. */
-async function factor(
+/** The factor of H, damped so that it has one, with rows and columns in the order of `order`. */
+export async function dampedFactor(
   where: string,
   products: Float32Array,
   order: Uint32Array,
@@ -76,7 +76,7 @@ async function factor(
 }
 
 /** The order in which the factor stands: what is rounded first comes last. */
-function orderOf(products: Float32Array, cols: number, order: FeedbackOptions['order']): Uint32Array {
+export function orderOf(products: Float32Array, cols: number, order: FeedbackOptions['order']): Uint32Array {
   const out = Uint32Array.from({ length: cols }, (_, i) => cols - 1 - i)
   if (order === 'activation') out.sort((a, b) => products[a * cols + a]! - products[b * cols + b]! || b - a)
   return out
@@ -95,7 +95,7 @@ export async function roundWithFeedback(
 ): Promise<Rounded & { readonly damping: number }> {
   const { rows, cols } = w
   const order = orderOf(products, cols, options.order)
-  const { u, damping } = await factor(where, products, order, options.damping, breathe)
+  const { u, damping } = await dampedFactor(where, products, order, options.damping, breathe)
   // Columns as rows, in the order of the factor: the inner loops run over what lies side by side.
   const left = new Float32Array(cols * rows)
   for (let a = 0; a < cols; a++) for (let r = 0; r < rows; r++) left[a * rows + r] = w.values[r * cols + order[a]!]!
@@ -131,7 +131,7 @@ interface Place {
 }
 
 /** What the columns behind the block, which are done, ask of those in it: [block, rows]. */
-function corrections(u: Float32Array, errors: Float32Array, { from, end, cols, rows }: Place): Float32Array | undefined {
+export function corrections(u: Float32Array, errors: Float32Array, { from, end, cols, rows }: Place): Float32Array | undefined {
   const rest = cols - end
   if (rest === 0) return undefined
   const factors = new Float32Array((end - from) * rest)
@@ -178,6 +178,11 @@ function outputError(w: Rounding, q: Int8Array, products: Float32Array): number 
   const e = new Float32Array(rows * cols)
   for (let r = 0; r < rows; r++)
     for (let c = 0; c < cols; c++) e[r * cols + c] = values[r * cols + c]! - scale(r, c) * (q[r * cols + c]! - zero(r, c))
+  return errorOf(e, rows, cols, products)
+}
+
+/** tr(E H E^T) of an error E [rows, cols]: what it does to the squared error of the outputs. */
+export function errorOf(e: Float32Array, rows: number, cols: number, products: Float32Array): number {
   const eh = scope(() => matmul(tensor(e, [rows, cols]), tensor(products, [cols, cols]), false, false).read()) as Float32Array
   let total = 0
   for (let i = 0; i < e.length; i++) total += e[i]! * eh[i]!
