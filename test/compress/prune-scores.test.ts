@@ -9,7 +9,7 @@ import { apportion, densityFor } from '../../ts/compress/prune/amount.js'
 import { rescaled } from '../../ts/compress/prune/dropout.js'
 import { nmBits, structureOf } from '../../ts/compress/prune/structure.js'
 import { cholesky, inverse, refit, removalOrder, solve } from '../../ts/compress/prune/surgeon.js'
-import { numberDataset, type NumberDataset } from '../../ts/data/dataset.js'
+import type { NumberDataset } from '../../ts/data/dataset.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
 import { build, freshValues, linear, Model, type MaskedWeight } from '../../ts/nn/index.js'
 import { tensor } from '../../ts/tensor/index.js'
@@ -19,7 +19,8 @@ const data = blobs(96)
 const dir = mkdtempSync(join(tmpdir(), 'tersor-prune-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 const bit = (mask: Uint8Array, i: number): number => (mask[i >> 3]! >> (i & 7)) & 1
-const run = (model: Model, pass: PassSpec, from: NumberDataset = data): Promise<CompressResult> => compress(model, recipe([[pass]]), { data: from })
+const run = (model: Model, pass: PassSpec, from: NumberDataset = data): Promise<CompressResult> =>
+  compress(model, recipe([[pass]]), { data: from })
 const weightOf = (m: Model, path: string): MaskedWeight => m.weights().find((w) => w.path === path)!.weight as MaskedWeight
 const valuesOf = (m: Model, path: string): Float32Array => m.leaves().get(path)!.value.read() as Float32Array
 const bitsAt = (m: Model, path: string): number[] => {
@@ -34,7 +35,11 @@ const keptIn = (m: Model): number =>
     .reduce((n, w) => n + (w.weight as MaskedWeight).kept(), 0)
 /** 1 at the k largest. */
 const top = (scores: readonly number[], k: number): number[] => {
-  const best = new Set(Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, k))
+  const best = new Set(
+    Array.from(scores.keys())
+      .sort((a, b) => scores[b]! - scores[a]! || a - b)
+      .slice(0, k),
+  )
   return scores.map((_, i) => (best.has(i) ? 1 : 0))
 }
 
@@ -68,10 +73,20 @@ describe('scores have their closed forms (A4.2)', () => {
 
   it('gradient: |g w|, and to second order |-g w + h w^2 / 2| with h the mean square of batch gradients', async () => {
     const first = await run(softmaxModel, prune.gradient({ sparsity: 0.5 }), few)
-    expect(bitsAt(first.model, 'weight')).toEqual(top(w.map((x, i) => Math.abs(x * gradient[i]!)), 6))
+    expect(bitsAt(first.model, 'weight')).toEqual(
+      top(
+        w.map((x, i) => Math.abs(x * gradient[i]!)),
+        6,
+      ),
+    )
     // All examples are one batch: h = g^2.
     const second = await run(softmaxModel, prune.gradient({ sparsity: 0.25, order: 2 }), few)
-    expect(bitsAt(second.model, 'weight')).toEqual(top(w.map((x, i) => Math.abs(-x * gradient[i]! + 0.5 * (x * gradient[i]!) ** 2)), 9))
+    expect(bitsAt(second.model, 'weight')).toEqual(
+      top(
+        w.map((x, i) => Math.abs(-x * gradient[i]! + 0.5 * (x * gradient[i]!) ** 2)),
+        9,
+      ),
+    )
   })
 
   it('OBD: h w^2 / 2 with the diagonal of the Hessian; another order than |w|', async () => {
@@ -100,7 +115,9 @@ describe('scores have their closed forms (A4.2)', () => {
     for (const path of ['fc1.weight', 'fc2.weight', 'fc3.weight'])
       expect(weightOf(like.model, path).kept()).toBe(weightOf(real.model, path).kept())
     expect(bitsAt(like.model, 'fc2.weight')).not.toEqual(bitsAt(real.model, 'fc2.weight'))
-    expect(bitsAt((await run(mlp(), prune.random({ sparsity: 0.6, scope: 'global' }))).model, 'fc2.weight')).toEqual(bitsAt(plain.model, 'fc2.weight'))
+    expect(bitsAt((await run(mlp(), prune.random({ sparsity: 0.6, scope: 'global' }))).model, 'fc2.weight')).toEqual(
+      bitsAt(plain.model, 'fc2.weight'),
+    )
   })
 
   it('Han: a threshold of quality standard deviations, layer by layer', async () => {
@@ -145,21 +162,27 @@ describe('structures (A4.4)', () => {
     expect(model.weights().find((w) => w.path === 'fc3.weight')!.weight.kind).toBe('dense')
   })
 
-  it.each(['bitmask', '4x4', '16x1', '1x16', '2:4'] as const)('sparsify/layout %s: the same outputs on the native kernel, smaller, through a file', async (layout) => {
-    const structure = layout === 'bitmask' ? 'weight' : layout
-    const amount = layout === '2:4' ? { structure } : { structure, sparsity: 0.8 }
-    const { model } = await run(mlp(), prune.magnitude(amount, { targets: ['fc2.weight'] }))
-    const { model: small } = await run(model, sparsify.layout({ layout }, { targets: ['fc2.weight'] }))
-    const [before, after] = [weightOf(model, 'fc2.weight'), weightOf(small, 'fc2.weight')]
-    expect(after.kind).toBe('sparse-layout')
-    expect(after.bytes()).toBeLessThan(before.bytes())
-    expect([...(after.dense().read() as Float32Array)]).toEqual([...(before.dense().read() as Float32Array)])
-    const x = tensor(Float32Array.from({ length: 5 * 8 }, (_, i) => Math.sin(i)), [5, 8])
-    const file = join(dir, `${layout.replace(':', '-')}.safetensors`)
-    saveModel(small, file)
-    const [want, got] = [model.predict(x).read(), loadModel(file).predict(x).read()]
-    want.forEach((v, i) => expect(Number(got[i])).toBeCloseTo(Number(v), 5))
-  })
+  it.each(['bitmask', '4x4', '16x1', '1x16', '2:4'] as const)(
+    'sparsify/layout %s: the same outputs on the native kernel, smaller, through a file',
+    async (layout) => {
+      const structure = layout === 'bitmask' ? 'weight' : layout
+      const amount = layout === '2:4' ? { structure } : { structure, sparsity: 0.8 }
+      const { model } = await run(mlp(), prune.magnitude(amount, { targets: ['fc2.weight'] }))
+      const { model: small } = await run(model, sparsify.layout({ layout }, { targets: ['fc2.weight'] }))
+      const [before, after] = [weightOf(model, 'fc2.weight'), weightOf(small, 'fc2.weight')]
+      expect(after.kind).toBe('sparse-layout')
+      expect(after.bytes()).toBeLessThan(before.bytes())
+      expect([...(after.dense().read() as Float32Array)]).toEqual([...(before.dense().read() as Float32Array)])
+      const x = tensor(
+        Float32Array.from({ length: 5 * 8 }, (_, i) => Math.sin(i)),
+        [5, 8],
+      )
+      const file = join(dir, `${layout.replace(':', '-')}.safetensors`)
+      saveModel(small, file)
+      const [want, got] = [model.predict(x).read(), loadModel(file).predict(x).read()]
+      want.forEach((v, i) => expect(Number(got[i])).toBeCloseTo(Number(v), 5))
+    },
+  )
 
   it('a weight that is not 2:4 is left alone', async () => {
     const { report } = await run(mlp(), sparsify.layout({ layout: '2:4' }))
@@ -202,22 +225,34 @@ describe('surgeon (A5.2)', () => {
   it('dw equals re-solving with w_q = 0, and costs what it says', () => {
     for (let q = 0; q < n; q++) {
       const step = Float64Array.from(w, (v, i) => v - (w[q]! / inv[q * n + q]!) * inv[i * n + q]!)
-      const again = refit(w, h, [0, 1, 2, 3, 4, 5].filter((i) => i !== q))
+      const again = refit(
+        w,
+        h,
+        [0, 1, 2, 3, 4, 5].filter((i) => i !== q),
+      )
       again.forEach((v, i) => expect(v).toBeCloseTo(i === q ? 0 : step[i]!, 9))
       expect(rise(again)).toBeCloseTo(w[q]! ** 2 / inv[q * n + q]!, 9)
     }
-    const x = solve(cholesky(h, n)!, n, Float64Array.from({ length: n }, (_, i) => h[i * n]!))
+    const x = solve(
+      cholesky(h, n)!,
+      n,
+      Float64Array.from({ length: n }, (_, i) => h[i * n]!),
+    )
     x.forEach((v, i) => expect(v).toBeCloseTo(i === 0 ? 1 : 0, 9))
   })
 
   it('costs add up to the rise of the error; greedy is at most the best single removal', () => {
     const { order, costs } = removalOrder(w, inv, new Uint8Array(n).fill(1), 4)
     const kept = [0, 1, 2, 3, 4, 5].filter((i) => !order.includes(i))
-    expect(rise(refit(w, h, kept))).toBeCloseTo(costs.reduce((a, b) => a + b), 8)
+    expect(rise(refit(w, h, kept))).toBeCloseTo(
+      costs.reduce((a, b) => a + b),
+      8,
+    )
     expect(costs[0]).toBeCloseTo(Math.min(...Array.from({ length: n }, (_, q) => w[q]! ** 2 / inv[q * n + q]!)), 12)
   })
 
-  const outputs = (m: Model): number[] => Array.from(m.predict(tensor(data.batch(Array.from({ length: 96 }, (_, i) => i)).x, [96, 8])).read(), Number)
+  const outputs = (m: Model): number[] =>
+    Array.from(m.predict(tensor(data.batch(Array.from({ length: 96 }, (_, i) => i)).x, [96, 8])).read(), Number)
   const distance = (a: readonly number[], b: readonly number[]): number => a.reduce((s, v, i) => s + (v - b[i]!) ** 2, 0)
 
   it('OBS and SparseGPT: exact counts, and outputs nearer than masking leaves them; OBS nearest', async () => {

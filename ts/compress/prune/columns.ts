@@ -67,7 +67,7 @@ export async function pruneColumns(where: string, w: Columns, o: ColumnOptions, 
           const at = r * cols + column
           const x = kept[at] ? values[at]! + wanted[r]! / u[a * cols + a]! : 0
           q[at] = x
-          errors[a * rows + r] = values[at]! - q[at]!
+          errors[a * rows + r] = values[at]! - q[at]
         }
       }
     }
@@ -156,7 +156,10 @@ function choose({ rows, cols, alive }: Columns, keep: ColumnOptions['keep'], c: 
   const costs = new Float32Array(rows * wide)
   for (let r = 0; r < rows; r++) for (let k = 0; k < wide; k++) costs[r * wide + k] = cost(r, k)
   const done = cols - high
-  const wanted = Math.min(keptAt(rows * (done + wide), keep.density) - given, costs.reduce((n, v) => n + (v > -Infinity ? 1 : 0), 0))
+  const wanted = Math.min(
+    keptAt(rows * (done + wide), keep.density) - given,
+    costs.reduce((n, v) => n + (v > -Infinity ? 1 : 0), 0),
+  )
   const mask = scope(() => topkMask(tensor(costs), Math.max(0, wanted)).read()) as Uint8Array
   for (let i = 0; i < costs.length; i++) if (bitOf(mask, i)) take(Math.floor(i / wide), i % wide)
   return count

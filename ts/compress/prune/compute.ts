@@ -9,7 +9,8 @@ import { keptOf } from './candidates.js'
 
 /** Multiply-adds of the layers at the density of their weights, over all of them; on the first example. 1 where nothing multiplies. */
 export function computeShare(model: Model, data: Dataset | undefined): number {
-  if (!data) throw new OptionError('ERR_OPTION', 'scratch with the budget of compute counts the arithmetic of an example: give the option "data"')
+  if (!data)
+    throw new OptionError('ERR_OPTION', 'scratch with the budget of compute counts the arithmetic of an example: give the option "data"')
   const { layers, macs } = scope(() => cost(model, batchInputs(model, data, [0]).x))
   const densities = new Map<string, number>()
   for (const { layer, weight } of model.weights()) {

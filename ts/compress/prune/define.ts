@@ -44,7 +44,7 @@ export function planOf(where: string, model: Model, o: PruneOptions, facts: Plan
   const whole = densities.at(-1) === null ? undefined : counts.total / (counts.total - counts.prunable * (1 - densities.at(-1)!))
   return {
     rounds: rounds.length,
-    ...(o.quality === undefined ? { densities: densities as number[] } : { quality: [o.quality].flat() }),
+    ...(o.quality === undefined ? { densities: densities } : { quality: [o.quality].flat() }),
     weights: facts.targets.length,
     ...(whole === undefined || !Number.isFinite(whole) ? {} : { compression: whole }),
     retrain: o.retrain.kind,
@@ -72,4 +72,3 @@ export function definePruning<X extends z.ZodRawShape>(of: Pruning<Schema<X>>): 
     apply: (model, context) => new PruneRun(of.name, model, context as never, of.score as never).run(),
   })
 }
-

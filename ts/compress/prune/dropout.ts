@@ -48,7 +48,11 @@ export function withDropout(model: Model, rates: DropoutRates): Model {
   const rebuild = (m: Module, path: string): Module => {
     const p = rates.get(path)
     const config = p === undefined ? m.config : { ...m.config, p }
-    return { ...m, config, children: Object.fromEntries(Object.entries(m.children).map(([name, c]) => [name, rebuild(c, join(path, name))])) }
+    return {
+      ...m,
+      config,
+      children: Object.fromEntries(Object.entries(m.children).map(([name, c]) => [name, rebuild(c, join(path, name))])),
+    }
   }
   return new Model(rebuild(model.root, ''), model.info, model.extras)
 }

@@ -25,8 +25,7 @@ const shared = {
   /** Examples to calibrate on. */
   samples: z.int().positive().max(1e7).default(256),
 }
-const common = z.strictObject(shared)
-export type FittedOptions = z.output<typeof common>
+export type FittedOptions = z.output<z.ZodObject<typeof shared, z.core.$strict>>
 
 export type Keep = { readonly density: number } | { readonly n: number; readonly m: number }
 
@@ -41,10 +40,16 @@ export interface Fitted<X extends z.ZodRawShape> {
   readonly summary: string
   readonly own: X
   readonly limit?: (cols: number, o: FittedOptions & Record<string, unknown>) => string | undefined
-  readonly prune: (where: string, part: Columns, o: FittedOptions & Record<string, unknown>, breathe: () => Promise<void>) => Promise<Pruned>
+  readonly prune: (
+    where: string,
+    part: Columns,
+    o: FittedOptions & Record<string, unknown>,
+    breathe: () => Promise<void>,
+  ) => Promise<Pruned>
 }
 
-const fits = (t: PlacedWeight): boolean => t.name === 'weight' && (t.role === 'matrix' || t.role === 'kernel') && prunable(t.weight) !== undefined
+const fits = (t: PlacedWeight): boolean =>
+  t.name === 'weight' && (t.role === 'matrix' || t.role === 'kernel') && prunable(t.weight) !== undefined
 
 interface Prepared {
   readonly values: Float32Array

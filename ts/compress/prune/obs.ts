@@ -86,7 +86,9 @@ export const obs = defineFitted({
     maxColumns: z.int().positive().max(65_536).default(1024),
   },
   limit: (cols, { maxColumns }) =>
-    cols > (maxColumns as number) ? `${cols} columns are more than maxColumns ${maxColumns as number}; prune/sparsegpt is for wide layers` : undefined,
+    cols > (maxColumns as number)
+      ? `${cols} columns are more than maxColumns ${maxColumns as number}; prune/sparsegpt is for wide layers`
+      : undefined,
   prune: (where, part, o, breathe) => {
     const { cols, products } = part
     let mean = 0

@@ -12,9 +12,7 @@ const shared = {
   /** Share of zeros at the end, or one after another. */
   sparsity: z.union([sparsity, z.array(sparsity).min(1).max(1000)]).optional(),
   /** Instead of `sparsity`: remove `fraction` of the survivors, `rounds` times, or until `compression` is reached. */
-  iterative: z
-    .strictObject({ fraction: z.number().gt(0).lt(1).default(0.2), rounds: z.int().positive().max(1000).optional() })
-    .optional(),
+  iterative: z.strictObject({ fraction: z.number().gt(0).lt(1).default(0.2), rounds: z.int().positive().max(1000).optional() }).optional(),
   /** Instead of `sparsity`: so many times fewer weights in the whole model, biases and everything else that is not pruned counted in. */
   compression: z.number().gt(1).max(1e6).optional(),
   /** Learn from a teacher while retraining (SparseBERT); without one given: from the model as it was. */
@@ -52,8 +50,7 @@ export type Gradual = z.output<typeof gradual>
 const positive = z.number().gt(0).max(100)
 export const quality = z.union([positive, z.array(positive).min(1).max(1000)])
 
-const common = z.strictObject(shared)
-export type PruneOptions = z.output<typeof common> & {
+export type PruneOptions = z.output<z.ZodObject<typeof shared, z.core.$strict>> & {
   readonly scope: Scope
   readonly gradual?: Gradual | undefined
   readonly quality?: number | readonly number[] | undefined
@@ -63,7 +60,8 @@ function check(o: PruneOptions, ctx: z.core.$RefinementCtx): void {
   const refuse = (message: string, ...path: string[]): void => void ctx.addIssue({ code: 'custom', message, path, input: o })
   const { n, m } = { n: 0, m: 0, ...structureIn(o) }
   const ways = [o.sparsity !== undefined, o.iterative !== undefined || o.compression !== undefined, o.quality !== undefined].filter(Boolean)
-  if (m > 0 && ways.length > 0) refuse(`structure '${n}:${m}' says how many weights stay: give no sparsity, iterative, compression or quality`, 'structure')
+  if (m > 0 && ways.length > 0)
+    refuse(`structure '${n}:${m}' says how many weights stay: give no sparsity, iterative, compression or quality`, 'structure')
   else if (m === 0 && ways.length !== 1) refuse('give either sparsity or iterative, or compression', 'sparsity')
   if (o.iterative && (o.iterative.rounds === undefined) === (o.compression === undefined))
     refuse('give either rounds or, beside iterative, compression', 'iterative', 'rounds')

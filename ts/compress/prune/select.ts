@@ -159,7 +159,11 @@ export function selectStructured(
 }
 
 /** Han et al. 2015: what is above `quality` standard deviations of the weights that are left stays, layer by layer. Of magnitudes. */
-export function selectAbove(candidates: readonly Candidate[], quality: number, deviation: (c: Candidate) => number): Map<string, Uint8Array> {
+export function selectAbove(
+  candidates: readonly Candidate[],
+  quality: number,
+  deviation: (c: Candidate) => number,
+): Map<string, Uint8Array> {
   return new Map(
     candidates.map((c) => {
       const threshold = quality * deviation(c)

@@ -38,7 +38,8 @@ export const layout = definePass({
         const { layout: wanted, saving } = context.options
         if (weight.kind === 'sparse' || weight.kind === 'sparse-layout' || weight.shape.length < 2)
           return { left: `${weight.description} has no smaller form` }
-        if (weight instanceof QuantizedWeight && weight.input) return { left: `${weight.description} quantizes its input, which a sparse weight does not` }
+        if (weight instanceof QuantizedWeight && weight.input)
+          return { left: `${weight.description} quantizes its input, which a sparse weight does not` }
         const tried = (wanted === 'smallest' ? sparseLayouts : [wanted]).map((name) => attempt(weight, name))
         const made = tried.filter((w) => typeof w !== 'string').sort((a, b) => a.bytes() - b.bytes())
         const [best, ...rest] = made

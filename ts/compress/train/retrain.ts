@@ -45,7 +45,10 @@ export const retrain = {
   rewindLearningRate: (options: { readonly epochs: number }): Retrain => ({ kind: 'rewindLearningRate', ...options }),
   lowLearningRate: (options: { readonly epochs: number; readonly lr?: number }): Retrain => ({ kind: 'lowLearningRate', ...options }),
   reinitialize: (options: { readonly epochs: number }): Retrain => ({ kind: 'reinitialize', ...options }),
-  scratch: ({ budget = 'epochs', maxFactor = 2 }: { readonly budget?: 'epochs' | 'compute'; readonly maxFactor?: number } = {}): Retrain => ({
+  scratch: ({
+    budget = 'epochs',
+    maxFactor = 2,
+  }: { readonly budget?: 'epochs' | 'compute'; readonly maxFactor?: number } = {}): Retrain => ({
     kind: 'scratch',
     budget,
     maxFactor,

@@ -155,7 +155,10 @@ export function sparseLayoutFrom(w: Weight, layout: SparseLayout): SparseLayoutW
   const [rows, cols] = matrixShape('sparse-layout', w.shape)
   return scope(() => {
     if (w instanceof QuantizedWeight && w.input)
-      throw new OptionError('ERR_OPTION', `weight: ${w.description} quantizes its input, which a sparse weight does not; use its coding "sparse"`)
+      throw new OptionError(
+        'ERR_OPTION',
+        `weight: ${w.description} quantizes its input, which a sparse weight does not; use its coding "sparse"`,
+      )
     const codes = w instanceof QuantizedWeight && !w.zero && w.layout !== 'group' ? w : undefined
     const [values, ...index] = layouts[layout].from(codes ? codes.q : asF32(reshape(w.dense(), [rows, cols])))
     const scale = codes ? one('copy', [codes.scale.reshapeView([codes.scale.size])]) : null
