@@ -20,6 +20,8 @@ export interface OpCase {
 export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['quantize_rows', 'codes come from f32 weights'],
   ['dequantize_rows', 'scales are f32'],
+  ['fake_quantize_rows', 'scales are f32'],
+  ['fake_quantize_rows_grad', 'scales are f32'],
   ['qlinear', 'activations are f32'],
   ['qlinear_dynamic', 'activations are f32'],
   ['qmatmul', 'activations are f32 or codes'],

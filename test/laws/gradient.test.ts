@@ -67,6 +67,8 @@ describe('the table of ops', () => {
       'range_rows',
       'quantize_rows',
       'dequantize_rows',
+      'fake_quantize_rows',
+      'fake_quantize_rows_grad',
       'pack_bits',
       'unpack_bits',
       'block_encode',

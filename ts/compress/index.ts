@@ -9,6 +9,7 @@ import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
 import { hqq } from './quantize/hqq.js'
 import { mixed } from './quantize/mixed.js'
+import { qat } from './quantize/qat.js'
 import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
@@ -27,6 +28,7 @@ export const quantize = {
   biasCorrection,
   dynamic: dynamicInt8,
   static: staticInt8,
+  qat,
   smooth,
   equalize,
   awq,
@@ -64,6 +66,8 @@ export { convertWeights, type Conversion } from './convert.js'
 export { distribution, leastErrorRange, percentileRange, type Distribution } from './observe/histogram.js'
 export { divergence, entropyRange } from './observe/entropy.js'
 export { movingRange, valueRange, type ValueRange } from './observe/ranges.js'
+export { canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type FakePlan } from './quantize/fake-model.js'
+export { magnitudeOf, type Magnitude } from './observe/magnitude.js'
 export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
 export { distilled, type DistilledOptions } from './train/distill/distilled.js'

@@ -2,6 +2,7 @@
 import { magnitude } from './prune/magnitude.js'
 import type { PassSpec } from './pass.js'
 import { mixed } from './quantize/mixed.js'
+import { qat } from './quantize/qat.js'
 import { rtn } from './quantize/rtn.js'
 import { staticInt8 } from './quantize/static-int8.js'
 import { recipe, type Recipe } from './recipe.js'
@@ -67,5 +68,14 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     'the same with weight rewinding (needs training snapshots)',
     rounds(retrain.rewindWeights({ epochs: 1 })),
   ),
+  preset(
+    'int8-qat',
+    'training',
+    'quantization-aware training for an epoch: 8-bit weights per channel and inputs, integer arithmetic; 4x smaller',
+    [[qat({ scheme: 'jacob', layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 1 }) })]],
+  ),
+  preset('int4-qat', 'training', 'learned steps (LSQ) for two epochs: 4-bit weights per channel, 8-bit inputs; 8x smaller', [
+    [qat({ scheme: 'lsq', bits: 4, inputs: 8, layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 2 }) })],
+  ]),
   preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 1 }))),
 ])

@@ -13,6 +13,7 @@ import { equalize } from './quantize/equalize.js'
 import { gptq } from './quantize/gptq.js'
 import { hqq } from './quantize/hqq.js'
 import { mixed } from './quantize/mixed.js'
+import { qat } from './quantize/qat.js'
 import { rtn } from './quantize/rtn.js'
 import { smooth } from './quantize/smooth.js'
 import { staticInt8 } from './quantize/static-int8.js'
@@ -29,6 +30,7 @@ const own = [
   biasCorrection,
   dynamicInt8,
   staticInt8,
+  qat,
   smooth,
   equalize,
   awq,

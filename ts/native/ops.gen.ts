@@ -130,6 +130,8 @@ export interface OpTable<T> {
   range_rows: { args: [x: T, groups: number]; result: [lo: T, hi: T]; tensors: 'x' }
   quantize_rows: { args: [x: T, scale: T, zero: T | null, qmin: number, qmax: number]; result: T; tensors: 'x' | 'scale' | 'zero' }
   dequantize_rows: { args: [q: T, scale: T, zero: T | null]; result: T; tensors: 'q' | 'scale' | 'zero' }
+  fake_quantize_rows: { args: [x: T, scale: T, zero: T | null, qmin: number, qmax: number]; result: T; tensors: 'x' | 'scale' | 'zero' }
+  fake_quantize_rows_grad: { args: [x: T, dy: T, scale: T, zero: T | null, qmin: number, qmax: number, learned: boolean]; result: [dx: T, dscale: T]; tensors: 'x' | 'dy' | 'scale' | 'zero' }
   pack_bits: { args: [q: T, bits: number]; result: T; tensors: 'q' }
   unpack_bits: { args: [packed: T, bits: number, size: number]; result: T; tensors: 'packed' }
   block_encode: { args: [x: T, format: BlockFormat]; result: T; tensors: 'x' }
@@ -297,6 +299,8 @@ export const opRows: readonly OpRow[] = [
   { name: 'range_rows', params: [['T', 'x'], ['I', 'groups']], results: 2, schema: 'range_rows(T:x,I:groups,R:lo,R:hi)' },
   { name: 'quantize_rows', params: [['T', 'x'], ['T', 'scale'], ['O', 'zero'], ['I', 'qmin'], ['I', 'qmax']], results: 1, schema: 'quantize_rows(T:x,T:scale,O:zero,I:qmin,I:qmax,R:q)' },
   { name: 'dequantize_rows', params: [['T', 'q'], ['T', 'scale'], ['O', 'zero']], results: 1, schema: 'dequantize_rows(T:q,T:scale,O:zero,R:x)' },
+  { name: 'fake_quantize_rows', params: [['T', 'x'], ['T', 'scale'], ['O', 'zero'], ['I', 'qmin'], ['I', 'qmax']], results: 1, schema: 'fake_quantize_rows(T:x,T:scale,O:zero,I:qmin,I:qmax,R:y)' },
+  { name: 'fake_quantize_rows_grad', params: [['T', 'x'], ['T', 'dy'], ['T', 'scale'], ['O', 'zero'], ['I', 'qmin'], ['I', 'qmax'], ['B', 'learned']], results: 2, schema: 'fake_quantize_rows_grad(T:x,T:dy,T:scale,O:zero,I:qmin,I:qmax,B:learned,R:dx,R:dscale)' },
   { name: 'pack_bits', params: [['T', 'q'], ['I', 'bits']], results: 1, schema: 'pack_bits(T:q,I:bits,R:packed)' },
   { name: 'unpack_bits', params: [['T', 'packed'], ['I', 'bits'], ['I', 'size']], results: 1, schema: 'unpack_bits(T:packed,I:bits,I:size,R:q)' },
   { name: 'block_encode', params: [['T', 'x'], ['E', 'format', 'block_format']], results: 1, schema: 'block_encode(T:x,E:block_format:format,R:blocks)' },
@@ -339,4 +343,4 @@ export const opRows: readonly OpRow[] = [
 ]
 
 /** The addon reports the same hash; the loader refuses an addon that does not. */
-export const schemaHash = '4d974446e8772de5'
+export const schemaHash = '39a1656da55374c9'

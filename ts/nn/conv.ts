@@ -88,7 +88,7 @@ const makeConv2d = defineModule<Conv2dConfig>({
     const x = single('conv2d', input)
     ctx.observe?.(ctx.path, x)
     const { stride, padding, dilation, groups } = c
-    return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
+    return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride, padding, dilation, groups }, ctx)
   },
   columns: ({ kernel, stride, padding, dilation, groups }, x) =>
     folded(slide2d(x, pickers(x.shape[1]!, kernel), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
@@ -136,7 +136,7 @@ const makeConv1d = defineModule<Conv1dConfig>({
     const x = single('conv1d', input)
     ctx.observe?.(ctx.path, x)
     const { stride, padding, dilation, groups } = c
-    return m.weights.weight!.apply(x, { op: 'conv1d', bias: vector(m, 'bias'), stride, padding, dilation, groups })
+    return m.weights.weight!.apply(x, { op: 'conv1d', bias: vector(m, 'bias'), stride, padding, dilation, groups }, ctx)
   },
   columns: ({ kernel, stride, padding, dilation, groups }, x) =>
     folded(slide1d(x, pickers(x.shape[1]!, [kernel]), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
@@ -170,7 +170,11 @@ const makeTranspose = defineModule<ConvTranspose2dConfig>({
     const x = single('convTranspose2d', input)
     ctx.observe?.(ctx.path, x)
     const { stride, padding, outputPadding, dilation, groups } = c
-    return m.weights.weight!.apply(x, { op: 'convTranspose2d', bias: vector(m, 'bias'), stride, padding, outputPadding, dilation, groups })
+    return m.weights.weight!.apply(
+      x,
+      { op: 'convTranspose2d', bias: vector(m, 'bias'), stride, padding, outputPadding, dilation, groups },
+      ctx,
+    )
   },
 })
 

@@ -29,10 +29,11 @@ const makeEmbedding = defineModule<EmbeddingConfig>({
       },
     },
   }),
-  forward: (m, c, input) =>
+  forward: (m, c, input, ctx) =>
     m.weights.weight!.apply(
       single('embedding', input),
       c.paddingIndex === null ? { op: 'lookup' } : { op: 'lookup', paddingIndex: c.paddingIndex },
+      ctx,
     ),
 })
 

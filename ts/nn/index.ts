@@ -43,6 +43,7 @@ export { parameterCount, specTensors, type SpecTensor } from './spec.js'
 export { dropout, flatten, sequential, streamOf } from './simple.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { CodebookWeight, type CodebookLayout, type CodebookParts } from './weight/codebook.js'
+export { codeRange, gridOf, legalScale, roundEven, type CodeRange, type Grid } from './weight/grid.js'
 export { DenseWeight } from './weight/dense.js'
 export { MaskedWeight, maskWeight } from './weight/masked.js'
 export { NarrowWeight, narrowFormats, type NarrowFormat, type NarrowParts } from './weight/narrow.js'
@@ -59,3 +60,5 @@ export {
   type WeightKind,
   type WeightUse,
 } from './weight/weight.js'
+export { FakeInput, type FakeInputConfig } from './weight/fake-input.js'
+export { FakeWeight, type FakeConfig, type FakeParts } from './weight/fake.js'

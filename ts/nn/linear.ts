@@ -26,7 +26,7 @@ export const linear = defineModule<LinearConfig>({
   forward: (m, _c, input, ctx) => {
     const x = single('linear', input)
     ctx.observe?.(ctx.path, x)
-    return m.weights.weight!.apply(x, { op: 'linear', bias: vector(m, 'bias') })
+    return m.weights.weight!.apply(x, { op: 'linear', bias: vector(m, 'bias') }, ctx)
   },
   columns: (c, x) => permute(reshape(x, [1, x.size / c.in, c.in]), [0, 2, 1]),
 })

@@ -64,7 +64,7 @@ export class Model {
 
   /** Output for one batch. Call inside a scope (or dispose the result). */
   forward(x: ModuleInput, context: Partial<ForwardContext> = {}): Tensor {
-    return run(this.root, x, { path: '', training: false, seed: 0, step: 0, ...context })
+    return run(this.root, x, { path: '', root: this.root, training: false, seed: 0, step: 0, ...context })
   }
 
   /** The same with every temporary freed. */

@@ -31,6 +31,8 @@ export type ModuleInput = Tensor | Readonly<Record<string, Tensor>>
 export interface ForwardContext {
   /** Dotted path of the module that runs. "" is the root. */
   readonly path: string
+  /** The model's root, for those that must see a neighbour (a folded batch norm). */
+  readonly root?: Module
   readonly training: boolean
   /** Seed of the run and number of the step: dropout draws from (seed, step, path). */
   readonly seed: number

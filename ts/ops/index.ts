@@ -148,4 +148,5 @@ export {
   type RecurrentWeights,
 } from './composite/recurrent.js'
 export { logSoftmax, softmax } from './composite/softmax.js'
+export { fakeQuantize, fakeQuantizeRows, type FakeGradient, type FakeQuantizeOptions } from './fake-quantize.js'
 export { clipSte, roundSte, signSte } from './composite/straight-through.js'

@@ -4,7 +4,17 @@
  */
 import { interruptible } from '../../native/worker-job.js'
 import { assign, countNonfinite, maskApply } from '../../ops/index.js'
-import { ascend, averageStep, clipByNorm, clipByValue, LossScale, Optimizer, parameterGroups, scaled } from '../../optim/index.js'
+import {
+  ascend,
+  averageStep,
+  clipByNorm,
+  clipByValue,
+  LossScale,
+  Optimizer,
+  parameterGroups,
+  scaled,
+  type Group,
+} from '../../optim/index.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import { gradients, type Gradients, type LossOf } from './gradients.js'
 import { checkFinite, type WorkingCopy } from './working-copy.js'
@@ -29,8 +39,11 @@ export class TrainStep {
     const roles = new Map(copy.model.weights().map(({ path, role }) => [path, role]))
     // A weight with several leaves has them at path#1, path#2.
     const byLeaf = new Map([...copy.leaves.keys()].map((path) => [path, roles.get(path.split('#')[0]!)!]))
-    this.#vectors = new Set([...byLeaf].filter(([, role]) => role === 'vector').map(([path]) => path))
-    this.optimizer = new Optimizer(settings.optimizer, copy.leaves, settings.groups && parameterGroups(settings.groups, byLeaf))
+    const scales = new Set([...copy.leaves].filter(([, leaf]) => leaf.part !== undefined).map(([path]) => path))
+    this.#vectors = new Set([...byLeaf].filter(([path, role]) => role === 'vector' || scales.has(path)).map(([path]) => path))
+    const groupOf = settings.groups && parameterGroups(settings.groups, byLeaf)
+    const apart = (path: string): Group => (scales.has(path) ? { weightDecay: 0, ...groupOf?.(path) } : (groupOf?.(path) ?? {}))
+    this.optimizer = new Optimizer(settings.optimizer, copy.leaves, scales.size > 0 ? apart : groupOf)
     this.lossScale = settings.precision === 'f16' ? new LossScale(settings.lossScale) : undefined
   }
 

@@ -38,6 +38,7 @@ export class WorkingCopy {
   /** What is trained beside the model, by name; among `leaves` it stands under "@<name>". */
   readonly beside: ReadonlyMap<string, Tensor>
   readonly #weights: ReadonlyMap<string, Weight>
+  readonly #running: ReadonlyMap<string, Tensor>
 
   constructor(source: Model, beside: ReadonlyMap<string, BesideValue> = new Map()) {
     const weights = new Map<string, Weight>()
@@ -48,14 +49,19 @@ export class WorkingCopy {
       copies.set(weight, copy)
       weights.set(path, copy)
     }
-    const state = new Map([...source.state()].map(([path, t]) => [path, fromRaw(toRaw(t))]))
-    this.model = new Model(rebuild(source.root, weights, state), source.info, source.extras)
+    const running = new Map([...source.state()].map(([path, t]) => [path, fromRaw(toRaw(t))]))
+    this.model = new Model(rebuild(source.root, weights, running), source.info, source.extras)
     this.beside = new Map([...beside].map(([name, { shape, values }]) => [name, keep(tensor(values.slice(), shape))]))
     this.leaves = new Map([
       ...distinctLeaves(this.model),
       ...[...this.beside].map(([name, value]): [string, Leaf] => [BESIDE + name, { value, mask: null }]),
     ])
-    this.state = state
+    // State of weights belongs to their copies.
+    const own = [...weights].flatMap(([path, w]) =>
+      Object.entries(w.state?.() ?? {}).map(([name, t]): [string, Tensor] => [`${path}#${name}`, t]),
+    )
+    this.state = new Map([...running, ...own])
+    this.#running = running
     this.#weights = weights
   }
 
@@ -82,8 +88,9 @@ export class WorkingCopy {
     for (const [path, leaf] of this.leaves) {
       // Values to begin with come from a training that had nothing beside, or something else.
       if (parts === 'values' && path.startsWith(BESIDE)) continue
-      put(leaf.value, `${path}/value`, saved)
-      if (leaf.mask && parts === 'all') put(leaf.mask, `${path}/mask`, saved)
+      const weight = path.split('#')[0]!
+      put(leaf.value, `${weight}/${leaf.part ?? 'value'}`, saved)
+      if (leaf.mask && parts === 'all') put(leaf.mask, `${weight}/mask`, saved)
     }
     for (const [path, t] of this.state) put(t, path, saved)
   }
@@ -109,7 +116,7 @@ export class WorkingCopy {
   /** Frees the copies. */
   dispose(): void {
     for (const w of this.#weights.values()) w.dispose()
-    for (const t of this.state.values()) t.dispose()
+    for (const t of this.#running.values()) t.dispose()
     for (const t of this.beside.values()) t.dispose()
   }
 }

@@ -146,8 +146,9 @@ function wordScores(m: Module, tied: boolean, h: Tensor, bias: Tensor | null, ct
   const [holder, layer] = tied ? [m.children.body?.children.words, 'body.words'] : [m.children.decoder, 'decoder']
   const weight = holder?.weights.weight
   if (!weight) throw new OptionError('ERR_OPTION', `${m.kind}: the model has no ${layer}`)
-  if (!tied) ctx.observe?.(ctx.path === '' ? layer : `${ctx.path}.${layer}`, h)
-  return weight.apply(h, { op: 'linear', bias })
+  const path = ctx.path === '' ? layer : `${ctx.path}.${layer}`
+  if (!tied) ctx.observe?.(path, h)
+  return weight.apply(h, { op: 'linear', bias }, { ...ctx, path })
 }
 
 const maskedConfig = z.strictObject({

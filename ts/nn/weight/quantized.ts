@@ -20,7 +20,7 @@ import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, qlinearDynamic, re
 import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
-import { onGrid, plainPadding } from './integer-input.js'
+import { onGrid, plainInput, plainPadding, within } from './integer-input.js'
 import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
 import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
 
@@ -45,7 +45,16 @@ const configSchema = z.strictObject({
   layout: z.enum(['tensor', 'channel', 'group']),
   groups: z.int().positive().optional(),
   affine: z.literal(true).optional(),
-  input: z.union([z.strictObject({ scale: z.number().positive(), zero: z.int().min(0).max(255) }), z.literal('dynamic')]).optional(),
+  input: z
+    .union([
+      z.strictObject({
+        scale: z.number().positive(),
+        zero: z.int().min(0).max(255),
+        limits: z.tuple([z.int().min(0), z.int().max(255)]).optional(),
+      }),
+      z.literal('dynamic'),
+    ])
+    .optional(),
   coding: z.literal('sparse').optional(),
 })
 
@@ -133,10 +142,11 @@ export class QuantizedWeight implements Weight {
     if (input && input !== 'dynamic' && (use.op === 'linear' || padding)) {
       this.#packed ??= keep(qgemmPack(this.q))
       const scale = this.scale.reshapeView([this.scale.size])
-      return withTemporary([scale], () =>
+      const limited = within(x, input)
+      return withTemporary(limited === x ? [scale] : [scale, limited], () =>
         use.op === 'conv2d'
-          ? qconv2d(x, this.#packed!, scale, use.bias, this.shape, use.stride, padding!, input.scale, input.zero, 'none')
-          : qlinear(x, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none'),
+          ? qconv2d(limited, this.#packed!, scale, use.bias, this.shape, use.stride, padding!, input.scale, input.zero, 'none')
+          : qlinear(limited, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none'),
       )
     }
     // Convolutions that integers do not have (groups, dilation, one dimension): the same codes, multiplied as floats.
@@ -188,7 +198,7 @@ export class QuantizedWeight implements Weight {
       layout: this.layout,
       ...(this.layout === 'group' ? { groups: this.scale.shape[1]! } : {}),
       ...(this.zero ? { affine: true } : {}),
-      ...(this.input ? { input: this.input === 'dynamic' ? this.input : { scale: this.input.scale, zero: this.input.zero } } : {}),
+      ...(this.input ? { input: this.input === 'dynamic' ? this.input : plainInput(this.input) } : {}),
       ...(this.coding === 'sparse' ? { coding: 'sparse' } : {}),
     }
   }

@@ -8,6 +8,7 @@ import type { RawTensor } from '../../base/dtype.js'
 import type { Shape } from '../../base/shape.js'
 import type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Padding2d } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
+import type { ForwardContext } from '../module.js'
 
 export type Size2d = readonly [height: number, width: number]
 
@@ -41,12 +42,16 @@ export interface RecurrentUse {
 export interface Leaf {
   readonly value: Tensor
   readonly mask: Tensor | null
+  /** Which part of the weight it is; without: "value", its values. Other parts (scales) are trained without weight decay. */
+  readonly part?: string
 }
 
 /** Affine quantization of a layer's input, found by calibration: x ~ scale * (q - zero), q in [0, 255]. */
 export interface InputQuantization {
   readonly scale: number
   readonly zero: number
+  /** Fewer codes than 256: the smallest and the largest. */
+  readonly limits?: readonly [number, number] | undefined
 }
 
 export interface Weight {
@@ -60,13 +65,16 @@ export interface Weight {
   nonzeros(): number
   /** The values it stands for. Call inside a scope and do not dispose the result: for dense and masked kinds it is the leaf itself. */
   dense(): Tensor
-  apply(x: Tensor, use: WeightUse): Tensor
   /** For kinds that compute a direction of a recurrent layer themselves, asked of its recurrent weight: outputs [T, B, H], then the last h (and c). */
   recurrent?(use: RecurrentUse): Tensor
+  /** `context`: of the layer that runs; kinds that do something else in training need it. */
+  apply(x: Tensor, use: WeightUse, context?: ForwardContext): Tensor
   /** What a file holds; with `config()` it restores the weight exactly. */
   parts(): Readonly<Record<string, RawTensor>>
   config(): Json
   trainable(): readonly Leaf[]
+  /** Parts that training changes although no gradient does (averages), by name: updates stand as "<path of the weight>#<name>" in `ForwardContext.stateUpdates`. */
+  state?(): Readonly<Record<string, Tensor>>
   /** The parts as the tensors that they are, where each part is one: they can go to another thread without a copy. Do not dispose them. */
   tensors?(): Readonly<Record<string, Tensor>>
   /** Frees the tensors. A model whose tree shares this weight must not be used afterwards. */

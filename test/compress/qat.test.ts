@@ -1,0 +1,212 @@
+/** quantize/qat: what comes out computes what was trained, in the kinds of weights that post-training passes make; interrupted = never interrupted. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { evaluateClassifier } from '../../ts/compress/train/tasks/classification.js'
+import {
+  compress,
+  fakeModel,
+  hardenModel,
+  normsBehind,
+  prune,
+  quantize,
+  recipe,
+  train,
+  type CompressOptions,
+  type CompressResult,
+  type TrainResult,
+} from '../../ts/compress/index.js'
+import { Rng } from '../../ts/base/rng.js'
+import { memory } from '../../ts/native/devices.js'
+import { build, FakeWeight, freshValues, linear, lstm, Model, QuantizedWeight, sequential, type FakeConfig } from '../../ts/nn/index.js'
+import { scope, tensor } from '../../ts/tensor/index.js'
+import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
+
+const data = bars(160)
+const validation = bars(100, 2)
+const points = blobs(200)
+const folder = mkdtempSync(join(tmpdir(), 'tersor-qat-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+let conv: TrainResult
+let dense: TrainResult
+beforeAll(async () => {
+  conv = await train(convnet(), data, quick)
+  dense = await train(mlp(), points, quick)
+})
+
+const finetune = train.finetune({ epochs: 1, lr: 0.01 })
+const accuracy = (m: Model): Promise<number> => evaluateClassifier(m, validation, () => Promise.resolve()).then((r) => r.accuracy)
+const run = (model: Model, options: Parameters<typeof quantize.qat>[0], more: Partial<CompressOptions> = {}): Promise<CompressResult> =>
+  compress(model, recipe([[quantize.qat({ retrain: finetune, ...options })]], { seed: 3 }), { data, ...more })
+
+describe('the result', () => {
+  it.each([
+    ['jacob', { scheme: 'jacob' as const }],
+    ['q8bert', { scheme: 'q8bert' as const }],
+    ['lsq, 4 bits', { scheme: 'lsq' as const, bits: 4, inputs: 4 as const }],
+    ['per channel, batch norm goes on learning', { layout: 'channel' as const, freezeNorms: false }],
+  ])('%s: codes on integer kernels, 4x smaller or more, as accurate; the source is untouched', async (_name, options) => {
+    const before = bitsOf(conv.model)
+    const { model, report } = await run(conv.model, options)
+    const kinds = new Map(model.weights().map(({ path, weight }) => [path, weight]))
+    for (const path of ['conv.weight', 'fc.weight']) {
+      const w = kinds.get(path) as QuantizedWeight
+      expect(w).toBeInstanceOf(QuantizedWeight)
+      expect(w.input).toMatchObject({ scale: expect.any(Number) as number })
+      expect(w.bits).toBe('bits' in options ? options.bits : 8)
+    }
+    expect(model.root.children.norm!.config).toEqual(conv.model.root.children.norm!.config)
+    expect(bitsOf(conv.model)).toBe(before)
+    expect(await accuracy(model)).toBeGreaterThanOrEqual((await accuracy(conv.model)) - 0.03)
+    const [outcome] = report.passes
+    expect(outcome!.notes).toEqual([])
+    expect(outcome!.figures).toMatchObject({ steps: 5 })
+    model.dispose()
+  })
+
+  it('weights alone: nothing but the weights is rounded, at 2 bits per group with affine codes', async () => {
+    const { model } = await run(dense.model, { bits: 2, inputs: 'none', layout: 'group', groupSize: 8, mode: 'affine' }, { data: points })
+    const w = model.weights().find(({ path }) => path === 'fc2.weight')!.weight as QuantizedWeight
+    expect(w.description).toBe('int2 g8 affine')
+    expect(w.input).toBe(null)
+  })
+
+  it('pruned weights stay exactly 0', async () => {
+    const made = recipe([[prune.magnitude({ sparsity: 0.6 })], [quantize.qat({ retrain: finetune, scheme: 'lsq', bits: 3 })]])
+    const { model } = await compress(dense.model, made, { data: points })
+    for (const path of ['fc1.weight', 'fc2.weight']) {
+      const w = model.weights().find((p) => p.path === path)!.weight
+      expect(w.nonzeros()).toBeLessThanOrEqual(Math.ceil(0.4 * w.shape[0]! * w.shape[1]!))
+    }
+  })
+
+  it('recurrent weights are rounded while they train and give codes', () =>
+    scope(() => {
+      const root = build(
+        sequential({ rnn: lstm({ in: 4, hidden: 6 } as never), head: linear({ in: 6, out: 2, bias: true, init: 'he' }) }),
+        freshValues(Rng.of(1, 'init')),
+      )
+      const model = new Model(root, { name: 'lstm', task: 'tokens', history: [] })
+      const plan: FakeConfig = { bits: 8, layout: 'channel', groups: 1, mode: 'symmetric', gradient: 'clipped' }
+      const fake = fakeModel(
+        model,
+        model.weights().filter((w) => w.role === 'matrix'),
+        () => ({ weight: plan }),
+        false,
+      )
+      expect(fake.weights().filter(({ weight }) => weight instanceof FakeWeight)).toHaveLength(3)
+      const x = tensor(
+        Float32Array.from({ length: 2 * 3 * 4 }, (_, i) => Math.sin(i)),
+        [2, 3, 4],
+      )
+      const [soft, plain] = [fake, model].map((m) => Array.from(m.predict(x).read(), Number))
+      expect(soft).not.toEqual(plain)
+      const hard = Array.from(hardenModel(fake, model).predict(x).read(), Number)
+      hard.forEach((v, i) => expect(Math.abs(v - soft![i]!)).toBeLessThan(1e-5))
+    }))
+})
+
+describe('what was trained is what the codes compute', () => {
+  const plan = (more: Partial<FakeConfig>): FakeConfig => ({
+    bits: 8,
+    layout: 'tensor',
+    groups: 1,
+    mode: 'symmetric',
+    gradient: 'clipped',
+    ...more,
+  })
+  const input = { bits: 8, mode: 'affine', signed: true, decay: 0.9, delay: 2, gradient: 'clipped' } as const
+
+  it.each([
+    ['8 bits', {}],
+    ['4 bits, learned', { bits: 4, gradient: 'learned' as const }],
+  ])('%s: convolution with a folded batch norm that goes on learning, pooling, linear', async (_name, scheme) => {
+    expect([...normsBehind(conv.model.root)]).toEqual([['conv.weight', 'norm']])
+    const targets = conv.model.weights().filter((w) => w.name === 'weight' && w.role !== 'vector')
+    const norms = normsBehind(conv.model.root)
+    const fake = fakeModel(
+      conv.model,
+      targets,
+      ({ path }) => ({ weight: { ...plan(scheme), ...(norms.has(path) ? { fold: norms.get(path)! } : {}) }, input: { config: input } }),
+      false,
+    )
+    const { model: trained } = await train(fake, data, { ...quick, epochs: 1, schedule: { kind: 'constant', lr: 0.01 } })
+    // Statistics of inputs were carried along.
+    const w = trained.weights().find(({ path }) => path === 'conv.weight')!.weight as FakeWeight
+    expect((w.input!.value.read() as Float32Array)[2]).toBe(5)
+    scope(() => {
+      const x = data.batch(Uint32Array.from({ length: 16 }, (_, i) => i)).x
+      const soft = Array.from(trained.predict(tensor(x, [16, 1, 8, 8])).read(), Number)
+      // On one grid as it stands when the norm is folded.
+      const norm = trained.root.children.norm!
+      const factor = Array.from(norm.weights.gamma!.dense().read(), Number).map(
+        (g, i) => g / Math.sqrt(Number(norm.state.variance!.read()[i]) + 1e-5),
+      )
+      const hard = hardenModel(trained, conv.model)
+      const codes = hard.weights().find(({ path }) => path === 'conv.weight')!.weight as QuantizedWeight
+      expect(codes.layout).toBe('channel')
+      const folded = Array.from(codes.scale.read() as Float32Array, (s, i) => s * Math.abs(factor[i]!))
+      folded.forEach((s) => expect(s / folded[0]!).toBeCloseTo(1, 5))
+      const exact = Array.from(hard.predict(tensor(x, [16, 1, 8, 8])).read(), Number)
+      exact.forEach((v, i) => expect(Math.abs(v - soft[i]!)).toBeLessThan(2e-3))
+      hard.dispose()
+    })
+  })
+})
+
+describe('resume and memory', () => {
+  it('interrupted anywhere and continued = never interrupted', async () => {
+    const options = { scheme: 'lsq' as const, bits: 4, retrain: train.finetune({ epochs: 2, lr: 0.01 }) }
+    const straight = await run(conv.model, options)
+    let interruptions = 0
+    for (const at of [6, 9, 12]) {
+      const dir = join(folder, `at${at}`)
+      const stop = new AbortController()
+      let seen = 0
+      const go = { checkpointDir: dir, checkpointSeconds: 0 }
+      try {
+        await run(conv.model, options, { ...go, signal: stop.signal, onEvent: () => void (++seen === at && stop.abort()) })
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_ABORTED' })
+        interruptions++
+      }
+      const { model } = await run(conv.model, options, { ...go, resume: true })
+      expect(bitsOf(model)).toBe(bitsOf(straight.model))
+    }
+    expect(interruptions).toBe(3)
+  })
+
+  it('frees everything, also behind an abort', async () => {
+    const before = memory().tensors
+    const { model } = await run(conv.model, { scheme: 'jacob' })
+    model.dispose()
+    const stop = new AbortController()
+    await expect(
+      run(conv.model, {}, { signal: stop.signal, onEvent: (e) => void (e.type === 'train-start' && stop.abort()) }),
+    ).rejects.toMatchObject({
+      code: 'ERR_ABORTED',
+    })
+    // Tensors that both models share went with the first.
+    expect(memory().tensors).toBeLessThanOrEqual(before)
+  })
+})
+
+it('refuses what cannot be trained or computed, with the place', async () => {
+  const refused = async (options: Parameters<typeof quantize.qat>[0], pointer: string): Promise<void> => {
+    await expect(Promise.resolve().then(() => recipe([[quantize.qat(options)]]))).rejects.toMatchObject({
+      code: 'ERR_RECIPE',
+      details: { pointer },
+    })
+  }
+  const at = (path: string): string => `/stages/0/0/options/${path}`
+  await refused({ mode: 'affine' }, at('mode'))
+  await refused({ layout: 'group' }, at('layout'))
+  await refused({ retrain: { kind: 'none' } }, at('retrain/kind'))
+  await refused({ bits: 1 }, at('bits'))
+  await expect(compress(mlp(), recipe([[quantize.qat({})]]), { data: points })).rejects.toMatchObject({
+    code: 'ERR_OPTION',
+    details: { pointer: '/training' },
+  })
+})
