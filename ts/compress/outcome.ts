@@ -18,8 +18,10 @@ export interface LayerOutcome {
   readonly role: WeightRole
   readonly before: WeightFacts
   readonly after: WeightFacts
-  /** ||W' - W|| / ||W||, Frobenius; 0 when both are zero. */
+  /** ||W' - W|| / ||W||, Frobenius; 0 when both are zero, and where the shape is another (then there is `shapeBefore`). */
   readonly error: number
+  /** Where the shape is another one now. */
+  readonly shapeBefore?: readonly number[]
 }
 
 /** A point of a training curve. */
@@ -66,6 +68,8 @@ export interface CompressReport {
   readonly bytesBefore: number
   readonly bytesAfter: number
   readonly parameters: number
+  /** Where there are fewer. */
+  readonly parametersAfter?: number
   readonly nonzeros: number
   readonly seconds: number
   readonly passes: readonly PassOutcome[]

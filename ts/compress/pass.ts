@@ -104,6 +104,11 @@ export interface PassDefinition<S extends z.ZodType> {
   /** Of objects; unknown keys are refused with the nearest known one named. */
   readonly options: S
   readonly needs?: (options: z.output<S>) => PassNeeds
+  /**
+   * True where the result may have smaller tensors, or fewer of them, than the model that came in (structured pruning). Of all other passes the runner checks
+   * that names and shapes of weights stay.
+   */
+  readonly changesShapes?: boolean
   /** Roles of the weights it works on when the recipe names no targets. */
   readonly roles: readonly WeightRole[]
   /** Statistics of layer inputs, and how many examples they should see. */

@@ -36,6 +36,8 @@ export { HostTensor, hostInts, hostScalar, hostStrings, toHost, toNative } from 
 export { graphFromOnnx, type ImportOptions } from './import-onnx.js'
 export { inferTypes } from './infer.js'
 export { exampleInput, exportOnnx, exportProfiles, type Example, type ExportOptions, type ExportProfile } from './export/index.js'
+export { channelStructure, ChannelStructure, type UnitSet } from './cut.js'
+export { followChannels, type ChannelGroup, type GroupSlice } from './groups.js'
 export { trace, type Trace, type TracedCall, type TracedValue } from './trace.js'
 export { graphFromJson, graphToJson } from './json.js'
 export { loadOnnx, modelFromGraph, modelFromOnnx, type OnnxModelOptions } from './load-onnx.js'

@@ -45,6 +45,14 @@ const make = defineModule<LanguageModelConfig>({
     h = runChild(m, 'dropOut', runChild(m, 'rnn', h, ctx), ctx)
     return c.tied ? product(h, m.children.encoder!.weights.weight!.dense(), m.weights.bias!.dense()) : runChild(m, 'decoder', h, ctx)
   },
+  channels: (flow, c, ids) => {
+    const words = flow.child('encoder', ids)
+    const h = flow.child('rnn', words)
+    flow.resize((count) => ({ width: count(words?.units ?? []), hidden: count(h?.units ?? []) }))
+    if (!c.tied) return flow.child('decoder', h)
+    flow.join(words, h) // the decoder reads the columns of the table
+    return null
+  },
 })
 
 /**

@@ -13,7 +13,7 @@
 import { z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import { add, clip, div, mul, relu, reshape, scaleShift, sqrt, sum, tanh } from '../ops/index.js'
-import { attention, defineModule, embedding, layerNorm, linear, runChild } from '../nn/index.js'
+import { attention, defineModule, embedding, layerNorm, linear, mainInput, runChild } from '../nn/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 import { unpackJson } from './header.js'
 import { registerTextEncoder, TOKENIZER } from './inputs.js'
@@ -46,6 +46,15 @@ export const useLiteLayer = defineModule<z.infer<typeof layerConfig>>({
     const h = add(m.children.residual ? runChild(m, 'residual', x, ctx) : x, heard)
     return add(h, runChild(m, 'down', relu(runChild(m, 'up', runChild(m, 'norm2', h, ctx), ctx)), ctx))
   },
+  channels: (flow, _c, input, m) => {
+    const x = mainInput(input)
+    const heard = flow.child('attention', flow.child('norm1', x))
+    const h = flow.join(m.children.residual ? flow.child('residual', x) : x, heard)
+    const wide = flow.child('up', flow.child('norm2', h))
+    flow.resize((count) => (wide ? { hidden: count(wide.units) } : {}))
+    return flow.join(h, flow.child('down', wide))
+  },
+  skippable: (c) => c.in === c.width,
 })
 
 const config = z.strictObject({
@@ -96,6 +105,12 @@ export const useLite = defineModule<UseLiteConfig>({
     const total = sum(mul(x, reshape(mask, [b, t, 1])), [1])
     const y = tanh(runChild(m, 'output', div(total, clip(sum(mask, [1], true), 1, t + 1)), ctx))
     return div(y, sqrt(clip(sum(mul(y, y), [1], true), 1e-12, c.out)))
+  },
+  channels: (flow, c) => {
+    let x = flow.child('embedding', null)
+    flow.freeze(x, 'each channel has a sine of its own')
+    for (let i = 0; i < c.layers; i++) x = flow.child(`layer${i}`, x)
+    return flow.child('output', x && { ...x, rank: 2 })
   },
 })
 

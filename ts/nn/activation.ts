@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import * as ops from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { isLast, isSecond, keepsChannels, mainInput } from './channels.js'
 import { defineModule, single, vector, type ModuleSpec } from './module.js'
 
 const activations = {
@@ -56,6 +57,7 @@ export const activation = defineModule<z.infer<typeof activationConfig>>({
   weights: () => ({}),
   order: (c) => (c.function === 'relu' ? 'clamps' : undefined),
   forward: (_m, c, x) => activate(c.function, single('activation', x)),
+  channels: keepsChannels,
 })
 
 const leakyConfig = z.strictObject({ slope: z.number() })
@@ -65,6 +67,7 @@ export const leakyRelu = defineModule<z.infer<typeof leakyConfig>>({
   config: leakyConfig,
   weights: () => ({}),
   forward: (_m, c, x) => ops.leakyRelu(single('leakyRelu', x), c.slope),
+  channels: keepsChannels,
 })
 
 const preluConfig = z.strictObject({ channels: z.int().positive(), slope: z.number().default(0.25) })
@@ -78,6 +81,14 @@ const makePrelu = defineModule<PreluConfig>({
     // One slope for all, or one per channel of [B, C, ...].
     const shape = c.channels === 1 || x.rank < 2 ? [c.channels] : [c.channels, ...x.shape.slice(2).map(() => 1)]
     return ops.prelu(x, ops.reshape(vector(m, 'weight')!, shape))
+  },
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    if (c.channels === 1) return x
+    const units = flow.take(x, 'second', c.channels)
+    flow.slice('weight', 0, units, 'beside')
+    flow.resize((count) => ({ channels: count(units) }))
+    return { axis: 1, ...(x?.rank === undefined ? {} : { rank: x.rank }), units }
   },
 })
 /** x above 0, a learned slope times x below: one slope (channels 1) or one per channel of [B, C, ...]; starts at `slope` (He et al. 2015). */
@@ -93,6 +104,19 @@ const makeGate = defineModule<GateConfig>({
   config: gateConfig,
   weights: () => ({}),
   forward: (_m, c, x) => gates[c.function](single('gate', x), c.axis),
+  // The halves go together, channel by channel.
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    if (!x) return null
+    const half = x.units.length / 2
+    const along = c.axis === -1 ? isLast(x) : c.axis === 1 ? isSecond(x) : x.axis === c.axis
+    if (!along || x.runs || !Number.isInteger(half)) {
+      flow.freeze(x, `gated along axis ${c.axis}`)
+      return null
+    }
+    flow.couple(x.units.slice(0, half), x.units.slice(half))
+    return { ...x, units: x.units.slice(0, half) }
+  },
 })
 /** Halves `axis`: the first half times the function of the second. */
 export function gate(config: { readonly function: GateConfig['function']; readonly axis?: number }): ModuleSpec {

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { OptionError } from '../base/errors.js'
 import { multiHeadAttention } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { headChannels, mainInput, type ChannelFlow, type ChannelInput, type Channels } from './channels.js'
 import { linear } from './linear.js'
 import { defineModule, join, runChild, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from './module.js'
 import { streamOf } from './simple.js'
@@ -52,6 +53,22 @@ const projections = (
 export const dropoutOf = (p: number, ctx: ForwardContext): { p: number; seed: number; stream: number } | null =>
   ctx.training && p > 0 ? { p, seed: ctx.seed, stream: streamOf(join(ctx.path, 'weights'), ctx.step) } : null
 
+export const namedChannels = (input: ChannelInput): Readonly<Record<string, Channels | null>> =>
+  input !== null && !('units' in input) ? input : { x: mainInput(input) }
+
+/** A head goes with its rows of query, key and value and its columns of the output. */
+function projectedHeads(
+  flow: ChannelFlow,
+  c: Pick<AttentionConfig, 'width' | 'heads'>,
+  inputs: readonly [query: Channels | null, key: Channels | null, value: Channels | null],
+): Channels | null {
+  const [q, k, v] = (['query', 'key', 'value'] as const).map((name, i) => flow.child(name, inputs[i]!)) as [Channels, Channels, Channels]
+  const { heard, query } = headChannels(flow, { queries: c.heads, keys: c.heads }, [q, k, v])
+  const size = c.width / c.heads
+  flow.resize((count) => ({ width: count(query), heads: count(query) / size }))
+  return flow.child('output', heard)
+}
+
 const makeAttention = defineModule<AttentionConfig>({
   kind: 'attention',
   config: attentionConfig.refine(headsDivide, unlessTheyDo),
@@ -72,6 +89,10 @@ const makeAttention = defineModule<AttentionConfig>({
       dropout: dropoutOf(c.dropout, ctx),
     })
     return runChild(m, 'output', heard, ctx)
+  },
+  channels: (flow, c, input) => {
+    const { x = null, key = x, value = key } = namedChannels(input)
+    return projectedHeads(flow, c, [x, key, value])
   },
 })
 
@@ -125,6 +146,10 @@ const makeCrossAttention = defineModule<CrossAttentionConfig>({
     const q = runChild(m, 'query', x, ctx)
     const heard = multiHeadAttention(q, keys, values, { heads: c.heads, keyMask: memoryMask ?? null, dropout: dropoutOf(c.dropout, ctx) })
     return runChild(m, 'output', heard, ctx)
+  },
+  channels: (flow, c, input) => {
+    const { x = null, memory = null } = namedChannels(input)
+    return projectedHeads(flow, c, [x, memory, memory])
   },
 })
 

@@ -1,5 +1,6 @@
 /** Convolutions: x [B, C, H, W] or [B, C, L]. The attributes mean what they mean in ts/ops `conv2d`, `conv1d`, `convTranspose2d`. */
 import { z } from 'zod'
+import { blocks, mainInput, stretched, type ChannelFlow, type ChannelInput, type Channels, type Units } from './channels.js'
 import { filled, initial, initRules, type InitRule } from './init.js'
 import { conv1d as slide1d, conv2d as slide2d, conv2dMaxPool, narrowed, narrowedResult, permute, reshape } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
@@ -41,6 +42,44 @@ function filters(
     weight: { shape, role: 'kernel', init: (rng) => initial(c.init, n, { in: fanIn, out: fanOut }, rng) },
     ...(c.bias ? { bias: { shape: [c.out], role: 'vector' as const, init: () => filled(c.out, 0) } } : {}),
   }
+}
+
+interface Grouped {
+  readonly in: number
+  readonly out: number
+  readonly groups: number
+  readonly bias: boolean
+}
+
+/**
+ * Channels of a convolution. In groups, the same place in every group goes together; of a depthwise one (a channel per group) a whole group goes.
+ * `turned`: the weight is [in, out / groups, ...].
+ */
+function filterChannels(flow: ChannelFlow, c: Grouped, input: ChannelInput, turned = false): Channels {
+  const x = mainInput(input)
+  const { groups } = c
+  const [fromSize, size] = [c.in / groups, c.out / groups]
+  const from = flow.take(x, 'second', c.in)
+  const units = flow.make(c.out, 'filter')
+  const depthwise = groups > 1 && fromSize === 1
+  if (depthwise) flow.couple(stretched(from, size), units)
+  else if (groups > 1)
+    for (const [all, length] of [
+      [from, fromSize],
+      [units, size],
+    ] as const)
+      flow.couple(...blocks(all, length))
+  const inner = (all: Units, length: number): Units => all.slice(0, length)
+  if (turned) {
+    flow.slice('weight', 0, from, depthwise ? 'filter' : 'input')
+    if (!depthwise) flow.slice('weight', 1, inner(units, size), 'filter')
+  } else {
+    flow.slice('weight', 0, units, 'filter')
+    if (!depthwise) flow.slice('weight', 1, inner(from, fromSize), 'input')
+  }
+  if (c.bias) flow.slice('bias', 0, units, 'beside')
+  flow.resize((count) => ({ in: count(from), out: count(units), groups: depthwise ? count(from) : groups }))
+  return { axis: 1, units, ...(x?.rank === undefined ? {} : { rank: x.rank }) }
 }
 
 const conv2dConfig = z
@@ -90,6 +129,7 @@ const makeConv2d = defineModule<Conv2dConfig>({
     const { stride, padding, dilation, groups } = c
     return m.weights.weight!.apply(x, { op: 'conv2d', bias: vector(m, 'bias'), stride, padding, dilation, groups }, ctx)
   },
+  channels: (flow, c, x) => filterChannels(flow, c, x),
   columns: ({ kernel, stride, padding, dilation, groups }, x) =>
     folded(slide2d(x, pickers(x.shape[1]!, kernel), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
 })
@@ -138,6 +178,7 @@ const makeConv1d = defineModule<Conv1dConfig>({
     const { stride, padding, dilation, groups } = c
     return m.weights.weight!.apply(x, { op: 'conv1d', bias: vector(m, 'bias'), stride, padding, dilation, groups }, ctx)
   },
+  channels: (flow, c, x) => filterChannels(flow, c, x),
   columns: ({ kernel, stride, padding, dilation, groups }, x) =>
     folded(slide1d(x, pickers(x.shape[1]!, [kernel]), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
 })
@@ -176,6 +217,7 @@ const makeTranspose = defineModule<ConvTranspose2dConfig>({
       ctx,
     )
   },
+  channels: (flow, c, x) => filterChannels(flow, c, x, true),
 })
 
 /** [B, in, H, W] -> [B, out, H', W'], H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + outputPadding + 1. Weight [in, out / groups, kh, kw]. */

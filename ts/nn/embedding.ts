@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { ShapeError } from '../base/errors.js'
 import { add, narrowed, slice } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
+import { freezesChannels, mainInput } from './channels.js'
 import { normals } from './init.js'
 import { defineModule, single, type ForwardContext, type ModuleSpec } from './module.js'
 
@@ -35,6 +36,12 @@ const makeEmbedding = defineModule<EmbeddingConfig>({
       c.paddingIndex === null ? { op: 'lookup' } : { op: 'lookup', paddingIndex: c.paddingIndex },
       ctx,
     ),
+  channels: (flow, c) => {
+    const units = flow.make(c.width, 'neuron')
+    flow.slice('weight', 1, units, 'filter')
+    flow.resize((count) => ({ width: count(units) }))
+    return { axis: -1, units }
+  },
 })
 
 /**
@@ -79,6 +86,12 @@ export const learnedPositions = defineModule<LearnedPositionsConfig>({
       throw new ShapeError('ERR_SHAPE', `learnedPositions: there are ${c.positions} positions, got ${first + tokens} tokens`)
     return add(x, narrowed(slice(m.weights.weight!.dense(), [first, 0], [tokens, c.width])))
   },
+  channels: (flow, c, input) => {
+    const units = flow.take(mainInput(input), 'last', c.width)
+    flow.slice('weight', 1, units, 'beside')
+    flow.resize((count) => ({ width: count(units) }))
+    return { axis: -1, rank: 3, units }
+  },
 })
 
 const sinusoidalConfig = z.strictObject({ width: z.int().positive().multipleOf(2) })
@@ -98,6 +111,7 @@ export const sinusoidalPositions = defineModule<SinusoidalPositionsConfig>({
     const x = expectSequence('sinusoidalPositions', single('sinusoidalPositions', input), c.width)
     return add(x, narrowed(sinusoids(firstPosition(x, ctx), x.shape[1]!, c.width)))
   },
+  channels: freezesChannels('each channel has a sine of its own'),
 })
 
 /** f32 [tokens, width] for positions first, first + 1, ... */

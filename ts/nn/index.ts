@@ -24,6 +24,17 @@ export {
   type ModuleSpec,
   type WeightRole,
 } from './module.js'
+export {
+  headChannels,
+  keepsChannels,
+  mainInput,
+  type ChannelFlow,
+  type ChannelInput,
+  type Channels,
+  type SliceRole,
+  type UnitKind,
+  type Units,
+} from './channels.js'
 export { attention, crossAttention, maskedInput, type AttentionConfig, type CrossAttentionConfig } from './attention.js'
 export { decoderBlock, encoderBlock, type DecoderBlockConfig, type EncoderBlockConfig } from './transformer.js'
 export { rotaryAttention, rotaryBlock, type RotaryAttentionConfig, type RotaryBlockConfig } from './rotary-block.js'
@@ -40,10 +51,11 @@ export { dynamicConv, highway, lightweightConv } from './sequence-conv.js'
 export { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool1d, avgPool2d, globalAvgPool, maxPool1d, maxPool2d } from './pool.js'
 export { activate, activation, activationNames, gate, leakyRelu, prelu, type ActivationName } from './activation.js'
 export { parameterCount, specTensors, type SpecTensor } from './spec.js'
-export { dropout, flatten, sequential, streamOf } from './simple.js'
+export { dropout, flatten, identity, sequential, streamOf } from './simple.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { CodebookWeight, type CodebookLayout, type CodebookParts } from './weight/codebook.js'
 export { codeRange, gridOf, legalScale, roundEven, type CodeRange, type Grid } from './weight/grid.js'
+export { keepBits, keepRaw, type Keep } from './weight/cut.js'
 export { DenseWeight } from './weight/dense.js'
 export { MaskedWeight, maskWeight } from './weight/masked.js'
 export { NarrowWeight, narrowFormats, type NarrowFormat, type NarrowParts } from './weight/narrow.js'

@@ -1,6 +1,7 @@
 /** Fully connected layer: y = x W^T + b, x [..., in] -> [..., out]. */
 import { z } from 'zod'
 import { permute, reshape } from '../ops/index.js'
+import { mainInput } from './channels.js'
 import { filled, initial, initRules } from './init.js'
 import { defineModule, single, vector } from './module.js'
 
@@ -29,4 +30,14 @@ export const linear = defineModule<LinearConfig>({
     return m.weights.weight!.apply(x, { op: 'linear', bias: vector(m, 'bias') }, ctx)
   },
   columns: (c, x) => permute(reshape(x, [1, x.size / c.in, c.in]), [0, 2, 1]),
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const from = flow.take(x, 'last', c.in)
+    const units = flow.make(c.out, 'neuron')
+    flow.slice('weight', 0, units, 'filter')
+    flow.slice('weight', 1, from, 'input')
+    if (c.bias) flow.slice('bias', 0, units, 'beside')
+    flow.resize((count) => ({ in: count(from), out: count(units) }))
+    return { axis: -1, units, ...(x?.rank === undefined ? {} : { rank: x.rank }) }
+  },
 })

@@ -10,6 +10,7 @@ import { add, concat, dropout as dropoutOp, mul, reshape, slice } from '../ops/i
 import type { Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
 import { attention, crossAttention, maskedInput, needs } from './attention.js'
+import { mainInput, type ChannelFlow, type Channels } from './channels.js'
 import { linear } from './linear.js'
 import { defineModule, join, runChild, type ForwardContext, type Module, type ModuleSpec } from './module.js'
 import { layerNorm } from './norm.js'
@@ -117,6 +118,14 @@ const near = (m: Module, mask: Tensor | null | undefined, ctx: ForwardContext) =
 const feedForward = (m: Module, c: Block, ctx: ForwardContext) => (x: Tensor) =>
   runChild(m, 'down', activate(c.activation, runChild(m, 'up', x, ctx)), ctx)
 
+/** Attention and convolution share their halves of the channels: only the feed-forward net has units that can go. */
+function feedForwardChannels(flow: ChannelFlow, x: Channels | null): Channels | null {
+  flow.freeze(x, 'split into halves for attention and convolution')
+  const h = flow.child('up', x)
+  flow.resize((count) => (h ? { hidden: count(h.units) } : {}))
+  return flow.join(x, flow.child('down', h))
+}
+
 const makeEncoder = defineModule<LiteEncoderBlockConfig>({
   kind: 'liteEncoderBlock',
   config: encoderConfig.refine(halves, unlessTheyAre),
@@ -127,6 +136,8 @@ const makeEncoder = defineModule<LiteEncoderBlockConfig>({
     const h = sublayer(m, c, x, 'lsra', 'norm1', near(m, mask, ctx), ctx)
     return sublayer(m, c, h, 'down', 'norm2', feedForward(m, c, ctx), ctx)
   },
+  channels: (flow, _c, input) => feedForwardChannels(flow, mainInput(input)),
+  skippable: () => true,
 })
 
 /**

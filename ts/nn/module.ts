@@ -9,6 +9,7 @@ import type { JsonObject } from '../base/json-types.js'
 import type { Shape } from '../base/shape.js'
 import { done } from '../autograd/index.js'
 import type { Tensor } from '../tensor/index.js'
+import type { ChannelFlow, ChannelInput, Channels } from './channels.js'
 import type { Rng } from './init.js'
 import type { KeyValueCache } from './key-value-cache.js'
 import type { Weight } from './weight/weight.js'
@@ -83,6 +84,13 @@ export interface ModuleKind<C extends JsonObject = JsonObject> {
    * weight `weight`: what compression knows of a layer's input comes from here.
    */
   readonly columns?: (config: C, x: Tensor) => Tensor
+  /**
+   * How channels go through: which slices of its tensors go with which units, and what the result carries (channels.ts). A kind without it is left alone by
+   * whatever takes channels away, with all that is in it.
+   */
+  readonly channels?: (flow: ChannelFlow, config: C, x: ChannelInput, module: Module) => Channels | null
+  /** True where the module is x + f(x), so that it may be left out of a model: what comes in then goes on as it is. */
+  readonly skippable?: (config: C) => boolean
 }
 
 /** An architecture without values: what `build` turns into a Module and what a file's header holds. */

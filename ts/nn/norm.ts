@@ -12,6 +12,7 @@ import {
   type BatchNormThen,
 } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { blocks, freezesChannels, mainInput } from './channels.js'
 import { filled } from './init.js'
 import {
   defineModule,
@@ -37,6 +38,7 @@ export const layerNorm = defineModule<LayerNormConfig>({
     beta: { shape: [c.width], role: 'vector', init: () => filled(c.width, 0) },
   }),
   forward: (m, c, x) => layerNormOp(single('layerNorm', x), vector(m, 'gamma'), vector(m, 'beta'), c.eps),
+  channels: freezesChannels('a layer norm takes mean and variance of all its channels together'),
 })
 
 const batchConfig = z.strictObject({
@@ -59,6 +61,14 @@ const makeBatchNorm = defineModule<BatchNormConfig>({
   absorb: (_m, _c, next) =>
     next.kind === 'activation' && next.config.function === 'relu' ? (m, c, x, ctx) => normalise(m, c, x, ctx, { relu: true }) : undefined,
   forward: (m, c, x, ctx) => normalise(m, c, x, ctx, {}),
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const units = flow.take(x, 'second', c.channels)
+    flow.slice('gamma', 0, units, 'scale')
+    for (const name of ['beta', 'mean', 'variance']) flow.slice(name, 0, units, 'beside')
+    flow.resize((count) => ({ channels: count(units) }))
+    return { axis: 1, ...(x?.rank === undefined ? {} : { rank: x.rank }), units }
+  },
 })
 
 function normalise(m: Module, c: BatchNormConfig, input: ModuleInput, ctx: ForwardContext, then: BatchNormThen): Tensor {
@@ -105,6 +115,7 @@ const makeRmsNorm = defineModule<RmsNormConfig>({
   config: rmsConfig,
   weights: (c) => ({ gamma: { shape: [c.width], role: 'vector', init: () => filled(c.width, 1) } }),
   forward: (m, c, x) => rmsNormOp(single('rmsNorm', x), vector(m, 'gamma'), c.eps),
+  channels: freezesChannels('an RMS norm takes the mean of all its channels together'),
 })
 /** By the root mean square over the last dimension (Zhang, Sennrich 2019). */
 export function rmsNorm(config: Pick<RmsNormConfig, 'width'> & Partial<RmsNormConfig>): ModuleSpec {
@@ -132,6 +143,19 @@ const makeGroupNorm = defineModule<GroupNormConfig>({
         }
       : {},
   forward: (m, c, x) => groupNormOp(single('groupNorm', x), c.groups, vector(m, 'gamma'), vector(m, 'beta'), c.eps),
+  // A group has its own mean: it goes as a whole.
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const units = flow.take(x, 'second', c.channels)
+    const size = c.channels / c.groups
+    for (const group of blocks(units, size)) flow.merge(group)
+    if (c.affine) {
+      flow.slice('gamma', 0, units, 'scale')
+      flow.slice('beta', 0, units, 'beside')
+    }
+    flow.resize((count) => ({ channels: count(units), groups: count(units) / size }))
+    return { axis: 1, ...(x?.rank === undefined ? {} : { rank: x.rank }), units }
+  },
 })
 /** Over groups of channels of each example of [B, C, ...] (Wu, He 2018). */
 export function groupNorm(config: Pick<GroupNormConfig, 'channels' | 'groups'> & Partial<GroupNormConfig>): ModuleSpec {

@@ -9,6 +9,7 @@ import {
   maxPool1d as maxPoolLine,
   maxPool2d as maxPool,
 } from '../ops/index.js'
+import { isSecond, keepsChannels, mainInput } from './channels.js'
 import { defineModule, single, type ModuleSpec } from './module.js'
 
 const size = z
@@ -36,12 +37,14 @@ const makeMax = defineModule<PoolConfig>({
   weights: () => ({}),
   order: () => 'selects',
   forward: (_m, c, x) => maxPool(single('maxPool2d', x), c.kernel, c),
+  channels: keepsChannels,
 })
 const makeAvg = defineModule<AvgPoolConfig>({
   kind: 'avgPool2d',
   config: avgConfig,
   weights: () => ({}),
   forward: (_m, c, x) => avgPool(single('avgPool2d', x), c.kernel, c),
+  channels: keepsChannels,
 })
 
 /** Largest element of each window. */
@@ -60,12 +63,14 @@ const makeMaxLine = defineModule<Pool1dConfig>({
   config: lineConfig,
   weights: () => ({}),
   forward: (_m, c, x) => maxPoolLine(single('maxPool1d', x), c.kernel, c),
+  channels: keepsChannels,
 })
 const makeAvgLine = defineModule<Pool1dConfig>({
   kind: 'avgPool1d',
   config: lineConfig,
   weights: () => ({}),
   forward: (_m, c, x) => avgPoolLine(single('avgPool1d', x), c.kernel, c),
+  channels: keepsChannels,
 })
 /** Largest element of each window of [B, C, L]. */
 export function maxPool1d(config: Loose<Pool1dConfig, 'kernel' | 'stride'>): ModuleSpec {
@@ -83,12 +88,14 @@ export const adaptiveAvgPool2d = defineModule<AdaptivePoolConfig>({
   config: adaptiveConfig,
   weights: () => ({}),
   forward: (_m, c, x) => adaptiveAvgPool(single('adaptiveAvgPool2d', x), c.size),
+  channels: keepsChannels,
 })
 export const adaptiveMaxPool2d = defineModule<AdaptivePoolConfig>({
   kind: 'adaptiveMaxPool2d',
   config: adaptiveConfig,
   weights: () => ({}),
   forward: (_m, c, x) => adaptiveMaxPool(single('adaptiveMaxPool2d', x), c.size),
+  channels: keepsChannels,
 })
 
 const globalConfig = z.strictObject({})
@@ -98,4 +105,11 @@ export const globalAvgPool = defineModule<z.infer<typeof globalConfig>>({
   config: globalConfig,
   weights: () => ({}),
   forward: (_m, _c, x) => globalAverage(single('globalAvgPool', x)),
+  channels: (flow, _c, input) => {
+    const x = mainInput(input)
+    if (!x || x.rank === 2) return x
+    if (isSecond(x)) return { axis: 1, rank: 2, units: x.units }
+    flow.freeze(x, 'averaged across its channels')
+    return null
+  },
 })

@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { gru as gruOp, lstm as lstmOp, type RecurrentOptions, type RecurrentRun, type RecurrentWeights } from '../ops/index.js'
 import { OptionError } from '../base/errors.js'
 import type { Tensor } from '../tensor/index.js'
+import { mainInput, repeated, type ChannelFlow, type ChannelInput, type Channels } from './channels.js'
 import { uniformIn, type Rng } from './init.js'
 import { defineModule, join, vector, type ForwardContext, type Module, type ModuleInput, type ModuleKind } from './module.js'
 import { streamOf } from './simple.js'
@@ -99,12 +100,34 @@ function forward(cell: Cell, m: Module, c: RecurrentConfig, input: ModuleInput, 
   return y
 }
 
+/** A hidden unit has a row in every gate and is read by every gate of the next step; all layers and directions have equally many of them. */
+function hiddenChannels(cell: Cell, flow: ChannelFlow, c: RecurrentConfig, input: ChannelInput): Channels {
+  const x = mainInput(input)
+  const from = flow.take(x, 'last', c.in)
+  const units = flow.make(c.hidden, 'neuron')
+  const directions = c.bidirectional ? 2 : 1
+  const gates = repeated(units, gatesOf[cell])
+  const out = repeated(units, directions)
+  for (let l = 0; l < c.layers; l++)
+    for (let d = 0; d < directions; d++) {
+      const name = suffix(l, d)
+      flow.slice(`weight_ih${name}`, 0, gates, 'filter')
+      flow.slice(`weight_ih${name}`, 1, l === 0 ? from : out, 'input')
+      flow.slice(`weight_hh${name}`, 0, gates, 'filter')
+      flow.slice(`weight_hh${name}`, 1, units, 'input')
+      if (c.bias) for (const bias of ['bias_ih', 'bias_hh']) flow.slice(`${bias}${name}`, 0, gates, 'beside')
+    }
+  flow.resize((count) => ({ in: count(from), hidden: count(units) }))
+  return { axis: -1, rank: 3, units: out }
+}
+
 /** Long short-term memory; formulas and sources: `lstm` of the ops. */
 export const lstm = defineModule<RecurrentConfig>({
   kind: 'lstm',
   config,
   weights: (c) => weightsOf('lstm', c),
   forward: (m, c, x, ctx) => forward('lstm', m, c, x, ctx),
+  channels: (flow, c, x) => hiddenChannels('lstm', flow, c, x),
 })
 
 /** Gated recurrent unit; formulas and sources: `gru` of the ops. */
@@ -113,4 +136,5 @@ export const gru = defineModule<RecurrentConfig>({
   config,
   weights: (c) => weightsOf('gru', c),
   forward: (m, c, x, ctx) => forward('gru', m, c, x, ctx),
+  channels: (flow, c, x) => hiddenChannels('gru', flow, c, x),
 })

@@ -7,6 +7,7 @@ import { add, multiHeadAttention, mul, reshape, rotary, slice } from '../ops/ind
 import { tensor, type Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
 import { dropoutOf, needs } from './attention.js'
+import { headChannels, mainInput } from './channels.js'
 import { linear } from './linear.js'
 import { defineModule, release, runChild, type ModuleSpec } from './module.js'
 import { rmsNorm } from './norm.js'
@@ -76,6 +77,16 @@ const makeAttention = defineModule<RotaryAttentionConfig>({
     const { heads, keyHeads } = c
     const heard = multiHeadAttention(q, k, v, { heads, keyHeads, mask, keyMask, causal: true, dropout: dropoutOf(c.dropout, ctx) })
     return runChild(m, 'output', heard, ctx)
+  },
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const { heard, query, key } = headChannels(flow, { queries: c.heads, keys: c.keyHeads }, [
+      flow.child('query', x),
+      flow.child('key', x),
+      flow.child('value', x),
+    ])
+    flow.resize((count) => ({ heads: count(query) / c.headWidth, keyHeads: count(key) / c.headWidth }))
+    return flow.child('output', heard)
   },
 })
 
@@ -150,6 +161,15 @@ const makeBlock = defineModule<RotaryBlockConfig>({
     release(h, ctx)
     return sum
   },
+  channels: (flow, _c, input) => {
+    const x = mainInput(input)
+    const h = flow.join(x, flow.child('attention', flow.child('norm1', x)))
+    const n = flow.child('norm2', h)
+    const wide = flow.join(flow.child('gate', n), flow.child('up', n))
+    flow.resize((count) => (wide ? { hidden: count(wide.units) } : {}))
+    return flow.join(h, flow.child('down', wide))
+  },
+  skippable: () => true,
 })
 
 /**

@@ -9,6 +9,7 @@ import {
   reshape,
   sigmoid,
 } from '../ops/index.js'
+import { mainInput } from './channels.js'
 import { filled, glorotUniform } from './init.js'
 import { activate, activationNames, type ActivationName } from './activation.js'
 import { linear } from './linear.js'
@@ -98,6 +99,15 @@ const makeHighway = defineModule<HighwayConfig>({
     const gate = sigmoid(add(runChild(m, 'gate', x, ctx), m.weights.gateBias!.dense()))
     return highwayOp(x, activate(c.activation, runChild(m, 'transform', x, ctx)), gate)
   },
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const y = flow.join(flow.child('gate', x), flow.child('transform', x))
+    const units = flow.take(y, 'last', c.width)
+    flow.slice('gateBias', 0, units, 'beside')
+    flow.resize((count) => ({ width: count(units) }))
+    return flow.join(y, x)
+  },
+  skippable: () => true,
 })
 /** gate f(W x + b) + (1 - gate) x over the last dimension, gate = sigmoid(V x + c). */
 export function highway(config: { readonly width: number; readonly activation?: ActivationName; readonly gateBias?: number }): ModuleSpec {

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { dropout as dropoutOp, reshape } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
+import { isSecond, keepsChannels, mainInput, type ChannelInput } from './channels.js'
 import { defineModule, join, moduleKind, release, runChild, single, type Module, type ModuleSpec } from './module.js'
 
 const flattenConfig = z.strictObject({})
@@ -13,6 +14,14 @@ export const flatten = defineModule<z.infer<typeof flattenConfig>>({
   forward: (_m, _c, input) => {
     const x = single('flatten', input)
     return reshape(x, [x.shape[0]!, x.shape.slice(1).reduce((a, b) => a * b, 1)])
+  },
+  channels: (flow, _c, input) => {
+    const x = mainInput(input)
+    if (!x || x.rank === 2) return x
+    // Channel by channel: each one becomes a run of elements.
+    if (isSecond(x) && !x.runs) return { axis: 1, rank: 2, units: x.units, runs: true }
+    flow.freeze(x, 'flattened across its channels')
+    return null
   },
 })
 
@@ -26,6 +35,7 @@ export const dropout = defineModule<z.infer<typeof dropoutConfig>>({
     const x = single('dropout', input)
     return ctx.training && c.p > 0 ? dropoutOp(x, c.p, { seed: ctx.seed, stream: streamOf(ctx.path, ctx.step) }) : x
   },
+  channels: keepsChannels,
 })
 
 /** A stream number per (path, step): FNV-1a of the path in the high part, the step below; both stay exact integers. */
@@ -39,6 +49,15 @@ function orderOf(m: Module): 'clamps' | 'selects' | undefined {
   const kind = moduleKind(m.kind)
   return kind.order?.(m.config)
 }
+
+/** x as it is, of named inputs `x`: what stands where a block was left out. */
+export const identity = defineModule<z.infer<typeof flattenConfig>>({
+  kind: 'identity',
+  config: flattenConfig,
+  weights: () => ({}),
+  forward: (_m, _c, input) => ('handle' in input ? (input as Tensor) : single('identity', input.x ?? input)),
+  channels: keepsChannels,
+})
 
 const sequentialConfig = z.strictObject({})
 const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
@@ -64,6 +83,11 @@ const makeSequential = defineModule<z.infer<typeof sequentialConfig>>({
       if (both) i++
     }
     return single('sequential', x)
+  },
+  channels: (flow, _c, input, m) => {
+    let x: ChannelInput = input
+    for (const name of Object.keys(m.children)) x = flow.child(name, x)
+    return mainInput(x)
   },
 })
 

@@ -8,7 +8,8 @@ import { z } from 'zod'
 import { add, dropout as dropoutOp } from '../ops/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
-import { attention, crossAttention, maskedInput, needs } from './attention.js'
+import { attention, crossAttention, maskedInput, namedChannels, needs } from './attention.js'
+import { mainInput, type ChannelFlow, type Channels } from './channels.js'
 import { linear } from './linear.js'
 import { defineModule, join, release, runChild, type ForwardContext, type Module, type ModuleInput, type ModuleSpec } from './module.js'
 import { layerNorm } from './norm.js'
@@ -71,6 +72,25 @@ const runFeedForward =
     release(h, ctx)
     return y
   }
+/** How channels go through a sublayer: f and its norm as `sublayer` runs them. */
+function sublayerChannels(
+  flow: ChannelFlow,
+  c: Common,
+  x: Channels | null,
+  normName: string,
+  f: (x: Channels | null) => Channels | null,
+): Channels | null {
+  const sum = flow.join(x, f(c.norm === 'pre' ? flow.child(normName, x) : x))
+  return c.norm === 'pre' ? sum : flow.child(normName, sum)
+}
+const feedForwardChannels =
+  (flow: ChannelFlow) =>
+  (x: Channels | null): Channels | null => {
+    const h = flow.child('up', x)
+    flow.resize((count) => (h ? { hidden: count(h.units) } : {}))
+    return flow.child('down', h)
+  }
+
 /** A plain tensor, or x with the named inputs that are there. */
 const named = (x: Tensor, more: Readonly<Record<string, Tensor | null | undefined>>): ModuleInput => {
   const present = Object.entries(more).filter((e): e is [string, Tensor] => !!e[1])
@@ -89,6 +109,11 @@ const makeEncoderBlock = defineModule<EncoderBlockConfig>({
     release(h, ctx)
     return y
   },
+  channels: (flow, c, input) => {
+    const h = sublayerChannels(flow, c, mainInput(input), 'norm1', (x) => flow.child('attention', x))
+    return sublayerChannels(flow, c, h, 'norm2', feedForwardChannels(flow))
+  },
+  skippable: () => true,
 })
 
 /**
@@ -119,6 +144,13 @@ const makeDecoderBlock = defineModule<DecoderBlockConfig>({
     h = sublayer(m, c, h, 'cross', 'norm2', (y) => runChild(m, 'cross', named(y, { memory, memoryMask }), ctx), ctx)
     return sublayer(m, c, h, 'down', 'norm3', runFeedForward(m, c, ctx), ctx)
   },
+  channels: (flow, c, input) => {
+    const { x = null, memory = null } = namedChannels(input)
+    let h = sublayerChannels(flow, c, x, 'norm1', (y) => flow.child('attention', y))
+    h = sublayerChannels(flow, c, h, 'norm2', (y) => flow.child('cross', { x: y, memory }))
+    return sublayerChannels(flow, c, h, 'norm3', feedForwardChannels(flow))
+  },
+  skippable: () => true,
 })
 
 /**

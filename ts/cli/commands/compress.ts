@@ -65,7 +65,7 @@ function teachersFor({ stages }: Recipe, files: readonly string[] | undefined): 
 
 export function layerRows(report: CompressReport): LayerRow[] {
   return report.layers
-    .filter((l) => l.before.description !== l.after.description || l.error !== 0)
+    .filter((l) => l.before.description !== l.after.description || l.error !== 0 || l.shapeBefore)
     .map((l) => ({
       path: l.path,
       shape: l.shape,

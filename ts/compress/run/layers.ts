@@ -1,8 +1,9 @@
 /** Weights before and after: what they cost, and how far apart they are. */
 import { OptionError } from '../../base/errors.js'
 import { sameShape, sizeOf } from '../../base/shape.js'
-import type { Model, PlacedWeight, Weight } from '../../nn/index.js'
+import { specTensors, type Model, type PlacedWeight, type Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
+import type { AnyPass } from '../pass.js'
 import type { LayerOutcome, WeightFacts } from '../outcome.js'
 import { checkFinite } from '../train/working-copy.js'
 import { denseValues } from '../values.js'
@@ -29,26 +30,49 @@ export function relativeError(before: Weight, after: Weight): number {
 export function layerOutcome(before: PlacedWeight, after: PlacedWeight): LayerOutcome {
   const same = before.weight === after.weight
   const facts = factsOf(before.weight)
-  const error = same ? 0 : relativeError(before.weight, after.weight)
+  const [was, is] = [before.weight.shape, after.weight.shape]
+  const kept = sameShape(was, is)
+  const error = same || !kept ? 0 : relativeError(before.weight, after.weight)
   return {
     path: after.path,
-    shape: after.weight.shape,
+    shape: is,
     role: after.role,
     before: facts,
     after: same ? facts : factsOf(after.weight),
     error: Number.isFinite(error) ? error : 1e308,
+    ...(kept ? {} : { shapeBefore: [...was] }),
   }
 }
 
-/** What every pass must leave intact: the same weights of the same shapes, all finite. A violation is a bug of the pass. */
-export function checkInvariants(pass: string, before: Model, after: Model): void {
-  const old = before.weights()
+/** Weights with what they were before, by path; those that are gone are left out. */
+export function pairs(before: Model, after: Model): { readonly old: PlacedWeight; readonly now: PlacedWeight }[] {
+  const old = new Map(before.weights().map((w) => [w.path, w]))
+  return after.weights().flatMap((now) => (old.has(now.path) ? [{ old: old.get(now.path)!, now }] : []))
+}
+
+/**
+ * What a pass must leave intact: the same weights of the same shapes, all finite. One that changes shapes may only make them smaller, or leave some out, and
+ * what the architecture says must be what is there. A violation is a bug of the pass.
+ */
+export function checkInvariants({ name: pass, changesShapes }: Pick<AnyPass, 'name' | 'changesShapes'>, before: Model, after: Model): void {
   const now = after.weights()
-  if (old.length !== now.length || old.some((w, i) => w.path !== now[i]!.path || !sameShape(w.weight.shape, now[i]!.weight.shape)))
-    throw new OptionError('ERR_OPTION', `${pass}: the pass changed names or shapes of weights`)
-  now.forEach(({ path, weight }, i) => {
-    if (weight !== old[i]!.weight) scope(() => checkFinite(pass, 'weight', path, weight.dense()))
-  })
+  const both = pairs(before, after)
+  const bad = (what: string): never => {
+    throw new OptionError('ERR_OPTION', `${pass}: the pass changed names or shapes of weights: ${what}`)
+  }
+  if (both.length !== now.length || (!changesShapes && both.length !== before.weights().length)) bad('there are others than before')
+  for (const { old, now: w } of both) {
+    const [was, is] = [old.weight.shape, w.weight.shape]
+    const smaller = was.length === is.length && is.every((d, i) => d >= 1 && d <= was[i]!)
+    if (!(changesShapes ? smaller : sameShape(was, is))) bad(`${w.path} was [${was}] and is [${is}]`)
+    if (w.weight !== old.weight) scope(() => checkFinite(pass, 'weight', w.path, w.weight.dense()))
+  }
+  if (changesShapes) {
+    const said = new Map(specTensors(after.spec()).map(({ path, shape }) => [path, shape]))
+    for (const { path, weight } of now)
+      if (!sameShape(said.get(path) ?? [-1], weight.shape))
+        bad(`${path} is [${weight.shape}], the architecture says [${said.get(path) ?? []}]`)
+  }
   for (const [path, t] of after.state()) checkFinite(pass, 'state', path, t)
 }
 

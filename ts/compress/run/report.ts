@@ -4,7 +4,7 @@ import { VERSION } from '../../base/version.js'
 import type { Model, PlacedWeight } from '../../nn/index.js'
 import type { CompressReport, PassOutcome } from '../outcome.js'
 import type { Recipe } from '../recipe.js'
-import { layerOutcome, weightBytes } from './layers.js'
+import { layerOutcome, pairs, weightBytes } from './layers.js'
 import type { Recorder } from './recorder.js'
 import type { Job } from './run.js'
 import { stepsOf, type Step } from './step.js'
@@ -16,7 +16,6 @@ export function passOutcome(
   targets: readonly PlacedWeight[],
   recorder: Recorder,
 ): PassOutcome {
-  const old = before.weights()
   return {
     stage: place.stage,
     index: place.pass,
@@ -26,7 +25,7 @@ export function passOutcome(
     targets: targets.map((t) => t.path),
     bytesBefore: weightBytes(before),
     bytesAfter: weightBytes(after),
-    layers: after.weights().flatMap((w, i) => (w.weight === old[i]!.weight ? [] : [layerOutcome(old[i]!, w)])),
+    layers: pairs(before, after).flatMap(({ old, now }) => (now.weight === old.weight ? [] : [layerOutcome(old, now)])),
     ...recorder.outcome(),
   }
 }
@@ -51,17 +50,17 @@ export interface RunFacts {
 }
 
 export function runReport(source: Model, result: Model, { sourceHash, recipe, passes, seconds }: RunFacts): CompressReport {
-  const before = source.weights()
-  const layers = result.weights().map((w, i) => layerOutcome(before[i]!, w))
+  const layers = pairs(source, result).map(({ old, now }) => layerOutcome(old, now))
   return {
     name: source.info.name,
     recipe: recipe as unknown as Json,
     seed: recipe.seed,
     sourceHash,
     versions: { tersor: VERSION, passes: Object.fromEntries(stepsOf(recipe).map((s) => [s.spec.pass, s.definition.version])) },
-    bytesBefore: layers.reduce((n, l) => n + l.before.bytes, 0),
-    bytesAfter: layers.reduce((n, l) => n + l.after.bytes, 0),
+    bytesBefore: weightBytes(source),
+    bytesAfter: weightBytes(result),
     parameters: source.parameters(),
+    ...(result.parameters() === source.parameters() ? {} : { parametersAfter: result.parameters() }),
     nonzeros: result.weights().reduce((n, { weight }) => n + weight.nonzeros(), 0),
     seconds,
     passes,

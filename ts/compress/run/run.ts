@@ -137,7 +137,7 @@ export class Run {
     }
     const after = await definition.apply(before, this.#context(step, index, targets, saved, recorder, breathe))
     try {
-      checkInvariants(spec.pass, before, after)
+      checkInvariants(definition, before, after)
     } catch (error) {
       release(after, [this.job.source, before])
       throw error

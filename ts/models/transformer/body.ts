@@ -177,6 +177,20 @@ const makeTransformer = defineModule<TransformerConfig>({
     for (let i = 0; i < c.layers; i++) x = runChild(m, `layer${Math.floor(i / uses)}`, plain ? x : { x, ...terms }, forUse(ctx, i % uses))
     return c.norm === 'pre' ? runChild(m, 'norm', x, ctx) : x
   },
+  channels: (flow, c, _input, m) => {
+    let x = flow.child('words', null)
+    if (m.children.types) x = flow.join(x, flow.child('types', null))
+    if (c.positionsFrom === 'padding') x = flow.join(x, flow.child('positions', null))
+    else if (!c.rotary) x = flow.child('positions', x)
+    if (c.norm === 'post') x = flow.child('norm', x)
+    if (c.project) x = flow.child('project', x)
+    const uses = c.layers / c.distinct
+    for (let i = 0; i < c.layers; i++) x = flow.child(`layer${Math.floor(i / uses)}`, x)
+    if (c.norm === 'pre') x = flow.child('norm', x)
+    // Tied heads and their kin read the channels of the tables.
+    flow.freeze(x, 'the stream between the layers')
+    return x
+  },
 })
 
 function positionTable(c: TransformerConfig): ModuleSpec {

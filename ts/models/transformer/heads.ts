@@ -12,7 +12,7 @@
 import { z } from 'zod'
 import { OptionError } from '../../base/errors.js'
 import { activate, activationNames, defineModule, dropout, layerNorm, linear, runChild } from '../../nn/index.js'
-import type { ForwardContext, Module, ModuleInput, ModuleSpec } from '../../nn/index.js'
+import type { ChannelFlow, ChannelInput, Channels, ForwardContext, Module, ModuleInput, ModuleSpec } from '../../nn/index.js'
 import { filled } from '../../nn/init.js'
 import {
   argmax,
@@ -40,6 +40,12 @@ const dense = (from: number, to: number, bias = true): ModuleSpec => linear({ in
 function firstToken(h: Tensor): Tensor {
   const [b, t, c] = h.shape as [number, number, number]
   return t === 1 ? reshape(h, [b, c]) : reshape(slice(h, [0, 0, 0], [b, 1, c]), [b, c])
+}
+
+/** What the body gives, as a row per text. */
+function textChannels(flow: ChannelFlow, x: ChannelInput): Channels | null {
+  const h = flow.child('body', x)
+  return h && { axis: -1, rank: 2, units: h.units }
 }
 
 /** Row of the last token of each text: the last with mask 1, without a mask the last that is not padding (the first token if all are). */
@@ -83,6 +89,10 @@ export const textEmbedding = defineModule<TextEmbeddingConfig>({
     if (c.output === 'pooled') y = activate('tanh', runChild(m, 'pooler', y, ctx))
     return c.normalize ? div(y, sqrt(clip(sum(mul(y, y), [1], true), 1e-24, Infinity))) : y
   },
+  channels: (flow, c, x) => {
+    const y = textChannels(flow, x)
+    return c.pooler ? flow.child('pooler', y) : y
+  },
 })
 
 const classifierConfig = z.strictObject({
@@ -117,6 +127,10 @@ const makeClassifier = defineModule<TextClassifierConfig>({
     if (c.pooler) y = activate(c.pooler, runChild(m, 'pooler', y, ctx))
     return runChild(m, 'out', runChild(m, 'drop', y, ctx), ctx)
   },
+  channels: (flow, c, x) => {
+    const y = textChannels(flow, x)
+    return flow.child('out', c.pooler ? flow.child('pooler', y) : y)
+  },
 })
 /** Classifier of texts: the first token (GPT-2: the last), a dense layer with `pooler` behind it, dropout, scores [B, classes]. */
 export function textClassifier(config: z.input<typeof classifierConfig>): ModuleSpec {
@@ -135,6 +149,7 @@ const makeTokenClassifier = defineModule<TokenClassifierConfig>({
   weights: () => ({}),
   children: (c) => ({ ...body(c), drop: dropout({ p: c.dropout }), out: dense(c.body.width, c.classes) }),
   forward: (m, _c, input, ctx) => runChild(m, 'out', runChild(m, 'drop', runChild(m, 'body', input, ctx), ctx), ctx),
+  channels: (flow, _c, x) => flow.child('out', flow.child('body', x)),
 })
 /** Classifier of tokens: scores [B, T, classes]. */
 export function tokenClassifier(config: z.input<typeof tokensConfig>): ModuleSpec {
@@ -171,6 +186,10 @@ const makeMasked = defineModule<MaskedLanguageConfig>({
     const h = activate(c.activation, runChild(m, 'transform', runChild(m, 'body', input, ctx), ctx))
     return wordScores(m, c.tied, runChild(m, 'norm', h, ctx), m.weights.bias!.dense(), ctx)
   },
+  channels: (flow, c, x) => {
+    const h = flow.child('norm', flow.child('transform', flow.child('body', x)))
+    return c.tied ? h : flow.child('decoder', h)
+  },
 })
 /** Masked language model: scores [B, T, vocabulary] = table norm(activation(W h + b)) + bias. */
 export function maskedLanguage(config: z.input<typeof maskedConfig>): ModuleSpec {
@@ -185,6 +204,10 @@ const makeCausal = defineModule<CausalLanguageConfig>({
   weights: () => ({}),
   children: (c) => ({ ...body(c), ...(c.tied ? {} : { decoder: dense(c.body.width, c.body.vocabulary, false) }) }),
   forward: (m, c, input: ModuleInput, ctx) => wordScores(m, c.tied, runChild(m, 'body', input, ctx), null, ctx),
+  channels: (flow, c, x) => {
+    const h = flow.child('body', x)
+    return c.tied ? h : flow.child('decoder', h)
+  },
 })
 /** Language model that reads from left to right: scores of the next token [B, T, vocabulary]. */
 export function causalLanguage(config: z.input<typeof causalConfig>): ModuleSpec {

@@ -8,7 +8,18 @@
  * The first two end with a ReLU behind the sum. [B, in, H, W] -> [B, out, H / stride, W / stride] (rounded up).
  */
 import { z } from 'zod'
-import { activation, batchNorm, conv2d, defineModule, runChild, runNormThen, sequential, single, type ModuleSpec } from '../../nn/index.js'
+import {
+  activation,
+  batchNorm,
+  conv2d,
+  defineModule,
+  mainInput,
+  runChild,
+  runNormThen,
+  sequential,
+  single,
+  type ModuleSpec,
+} from '../../nn/index.js'
 import { add, avgPool2d, padSlice } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 
@@ -77,6 +88,15 @@ const makeBasic = defineModule<BasicBlockConfig>({
     const around = m.children.downsample ? runChild(m, 'downsample', x, ctx) : changes(c) ? padded(x, c.out, c.stride) : x
     return runNormThen(m, 'bn2', runChild(m, 'conv2', h, ctx), ctx, { residual: around, relu: true })
   },
+  channels: (flow, c, input, m) => {
+    const x = mainInput(input)
+    const y = ['conv1', 'bn1', 'conv2', 'bn2'].reduce((from, name) => flow.child(name, from), x)
+    if (m.children.downsample) return flow.join(y, flow.child('downsample', x))
+    if (!changes(c)) return flow.join(y, x)
+    for (const end of [x, y]) flow.freeze(end, 'the way around adds channels of zeros at fixed places')
+    return y
+  },
+  skippable: (c) => !changes(c),
 })
 /** Two 3 x 3 convolutions and a way around. */
 export function basicBlock(config: Pick<BasicBlockConfig, 'in' | 'out'> & Partial<BasicBlockConfig>): ModuleSpec {
@@ -111,6 +131,12 @@ const makeBottleneck = defineModule<BottleneckConfig>({
     const residual = m.children.downsample ? runChild(m, 'downsample', x, ctx) : x
     return runNormThen(m, 'bn3', runChild(m, 'conv3', y, ctx), ctx, { residual, relu: true })
   },
+  channels: (flow, _c, input, m) => {
+    const x = mainInput(input)
+    const y = ['conv1', 'bn1', 'conv2', 'bn2', 'conv3', 'bn3'].reduce((from, name) => flow.child(name, from), x)
+    return flow.join(y, m.children.downsample ? flow.child('downsample', x) : x)
+  },
+  skippable: (c) => !changes(c),
 })
 /** 1 x 1, 3 x 3, 1 x 1 convolutions and a way around. */
 export function bottleneck(config: Pick<BottleneckConfig, 'in' | 'width' | 'out'> & Partial<BottleneckConfig>): ModuleSpec {
@@ -144,6 +170,12 @@ const makeInverted = defineModule<InvertedResidualConfig>({
     const y = runChild(m, 'conv', x, ctx)
     return changes(c) ? y : add(x, y)
   },
+  channels: (flow, c, input) => {
+    const x = mainInput(input)
+    const y = flow.child('conv', x)
+    return changes(c) ? y : flow.join(x, y)
+  },
+  skippable: (c) => !changes(c),
 })
 /** Wide depthwise convolution between narrow ends; a way around where the shape stays. */
 export function invertedResidual(

@@ -5,6 +5,7 @@ import type { Json } from '../../base/json-types.js'
 import type { RawTensor } from '../../base/dtype.js'
 import { callOp, fromRaw, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
+import { keepRaw, type Keep } from './cut.js'
 import { defineWeightKind, part, type Leaf, type Weight, type WeightUse } from './weight.js'
 
 export class DenseWeight implements Weight {
@@ -43,6 +44,9 @@ export class DenseWeight implements Weight {
   }
   tensors(): Record<string, Tensor> {
     return { value: this.value }
+  }
+  cut(keep: Keep): DenseWeight {
+    return new DenseWeight(fromRaw(keepRaw(toRaw(this.value), keep)))
   }
   dispose(): void {
     this.value.dispose()

@@ -6,8 +6,9 @@ import type { Json } from '../../base/json-types.js'
 import { ModelFormatError, ShapeError } from '../../base/errors.js'
 import type { RawTensor } from '../../base/dtype.js'
 import { sizeOf } from '../../base/shape.js'
-import { fromRaw, scope, toRaw, type Tensor } from '../../tensor/index.js'
+import { fromRaw, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
+import { keepBits, keepRaw, type Keep } from './cut.js'
 import { checkPartShape, countNonzero } from './dense.js'
 import { checkPartNames, one, partOf, percent } from './parts.js'
 import { defineWeightKind, type Leaf, type Weight, type WeightUse } from './weight.js'
@@ -57,6 +58,10 @@ export class MaskedWeight implements Weight {
   }
   tensors(): Record<string, Tensor> {
     return { value: this.value, mask: this.mask }
+  }
+  cut(keep: Keep): MaskedWeight {
+    const bits = keepBits(this.mask.read() as Uint8Array, this.shape, keep)
+    return new MaskedWeight(fromRaw(keepRaw(toRaw(this.value), keep)), tensor(bits))
   }
   dispose(): void {
     this.value.dispose()

@@ -9,6 +9,7 @@ import type { Shape } from '../../base/shape.js'
 import type { Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, Padding2d } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { ForwardContext } from '../module.js'
+import type { Keep } from './cut.js'
 
 export type Size2d = readonly [height: number, width: number]
 
@@ -77,6 +78,8 @@ export interface Weight {
   state?(): Readonly<Record<string, Tensor>>
   /** The parts as the tensors that they are, where each part is one: they can go to another thread without a copy. Do not dispose them. */
   tensors?(): Readonly<Record<string, Tensor>>
+  /** A copy with only these positions along each axis. Kinds without it cannot be made smaller that way. */
+  cut?(keep: Keep): Weight
   /** Frees the tensors. A model whose tree shares this weight must not be used afterwards. */
   dispose(): void
 }

@@ -1,0 +1,235 @@
+/** Structured pruning: what is cut computes what is masked, and what is cut is really smaller. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { compress, prune, quantize, recipe, sparsify, train, type CompressResult, type PassSpec } from '../../ts/compress/index.js'
+import { channelStructure } from '../../ts/graph/index.js'
+import { loadModel, saveModel } from '../../ts/models/file.js'
+import { memory } from '../../ts/native/devices.js'
+import { encoderBlock, linear, rotaryAttention, sequential, type Model } from '../../ts/nn/index.js'
+import { languageModel } from '../../ts/models/index.js'
+import { scope, tensor } from '../../ts/tensor/index.js'
+import { difference, images, modelOf, randomNet, randomUnits } from './structured-lib.js'
+import { bars, bitsOf, convnet, mlp, quick } from './toys.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'tersor-structured-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Frees what `m` has and `model` has not. */
+function freeOwn(m: Model, model: Model): void {
+  const kept = new Set<unknown>([...model.weights().map((w) => w.weight), ...model.state().values()])
+  for (const { weight } of m.weights()) if (!kept.has(weight)) weight.dispose()
+  for (const t of m.state().values()) if (!kept.has(t)) t.dispose()
+}
+
+const one = async (model: Model, pass: PassSpec, options = {}): Promise<CompressResult> => compress(model, recipe([[pass]]), options)
+
+describe('random nets', () => {
+  it('masked == cut to 1e-5, files load again, nothing stays allocated', () => {
+    const before = memory().tensors
+    let [removedInAll, moved] = [0, 0]
+    for (let seed = 1; seed <= 14; seed++) {
+      const model = randomNet(seed)
+      const structure = channelStructure(model)
+      expect(structure.left, `seed ${seed}`).toEqual([])
+      const removed = randomUnits(model, seed)
+      removedInAll += removed.size
+      const masked = structure.mask(model, removed)
+      const cut = structure.cut(model, removed)
+      const x = images(2)
+      expect(cut.parameters(), `seed ${seed}`).toBeLessThan(model.parameters())
+      expect(difference(masked, cut, x), `seed ${seed}: ${JSON.stringify(model.spec())}`).toBeLessThan(1e-5)
+      if (difference(model, cut, x) > 1e-3) moved++
+      const file = join(folder, 'net.safetensors')
+      saveModel(cut, file)
+      const loaded = loadModel(file)
+      expect(bitsOf(loaded)).toBe(bitsOf(cut))
+      loaded.dispose()
+      x.dispose()
+      for (const m of [masked, cut]) freeOwn(m, model)
+      model.dispose()
+    }
+    expect(removedInAll).toBeGreaterThan(100)
+    expect(moved).toBeGreaterThan(10)
+    expect(memory().tensors).toBe(before)
+  })
+
+  it('taken away in two steps is taken away at once', () => {
+    const model = randomNet(4)
+    const structure = channelStructure(model)
+    const all = randomUnits(model, 4)
+    const half = new Set([...all].slice(0, all.size / 2))
+    const twice = structure.cut(structure.cut(model, half), all, half)
+    expect(bitsOf(twice)).toBe(bitsOf(structure.cut(model, all)))
+    expect(twice.spec()).toEqual(structure.cut(model, all).spec())
+  })
+})
+
+describe('transformers and recurrent nets', () => {
+  const blocks = (): Model =>
+    modelOf(
+      sequential({
+        b0: encoderBlock({ width: 12, heads: 3, hidden: 20, norm: 'pre' }),
+        b1: encoderBlock({ width: 12, heads: 3, hidden: 20, norm: 'post' }),
+        out: linear({ in: 12, out: 3, bias: true, init: 'glorot' }),
+      }),
+      {},
+    )
+  const x = tensor(
+    Float32Array.from({ length: 2 * 5 * 12 }, (_, i) => Math.sin(i)),
+    [2, 5, 12],
+  )
+
+  it('a head is its rows of query, key and value and its columns of the output; widths between the layers stay', () => {
+    const model = blocks()
+    const { groups } = channelStructure(model)
+    const heads = groups.filter((g) => g.unit === 'head' && g.fixed === undefined)
+    expect(heads.map((g) => g.units.length)).toEqual([3, 3])
+    const head = heads[0]!.slices.map((s) => [s.path, s.axis, s.positions[1]])
+    const rows = [4, 5, 6, 7]
+    for (const name of ['query', 'key', 'value']) expect(head).toContainEqual([`b0.attention.${name}.weight`, 0, rows])
+    expect(head).toContainEqual(['b0.attention.output.weight', 1, rows])
+    expect(groups.find((g) => g.name === 'b0.attention.output')!.fixed).toBeDefined()
+  })
+
+  it('a mask of 0 over heads and neurons == the sliced model, to 1e-5', async () => {
+    const model = blocks()
+    for (const make of [
+      (how: 'cut' | 'mask') => prune.heads({ ratio: 0.4, score: 'magnitude', how }),
+      (how: 'cut' | 'mask') => prune.rows({ ratio: 0.5, how }, { targets: ['*.up.weight'] }),
+    ]) {
+      const [cut, mask] = [await one(model, make('cut')), await one(model, make('mask'))]
+      expect(difference(mask.model, cut.model, x)).toBeLessThan(1e-5)
+      expect(difference(model, cut.model, x)).toBeGreaterThan(1e-3)
+      expect(cut.model.parameters()).toBeLessThan(model.parameters())
+    }
+  })
+
+  it('grouped queries go with the keys that they share; LSTM units with all their gates', () => {
+    const rotary = modelOf(rotaryAttention({ in: 8, heads: 4, keyHeads: 2, headWidth: 4 }), {})
+    const found = channelStructure(rotary)
+    const group = found.groups.find((g) => g.unit === 'head')!
+    expect(group.units).toHaveLength(2)
+    const smaller = found.cut(rotary, new Set([group.units[0]!]))
+    expect(smaller.root.config).toMatchObject({ heads: 2, keyHeads: 1 })
+
+    for (const cell of ['lstm', 'gru'] as const)
+      for (const tied of [false, true]) {
+        const lm = modelOf(languageModel({ vocabulary: 11, width: 6, hidden: 6, layers: 2, cell, tied }), {})
+        const removed = randomUnits(lm, 3)
+        const structure = channelStructure(lm)
+        const [masked, cut] = [structure.mask(lm, removed), structure.cut(lm, removed)]
+        const ids = tensor(new Int32Array([1, 5, 9, 2, 0, 10]), [2, 3])
+        expect(cut.parameters()).toBeLessThan(lm.parameters())
+        expect(difference(masked, cut, ids)).toBeLessThan(1e-5)
+      }
+  })
+})
+
+describe('passes', () => {
+  it('prune/filters: counts, sizes and figures are those of the result', async () => {
+    const model = randomNet(3)
+    const { model: cut, report } = await one(model, prune.filters({ ratio: 0.5 }))
+    const figures = report.passes[0]!.figures as any
+    expect(figures.parameters.after).toBe(cut.parameters())
+    expect(report.parametersAfter).toBe(cut.parameters())
+    expect(figures.macs.after).toBeLessThan(figures.macs.before)
+    expect(figures.fileBytes.after).toBeLessThan(figures.fileBytes.before)
+    expect(figures.groups.length).toBeGreaterThan(0)
+    for (const g of figures.groups) expect(g.after, g.name).toBe(Math.round(g.before / 2))
+    // The smallest by their norm went.
+    const all = channelStructure(model)
+    expect(report.layers.find((l) => l.shapeBefore)?.error).toBe(0)
+    expect(all.groups.some((g) => g.fixed !== undefined)).toBe(true)
+  })
+
+  it('removes the filters with the smallest norm', async () => {
+    const model = convnet(3)
+    const w = scope(() => model.weights()[0]!.weight.dense().read() as Float32Array)
+    const norms = Array.from({ length: 6 }, (_, i) => w.slice(i * 9, i * 9 + 9).reduce((n, v) => n + Math.abs(v), 0))
+    const order = norms.map((_, i) => i).sort((a, b) => norms[b]! - norms[a]!)
+    const { model: cut } = await one(model, prune.filters({ ratio: 0.5 }))
+    const kept = scope(() => cut.weights()[0]!.weight.dense().read() as Float32Array)
+    const wanted = order.slice(0, 3).sort((a, b) => a - b)
+    expect([...kept]).toEqual(wanted.flatMap((i) => [...w.slice(i * 9, i * 9 + 9)]))
+    expect(cut.weights().find((p) => p.path === 'fc.weight')!.weight.shape).toEqual([2, 48])
+  })
+
+  it('size and macs are reached and not missed by more than a unit', async () => {
+    const model = randomNet(3)
+    for (const [goal, name] of [
+      [{ size: 0.6 }, 'parameters'],
+      [{ macs: 0.5 }, 'macs'],
+    ] as const)
+      for (const how of ['local', 'global'] as const) {
+        const { report } = await one(model, prune.filters({ ...goal, scope: how }))
+        const { before, after } = (report.passes[0]!.figures as any)[name]
+        const wanted = Object.values(goal)[0]!
+        expect(after / before).toBeLessThanOrEqual(wanted)
+        expect(after / before).toBeGreaterThan(wanted - 0.3)
+      }
+  })
+
+  it('every score runs; roundTo keeps multiples', async () => {
+    const data = bars(64)
+    const trained = await train(convnet(), data, quick)
+    for (const score of ['l1', 'l2', 'taylor', 'gamma', 'random'] as const) {
+      const { model } = await one(trained.model, prune.filters({ ratio: 0.4, score, roundTo: 2 }), { data })
+      expect(model.weights()[0]!.weight.shape[0], score).toBe(4)
+    }
+  })
+
+  it('retrains, quantizes and stores what is left; interrupted anywhere and resumed = never interrupted', async () => {
+    const data = bars(120)
+    const trained = await train(convnet(), data, { ...quick, snapshotEpochs: [3, 4] })
+    const { snapshots } = trained
+    for (const [retrain, how] of [
+      [train.rewindLearningRate({ epochs: 1 }), 'cut'],
+      [train.rewindWeights({ epochs: 1 }), 'cut'],
+      [train.finetune({ epochs: 1 }), 'mask'],
+    ] as const) {
+      const made = recipe(
+        [[prune.filters({ ratio: 0.5, rounds: 2, retrain, how })], [quantize.static({ samples: 32 })], [sparsify.csr()]],
+        { seed: 3 },
+      )
+      const straight = await compress(trained.model, made, { data, snapshots })
+      expect(straight.report.passes[0]!.epochs).toHaveLength(2)
+      if (how === 'cut') expect(straight.model.weights()[0]!.weight.shape[0]).toBe(3)
+      const options = { data, snapshots, checkpointDir: join(folder, `${retrain.kind}`), checkpointSeconds: 0 }
+      for (const at of [how === 'cut' ? 9 : 20]) {
+        const stop = new AbortController()
+        let seen = 0
+        const onEvent = (): void => void (++seen === at && stop.abort())
+        await expect(compress(trained.model, made, { ...options, signal: stop.signal, onEvent })).rejects.toMatchObject({
+          code: 'ERR_ABORTED',
+        })
+        const resumed = await compress(trained.model, made, { ...options, resume: true })
+        expect(bitsOf(resumed.model)).toBe(bitsOf(straight.model))
+        expect(resumed.model.spec()).toEqual(straight.model.spec())
+      }
+    }
+  })
+
+  it('bad options and models are refused, or left alone with the reason', async () => {
+    const model = convnet()
+    await expect(one(model, prune.filters({ ratio: 1 }))).rejects.toMatchObject({ code: 'ERR_RECIPE' })
+    await expect(one(model, prune.filters({}))).rejects.toMatchObject({ code: 'ERR_RECIPE' })
+    await expect(one(model, prune.filters({ ratio: 0.5, size: 0.5 }))).rejects.toMatchObject({ code: 'ERR_RECIPE' })
+    await expect(one(model, prune.filters({ ratio: 0.95 }))).rejects.toThrow(/would remove all 6 filters of conv/)
+    await expect(one(model, prune.filters({ size: 0.001 }))).rejects.toThrow(/out of reach/)
+    await expect(one(model, prune.filters({ ratio: 0.5 }, { targets: ['nothing.*'] }))).rejects.toMatchObject({ code: 'ERR_RECIPE' })
+    const notes = async (pass: PassSpec): Promise<string> => {
+      const { model: same, report } = await one(model, pass)
+      expect(same.root).toBe(model.root)
+      return JSON.stringify(report.passes[0]!.notes)
+    }
+    expect(await notes(prune.filters({ ratio: 0.5, roundTo: 8 }))).toMatch(/has 6 filters, fewer than roundTo 8/)
+    expect(await notes(prune.filters({ ratio: 0.5 }, { ignore: ['conv.weight', 'no-such-layer'] }))).toMatch(/has no filters that can go/)
+    expect(await notes(prune.heads({ ratio: 0.5, score: 'random' }))).toMatch(/has no heads that can go/)
+    const coded = await one(model, quantize.rtn({ bits: 8 }))
+    const again = await one(coded.model, prune.filters({ ratio: 0.5 }))
+    expect(JSON.stringify(again.report.passes[0]!.notes)).toMatch(/conv.weight is stored as int8/)
+    expect((await one(mlp(), prune.rows({ ratio: 0.5 }))).model.weights().map((w) => w.weight.shape[0])).toEqual([16, 16, 16, 16, 3, 3])
+  })
+})

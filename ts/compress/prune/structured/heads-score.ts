@@ -1,0 +1,90 @@
+/** The importance of attention heads by the gradient of what they say (Michel et al. 2019, section 4.1). */
+import { valueAndGrad } from '../../../autograd/index.js'
+import { sizeOf } from '../../../base/shape.js'
+import type { ChannelGroup, GroupSlice } from '../../../graph/index.js'
+import type { ForwardContext, Model, Weight, WeightUse } from '../../../nn/index.js'
+import { add } from '../../../ops/index.js'
+import { scope, zeros, type Tensor } from '../../../tensor/index.js'
+import { valuesOf } from '../../values.js'
+import { positionsOf, type ScoredModel, type UnitScores } from './scores.js'
+
+interface GradientBatches {
+  readonly batches: number
+  readonly each: (see: (loss: (m: Model, more?: Partial<ForwardContext>) => Tensor) => void) => Promise<void>
+}
+
+/** A model in which zeros are added to the inputs of some weights: their gradient is that of the input. */
+function probed(model: Model, probes: ReadonlyMap<string, Tensor>, inputs: Map<string, Tensor>): Model {
+  const changed = new Map<string, Weight>()
+  for (const { path, weight } of model.weights()) {
+    const probe = probes.get(path)
+    if (!probe) continue
+    const apply = (x: Tensor, use: WeightUse): Tensor => {
+      inputs.set(path, x)
+      return weight.apply(add(x, probe), use)
+    }
+    changed.set(
+      path,
+      new Proxy(weight, {
+        get: (target, key) => {
+          if (key === 'apply') return apply
+          const value: unknown = Reflect.get(target, key, target)
+          return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+        },
+      }),
+    )
+  }
+  return model.withWeights(changed)
+}
+
+/** The slice of a group that reads what the heads say: columns of the output. */
+const reader = (group: ChannelGroup): GroupSlice | undefined => group.slices.find((s) => s.role === 'input')
+
+export async function contextScores(groups: readonly ChannelGroup[], at: ScoredModel, losses: GradientBatches): Promise<UnitScores> {
+  const placed = new Map(at.model.weights().map((w) => [w.path, w]))
+  const readers = groups.flatMap((group) => {
+    const slice = reader(group)
+    return slice ? [{ path: slice.path, layer: placed.get(slice.path)!.layer, positions: positionsOf(slice, group.units, at) }] : []
+  })
+  const out: UnitScores = new Map(readers.flatMap(({ positions }) => [...positions.keys()].map((unit): [number, number] => [unit, 0])))
+  const sums = new Map<number, number>()
+  let tokens = 0
+  await losses.each((loss) => {
+    scope(() => {
+      // The first run tells the shapes, the second one the gradients.
+      const shapes = new Map<string, readonly number[]>()
+      const layers = new Map(readers.map((r) => [r.layer, r.path]))
+      loss(at.model, { observe: (layer, x) => void (layers.has(layer) && shapes.set(layers.get(layer)!, [...x.shape])) })
+      const probes = new Map([...shapes].map(([path, shape]) => [path, zeros(shape)]))
+      const inputs = new Map<string, Tensor>()
+      const model = probed(at.model, probes, inputs)
+      const paths = [...probes.keys()]
+      const { grads } = valueAndGrad(
+        () => loss(model),
+        paths.map((path) => probes.get(path)!),
+      )
+      paths.forEach((path, i) => {
+        const shape = shapes.get(path)!
+        const width = shape.at(-1)!
+        const rows = sizeOf(shape) / width
+        const [ctx, dctx] = [valuesOf(inputs.get(path)!), valuesOf(grads[i]!)]
+        for (const [unit, columns] of readers.find((r) => r.path === path)!.positions)
+          sums.set(unit, (sums.get(unit) ?? 0) + rowProducts(ctx, dctx, rows, width, columns))
+        if (i === 0) tokens += rows
+      })
+    })
+  })
+  for (const [unit, sum] of sums) out.set(unit, sum / tokens)
+  return out
+}
+
+/** Sum over rows of |a . b| on some columns. */
+function rowProducts(a: Float32Array, b: Float32Array, rows: number, width: number, columns: readonly number[]): number {
+  let sum = 0
+  for (let r = 0; r < rows; r++) {
+    let dot = 0
+    for (const c of columns) dot += a[r * width + c]! * b[r * width + c]!
+    sum += Math.abs(dot)
+  }
+  return sum
+}
