@@ -33,6 +33,7 @@ beforeAll(async () => {
 describe.concurrent('presets', () => {
   const expected: Readonly<Record<string, { ratio: number; kinds: RegExp }>> = {
     'int8-static': { ratio: 3, kinds: /^int8 per channel, u8 input$/ },
+    'int8-auto': { ratio: 3, kinds: /^int8 per channel, u8 input$/ },
     'int8-weights': { ratio: 3, kinds: /^int8 per channel$/ },
     'int4-group': { ratio: 4.5, kinds: /^int4 g\d+/ },
     'prune50-int8': { ratio: 4, kinds: /sparse/ },
@@ -187,6 +188,8 @@ it.concurrent('what is missing is said before the work, and nothing is written',
     [['--recipe', 'int8-static'], 2, /quantize\/static-int8: needs data for calibration/],
     [['--recipe', 'prune-finetune-int8'], 2, /prune\/magnitude: needs data to train on/],
     [['--recipe', 'int8-weights', '--validation', flowers], 1, /ERR_DATA/],
+    [['--recipe', 'int8-static', '--max-drop', '1'], 2, /--max-drop is for recipes with the pass quantize\/auto/],
+    [['--recipe', 'int8-auto', '--max-drop', '101'], 2, /must be a number in \[0, 100\]/],
     [['--recipe', 'int8-weights', '--snapshots', at('nothing')], 2, /there are no snapshots beside/],
   ]
   const runs = await Promise.all(tries.map(([args], i) => tersor(['compress', lenet, ...args, '--out', at(`missing-${i}`)])))

@@ -1,6 +1,7 @@
 /** Compression: recipes of passes, the runner, and training. */
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
+import { auto } from './quantize/auto.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -31,6 +32,7 @@ export const quantize = {
   qat,
   smooth,
   equalize,
+  auto,
   awq,
   adaround,
   codebook,

@@ -1,6 +1,7 @@
 /** Recipes by name. `tersor compress --recipe NAME --print-recipe` shows them; they are starting points, not special cases. */
 import { magnitude } from './prune/magnitude.js'
 import type { PassSpec } from './pass.js'
+import { auto } from './quantize/auto.js'
 import { mixed } from './quantize/mixed.js'
 import { qat } from './quantize/qat.js'
 import { rtn } from './quantize/rtn.js'
@@ -44,6 +45,9 @@ function preset(
 /** By name, in the order in which lists show them. */
 export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
   preset('int8-static', 'calibration', '8-bit weights and inputs, integer arithmetic; 4x smaller', [int8]),
+  preset('int8-auto', 'calibration', 'int8-static, but layers that cost more than half a point stay floating', [
+    [auto(), rtn({ bits: 8, layout: 'channel' }, { targets: ['@table'] })],
+  ]),
   preset('int8-weights', 'nothing', '8-bit weights per channel, floating arithmetic; 4x smaller', [[rtn({ bits: 8, layout: 'channel' })]]),
   preset('int4-group', 'nothing', '4-bit weights with a scale per 32 values; 7x smaller', [
     [rtn({ bits: 4, mode: 'affine', layout: 'group', groupSize: 32, range: 'mse', scales: 'f16' })],

@@ -5,6 +5,7 @@ import { definedPasses, type AnyPass } from './pass.js'
 import { prune } from './prune/index.js'
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
+import { auto } from './quantize/auto.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -33,6 +34,7 @@ const own = [
   qat,
   smooth,
   equalize,
+  auto,
   awq,
   adaround,
   codebook,

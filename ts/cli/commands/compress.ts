@@ -24,7 +24,7 @@ import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../r
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type SensitivityRow, type Variant } from '../../report/index.js'
 import { eventView } from '../events.js'
 import { io } from '../io.js'
-import { outFile } from '../options.js'
+import { outFile, real } from '../options.js'
 import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
 import { RESUME, runCommand, type Ui } from '../ui.js'
@@ -38,6 +38,7 @@ interface CompressCliOptions {
   readonly report?: string
   readonly snapshots?: string
   readonly teacher?: readonly string[]
+  readonly maxDrop?: number
   readonly printRecipe?: boolean
   readonly resume?: boolean
   readonly ipc?: boolean
@@ -61,6 +62,19 @@ function teachersFor({ stages }: Recipe, files: readonly string[] | undefined): 
   if (!stages.flat().some(({ pass, options }) => passDefinition(pass).needs?.(options).distill))
     throw new OptionError('ERR_OPTION', 'compress: --teacher is for recipes with "distill" in the options of a pass, this one has none')
   return files.map((file) => loadModel(file))
+}
+
+/** The recipe with another error budget in its passes quantize/auto; ERR_OPTION where it has none. */
+export function withMaxDrop(recipe: Recipe, maxDrop: number): Recipe {
+  if (!recipe.stages.flat().some(({ pass }) => pass === 'quantize/auto'))
+    throw new OptionError(
+      'ERR_OPTION',
+      'compress: --max-drop is for recipes with the pass quantize/auto (preset int8-auto); this one has none',
+    )
+  const stages = recipe.stages.map((stage) =>
+    stage.map((spec) => (spec.pass === 'quantize/auto' ? { ...spec, options: { ...spec.options, maxDrop } } : spec)),
+  )
+  return parseRecipe({ ...recipe, stages })
 }
 
 export function layerRows(report: CompressReport): LayerRow[] {
@@ -140,6 +154,7 @@ export function registerCompress(program: Command): void {
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
     .option('--teacher <model...>', 'models that passes with "distill" learn from (default: the input itself)')
+    .option('--max-drop <points>', 'points of accuracy that int8-auto (quantize/auto) may lose', real(0, 100))
     .option('--print-recipe', 'show the recipe as JSON and stop')
     .option('--resume', 'go on from the checkpoint of an interrupted run')
     .option('--ipc', 'send events to the parent process')
@@ -150,6 +165,7 @@ export function registerCompress(program: Command): void {
         .map(([name, p]) => `  ${name.padEnd(26)} ${p.summary}`)
         .join('\n')}\n\nExamples:\n` +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.safetensors --report report.html\n' +
+        '  $ tersor compress encoder.safetensors --recipe int8-auto --max-drop 0.5 --data tsv:train.tsv --validation tsv:held.tsv --out small.safetensors\n' +
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.onnx\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
@@ -158,7 +174,8 @@ export function registerCompress(program: Command): void {
       runCommand(
         o.json ?? false,
         async (ui) => {
-          const recipe = readRecipe(o.recipe)
+          const named = readRecipe(o.recipe)
+          const recipe = o.maxDrop === undefined ? named : withMaxDrop(named, o.maxDrop)
           if (o.printRecipe) {
             io().stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
             return

@@ -5,14 +5,14 @@
  * without a range: their products are floating ones, on the values that the codes stand for.
  */
 import { z } from 'zod'
-import { QuantizedWeight, type PlacedWeight } from '../../nn/index.js'
-import { tensor, type Tensor } from '../../tensor/index.js'
+import type { PlacedWeight } from '../../nn/index.js'
 import { convertWeights } from '../convert.js'
 import { gramOf } from '../observe/gram.js'
 import type { ValueRange } from '../observe/ranges.js'
 import { definePass, type PassContext, type StatisticRequest } from '../pass.js'
-import { encode, findGrids, scalesOf, type Encoding } from './encode.js'
+import { findGrids, scalesOf, type Encoding } from './encode.js'
 import { inputOptions, inputQuantization, rangeStatistic } from './input-range.js'
+import { integerGrid, integerWeight, isProduct, multipliesInput } from './integer-weight.js'
 import { outputCodes } from './output-codes.js'
 
 const NAME = 'quantize/static-int8'
@@ -37,21 +37,19 @@ export const staticInt8 = definePass({
   ask: (o, targets) => ({
     samples: o.samples,
     requests: targets
-      .filter((t) => fits(t) && multipliesInput(t))
+      .filter((t) => isProduct(t) && multipliesInput(t))
       .flatMap(({ layer, module }): readonly StatisticRequest[] => {
         const inputs = { path: layer, statistic: rangeStatistic(o) }
         const moments = o.rounding === 'feedback' ? gramOf(module) : undefined
         return moments ? [inputs, { path: layer, statistic: moments }] : [inputs]
       }),
   }),
-  apply: (model, context) => {
-    const { range } = context.options
-    const weights = { bits: 8, symmetric: true, layout: 'channel', groupSize: 0, range } as const
-    return convertWeights(model, context, {
+  apply: (model, context) =>
+    convertWeights(model, context, {
       task: NAME,
       prepare: async (target) => {
-        if (!fits(target)) return undefined
-        const found = await findGrids(NAME, target.path, target.weight, weights, context.breathe)
+        if (!isProduct(target)) return undefined
+        const found = await findGrids(NAME, target.path, target.weight, integerGrid(context.options.range), context.breathe)
         return { found, codes: await feedback(target, found, context) }
       },
       convert: (target, prepared) => {
@@ -61,17 +59,9 @@ export const staticInt8 = definePass({
         const seen = integers ? context.statistic<ValueRange>(layer, rangeStatistic(context.options)) : undefined
         if (integers && !seen) return { left: 'no calibration example reached this layer' }
         if (!integers) context.note('8-bit weight, floating products: a recurrent layer does not multiply integers', path)
-        const { found, codes } = prepared
-        return new QuantizedWeight({
-          shape: weight.shape,
-          bits: 8,
-          layout: 'channel',
-          input: seen ? inputQuantization(seen, context.options) : null,
-          ...(codes ? coded(found, codes) : encode(found, scalesOf(found), true)),
-        })
+        return integerWeight(target, prepared.found, seen ? inputQuantization(seen, context.options) : null, prepared.codes)
       },
-    })
-  },
+    }),
 })
 
 /** Codes with error feedback where that is asked for and the layer says what its products see. */
@@ -88,16 +78,3 @@ async function feedback(
   note(`output error of the weights ${share.toFixed(3)} of that of rounding to nearest`, path)
   return q
 }
-
-const coded = (found: Encoding, q: Int8Array): { q: Tensor; scale: Tensor } => ({
-  q: tensor(q, [found.rows, found.cols]),
-  scale: tensor(scalesOf(found), found.shape),
-})
-
-/** Floating weights of layers that multiply. */
-function fits({ weight, role }: PlacedWeight): boolean {
-  return (role === 'matrix' || role === 'kernel') && weight.trainable().length > 0
-}
-
-/** Whether the layer's input is what this weight multiplies: of recurrent layers it is not, their steps see the state too. */
-const multipliesInput = ({ name }: PlacedWeight): boolean => name === 'weight'

@@ -1,0 +1,80 @@
+/** What a model is worth beside the one that it was made from: by its accuracy where there are labels, else by its outputs. */
+import { OptionError } from '../../base/errors.js'
+import { outputs } from '../../analyze/evaluate.js'
+import { argmaxRows, shareEqual } from '../../analyze/metrics/index.js'
+import { probeOf, probeScores } from '../../analyze/probe.js'
+import { subset, type Dataset } from '../../data/dataset.js'
+import { batchInputs, evaluationBatches } from '../../models/inputs.js'
+import { interruptible } from '../../native/worker-job.js'
+import type { Model } from '../../nn/index.js'
+import { scope } from '../../tensor/index.js'
+import { valuesOf } from '../values.js'
+
+/** Texts are long and their batches cost much: small ones keep the event loop alive. */
+const BATCH = { numbers: 32, text: 8 }
+
+/** Evenly over the data. */
+export function someOf(data: Dataset, count: number): Dataset {
+  if (data.size <= count) return data
+  return subset(
+    data,
+    Uint32Array.from({ length: count }, (_, i) => Math.floor((i * data.size) / count)),
+  )
+}
+
+/** Errors of a model's outputs on some examples, as a share of the energy of the outputs that it should give. */
+export class OutputError {
+  readonly #reference: Float32Array[] = []
+  #energy = 0
+
+  constructor(
+    readonly data: Dataset,
+    readonly breathe: () => Promise<void>,
+  ) {}
+
+  /** Calls `see` with the outputs of each batch, whatever their shape. */
+  async #run(model: Model, see: (values: Float32Array, batch: number) => void): Promise<void> {
+    for (const [batch, indices] of evaluationBatches(model, this.data, BATCH[this.data.input]).entries()) {
+      interruptible(() => scope(() => see(valuesOf(model.forward(batchInputs(model, this.data, indices).x)), batch)))
+      await this.breathe()
+    }
+  }
+
+  /** ||y' - y||^2 / ||y||^2; at most 1e30, so that it can be written down. */
+  async measure(model: Model, reference: Model): Promise<number> {
+    if (this.#reference.length === 0)
+      await this.#run(reference, (values) => {
+        this.#reference.push(values)
+        for (const y of values) this.#energy += y * y
+      })
+    let sum = 0
+    await this.#run(model, (values, batch) => {
+      const meant = this.#reference[batch]!
+      for (let i = 0; i < values.length; i++) sum += (values[i]! - meant[i]!) ** 2
+    })
+    const share = sum === 0 ? 0 : sum / this.#energy
+    return share < 1e30 ? share : 1e30
+  }
+}
+
+/** Signal to noise of an error as above, in decibels; 300 for none. */
+export const decibels = (error: number): number => (error <= 1e-30 ? 300 : -10 * Math.log10(error))
+
+/** Share of right labels; undefined where the model gives no scores of classes, or the data have but one label. */
+export async function accuracyOf(model: Model, data: Dataset, signal: AbortSignal | undefined): Promise<number | undefined> {
+  if (!hasLabels(model, data)) return undefined
+  const probe = model.info.task === 'embedding' ? probeOf(model) : undefined
+  const out = await outputs(model, data, { batch: BATCH[data.input], ...(signal ? { signal } : {}) })
+  const scores = probe ? probeScores(probe, out) : out.values
+  const classes = probe ? probe.classes.length : out.width
+  if (classes < data.classes.length)
+    throw new OptionError('ERR_OPTION', `${model.info.name}: gives scores of ${classes} classes, ${data.name} has ${data.classes.length}`)
+  return shareEqual(argmaxRows(scores, classes), data.labels)
+}
+
+/** Whether accuracy can be counted: a classifier or an encoder with a probe, and labels that tell examples apart. */
+export function hasLabels(model: Model, data: Dataset): boolean {
+  const { task } = model.info
+  const scores = task === 'classification' || (task === 'embedding' && probeOf(model) !== undefined)
+  return scores && data.classes.length > 1 && data.labels.some((label) => label !== data.labels[0])
+}
