@@ -65,13 +65,19 @@ export interface Variant {
   readonly onnx?: true
 }
 
-const int8 = (calibration: 'minmax' | 'percentile' | 'mse'): PassSpec => quantize.static({ calibration })
+const int8 = (calibration: 'minmax' | 'ema' | 'percentile' | 'entropy' | 'mse'): PassSpec => quantize.static({ calibration })
 
 export const variants: readonly Variant[] = [
   { name: 'int8 weights, one scale per tensor', stages: [[quantize.rtn({ bits: 8, layout: 'tensor' })]] },
   { name: 'int8 static, minmax', stages: [[int8('minmax')]], bar: 54, onnx: true },
   { name: 'int8 static, percentile', stages: [[int8('percentile')]], bar: 54 },
   { name: 'int8 static, mse', stages: [[int8('mse')]], bar: 54 },
+  { name: 'int8 static, ema', stages: [[int8('ema')]], bar: 54 },
+  { name: 'int8 static, entropy', stages: [[int8('entropy')]], bar: 54 },
+  { name: 'int8 static, smooth, minmax', stages: [[quantize.smooth()], [int8('minmax')]], bar: 54 },
+  { name: 'int8 static, equalized, minmax', stages: [[quantize.equalize()], [int8('minmax')]], bar: 54 },
+  { name: 'int8 weights, equalized, one scale per tensor', stages: [[quantize.equalize()], [quantize.rtn({ bits: 8, layout: 'tensor' })]] },
+  { name: 'int8 auto, 20 dB', stages: [[quantize.auto({ sqnr: 20 })]], bar: 54 },
   {
     name: 'int4 weights in 32s, nearest',
     stages: [[quantize.rtn({ bits: 4, mode: 'affine', layout: 'group', range: 'mse', scales: 'f16' })]],

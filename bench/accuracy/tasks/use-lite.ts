@@ -84,13 +84,20 @@ const few = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] 
 ]
 const nearest = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [[quantize.rtn({ bits, groupSize, ...grouped })]]
 
-const int8 = (calibration: 'percentile' | 'mse'): readonly (readonly PassSpec[])[] => [
-  [quantize.static({ calibration }), quantize.rtn({ bits: 8 }, { targets: ['@table'] })],
-]
+const tables = quantize.rtn({ bits: 8 }, { targets: ['@table'] })
+type Calibration = 'minmax' | 'ema' | 'percentile' | 'entropy' | 'mse'
+const int8 = (calibration: Calibration): readonly (readonly PassSpec[])[] => [[quantize.static({ calibration }), tables]]
 
 const variants: readonly Variant[] = [
   { name: 'int8 static', stages: int8('mse'), bar: 0.3 },
+  { name: 'int8 static, minmax', stages: int8('minmax'), bar: 0.3 },
+  { name: 'int8 static, ema', stages: int8('ema'), bar: 0.3 },
   { name: 'int8 static, percentile', stages: int8('percentile'), bar: 0.3 },
+  { name: 'int8 static, entropy', stages: int8('entropy'), bar: 0.3 },
+  { name: 'int8 static, smooth, minmax', stages: [[quantize.smooth()], ...int8('minmax')], bar: 0.3 },
+  { name: 'int8 weights, one scale per tensor', stages: [[quantize.rtn({ bits: 8, layout: 'tensor' })]] },
+  { name: 'int8 weights, equalized, one scale per tensor', stages: [[quantize.equalize()], [quantize.rtn({ bits: 8, layout: 'tensor' })]] },
+  { name: 'int8 auto, 30 dB', stages: [[quantize.auto({ measure: 'sqnr', sqnr: 30 }), tables]], bar: 0.3 },
   { name: 'int4 per channel, nearest', stages: [[quantize.rtn({ bits: 4 })]] },
   { name: 'int4 in 32s, nearest', stages: nearest(4, 32), bar: 0.7 },
   { name: 'int4 in 32s, GPTQ', stages: few(4, 32), bar: 0.7 },

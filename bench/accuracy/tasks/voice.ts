@@ -137,7 +137,12 @@ function calibrationData(model: Model, list: readonly Recording[]): NumberDatase
 }
 
 const stages: Readonly<Record<string, readonly (readonly PassSpec[])[]>> = {
-  'int8 static, percentile': [[quantize.static({ calibration: 'percentile' }), quantize.rtn({ bits: 8 }, { targets: ['@matrix'] })]],
+  ...Object.fromEntries(
+    (['percentile', 'minmax', 'ema', 'entropy', 'mse'] as const).map((calibration) => [
+      `int8 static, ${calibration}`,
+      [[quantize.static({ calibration })]],
+    ]),
+  ),
   'int8 weights': [[quantize.rtn({ bits: 8 })]],
 }
 
