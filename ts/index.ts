@@ -46,6 +46,8 @@ export {
   definePass,
   gridQuantizer,
   classification,
+  cutLayers,
+  distill,
   distillationLoss,
   distilled,
   embedding,

@@ -2,6 +2,7 @@
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { auto } from './quantize/auto.js'
+import { distillTrain } from './distill/train.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -20,6 +21,8 @@ import { retrain } from './train/retrain.js'
 import { train as trainModel } from './train/train.js'
 
 export { prune } from './prune/index.js'
+/** Passes that train a smaller net on what a larger one says. */
+export const distill = { train: distillTrain } as const
 /** Passes that store weights in fewer bits. */
 export const quantize = {
   rtn,
@@ -72,6 +75,7 @@ export { canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type
 export { magnitudeOf, type Magnitude } from './observe/magnitude.js'
 export type { Observer, Statistic } from './observe/statistic.js'
 export { roundsFor } from './prune/amount.js'
+export { cutLayers } from './distill/cut.js'
 export { distilled, type DistilledOptions } from './train/distill/distilled.js'
 export { distillationLoss, type DistillationLossOptions } from './train/distill/logits.js'
 export {

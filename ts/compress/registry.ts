@@ -6,6 +6,7 @@ import { prune } from './prune/index.js'
 import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { auto } from './quantize/auto.js'
+import { distillTrain } from './distill/train.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -24,6 +25,7 @@ import { layout } from './sparsify/layout.js'
 // Named here and used below, so that a bundler cannot drop the modules that define them.
 const own = [
   ...Object.values(prune),
+  distillTrain,
   rtn,
   gptq,
   hqq,
