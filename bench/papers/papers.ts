@@ -1,4 +1,5 @@
 /** Every reproduction, in the order of the page. A new one: a file here, a line below. */
 import type { Paper } from './lib/paper.js'
+import { loyaltyPaper } from './loyalty.js'
 
-export const papers: readonly Paper[] = []
+export const papers: readonly Paper[] = [loyaltyPaper]

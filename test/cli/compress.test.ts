@@ -40,6 +40,7 @@ describe.concurrent('presets', () => {
     'prune-lr-rewind-int8': { ratio: 8, kinds: /sparse/ },
     'prune-weight-rewind-int8': { ratio: 8, kinds: /sparse/ },
     'prune-finetune-int8': { ratio: 8, kinds: /sparse/ },
+    'prune90-distill-int8': { ratio: 8, kinds: /sparse/ },
   }
   it('all are tried here', () => expect(Object.keys(presets)).toEqual(Object.keys(expected)))
 

@@ -103,6 +103,11 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^loss 1\.\d\d -> 0\.[0-4]\d$/m,
     /^phoneme errors [12]?\d\.\d %, with a beam of four [12]?\d\.\d %$/m,
   ],
+  '17-distill.mjs': [
+    /^teacher: 10420 parameters, loyalty of labels 100\.0 %, of probabilities 100\.0 %$/m,
+    /^half of the blocks: 5716 parameters, loyalty of labels 9\d\.\d %/m,
+    /^nearer to the teacher than from labels: true$/m,
+  ],
   '08-bench.mjs': [/^64 x 64 +tersor +[\d.]+ [num]s/m, /^512 x 512 +a loop +[\d.]+ [num]s/m],
 }
 

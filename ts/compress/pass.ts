@@ -105,10 +105,11 @@ export interface PassDefinition<S extends z.ZodType> {
   readonly options: S
   readonly needs?: (options: z.output<S>) => PassNeeds
   /**
-   * True where the result may have smaller tensors, or fewer of them, than the model that came in (structured pruning). Of all other passes the runner checks
+   * True where the result may have smaller tensors, or fewer of them, than the model that came in (structured pruning); 'any' where it may be another
+   * architecture for the same inputs and outputs (distillation). Of all other passes the runner checks
    * that names and shapes of weights stay.
    */
-  readonly changesShapes?: boolean
+  readonly changesShapes?: boolean | 'any'
   /** Roles of the weights it works on when the recipe names no targets. */
   readonly roles: readonly WeightRole[]
   /** Statistics of layer inputs, and how many examples they should see. */

@@ -82,4 +82,21 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     [qat({ scheme: 'lsq', bits: 4, inputs: 8, layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 2 }) })],
   ]),
   preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 1 }))),
+  preset(
+    'prune90-distill-int8',
+    'training',
+    '90 % of the weights 0, two epochs of learning from the model as it was (or --teacher), sparse int8; about 15x smaller',
+    [
+      [
+        magnitude({
+          sparsity: 0.9,
+          scope: 'global',
+          retrain: retrain.rewindLearningRate({ epochs: 2 }),
+          distill: { temperature: 4, alpha: 0.9 },
+        }),
+      ],
+      [rtn({ bits: 8, layout: 'tensor' })],
+      [csr()],
+    ],
+  ),
 ])

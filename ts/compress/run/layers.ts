@@ -52,7 +52,7 @@ export function pairs(before: Model, after: Model): { readonly old: PlacedWeight
 
 /**
  * What a pass must leave intact: the same weights of the same shapes, all finite. One that changes shapes may only make them smaller, or leave some out, and
- * what the architecture says must be what is there. A violation is a bug of the pass.
+ * what the architecture says must be what is there; 'any' may be another net. A violation is a bug of the pass.
  */
 export function checkInvariants({ name: pass, changesShapes }: Pick<AnyPass, 'name' | 'changesShapes'>, before: Model, after: Model): void {
   const now = after.weights()
@@ -60,13 +60,16 @@ export function checkInvariants({ name: pass, changesShapes }: Pick<AnyPass, 'na
   const bad = (what: string): never => {
     throw new OptionError('ERR_OPTION', `${pass}: the pass changed names or shapes of weights: ${what}`)
   }
-  if (both.length !== now.length || (!changesShapes && both.length !== before.weights().length)) bad('there are others than before')
+  const anything = changesShapes === 'any'
+  if ((!anything && both.length !== now.length) || (!changesShapes && both.length !== before.weights().length))
+    bad('there are others than before')
   for (const { old, now: w } of both) {
     const [was, is] = [old.weight.shape, w.weight.shape]
     const smaller = was.length === is.length && is.every((d, i) => d >= 1 && d <= was[i]!)
-    if (!(changesShapes ? smaller : sameShape(was, is))) bad(`${w.path} was [${was}] and is [${is}]`)
-    if (w.weight !== old.weight) scope(() => checkFinite(pass, 'weight', w.path, w.weight.dense()))
+    if (!anything && !(changesShapes ? smaller : sameShape(was, is))) bad(`${w.path} was [${was}] and is [${is}]`)
   }
+  const known = new Set(before.weights().map((w) => w.weight))
+  for (const { path, weight } of now) if (!known.has(weight)) scope(() => checkFinite(pass, 'weight', path, weight.dense()))
   if (changesShapes) {
     const said = new Map(specTensors(after.spec()).map(({ path, shape }) => [path, shape]))
     for (const { path, weight } of now)
