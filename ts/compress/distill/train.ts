@@ -67,7 +67,7 @@ function settingsOf(model: Model, o: DistillTrainOptions): TrainSettings {
 export const distillTrain = definePass({
   name: NAME,
   version: 1,
-  summary: 'trains a smaller student, cut from the model or of another architecture, to answer as the model does',
+  summary: 'trains a smaller student, cut from the model or another net, to answer as the model does',
   options,
   needs: (o) => ({ training: true, ...('spec' in o.student ? {} : { distill: o.distill }) }),
   changesShapes: 'any',

@@ -55,7 +55,7 @@ interface Prepared {
 export const adaround = definePass({
   name: NAME,
   version: 1,
-  summary: 'learns which weights to round up and which down, so that the outputs of layers change least on calibration data',
+  summary: 'learns which weights to round up or down so that outputs change least on calibration data',
   options,
   needs: () => ({ calibration: true }),
   roles: ['matrix', 'kernel'],
