@@ -14,20 +14,19 @@ import {
   type CompressReport,
   type Recipe,
 } from '../../compress/index.js'
-import { evaluateModel, probeOf } from '../../analyze/index.js'
 import type { Sensitivities } from '../../analyze/sensitivity/index.js'
-import { loadData, type Dataset } from '../../data/index.js'
 import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
 import { loadModel, modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
-import { formatBytes, formatDuration, formatPercent, formatRatio } from '../../report/format.js'
+import { formatBytes, formatDuration, formatRatio } from '../../report/format.js'
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type SensitivityRow, type Variant } from '../../report/index.js'
+import { agreementOf, comparison, compressData, type Measured } from '../compress-data.js'
 import { eventView } from '../events.js'
 import { io } from '../io.js'
 import { outFile, real } from '../options.js'
 import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
-import { RESUME, runCommand, type Ui } from '../ui.js'
+import { RESUME, runCommand } from '../ui.js'
 import { writeModel } from '../write-model.js'
 
 interface CompressCliOptions {
@@ -100,30 +99,14 @@ function sensitivityRows(report: CompressReport): SensitivityRow[] {
   return []
 }
 
-async function variantOf(
-  name: string,
-  model: Model,
+/** A measured model in the report: tables and plots are of proportions. */
+function variantOf(
+  found: Measured,
   bytes: number,
-  reference: { bytes: number; predictions?: Int32Array },
-  data: Dataset,
-  ui: Ui,
-): Promise<{ variant: Variant; predictions: Int32Array }> {
-  const bar = ui.progress(`evaluating ${name}`, data.size)
-  const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
-  return {
-    predictions: e.predictions,
-    variant: {
-      name,
-      bytes,
-      ratio: reference.bytes / bytes,
-      metric: 'accuracy',
-      value: e.accuracy,
-      interval: e.interval,
-      n: e.n,
-      ...(reference.predictions ? { agreement: agreement(reference.predictions, e.predictions) } : {}),
-      msPerExample: e.latency,
-    },
-  }
+  reference: { readonly bytes: number; readonly measured?: Measured },
+): Variant | undefined {
+  const same = reference.measured && agreementOf(reference.measured, found)
+  return found.variant && { ...found.variant, bytes, ratio: reference.bytes / bytes, ...(same === undefined ? {} : { agreement: same }) }
 }
 
 /** The result is safe: the checkpoints may go, and the folder when nothing else is in it. */
@@ -137,9 +120,7 @@ function dropCheckpoints(dir: string): void {
 }
 
 export function agreement(a: Int32Array, b: Int32Array): number {
-  let same = 0
-  for (let i = 0; i < a.length; i++) if (a[i] === b[i]) same++
-  return a.length ? same / a.length : 1
+  return agreementOf({ predictions: a }, { predictions: b })!
 }
 
 export function registerCompress(program: Command): void {
@@ -148,8 +129,11 @@ export function registerCompress(program: Command): void {
     .description('compress a model by a recipe')
     .argument('<model>', 'model file (safetensors, ONNX), or a tfjs folder of a known architecture')
     .requiredOption('--recipe <name>', `recipe file (JSON) or preset: ${Object.keys(presets).join(', ')}`)
-    .option('--data <spec>', 'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE')
-    .option('--validation <spec>', 'held-out data: stop rules, and accuracy before and after in the report')
+    .option(
+      '--data <spec>',
+      'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE; for language models text:PATH, brown or moby-dick',
+    )
+    .option('--validation <spec>', 'held-out data: stop rules, and accuracy (language models: perplexity) before and after')
     .option('--out <file>', 'file to write: safetensors, or ONNX (.onnx)', outFile)
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
@@ -168,6 +152,7 @@ export function registerCompress(program: Command): void {
         '  $ tersor compress encoder.safetensors --recipe int8-auto --max-drop 0.5 --data tsv:train.tsv --validation tsv:held.tsv --out small.safetensors\n' +
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.onnx\n' +
+        '  $ tersor compress whale.safetensors --recipe prune-lr-rewind-int8 --data moby-dick --out whale.small.safetensors\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
     .action((modelFile: string, o: CompressCliOptions) =>
@@ -183,17 +168,14 @@ export function registerCompress(program: Command): void {
           if (o.out === undefined) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
           const out = o.out
           const model = loadModel(modelFile)
-          const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
-          const classes = known ? { classes: known } : {}
-          const data = o.data === undefined ? undefined : await loadData(o.data, { signal: ui.signal, ...classes })
-          const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, ...classes })
+          const data = await compressData(model, o, ui)
           const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
           if (o.snapshots !== undefined && !snapshots)
             throw new OptionError('ERR_OPTION', `compress: there are no snapshots beside '${o.snapshots}'; train with --snapshots EPOCHS`)
           const teacher = teachersFor(recipe, o.teacher)
           const bytesBefore = modelFileBytes(model)
           // First, so that data that does not fit the model is found before the work and not after it.
-          const before = validation && (await variantOf('before', model, bytesBefore, { bytes: bytesBefore }, validation, ui))
+          const before = await data.measure?.('before', model)
           const view = eventView(ui)
           const onEvent = (e: CompressEvent): void => {
             view.onEvent(e)
@@ -202,8 +184,7 @@ export function registerCompress(program: Command): void {
           const checkpointDir = `${out}.checkpoint`
           if (o.resume && !existsSync(checkpointDir)) ui.say('nothing to resume: starting from the beginning')
           const result = await compress(model, recipe, {
-            ...(data ? { data } : {}),
-            ...(validation ? { validation } : {}),
+            ...data.options,
             ...(snapshots ? { snapshots } : {}),
             ...(teacher ? { teacher } : {}),
             onEvent,
@@ -212,8 +193,7 @@ export function registerCompress(program: Command): void {
             resume: o.resume ?? false,
           }).finally(view.end)
           const bytes = await writeModel(result.model, out, ui)
-          const reference = { bytes: bytesBefore, ...(before ? { predictions: before.predictions } : {}) }
-          const after = validation && (await variantOf('after', result.model, bytes, reference, validation, ui))
+          const after = await data.measure?.('after', result.model)
           const rows = layerRows(result.report)
           ui.table(layerTable(rows))
           for (const pass of result.report.passes)
@@ -221,12 +201,12 @@ export function registerCompress(program: Command): void {
           ui.say(
             `saved ${out}: ${formatBytes(bytesBefore)} -> ${formatBytes(bytes)} (${formatRatio(bytesBefore / bytes)}) in ${formatDuration(result.report.seconds)}`,
           )
-          if (before && after) {
-            ui.say(
-              `accuracy ${formatPercent(before.variant.value, 2)} -> ${formatPercent(after.variant.value, 2)} (n = ${after.variant.n}), agreement ${formatPercent(after.variant.agreement ?? 0)}`,
-            )
-          }
-          const variants = before && after ? [before.variant, after.variant] : []
+          const compared = before && after && comparison(before, after)
+          if (compared) ui.say(compared)
+          const variants = [
+            before && variantOf(before, bytesBefore, { bytes: bytesBefore }),
+            after && variantOf(after, bytes, { bytes: bytesBefore, ...(before ? { measured: before } : {}) }),
+          ].filter((v) => v !== undefined)
           if (o.report !== undefined) {
             const sensitive = sensitivityRows(result.report)
             const page: Report = {
@@ -237,7 +217,10 @@ export function registerCompress(program: Command): void {
               sections: [
                 {
                   title: model.info.name,
-                  text: [`${modelFile} -> ${out}, recipe ${o.recipe}, seed ${result.report.seed}.`],
+                  text: [
+                    `${modelFile} -> ${out}, recipe ${o.recipe}, seed ${result.report.seed}.`,
+                    ...(compared && variants.length === 0 ? [`${compared}.`] : []),
+                  ],
                   variants,
                   layers: { title: 'Weights', rows },
                   ...(sensitive.length > 0 ? { sensitivity: { title: 'Sensitivity of layers', rows: sensitive } } : {}),
@@ -249,7 +232,9 @@ export function registerCompress(program: Command): void {
             ui.say(`report: ${o.report}`)
           }
           dropCheckpoints(checkpointDir)
-          ui.result({ file: out, bytesBefore, bytes, variants, report: result.report })
+          const figure = (m: Measured): Json => ({ metric: m.metric, value: m.value, n: m.n })
+          const figures = before && after ? { before: figure(before), after: figure(after) } : {}
+          ui.result({ file: out, bytesBefore, bytes, ...figures, variants, report: result.report })
         },
         RESUME,
       ),

@@ -5,10 +5,11 @@ import { shuffle } from '../../base/rng.js'
 import { subset, type Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import { interruptible } from '../../native/worker-job.js'
-import type { Model } from '../../nn/index.js'
+import type { Model, ModuleInput } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { Observer, Statistic } from '../observe/statistic.js'
 import type { StatisticRequest } from '../pass.js'
+import type { CalibrationSamples, TrainTask } from '../train/task.js'
 
 /** Texts are long and their batches cost much: small ones keep the event loop alive. */
 const BATCH = { numbers: 32, text: 8 }
@@ -65,8 +66,53 @@ export interface Sweep {
   readonly progress: (done: number, total: number) => void
 }
 
+/** Examples by index, and batches of some of them. */
+interface Source {
+  readonly size: number
+  batches(model: Model, chosen: Uint32Array | undefined): Batch[]
+}
+interface Batch {
+  readonly size: number
+  /** Call inside a scope. */
+  input(): ModuleInput
+}
+
+function fromData(data: Dataset): Source {
+  return {
+    size: data.size,
+    batches: (model, chosen) => {
+      const part = chosen ? subset(data, chosen) : data
+      return evaluationBatches(model, part, BATCH[part.input]).map((indices) => ({
+        size: indices.length,
+        input: () => batchInputs(model, part, indices).x,
+      }))
+    },
+  }
+}
+
+function fromTask(samples: CalibrationSamples): Source {
+  const { size, batch } = samples
+  return {
+    size,
+    batches: (model, chosen = Uint32Array.from({ length: size }, (_, i) => i)) =>
+      Array.from({ length: Math.ceil(chosen.length / batch) }, (_, i) => {
+        const indices = chosen.subarray(i * batch, (i + 1) * batch)
+        return { size: indices.length, input: () => samples.input(model, indices) }
+      }),
+  }
+}
+
+/** What is calibrated on: `data`, else what the task has for it. */
+export function calibrationSource(data: Dataset | undefined, task: TrainTask | undefined): Source | undefined {
+  if (data) return fromData(data)
+  const samples: CalibrationSamples | undefined =
+    task?.calibration ??
+    (task?.bySample && { size: task.examples, batch: BATCH.numbers, input: (of, indices) => task.bySample!.input(of, indices) })
+  return samples && fromTask(samples)
+}
+
 /** Runs the sweep. Batches are small and the observers keep constant memory, whatever the number of examples. */
-export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Promise<Statistics> {
+export async function calibrate(model: Model, source: Source, sweep: Sweep): Promise<Statistics> {
   const observers = new Map<string, { readonly statistic: Statistic<unknown>; readonly observer: Observer<unknown> }[]>()
   const wanted = new Set<string>()
   for (const { path, statistic } of sweep.requests) {
@@ -75,13 +121,13 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
     observers.set(path, [...(observers.get(path) ?? []), { statistic, observer: statistic.observe(path) }])
   }
   const seen = new Set<string>()
-  const part = data.size <= sweep.samples ? data : subset(data, shuffle(data.size, sweep.seed).subarray(0, sweep.samples))
-  const batches = evaluationBatches(model, part, BATCH[part.input])
+  const chosen = source.size <= sweep.samples ? undefined : shuffle(source.size, sweep.seed).subarray(0, sweep.samples)
+  const total = chosen?.length ?? source.size
   let done = 0
-  for (const indices of batches) {
+  for (const batch of source.batches(model, chosen)) {
     interruptible(() =>
       scope(() => {
-        model.forward(batchInputs(model, part, indices).x, {
+        model.forward(batch.input(), {
           observe: (path, input) => {
             const here = observers.get(path)
             if (!here) return
@@ -91,8 +137,8 @@ export async function calibrate(model: Model, data: Dataset, sweep: Sweep): Prom
         })
       }),
     )
-    done += indices.length
-    sweep.progress(done, part.size)
+    done += batch.size
+    sweep.progress(done, total)
     await sweep.breathe()
   }
   const result = new Statistics()

@@ -21,7 +21,10 @@ export interface CompressOptions {
   readonly resume?: boolean
   /** Seconds between checkpoints inside a pass; default 30. One is always written after a pass. */
   readonly checkpointSeconds?: number
-  /** What passes train on, where it is not the classification of `data`: `language(...)`, `tokens(...)`, `regression(...)` or a task of your own. */
+  /**
+   * What passes train on, where it is not the classification of `data`: `language(...)`, `tokens(...)`, `regression(...)` or a task of your own. Without `data` they
+   * calibrate on it too.
+   */
   readonly task?: TrainTask
   /**
    * Models to learn from, for passes with `distill` in their options. Not changed. Default: the model given, so that what is compressed keeps to what it was.

@@ -9,7 +9,7 @@ import type { PassContext, PassState, StatisticRequest } from '../pass.js'
 import type { Recipe } from '../recipe.js'
 import { release } from '../release.js'
 import { pacer } from '../../base/pace.js'
-import { calibrate, Statistics } from './calibrate.js'
+import { calibrate, calibrationSource, Statistics } from './calibrate.js'
 import type { CheckpointStore } from './checkpoint.js'
 import { checkInvariants, weightBytes } from './layers.js'
 import { teachersOf, type CompressOptions, type CompressResult } from './options.js'
@@ -112,7 +112,8 @@ export class Run {
     if (requests.length === 0) return
     const seed = Rng.of(this.job.recipe.seed, 'calibration', stage).uint32()
     const progress = (done: number, total: number): void => this.#progress(undefined, 'calibration', done, total)
-    this.#statistics = await calibrate(this.#model, this.job.options.data!, { requests, samples, seed, breathe, progress })
+    const source = calibrationSource(this.job.options.data, this.job.options.task)!
+    this.#statistics = await calibrate(this.#model, source, { requests, samples, seed, breathe, progress })
   }
 
   async #pass(

@@ -8,6 +8,7 @@ import type { Recipe } from '../recipe.js'
 import { passDefinition } from '../registry.js'
 import { selectTargets } from '../targets.js'
 import { checkDistill } from '../train/distill/distilled.js'
+import { calibrationSource } from './calibrate.js'
 import { teachersOf, type CompressOptions } from './options.js'
 
 export interface Step {
@@ -38,7 +39,7 @@ export function checkStep(model: Model, step: Step, options: CompressOptions): J
   const { definition, spec } = step
   const targets = targetsOf(model, step)
   const needs = definition.needs?.(spec.options) ?? {}
-  if ((needs.calibration || (needs.training && !task)) && !data)
+  if (((needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)) && !data)
     throw new OptionError(
       'ERR_OPTION',
       `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,

@@ -60,6 +60,15 @@ export interface BySample<B> {
   sweep(model: Model): readonly Uint32Array[]
 }
 
+/** What passes calibrate on when the run has a task and no data set: samples by index, which a model is run on without labels. */
+export interface CalibrationSamples {
+  readonly size: number
+  /** Samples of a batch. */
+  readonly batch: number
+  /** Call inside a scope. */
+  input(model: Model, indices: Uint32Array): ModuleInput
+}
+
 /** First values of something that is trained beside the model: row-major f32. */
 export interface BesideValue {
   readonly shape: readonly number[]
@@ -123,6 +132,8 @@ export interface TrainTask<B = unknown> {
   prepare?(model: Model, settings: TrainSettings, breathe: () => Promise<void>): Promise<Prepared>
   /** Where batches are made of samples by index. */
   readonly bySample?: BySample<B>
+  /** For statistics of layer inputs, where it is not `bySample`. */
+  readonly calibration?: CalibrationSamples
   /** Called after a loss that is not finite: throws ERR_NUMERIC when the fault is in the data. */
   findBad?(batch: B, step: number): void
 }

@@ -65,6 +65,8 @@ class Windows {
   }
 }
 
+const CALIBRATION_BATCH = 8
+
 const asTensor = (ids: Int32Array, { columns, length }: TextWindow): Tensor => tensor(ids, [columns, length])
 
 export interface PerplexityOptions {
@@ -181,6 +183,16 @@ export function language(
     },
     count: ({ x }) => x.length,
     split: splitColumns,
+    // Pieces of the text as long as the window, each from the zero state.
+    calibration: {
+      size: window >= 1 ? Math.floor(tokens.length / window) : 0,
+      batch: CALIBRATION_BATCH,
+      input: (_model, indices) => {
+        const ids = new Int32Array(indices.length * window)
+        indices.forEach((index, i) => ids.set(tokens.subarray(index * window, (index + 1) * window), i * window))
+        return tensor(ids, [indices.length, window])
+      },
+    },
     restarts: ({ first }) => first,
     loss: ({ forward, settings: { labelSmoothing } }, cut) =>
       crossEntropy(forward(asTensor(cut.x, cut)), asTensor(cut.y, cut), { labelSmoothing }),

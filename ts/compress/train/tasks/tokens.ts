@@ -75,6 +75,7 @@ export function tokens(data: TokenData, { validation, decode }: TokenOptions = {
     batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
     count: (indices) => indices.length,
     split: splitIndices,
+    calibration: { size: data.size, batch: 8, input: (_model, indices) => data.batch(indices, Rng.of(0, 'calibration')).x },
     loss: ({ forward, settings: { seed, labelSmoothing }, step }, indices) => {
       const { x, labels, length } = data.batch(indices, Rng.of(seed, 'tokens', step))
       const count = labels.reduce((n, label) => n + (label === IGNORE ? 0 : 1), 0)

@@ -1,0 +1,101 @@
+/** What `tersor compress` calibrates and trains on, and how it measures a model before and after: classifiers and encoders by accuracy, language models by perplexity. */
+import { evaluateModel, probeOf } from '../analyze/index.js'
+import { DataError, OptionError } from '../base/errors.js'
+import type { CompressOptions } from '../compress/index.js'
+import { language, languageFigures } from '../compress/train/tasks/language.js'
+import { loadData, type Dataset } from '../data/index.js'
+import { vocabularyOf } from '../models/vocabulary.js'
+import type { Model } from '../nn/index.js'
+import { formatCount, formatPercent } from '../report/format.js'
+import type { Variant } from '../report/index.js'
+import { heldOutText, wholeText } from './train-tasks.js'
+import type { Ui } from './ui.js'
+
+/** One model, measured. */
+export interface Measured {
+  readonly metric: 'accuracy' | 'perplexity'
+  readonly value: number
+  readonly n: number
+  /** For tables and plots of proportions. */
+  readonly variant?: Omit<Variant, 'bytes' | 'ratio' | 'agreement'>
+  readonly predictions?: Int32Array
+}
+
+export interface CompressData {
+  readonly options: Pick<CompressOptions, 'data' | 'validation' | 'task'>
+  /** Without held-out data there is none. */
+  readonly measure?: (name: string, model: Model) => Promise<Measured>
+}
+
+interface Specs {
+  readonly data?: string | undefined
+  readonly validation?: string | undefined
+}
+
+export async function compressData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
+  return model.info.task === 'language' ? languageData(model, specs, ui) : labelledData(model, specs, ui)
+}
+
+async function labelledData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
+  const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
+  const classes = known ? { classes: known } : {}
+  const read = (spec: string | undefined): Promise<Dataset | undefined> =>
+    spec === undefined ? Promise.resolve(undefined) : loadData(spec, { signal: ui.signal, ...classes })
+  const data = await read(specs.data)
+  const validation = await read(specs.validation)
+  return {
+    options: { ...(data ? { data } : {}), ...(validation ? { validation } : {}) },
+    ...(validation ? { measure: (name, of) => accuracyOf(name, of, validation, ui) } : {}),
+  }
+}
+
+async function accuracyOf(name: string, model: Model, data: Dataset, ui: Ui): Promise<Measured> {
+  const bar = ui.progress(`evaluating ${name}`, data.size)
+  const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
+  const { accuracy: value, interval, n, latency: msPerExample, predictions } = e
+  return { metric: 'accuracy', value, n, predictions, variant: { name, metric: 'accuracy', value, interval, n, msPerExample } }
+}
+
+/** The text in the tokens of the model's own vocabulary: what the spec keeps for validation is held out, unless another text is given for that. */
+async function languageData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
+  const vocabulary = vocabularyOf(model)
+  const parts = specs.data === undefined ? undefined : await heldOutText(specs.data, vocabulary, ui)
+  const held = specs.validation === undefined ? parts?.valid : await wholeText(specs.validation, vocabulary, ui)
+  if (specs.validation !== undefined && held!.length < 2)
+    throw new DataError('ERR_DATA', `${specs.validation}: a text of ${held!.length} tokens is too short`)
+  if (parts && parts.train.length < 2)
+    throw new OptionError('ERR_OPTION', `compress: ${specs.data} keeps ${parts.train.length} tokens to calibrate and train on`)
+  const text = held && held.length > 1 ? held : undefined
+  return {
+    options: parts ? { task: language(parts.train, { name: specs.data!, validation: text }) } : {},
+    ...(text ? { measure: (name, of) => perplexityOf(name, of, text, ui) } : {}),
+  }
+}
+
+async function perplexityOf(name: string, model: Model, text: Int32Array, ui: Ui): Promise<Measured> {
+  const bar = ui.progress(`evaluating ${name}`, text.length)
+  const { perplexity: value, tokens: n } = await languageFigures(model, text, {
+    columns: 8,
+    signal: ui.signal,
+    onProgress: (done, total) => bar.update(Math.round((done / total) * text.length)),
+  }).finally(() => bar.end())
+  return { metric: 'perplexity', value, n }
+}
+
+/** "accuracy 99.10 % -> 99.02 % (n = 10,000), agreement 99.8 %". */
+export function comparison(before: Measured, after: Measured): string {
+  const show = ({ metric, value }: Measured): string => (metric === 'accuracy' ? formatPercent(value, 2) : value.toFixed(2))
+  const same = agreementOf(before, after)
+  return `${before.metric} ${show(before)} -> ${show(after)} (n = ${formatCount(after.n)})${same === undefined ? '' : `, agreement ${formatPercent(same)}`}`
+}
+
+/** Share of the examples with the same label; undefined where there are no labels. */
+export function agreementOf(
+  { predictions: a }: Pick<Measured, 'predictions'>,
+  { predictions: b }: Pick<Measured, 'predictions'>,
+): number | undefined {
+  if (!a || !b) return undefined
+  let same = 0
+  for (let i = 0; i < a.length; i++) if (a[i] === b[i]) same++
+  return a.length ? same / a.length : 1
+}
