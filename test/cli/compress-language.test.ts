@@ -31,7 +31,7 @@ beforeAll(async () => {
   // Sentences of a small grammar: there is something to learn, and something to lose.
   const words = (i: number): string =>
     `the ${['old', 'white', 'grey'][i % 3]} ${['whale', 'ship', 'crew'][(i * 7) % 3]} ${i % 2 ? 'sails' : 'swims'} on .`
-  fs.writeFileSync(at('book.txt'), Array.from({ length: 400 }, (_, i) => words(i)).join(' '))
+  fs.writeFileSync(at('book.txt'), Array.from({ length: 400 }, (_, i) => words(i)).join('\n'))
   const sizes = ['--hidden', '16', '--layers', '1', '--embedding', '12', '--epochs', '3', '--batch', '8', '--window', '10', '--lr', '0.02']
   await succeeds(['train', 'lstm', '--data', text, '--out', model, ...sizes, '--snapshots', '1,2,3'])
 })

@@ -32,8 +32,10 @@ export interface PassSpec {
 export interface PassNeeds {
   /** The options of a distillation: checked against the teachers before anything runs. */
   readonly distill?: Distill | undefined
-  /** A sweep of data through the model before `apply`. */
+  /** A sweep of data through the model before `apply`; the texts of a task do as well. */
   readonly calibration?: boolean
+  /** The data set itself, as `context.data`: a task does not do. */
+  readonly data?: boolean
   /** Data to train on. */
   readonly training?: boolean
 }

@@ -17,8 +17,8 @@ export interface Pruning<S extends z.ZodType> {
   readonly version: number
   readonly summary: string
   readonly options: S
-  /** True when scores need examples (without labels: 'inputs'). */
-  readonly data?: boolean
+  /** What scores need: inputs of layers, or the data set with its labels. */
+  readonly data?: 'inputs' | 'labels'
   readonly score: Score<z.output<S> & PruneOptions>
 }
 
@@ -63,7 +63,12 @@ export function definePruning<X extends z.ZodRawShape>(of: Pruning<Schema<X>>): 
     version: of.version,
     summary: of.summary,
     options: of.options,
-    needs: (o) => ({ training: shared(o).retrain.kind !== 'none', calibration: of.data ?? false, distill: shared(o).distill }),
+    needs: (o) => ({
+      training: shared(o).retrain.kind !== 'none',
+      calibration: of.data !== undefined,
+      data: of.data === 'labels',
+      distill: shared(o).distill,
+    }),
     roles: ['matrix', 'kernel'],
     plan: (model, o, facts) => {
       const left = facts.targets.filter((t) => of.score.lacks?.(t) !== undefined)

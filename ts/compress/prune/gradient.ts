@@ -19,7 +19,7 @@ export const gradient = definePruning({
     samples: z.int().positive().max(1e7).default(1024),
     batchSize: z.int().positive().max(65_536).default(64),
   }),
-  data: true,
+  data: 'labels',
   score: {
     of: async ({ model, targets, context, round }) => {
       const { order, samples, batchSize } = context.options

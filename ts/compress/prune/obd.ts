@@ -21,7 +21,7 @@ export const obd = definePruning({
     samples: z.int().positive().max(1e7).default(512),
     batchSize: z.int().positive().max(65_536).default(128),
   }),
-  data: true,
+  data: 'labels',
   score: {
     of: async ({ model, targets, context, round }) => {
       const { vectors, samples, batchSize } = context.options

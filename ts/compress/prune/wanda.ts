@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { columnSquares } from '../observe/squares.js'
-import { calibrate } from '../run/calibrate.js'
+import { calibrate, calibrationSource } from '../run/calibrate.js'
 import { valuesOf } from '../values.js'
 import { definePruning } from './define.js'
 import { pruneOptions } from './options.js'
@@ -17,13 +17,13 @@ export const wanda = definePruning({
     /** Examples to run through the model. */
     samples: z.int().positive().max(1e7).default(128),
   }),
-  data: true,
+  data: 'inputs',
   score: {
     lacks: ({ module, name }) =>
       columnSquares(module) && name === 'weight' ? undefined : `layers of kind ${module.kind} do not say what their products see`,
     of: async ({ model, targets, context, round }) => {
       const requests = targets.map(({ layer, module }) => ({ path: layer, statistic: columnSquares(module)! }))
-      const seen = await calibrate(model, context.data!, {
+      const seen = await calibrate(model, calibrationSource(context.data, context.task)!, {
         ...{ requests, samples: context.options.samples, seed: context.rng('wanda', round).uint32(), breathe: context.breathe },
         progress: (done, total) => context.progress('prune/wanda', done, total),
       })

@@ -46,7 +46,7 @@ export const auto = definePass({
   version: 1,
   summary: '8-bit weights and inputs wherever accuracy allows it; the worst layers stay floating',
   options,
-  needs: () => ({ calibration: true }),
+  needs: () => ({ calibration: true, data: true }),
   roles: ['matrix', 'kernel'],
   ask: (o, targets) => ({
     samples: o.samples,

@@ -80,7 +80,7 @@ export const mixed = definePass({
   version: 1,
   summary: 'bits for each layer by its sensitivity (Hessian or measured), within a budget of bytes or time',
   options,
-  needs: (o) => ({ calibration: o.sensitivities === undefined || o.rounding === 'output' || parseBudget(o.budget).kind === 'ms' }),
+  needs: (o) => ({ calibration: o.rounding === 'output', data: o.sensitivities === undefined || parseBudget(o.budget).kind === 'ms' }),
   roles: ['matrix', 'kernel', 'table'],
   ask: (o, targets) => ({
     samples: o.samples,

@@ -39,7 +39,7 @@ export function checkStep(model: Model, step: Step, options: CompressOptions): J
   const { definition, spec } = step
   const targets = targetsOf(model, step)
   const needs = definition.needs?.(spec.options) ?? {}
-  if (((needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)) && !data)
+  if (!data && (needs.data || (needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)))
     throw new OptionError(
       'ERR_OPTION',
       `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
