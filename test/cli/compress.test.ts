@@ -36,9 +36,12 @@ describe.concurrent('presets', () => {
     'int8-auto': { ratio: 3, kinds: /^int8 per channel, u8 input$/ },
     'int8-weights': { ratio: 3, kinds: /^int8 per channel$/ },
     'int4-group': { ratio: 4.5, kinds: /^int4 g\d+/ },
+    'int-mixed': { ratio: 4.5, kinds: /int\d/ },
     'prune50-int8': { ratio: 4, kinds: /sparse/ },
     'prune-lr-rewind-int8': { ratio: 8, kinds: /sparse/ },
     'prune-weight-rewind-int8': { ratio: 8, kinds: /sparse/ },
+    'int8-qat': { ratio: 3, kinds: /int8/ },
+    'int4-qat': { ratio: 4.5, kinds: /int4/ },
     'prune-finetune-int8': { ratio: 8, kinds: /sparse/ },
     'prune90-distill-int8': { ratio: 8, kinds: /sparse/ },
   }
