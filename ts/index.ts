@@ -49,6 +49,7 @@ export {
   cutLayers,
   distill,
   distillationLoss,
+  dual,
   distilled,
   embedding,
   language,

@@ -3,6 +3,7 @@ import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { auto } from './quantize/auto.js'
 import { distillTrain } from './distill/train.js'
+import { dual as buildDual } from './dual/build.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -41,6 +42,8 @@ export const quantize = {
   codebook,
   cast,
 } as const
+/** Passes that give layers a little twin (dual-module inference). */
+export const dual = { build: buildDual } as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr, layout } as const
 
@@ -74,6 +77,7 @@ export { movingRange, valueRange, type ValueRange } from './observe/ranges.js'
 export { canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type FakePlan } from './quantize/fake-model.js'
 export { magnitudeOf, type Magnitude } from './observe/magnitude.js'
 export type { Observer, Statistic } from './observe/statistic.js'
+export { dualThreshold, projectionSize, type Bound, type Squash } from './dual/rule.js'
 export { roundsFor } from './prune/amount.js'
 export { cutLayers } from './distill/cut.js'
 export { distilled, type DistilledOptions } from './train/distill/distilled.js'

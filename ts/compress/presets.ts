@@ -1,4 +1,5 @@
 /** Recipes by name. `tersor compress --recipe NAME --print-recipe` shows them; they are starting points, not special cases. */
+import { dual } from './dual/build.js'
 import { magnitude } from './prune/magnitude.js'
 import type { PassSpec } from './pass.js'
 import { auto } from './quantize/auto.js'
@@ -55,6 +56,12 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
   preset('int-mixed', 'calibration', '2 to 8 bits for each layer by its sensitivity (Hessian traces), a scale per 32 values; 8x smaller', [
     [mixed({ budget: '8x' })],
   ]),
+  preset(
+    'dual-module',
+    'calibration',
+    'little 4-bit twins answer half of the outputs of LSTM, GRU and linear layers; larger file, less memory read',
+    [[dual({ ratio: 0.5 })]],
+  ),
   preset('prune50-int8', 'calibration', 'half of the weights 0, then int8-static, stored sparsely; no retraining', [
     [magnitude({ sparsity: 0.5, scope: 'local' })],
     int8,

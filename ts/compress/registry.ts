@@ -7,6 +7,7 @@ import { adaround } from './quantize/adaround.js'
 import { awq } from './quantize/awq.js'
 import { auto } from './quantize/auto.js'
 import { distillTrain } from './distill/train.js'
+import { dual } from './dual/build.js'
 import { biasCorrection } from './quantize/bias-correction.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
@@ -43,6 +44,7 @@ const own = [
   cast,
   csr,
   layout,
+  dual,
 ] as const
 
 /** Definitions by name. */

@@ -186,8 +186,9 @@ export class DualWeight implements Weight {
     const { cell, input, x, bih, bhh, h0, c0, lengths, reverse } = use
     const twinIn = input instanceof DualWeight ? input : undefined
     const exactly = this.#exactly()
-    const own = this.#ready(cell === 'lstm' ? 4 : 3)
-    const other = twinIn && twinIn.#ready(1)
+    const gates = cell === 'lstm' ? 4 : 3
+    const own = this.#ready(gates)
+    const other = twinIn && twinIn.#ready(gates)
     const both = (): Tensor | null => (bih && bhh ? add(bih, bhh) : (bih ?? bhh))
     if (exactly === 0 && !own.scale && !other?.scale) {
       const wih = input.dense()
