@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { compress, prune, quantize, recipe, sparsify, train, type CompressResult, type PassSpec } from '../../ts/compress/index.js'
-import { channelStructure } from '../../ts/graph/index.js'
+import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
+import { channelStructure, exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
 import { memory } from '../../ts/native/devices.js'
-import { encoderBlock, linear, rotaryAttention, sequential, type Model } from '../../ts/nn/index.js'
-import { languageModel } from '../../ts/models/index.js'
+import { encoderBlock, layerNorm, linear, Model, rotaryAttention, sequential } from '../../ts/nn/index.js'
+import { architectures, languageModel } from '../../ts/models/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { difference, images, modelOf, randomNet, randomUnits } from './structured-lib.js'
 import { bars, bitsOf, convnet, mlp, quick } from './toys.js'
@@ -29,7 +30,7 @@ describe('random nets', () => {
   it('masked == cut to 1e-5, files load again, nothing stays allocated', () => {
     const before = memory().tensors
     let [removedInAll, moved] = [0, 0]
-    for (let seed = 1; seed <= 14; seed++) {
+    for (let seed = 1; seed <= 10; seed++) {
       const model = randomNet(seed)
       const structure = channelStructure(model)
       expect(structure.left, `seed ${seed}`).toEqual([])
@@ -50,8 +51,8 @@ describe('random nets', () => {
       for (const m of [masked, cut]) freeOwn(m, model)
       model.dispose()
     }
-    expect(removedInAll).toBeGreaterThan(100)
-    expect(moved).toBeGreaterThan(10)
+    expect(removedInAll).toBeGreaterThan(70)
+    expect(moved).toBeGreaterThan(6)
     expect(memory().tensors).toBe(before)
   })
 
@@ -231,5 +232,94 @@ describe('passes', () => {
     const again = await one(coded.model, prune.filters({ ratio: 0.5 }))
     expect(JSON.stringify(again.report.passes[0]!.notes)).toMatch(/conv.weight is stored as int8/)
     expect((await one(mlp(), prune.rows({ ratio: 0.5 }))).model.weights().map((w) => w.weight.shape[0])).toEqual([16, 16, 16, 16, 3, 3])
+  })
+})
+
+describe('imported graphs', () => {
+  const imported = (model: Model): Model => modelFromOnnx(parseOnnx(encodeOnnx(exportOnnx(model))))
+
+  it('masked == cut in nets that come from ONNX files; the cut net is written, read and computes the same', () => {
+    let removedInAll = 0
+    for (let seed = 1; seed <= 5; seed++) {
+      const model = imported(randomNet(seed))
+      const structure = channelStructure(model)
+      const removed = randomUnits(model, seed)
+      removedInAll += removed.size
+      const [masked, cut] = [structure.mask(model, removed), structure.cut(model, removed)]
+      const x = images(2)
+      expect(difference(masked, cut, x), `seed ${seed}`).toBeLessThan(1e-5)
+      const again = imported(cut)
+      expect(difference(cut, again, x), `seed ${seed}`).toBeLessThan(1e-5)
+      const file = join(folder, 'graph.safetensors')
+      saveModel(cut, file)
+      expect(difference(cut, loadModel(file), x)).toBe(0)
+    }
+    expect(removedInAll).toBeGreaterThan(30)
+  })
+
+  it('operators that mix channels freeze them, by name', () => {
+    const model = imported(
+      modelOf(
+        sequential({
+          a: linear({ in: 4, out: 6, bias: true, init: 'he' }),
+          n: layerNorm({ width: 6, eps: 1e-5 }),
+          b: linear({ in: 6, out: 2, bias: true, init: 'he' }),
+        }),
+        { inputShape: [4] },
+      ),
+    )
+    const fixed = channelStructure(model).groups.map((g) => g.fixed)
+    expect(fixed.every((reason) => reason !== undefined)).toBe(true)
+  })
+})
+
+describe('prune/layers', () => {
+  const net = (): Model =>
+    modelOf(
+      sequential({
+        stem: linear({ in: 4, out: 12, bias: true, init: 'he' }),
+        b0: encoderBlock({ width: 12, heads: 3, hidden: 20 }),
+        b1: encoderBlock({ width: 12, heads: 3, hidden: 20 }),
+        b2: encoderBlock({ width: 12, heads: 3, hidden: 20 }),
+        out: linear({ in: 12, out: 3, bias: true, init: 'glorot' }),
+      }),
+      {},
+    )
+  it('what is dropped hands on what comes in; the others keep their names; files load', async () => {
+    const model = net()
+    const { model: small, report } = await one(model, prune.layers({ drop: ['b1'] }))
+    const x = tensor(
+      new Float32Array(2 * 5 * 4).map((_, i) => Math.cos(i)),
+      [2, 5, 4],
+    )
+    const { stem, b0, b2, out } = model.root.children
+    const without = new Model({ ...model.root, children: { stem: stem!, b0: b0!, b2: b2!, out: out! } }, model.info)
+    expect(difference(without, small, x)).toBe(0)
+    expect(small.root.children.b1!.kind).toBe('identity')
+    expect((report.passes[0]!.figures as any).dropped).toEqual(['b1'])
+    const file = join(folder, 'layers.safetensors')
+    saveModel(small, file)
+    expect(bitsOf(loadModel(file))).toBe(bitsOf(small))
+  })
+
+  it('by count, from the end, and refused where it cannot be', async () => {
+    const model = net()
+    const { model: small } = await one(model, prune.layers({ count: 2, choose: 'last' }))
+    expect(['b0', 'b1', 'b2'].map((name) => small.root.children[name]!.kind)).toEqual(['encoderBlock', 'identity', 'identity'])
+    await expect(one(model, prune.layers({ drop: ['stem'] }))).rejects.toThrow(/stem cannot be left out/)
+    await expect(one(model, prune.layers({ count: 3, choose: 'last' }))).rejects.toThrow(/has 3 blocks/)
+    await expect(one(model, prune.layers({}))).rejects.toMatchObject({ code: 'ERR_RECIPE' })
+  })
+
+  it('by what the loss says', async () => {
+    const data = bars(64)
+    const { spec, inputShape } = architectures.resnet20({ inputShape: [1, 8, 8], classes: 2 })
+    const model = modelOf(spec, { inputShape })
+    const { model: small, report } = await one(model, prune.layers({ count: 2, samples: 32 }), { data })
+    const { dropped, losses } = report.passes[0]!.figures as any
+    expect(dropped).toHaveLength(2)
+    const order = Object.entries(losses as Record<string, number>).sort((a, b) => a[1] - b[1])
+    expect(dropped).toEqual(expect.arrayContaining(order.slice(0, 2).map(([name]) => name)))
+    expect(small.parameters()).toBeLessThan(model.parameters())
   })
 })

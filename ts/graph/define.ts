@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../base/codes.gen.js'
 import { tersorError } from '../base/errors.js'
+import type { ChannelFlow, Channels, Units } from '../nn/channels.js'
 import type { Tensor } from '../tensor/index.js'
 import { nodeLabel, type Dim, type ElementType, type Graph, type GraphNode } from './graph.js'
 import { type HostTensor } from './host.js'
@@ -47,7 +48,25 @@ export interface RunContext extends Context {
   readonly run: (graph: Graph, inputs: readonly Value[]) => Value[]
 }
 
+/** What a row's trait for channels works with. */
+export interface ChannelContext {
+  readonly node: GraphNode
+  readonly flow: ChannelFlow
+  /** For reasons. */
+  readonly label: string
+  readonly inputs: readonly (ValueType | undefined)[]
+  readonly outputs: readonly (ValueType | undefined)[]
+  /** The name of input i where it is a parameter of the graph: a tensor that can be sliced. */
+  readonly parameter: (i: number) => string | undefined
+  /** Input 1 names sizes: whether they can be rewritten; with `units`, the element at `axis` follows these. */
+  readonly retarget: (axis: number, units?: Units) => boolean
+}
+/** Channels of the outputs for those of the inputs (nn/channels.ts); axes from the front. */
+export type OnnxChannels = (ctx: ChannelContext, inputs: readonly (Channels | null)[]) => readonly (Channels | null)[]
+
 export interface OnnxOp {
+  /** How channels go through; without it nothing that the operator takes can be taken away. */
+  readonly channels?: OnnxChannels
   /** Versions at which the operator changed, ascending; a model with an older opset does not have it. */
   readonly since: readonly number[]
   /** Default '': ONNX's own. */

@@ -14,6 +14,7 @@ import { checkGraph, hasSubgraphs, subgraphs, type Graph } from './graph.js'
 import { HostTensor, hasNativeDType, toNative } from './host.js'
 import { graphFromJson, isParameter, lazyGraphJson } from './json.js'
 import './onnx/index.js'
+import { graphChannels } from './module-channels.js'
 import { activated } from './passes/fused.js'
 
 const config = z.strictObject({ graph: z.custom<JsonObject>((v) => typeof v === 'object' && v !== null && !Array.isArray(v)) })
@@ -88,6 +89,12 @@ const graphKind = defineModule<Config>({
     for (const entry of tensors) ctx.outputs.set(entry[0], native(entry))
     return ctx.outputs.get(tensors[0]![0])!
   },
+  channels: (flow, c, _x, module) =>
+    graphChannels(flow, parse(c.graph).graph, module, (graph) => {
+      const json = lazyGraphJson(graph)
+      remember(json, graph)
+      return json
+    }),
 })
 
 /** The spec of a checked graph; `children` as `modularize` found them. Its JSON is made when it is asked for, by a file or a copy. */

@@ -31,6 +31,7 @@ export {
   type ChannelFlow,
   type ChannelInput,
   type Channels,
+  type Count,
   type SliceRole,
   type UnitKind,
   type Units,

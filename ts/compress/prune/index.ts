@@ -2,6 +2,7 @@
 import { filters } from './filters.js'
 import { gradient } from './gradient.js'
 import { heads } from './heads.js'
+import { layers } from './layers.js'
 import { magnitude } from './magnitude.js'
 import { obd } from './obd.js'
 import { obs } from './obs.js'
@@ -10,4 +11,4 @@ import { rows } from './rows.js'
 import { sparsegpt } from './sparsegpt.js'
 import { wanda } from './wanda.js'
 
-export const prune = { magnitude, gradient, obd, obs, wanda, sparsegpt, random, filters, rows, heads } as const
+export const prune = { magnitude, gradient, obd, obs, wanda, sparsegpt, random, filters, rows, heads, layers } as const

@@ -4,6 +4,7 @@ import type { Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, type InferContext, type RunContext, type ValueType } from '../define.js'
 import type { Dim } from '../graph.js'
 import { broadcastDims, valueType } from '../infer.js'
+import { joinsElements } from './channels.js'
 import { binary, isFloat } from './values.js'
 
 /** Type of an elementwise result; small integer values are followed by value. */
@@ -35,6 +36,7 @@ function arithmetic(name: string, host: (x: number, y: number) => number, native
   defineOnnxOp(name, {
     since: [7, 13, 14],
     inputs: [2, 2],
+    channels: joinsElements,
     infer: (ctx, inputs) => inferBinary(ctx, inputs, inputs[0]?.dtype && isFloat(inputs[0].dtype) ? undefined : host),
     run: (ctx, inputs) => binary(ctx, inputs, host, native),
   })
@@ -52,6 +54,7 @@ const towardsZero =
 defineOnnxOp('Div', {
   since: [7, 13, 14],
   inputs: [2, 2],
+  channels: joinsElements,
   infer: (ctx, inputs) => inferBinary(ctx, inputs, inputs[0]?.dtype && isFloat(inputs[0].dtype) ? undefined : towardsZero(ctx)),
   run: (ctx, inputs) => {
     const floating = inputs.some((v) => v !== undefined && 'dtype' in v && isFloat(v.dtype))

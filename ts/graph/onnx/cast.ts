@@ -17,6 +17,7 @@ import {
 import type { ElementType, GraphNode } from '../graph.js'
 import { HostTensor, nativeDType } from '../host.js'
 import { numbers, valueType } from '../infer.js'
+import { keepsElements } from './channels.js'
 import { isMiniFloat, roundToFormat } from '../minifloat.js'
 import { checkCount, data } from './move.js'
 import { shapeOf } from './shapes.js'
@@ -129,6 +130,7 @@ const followed: readonly ElementType[] = ['i64', 'i32', 'bool', 'i16', 'i8', 'u8
 defineOnnxOp('Cast', {
   since: [6, 9, 13, 19, 21],
   inputs: [1, 1],
+  channels: keepsElements,
   infer: (ctx, [x], node) => {
     const to = typeAttribute(ctx, node, 'to')
     return [valueType(to, x?.shape, followed.includes(to) ? x?.value : undefined)]

@@ -49,6 +49,7 @@ import { defineOnnxOp, floatAttribute, hasAttribute, stringAttribute, type OnnxO
 import type { GraphNode } from '../graph.js'
 import { sameType, valueType } from '../infer.js'
 import { erfOf, roundHalfEven } from '../numbers.js'
+import { joinsElements, keepsElements } from './channels.js'
 import { isHost, list, mapHost, unary } from './values.js'
 
 type Native = (x: Tensor) => Tensor
@@ -59,7 +60,7 @@ function row(name: string, since: readonly number[], make: (node: GraphNode) => 
     const { host, native } = make(node)
     return unary(ctx, x, host, native)
   }
-  defineOnnxOp(name, { since, inputs: [1, 1], infer: sameType, run, ...(domain === undefined ? {} : { domain }) })
+  defineOnnxOp(name, { since, inputs: [1, 1], infer: sameType, channels: keepsElements, run, ...(domain === undefined ? {} : { domain }) })
 }
 const plain = (name: string, since: readonly number[], host: Host, native: Native): void => row(name, since, () => ({ host, native }))
 
@@ -148,6 +149,7 @@ defineOnnxOp('PRelu', {
   since: [7, 9, 16],
   inputs: [2, 2],
   infer: sameType,
+  channels: joinsElements,
   run: (ctx, [x, slope]) => {
     const t = ctx.tensor(x)
     return prelu(t, ctx.tensor(slope))
@@ -169,6 +171,7 @@ defineOnnxOp('Clip', {
   inputs: [1, 3],
   hostInputs: [1, 2],
   infer: sameType,
+  channels: keepsElements,
   run: (ctx, [x, min, max], node) => {
     const [lo, hi] = limits(ctx, node, min, max)
     const native = (t: Tensor): Tensor => (lo <= hi ? clip(t, lo, hi) : minimum(clip(t, lo, Infinity), full([], hi, t.dtype)))

@@ -32,6 +32,7 @@ import { defineOnnxOp, intAttribute, stringAttribute, type RunContext, type Valu
 import type { Dim, ElementType } from '../graph.js'
 import { HostTensor } from '../host.js'
 import { broadcastDims, numbers, sameType, valueType } from '../infer.js'
+import { joinsElements } from './channels.js'
 import { inferBinary } from './arithmetic.js'
 import { data, expanded } from './move.js'
 import { binary, isFloat, isHost, mapHost, offsets, zipHost } from './values.js'
@@ -193,6 +194,7 @@ const constantPower = (v: Value | undefined): number | undefined => (isHost(v) &
 defineOnnxOp('Pow', {
   since: [7, 12, 13, 15],
   inputs: [2, 2],
+  channels: joinsElements,
   infer: (ctx, [a, b]) => inferBinary(ctx, [a, b], undefined, a?.dtype),
   run: (ctx, [a, b]) => {
     if (isHost(a) && isHost(b) && !a.native) return zipHost(a, b, (x, y) => x ** y, a.dtype)
@@ -219,6 +221,7 @@ function variadic(
   defineOnnxOp(name, {
     since,
     inputs: [1, 4096],
+    channels: joinsElements,
     infer: (ctx, inputs) => [
       valueType(
         inputs.find((x) => x?.dtype)?.dtype,

@@ -25,6 +25,7 @@ import { defineOnnxOp, intAttribute, type InferContext, type RunContext, type Va
 import type { Dim } from '../graph.js'
 import { HostTensor } from '../host.js'
 import { valueType } from '../infer.js'
+import { keepsAxis } from './channels.js'
 import { isFloat } from './values.js'
 import { slide, windowsOf, type Windows } from './windows.js'
 
@@ -171,6 +172,7 @@ function generalAveragePool(ctx: RunContext, x: Tensor, w: Windows, countPadding
 defineOnnxOp('LpPool', {
   since: [1, 2, 11, 18, 22],
   inputs: [1, 1],
+  channels: keepsAxis,
   infer: (ctx, [x]) => [inferPool(ctx, x)],
   run: (ctx, [input], node) => {
     const x = ctx.tensor(input)
@@ -187,6 +189,7 @@ const back = (y: Tensor, x: Tensor): Tensor => (x.rank === 3 ? reshape(y, [y.sha
 defineOnnxOp('MaxPool', {
   since: [1, 8, 10, 11, 12, 22],
   inputs: [1, 1],
+  channels: keepsAxis,
   infer: (ctx, [x]) => {
     const y = inferPool(ctx, x)
     return [y, valueType('i64', y.shape)]
@@ -213,6 +216,7 @@ defineOnnxOp('MaxPool', {
 defineOnnxOp('AveragePool', {
   since: [1, 7, 10, 11, 19, 22],
   inputs: [1, 1],
+  channels: keepsAxis,
   infer: (ctx, [x]) => [inferPool(ctx, x)],
   run: (ctx, [input], node) => {
     const x = ctx.tensor(input)
@@ -235,6 +239,7 @@ function globalPool(name: string, native: (x: Tensor, axes: readonly number[]) =
   defineOnnxOp(name, {
     since: [1, 22],
     inputs: [1, 1],
+    channels: keepsAxis,
     infer: (_ctx, [x]) => [
       valueType(
         x?.dtype,

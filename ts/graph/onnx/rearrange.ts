@@ -14,6 +14,7 @@ import {
 import type { Dim, GraphNode } from '../graph.js'
 import { hostScalar } from '../host.js'
 import { axisOf, numbers, product, valueType } from '../infer.js'
+import { keepsAxis, transposes } from './channels.js'
 import { data, expanded, movedType, permuted, pick, positionsOf } from './move.js'
 import { reshaped, shapeOf } from './shapes.js'
 import { list } from './values.js'
@@ -40,6 +41,7 @@ function distinctAxes(ctx: InferContext | RunContext, axes: readonly number[], r
 defineOnnxOp('Squeeze', {
   since: [1, 11, 13, 21],
   inputs: [1, 2],
+  channels: keepsAxis,
   hostInputs: [1],
   infer: (ctx, [x, given], node) => {
     const axes = axesOf(node, ctx.version, 13, () => given && (numbers(given.value) ?? null))
@@ -86,6 +88,7 @@ function unsqueezed<T>(ctx: InferContext | RunContext, shape: readonly T[], axes
 defineOnnxOp('Unsqueeze', {
   since: [1, 11, 13, 21],
   inputs: [1, 2],
+  channels: keepsAxis,
   hostInputs: [1],
   infer: (ctx, [x, given], node) => {
     const axes = axesOf(node, ctx.version, 13, () => numbers(given?.value))
@@ -111,6 +114,7 @@ function order(ctx: InferContext | RunContext, node: GraphNode, rank: number): r
 defineOnnxOp('Transpose', {
   since: [1, 13, 21],
   inputs: [1, 1],
+  channels: transposes,
   infer: (ctx, [x], node) => [
     valueType(
       x?.dtype,

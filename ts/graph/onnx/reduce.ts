@@ -27,6 +27,7 @@ import { defineOnnxOp, hasAttribute, intAttribute, intsAttribute, type InferCont
 import type { Dim, GraphNode } from '../graph.js'
 import { HostTensor } from '../host.js'
 import { axisOf, numbers, valueType } from '../infer.js'
+import { reducesOthers } from './channels.js'
 import { data } from './move.js'
 import { isFloat, isHost, list } from './values.js'
 
@@ -125,6 +126,7 @@ for (const [name, r] of Object.entries(reductions))
   defineOnnxOp(name, {
     since: r.since,
     inputs: [1, 2],
+    channels: reducesOthers,
     hostInputs: [1],
     infer: (ctx, [x, given], node) => {
       const named = given && numbers(given.value)

@@ -17,6 +17,7 @@ import {
 } from '../define.js'
 import type { Dim } from '../graph.js'
 import { axisOf, valueType } from '../infer.js'
+import { resizesOthers } from './channels.js'
 import { checkCount, data, select } from './move.js'
 import { list } from './values.js'
 
@@ -194,6 +195,7 @@ const given = (ctx: RunContext, v: Value | undefined): readonly number[] | undef
 defineOnnxOp('Resize', {
   since: [10, 11, 13, 18, 19],
   inputs: [1, 4],
+  channels: resizesOthers,
   hostInputs: [1, 2, 3],
   infer: (ctx, [x, , , sizes]) => {
     if (!x?.shape) return [valueType(x?.dtype)]

@@ -5,6 +5,7 @@ import { defineOnnxOp, floatAttribute, intAttribute, type RunContext, type Value
 import type { Dim, GraphNode, GraphTensor } from '../graph.js'
 import { hostInts, hostScalar, hostStrings, HostTensor } from '../host.js'
 import { axisOf, numbers, product, sameType, typeOfConstant, valueType } from '../infer.js'
+import { flattens, keepsElements, reshapes } from './channels.js'
 import { isHost, list, reshapeHost } from './values.js'
 
 /** The tensor that a Constant node stands for. */
@@ -37,6 +38,7 @@ defineOnnxOp('Constant', {
 defineOnnxOp('Identity', {
   since: [1, 13, 14, 16, 19, 21, 23, 24, 25],
   inputs: [1, 1],
+  channels: keepsElements,
   infer: (_ctx, [x]) => [x ?? {}],
   run: (_ctx, [x]) => x!,
 })
@@ -71,6 +73,7 @@ export function reshaped(ctx: RunContext, v: Value | undefined, shape: readonly 
 defineOnnxOp('Reshape', {
   since: [5, 13, 14, 19, 21, 23, 24, 25],
   inputs: [2, 2],
+  channels: reshapes,
   hostInputs: [1],
   infer: (ctx, [x, shape], node) => {
     const wanted = shape?.value
@@ -124,6 +127,7 @@ defineOnnxOp('Reshape', {
 defineOnnxOp('Flatten', {
   since: [1, 9, 11, 13, 21, 23, 24, 25],
   inputs: [1, 1],
+  channels: flattens,
   infer: (ctx, [x], node) => {
     if (!x?.shape) return [valueType(x?.dtype, [null, null])]
     const at = flattenAxis(ctx, intAttribute(node, 'axis', 1), x.shape.length)
@@ -141,6 +145,7 @@ const flattenAxis = (ctx: Parameters<typeof axisOf>[0], axis: number, rank: numb
 defineOnnxOp('Dropout', {
   since: [7, 10, 12, 13, 22],
   inputs: [1, 3],
+  channels: keepsElements,
   hostInputs: [1, 2],
   infer: (ctx, [x], node) => [...sameType(ctx, [x]), ...(node.outputs[1] ? [valueType('bool', x?.shape)] : [])],
   run: (ctx, [x, ratio, training], node) => {

@@ -15,6 +15,7 @@ import {
 } from '../define.js'
 import type { Dim, GraphNode } from '../graph.js'
 import { axisOf, numbers, valueType } from '../infer.js'
+import { concatenates } from './channels.js'
 import { data, movedType, pick, positionsOf, select } from './move.js'
 import { reshaped, shapeOf } from './shapes.js'
 import { isFloat, isHost, join, list } from './values.js'
@@ -193,6 +194,7 @@ defineOnnxOp('Split', {
 defineOnnxOp('Concat', {
   since: [4, 11, 13],
   inputs: [1, 4096],
+  channels: concatenates,
   infer: (ctx, inputs, node) => {
     const shapes = inputs.map((x) => x?.shape)
     const first = shapes.find((s) => s !== undefined)

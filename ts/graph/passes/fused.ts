@@ -16,6 +16,7 @@ import {
 } from '../define.js'
 import type { Attribute, GraphNode } from '../graph.js'
 import { sameType, valueType } from '../infer.js'
+import { keepsElements } from '../onnx/channels.js'
 
 const domain = 'tersor'
 const optional = (ctx: RunContext, v: Value | undefined): Tensor | null => (v === undefined ? null : ctx.tensor(v))
@@ -33,6 +34,7 @@ defineOnnxOp('Activation', {
   since: [1],
   inputs: [1, 1],
   infer: sameType,
+  channels: keepsElements,
   run: (ctx, [x], node) => {
     const name = stringAttribute(node, 'function')
     const f = Object.hasOwn(activationFunctions, name) ? activationFunctions[name] : undefined
