@@ -12,6 +12,7 @@ import { layerMap, repeatedLayers } from '../../ts/compress/train/distill/layers
 import { distillationLoss, squaredTerm } from '../../ts/compress/train/distill/logits.js'
 import { conventions, type ConventionName } from '../../ts/compress/train/distill/options.js'
 import { relationTerm, scores, scoresTerm } from '../../ts/compress/train/distill/relations.js'
+import { trainSettings } from '../../ts/compress/train/settings.js'
 import { packState, unpackState, type TrainState } from '../../ts/compress/train/state.js'
 import { classification } from '../../ts/compress/train/tasks/classification.js'
 import { language } from '../../ts/compress/train/tasks/language.js'
@@ -20,6 +21,7 @@ import { trainTask } from '../../ts/compress/train/train.js'
 import { languageModel } from '../../ts/models/index.js'
 import { textClassifier } from '../../ts/models/transformer/heads.js'
 import { memory } from '../../ts/native/devices.js'
+import { compressInWorker } from '../../ts/runtime/index.js'
 import { build, freshValues, Model } from '../../ts/nn/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { code } from '../nn/lib.js'
@@ -455,6 +457,29 @@ describe('passes that distil while they prune', () => {
     } finally {
       rmSync(checkpointDir, { recursive: true })
     }
+  })
+  it('an encoder learns the embeddings that it had, without labels; text tasks retrain on their own task', async () => {
+    const encoder = new Model(mlp().root, { name: 'encoder', task: 'embedding', inputShape: [8], history: [] })
+    const options = { sparsity: 0.7, retrain: train.finetune({ epochs: 3, lr: 0.02 }), training: trainSettings(quick) }
+    const { report } = await compress(encoder, recipe([[prune.magnitude({ ...options, distill: {} })]]), { data, validation: held })
+    const { epochs } = report.passes[0]!
+    expect(epochs.at(-1)!.loss).toBeLessThan(epochs[0]!.loss)
+    expect(epochs.at(-1)!.metrics!.similarity).toBeGreaterThan(epochs[0]!.metrics!.similarity!)
+    await expect(compress(encoder, recipe([[prune.magnitude(options)]]), { data })).rejects.toMatchObject({
+      details: { pointer: '/distill' },
+    })
+    const spec = languageModel({ vocabulary: 12, width: 6, hidden: 8, layers: 1, cell: 'gru', dropout: 0, tied: false })
+    const lm = new Model(build(spec, freshValues(Rng.of(1, 'init'))), { name: 'lm', task: 'language', history: [] })
+    const task = language(
+      Int32Array.from({ length: 300 }, (_, i) => (i * i) % 12),
+      { window: 10 },
+    )
+    const short = { ...options, retrain: train.finetune({ epochs: 1, lr: 0.02 }), training: trainSettings({ ...quick, batchSize: 4 }) }
+    const pruned = await compress(lm, recipe([[prune.magnitude({ ...short, distill: { temperature: 2 } })]]), { task })
+    expect(pruned.report.nonzeros).toBeLessThan(0.5 * pruned.report.parameters)
+  })
+  it('teachers do not go to a worker', async () => {
+    await expect(compressInWorker(mlp(), {}, { data, teacher: mlp() })).rejects.toMatchObject({ details: { pointer: '/teacher' } })
   })
   it('tells bad options before anything runs', async () => {
     const bad = (distill: object): object => ({
