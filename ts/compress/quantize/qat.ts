@@ -33,6 +33,8 @@ const options = z
     scheme: z.enum(['jacob', 'q8bert', 'lsq']).default('jacob'),
     /** Of weights. */
     bits: z.int().min(2).max(8).default(8),
+    /** Bits of single weights, by path (mixed precision): the others have `bits`. */
+    weightBits: z.record(z.string(), z.int().min(2).max(8)).optional(),
     /** Bits of the inputs of linear layers and convolutions, or 'none': inputs stay floating. Integer kernels have 8 bits; with fewer, values are clamped before. */
     inputs: z.union([z.int().min(2).max(8), z.literal('none')]).default(8),
     /** What shares a scale; the papers have one for the tensor. */
@@ -105,6 +107,11 @@ export const qat = definePass({
     checkRetrain(NAME, o.retrain, training, facts.snapshots)
     const epochs = retrainEpochs(o.retrain)
     const fits = facts.targets.filter(canTrainFake)
+    const unknown = Object.keys(o.weightBits ?? {}).find((path) => !fits.some((t) => t.path === path))
+    if (unknown !== undefined)
+      throw new OptionError('ERR_OPTION', `${NAME}: weightBits names ${JSON.stringify(unknown)}, which is none of the weights to train`, {
+        details: { pointer: '/weightBits' },
+      })
     return {
       scheme: o.scheme,
       bits: o.bits,
@@ -179,7 +186,7 @@ function planOf(
   const { path, layer, weight } = target
   const fold = norms.get(path)
   const config: FakeConfig = {
-    bits: o.bits,
+    bits: o.weightBits?.[path] ?? o.bits,
     layout: o.layout,
     groups: o.layout === 'group' ? groupCount(sizeOf(weight.shape.slice(1)), o.groupSize) : 1,
     mode: o.mode,
