@@ -5,6 +5,7 @@
  *   terminate  trainings in workers that are aborted at any moment: each ends with ERR_ABORTED, nothing stays allocated
  *   sessions   runs of sessions in worker threads that are terminated at any moment (test/runtime/lifetime.test.ts, with 500 instead of 20)
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
+ *   calibration  1e6 examples through the calibrators of static quantization: resident memory on a plateau
  *
  * Needs a build. Prints one line of JSON for each; exit code 1 where a promise does not hold.
  */
@@ -202,12 +203,42 @@ async function leak(steps: number): Promise<object> {
 }
 let last = 0
 
+/** Statistics of all calibrators over many examples: resident memory of the last quarter against the first. */
+async function calibration(samples: number): Promise<object> {
+  const { normal } = random(6)
+  const data = numberDataset({
+    name: 'points',
+    features: Float32Array.from({ length: samples * 8 }, normal),
+    inputShape: [8],
+    labels: new Int32Array(samples),
+    classes: ['a', 'b'],
+  })
+  const made = tersor.architectures.mlp({ inputShape: [8], classes: 2 })
+  const net = new Model(build(made.spec, freshValues(random(7))), { name: 'mlp', task: 'classification', inputShape: [8], history: [] })
+  const { quantize, recipe } = tersor
+  const stage = (['minmax', 'ema', 'entropy'] as const).map((calibration, i) =>
+    quantize.static({ calibration, samples }, { targets: [net.weights().filter((w) => w.role === 'matrix')[i]!.path] }),
+  )
+  const resident: number[] = []
+  await tersor.compress(net, recipe([[...stage, quantize.smooth({ samples })]]), {
+    data,
+    onEvent: (e) => {
+      if (e.type === 'progress' && e.task === 'calibration') resident.push(process.memoryUsage.rss())
+    },
+  })
+  const settled = resident.slice(Math.floor(resident.length / 5))
+  const quarter = Math.ceil(settled.length / 4)
+  const growth = (quantile(settled.slice(-quarter), 0.5) - quantile(settled.slice(0, quarter), 0.5)) / 2 ** 20
+  return { ok: resident.length >= 8 && growth < 16, samples, growthMiB: rounded(growth) }
+}
+
 const runs: Readonly<Record<string, () => Promise<object>>> = {
   latency: () => latency(short ? 20 : 600),
   latencyOneThread: () => latency(short ? 10 : 120),
   terminate: () => terminate(short ? 12 : 500),
   sessions: () => sessions(short ? 20 : 500),
   leak: () => leak(short ? 4000 : 100_000),
+  calibration: () => calibration(short ? 50_000 : 1_000_000),
 }
 /** What stands in front of the start of a process. */
 const environments: Readonly<Record<string, NodeJS.ProcessEnv>> = { latencyOneThread: { UV_THREADPOOL_SIZE: '1' } }
