@@ -68,9 +68,9 @@ async function prepare(job: RendaJob): Promise<Work> {
   const data = subset(mnist.train, shuffle(mnist.train.size, 0).subarray(0, job.quick ? 1000 : 4000))
   const test = job.quick ? subset(mnist.test, shuffle(mnist.test.size, 0).subarray(0, 2000)) : mnist.test
   const settings: TrainSettingsInput = {
-    ...{ epochs: EPOCHS, batchSize: 64, seed: job.seed },
+    ...{ epochs: EPOCHS, batchSize: 32, seed: job.seed },
     optimizer: { kind: 'sgd', momentum: 0.9, weightDecay: 5e-4 },
-    schedule: { kind: 'multi-step', lr: 0.05, at: [0.5, 0.75], factor: 0.1, warmup: 0.02 },
+    schedule: { kind: 'multi-step', lr: 0.03, at: [0.5, 0.75], factor: 0.1, warmup: 0.02 },
   }
   const { model, snapshots } = await train(lenet(job.seed), data, { ...settings, snapshotEpochs: [0, EPOCHS - RETRAIN, EPOCHS] })
   return { job, data, test, dense: model, snapshots, settings }

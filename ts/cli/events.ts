@@ -9,6 +9,12 @@ function placeText(at: { stage: number; stages: number; name: string } | undefin
   return at ? (at.stages > 1 ? `stage ${at.stage + 1}/${at.stages} ${at.name}` : at.name) : ''
 }
 
+/** "stage 1/2 prune/magnitude: rounds 8, epochs 32". */
+export function planText(at: { stage: number; stages: number; name: string } | undefined, plan: JsonObject): string {
+  const facts = Object.entries(plan).map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  return `${placeText(at)}: ${facts.join(', ') || 'nothing to plan'}`
+}
+
 /** Figures that are shares. */
 const SHARES = new Set(['accuracy', 'balancedAccuracy', 'precision', 'recall', 'f1', 'macroF1', 'microF1'])
 
@@ -47,11 +53,7 @@ export function eventView(ui: Ui): { readonly onEvent: (e: CompressEvent) => voi
   const onEvent = (e: CompressEvent): void => {
     switch (e.type) {
       case 'plan':
-        ui.say(
-          `${placeText(e.at)}: ${Object.entries(e.plan as JsonObject)
-            .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
-            .join(', ')}`,
-        )
+        ui.say(planText(e.at, e.plan as JsonObject))
         break
       case 'resume':
         ui.say(`resuming from checkpoint ${e.generation}${e.fallback ? ' (the newest one was damaged: this is the one before)' : ''}`)

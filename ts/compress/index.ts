@@ -51,6 +51,7 @@ export const sparsify = { csr, layout } as const
 export const train = Object.assign(trainModel, retrain)
 
 export { compress } from './run/compress.js'
+export { planCompression, type PassPlan } from './run/plan.js'
 export { removeCheckpoints } from './run/checkpoint.js'
 export type { CompressOptions, CompressResult } from './run/options.js'
 export {

@@ -62,6 +62,7 @@ export { MaskedWeight, maskWeight } from './weight/masked.js'
 export { NarrowWeight, narrowFormats, type NarrowFormat, type NarrowParts } from './weight/narrow.js'
 export { QuantizedWeight, withCoding, type QuantizedLayout, type QuantizedParts } from './weight/quantized.js'
 export { SparseWeight, sparseFrom, type SparseParts } from './weight/sparse.js'
+export { ScoredWeight } from './weight/scored.js'
 export { SparseLayoutWeight, sparseLayoutFrom, sparseLayouts, type SparseLayout } from './weight/sparse-layout.js'
 export { DualWeight, watchDual, type DualParts, type DualRule } from './weight/dual.js'
 export {

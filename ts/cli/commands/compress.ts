@@ -11,7 +11,9 @@ import {
   presets,
   removeCheckpoints,
   type CompressEvent,
+  type CompressOptions,
   type CompressReport,
+  planCompression,
   type Recipe,
 } from '../../compress/index.js'
 import type { Sensitivities } from '../../analyze/sensitivity/index.js'
@@ -21,12 +23,12 @@ import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatRatio } from '../../report/format.js'
 import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type SensitivityRow, type Variant } from '../../report/index.js'
 import { agreementOf, comparison, compressData, type Measured } from '../compress-data.js'
-import { eventView } from '../events.js'
+import { eventView, planText } from '../events.js'
 import { io } from '../io.js'
 import { outFile, real } from '../options.js'
 import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
-import { RESUME, runCommand } from '../ui.js'
+import { RESUME, runCommand, type Ui } from '../ui.js'
 import { writeModel } from '../write-model.js'
 
 interface CompressCliOptions {
@@ -39,6 +41,7 @@ interface CompressCliOptions {
   readonly teacher?: readonly string[]
   readonly maxDrop?: number
   readonly printRecipe?: boolean
+  readonly plan?: boolean
   readonly resume?: boolean
   readonly ipc?: boolean
   readonly json?: boolean
@@ -123,6 +126,13 @@ export function agreement(a: Int32Array, b: Int32Array): number {
   return agreementOf({ predictions: a }, { predictions: b })!
 }
 
+/** The plan of each pass, a line each. */
+function showPlan(model: Model, recipe: Recipe, options: CompressOptions, ui: Ui): void {
+  const plans = planCompression(model, recipe, options)
+  for (const { at, plan } of plans) ui.say(planText(at, plan ?? {}))
+  ui.result({ plans: plans.map(({ at, plan }) => ({ stage: at.stage, pass: at.pass, name: at.name, plan: plan ?? null })) })
+}
+
 export function registerCompress(program: Command): void {
   program
     .command('compress')
@@ -140,6 +150,7 @@ export function registerCompress(program: Command): void {
     .option('--teacher <model...>', 'models that passes with "distill" learn from (default: the input itself)')
     .option('--max-drop <points>', 'points of accuracy that int8-auto (quantize/auto) may lose', real(0, 100))
     .option('--print-recipe', 'show the recipe as JSON and stop')
+    .option('--plan', 'say what the recipe is going to do (rounds, epochs) and stop')
     .option('--resume', 'go on from the checkpoint of an interrupted run')
     .option('--ipc', 'send events to the parent process')
     .option('--json', 'print JSON')
@@ -165,14 +176,20 @@ export function registerCompress(program: Command): void {
             io().stdout.write(`${JSON.stringify(recipe, null, 2)}\n`)
             return
           }
-          if (o.out === undefined) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
-          const out = o.out
+          if (o.out === undefined && !o.plan) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
           const model = loadModel(modelFile)
           const data = await compressData(model, o, ui)
           const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
           if (o.snapshots !== undefined && !snapshots)
             throw new OptionError('ERR_OPTION', `compress: there are no snapshots beside '${o.snapshots}'; train with --snapshots EPOCHS`)
           const teacher = teachersFor(recipe, o.teacher)
+          const given = {
+            ...data.options,
+            ...(snapshots ? { snapshots } : {}),
+            ...(teacher ? { teacher } : {}),
+          }
+          if (o.out === undefined || o.plan) return showPlan(model, recipe, given, ui)
+          const out = o.out
           const bytesBefore = modelFileBytes(model)
           // First, so that data that does not fit the model is found before the work and not after it.
           const before = await data.measure?.('before', model)
@@ -184,9 +201,7 @@ export function registerCompress(program: Command): void {
           const checkpointDir = `${out}.checkpoint`
           if (o.resume && !existsSync(checkpointDir)) ui.say('nothing to resume: starting from the beginning')
           const result = await compress(model, recipe, {
-            ...data.options,
-            ...(snapshots ? { snapshots } : {}),
-            ...(teacher ? { teacher } : {}),
+            ...given,
             onEvent,
             signal: ui.signal,
             checkpointDir,

@@ -79,6 +79,12 @@ export function cubicOf(
   return { initial: o.initial, final, firstStep, everySteps, events }
 }
 
+/** The cubic schedule between its events too: s_i before it, s_f behind it. */
+export function cubicAt(c: Pick<Cubic, 'initial' | 'final'>, share: number): number {
+  if (share <= 0) return c.initial
+  return share >= 1 ? c.final : c.final + (c.initial - c.final) * (1 - share) ** 3
+}
+
 /**
  * s_t = s_f + (s_i - s_f) (1 - (t - t0) / (n dt))^3 (Zhu, Gupta 2017); undefined between events. Exactly s_i at t0 and s_f at the last.
  */

@@ -71,6 +71,8 @@ function check(o: PruneOptions, ctx: z.core.$RefinementCtx): void {
   if (o.distill && o.retrain.kind === 'none') refuse('distillation needs a retraining', 'distill')
   if (o.stop && o.retrain.kind === 'none') refuse('a stop rule needs a retraining to stop', 'stop')
   if (o.rescaleDropout && o.retrain.kind === 'none') refuse('dropout acts in a retraining only', 'rescaleDropout')
+  if (o.rescaleDropout && o.gradual)
+    refuse('dropout is rescaled to a mask that stays, not to one that changes while it trains', 'rescaleDropout')
   if (o.quality !== undefined && formOf(o).kind !== 'weight') refuse('thresholds are for single weights', 'quality')
 }
 

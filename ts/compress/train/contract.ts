@@ -35,8 +35,8 @@ export interface TrainStart {
 }
 
 export interface TrainControl {
-  /** Runs before step `step`: may change masks and values of the leaves in place (gradual pruning). */
-  readonly beforeStep?: (step: number, leaves: ReadonlyMap<string, Leaf>) => void
+  /** Runs before step `step`: may change masks and values of the leaves in place (gradual pruning), and weights of the model that is trained. */
+  readonly beforeStep?: (step: number, leaves: ReadonlyMap<string, Leaf>, model: Model) => void
   /** Ends the training early, at the first evaluation in which the figure that decides reaches `value`. */
   readonly stop?: { readonly value: number; readonly everySteps: number }
   /** Sees the rate of each step. */

@@ -251,7 +251,7 @@ class Training {
     const step = this.#step
     const lr = this.#lr(step)
     this.control.onLr?.(step, lr)
-    this.control.beforeStep?.(step, this.#copy.leaves)
+    this.control.beforeStep?.(step, this.#copy.leaves, this.#copy.model)
     const { loss, count } = this.#stepper.run(batch, step, lr)
     this.#meter.step(Math.floor(step / this.#stepsPerEpoch), step + 1, this.#steps, loss, lr, count)
   }
