@@ -52,6 +52,7 @@ export {
   dual,
   distilled,
   embedding,
+  integerOnly,
   language,
   languagePerplexity,
   maskedText,

@@ -76,6 +76,7 @@ export { distribution, leastErrorRange, percentileRange, type Distribution } fro
 export { divergence, entropyRange } from './observe/entropy.js'
 export { movingRange, valueRange, type ValueRange } from './observe/ranges.js'
 export { canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type FakePlan } from './quantize/fake-model.js'
+export { integerOnly, type IntegerOnlyOptions } from './quantize/integer-only.js'
 export { magnitudeOf, type Magnitude } from './observe/magnitude.js'
 export type { Observer, Statistic } from './observe/statistic.js'
 export { dualThreshold, projectionSize, type Bound, type Squash } from './dual/rule.js'

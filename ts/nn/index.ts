@@ -53,6 +53,8 @@ export { adaptiveAvgPool2d, adaptiveMaxPool2d, avgPool1d, avgPool2d, globalAvgPo
 export { activate, activation, activationNames, gate, leakyRelu, prelu, type ActivationName } from './activation.js'
 export { parameterCount, specTensors, type SpecTensor } from './spec.js'
 export { dropout, flatten, identity, sequential, streamOf } from './simple.js'
+export { integerNet, SUM_BITS, type IntegerConfig, type IntegerStep } from './integer.js'
+export { doublingHighMul, fixedPoint, rescale, roundingShift, type FixedPoint } from './weight/fixed-point.js'
 export { gru, lstm, type RecurrentConfig } from './recurrent.js'
 export { CodebookWeight, type CodebookLayout, type CodebookParts } from './weight/codebook.js'
 export { codeRange, gridOf, legalScale, roundEven, type CodeRange, type Grid } from './weight/grid.js'

@@ -1,0 +1,174 @@
+/** Inference on integers alone: gemmlowp's arithmetic bit for bit (methods.md A7.6), and nets whose results are those of the layers with quantized inputs. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Rng } from '../../ts/base/rng.js'
+import { compress, integerOnly, quantize, recipe, train } from '../../ts/compress/index.js'
+import { basicBlock } from '../../ts/models/vision/index.js'
+import {
+  activation,
+  avgPool2d,
+  batchNorm,
+  build,
+  conv2d,
+  doublingHighMul,
+  fixedPoint,
+  flatten,
+  freshValues,
+  globalAvgPool,
+  linear,
+  Model,
+  QuantizedWeight,
+  rescale,
+  roundingShift,
+  sequential,
+  type ModuleSpec,
+} from '../../ts/nn/index.js'
+import { qgemmPack, qmatmulFixed } from '../../ts/ops/index.js'
+import { scope, tensor } from '../../ts/tensor/index.js'
+import { bars, blobs, convnet, mlp, quick } from './toys.js'
+
+const MIN = -(2 ** 31)
+const images = bars(64)
+const points = blobs(96)
+
+/** gemmlowp's definition in whole numbers of any size. */
+function reference(x: number, multiplier: number, exponent: number): number {
+  const big = (v: number): bigint => BigInt(v)
+  const clamp = (v: bigint): bigint => (v > 2147483647n ? 2147483647n : v < -2147483648n ? -2147483648n : v)
+  const left = clamp(big(x) << big(Math.max(exponent, 0)))
+  const product = left * big(multiplier)
+  const nudge = product >= 0n ? 1n << 30n : 1n - (1n << 30n)
+  const high = left === -2147483648n && big(multiplier) === -2147483648n ? 2147483647n : (product + nudge) / (1n << 31n)
+  const right = big(Math.max(-exponent, 0))
+  const [mask, rest] = [(1n << right) - 1n, high & ((1n << right) - 1n)]
+  return Number((high >> right) + (rest > (mask >> 1n) + (high < 0n ? 1n : 0n) ? 1n : 0n))
+}
+
+describe('fixed point', () => {
+  it('-2^31 times itself saturates; the rest is the definition', () => {
+    expect(doublingHighMul(MIN, MIN)).toBe(2 ** 31 - 1)
+    expect(doublingHighMul(MIN, 2 ** 30)).toBe(-(2 ** 30))
+    const rng = Rng.of(1, 'fixed')
+    const any = (): number => Math.floor(2 ** 32 * (rng.uint32() / 2 ** 32)) + MIN
+    for (let i = 0; i < 400; i++) {
+      const x = i % 5 === 0 ? [MIN, MIN + 1, -1, 0, 1, 2 ** 31 - 1][i % 6]! : any()
+      const multiplier = i % 7 === 0 ? 2 ** 31 - 1 : 2 ** 30 + Math.floor(2 ** 30 * (rng.uint32() / 2 ** 32))
+      const exponent = Math.floor(40 * (rng.uint32() / 2 ** 32)) - 31
+      expect(rescale(x, { multiplier, exponent })).toBe(reference(x, multiplier, exponent))
+    }
+    expect([-6, -5, 5, 6, 7].map((v) => roundingShift(v, 2))).toEqual([-2, -1, 1, 2, 2])
+  })
+
+  it('factors are closer than 2^-31; what is out of range is refused', () => {
+    for (const m of [1, 0.5, 0.75, 3e-7, 1234.5, 0.999999999, 2 ** -31]) {
+      const { multiplier, exponent } = fixedPoint(m)
+      expect(multiplier).toBeGreaterThanOrEqual(2 ** 30)
+      expect(multiplier).toBeLessThan(2 ** 31)
+      expect(Math.abs((multiplier / 2 ** 31) * 2 ** exponent - m)).toBeLessThanOrEqual(m * 2 ** -30)
+    }
+    expect(fixedPoint(0)).toEqual({ multiplier: 0, exponent: 0 })
+    for (const bad of [-1, NaN, Infinity, 2 ** 30]) expect(() => fixedPoint(bad)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
+  })
+
+  it('the kernel of products gives the same bits as the simulated path', () =>
+    scope(() => {
+      const rng = Rng.of(2, 'product')
+      const [m, n, k] = [5, 7, 33]
+      const ints = (count: number, lo: number, hi: number): number[] => Array.from({ length: count }, () => lo + rng.int(hi - lo + 1))
+      const [x, w, bias] = [ints(m * k, 0, 255), ints(n * k, -127, 127), ints(n, -9000, 9000)]
+      const factors = Array.from({ length: n }, (_, i) => fixedPoint(10 ** -(2 + i / 3)))
+      const i32 = (v: readonly number[]): ReturnType<typeof tensor> => tensor(Int32Array.from(v))
+      const [multiplier, exponent] = [i32(factors.map((f) => f.multiplier)), i32(factors.map((f) => f.exponent))]
+      const packed = qgemmPack(tensor(Int8Array.from(w), [n, k]))
+      const y = qmatmulFixed(tensor(Uint8Array.from(x), [m, k]), packed, i32(bias), multiplier, exponent, null, n, 77, 'u8', 12, 12, 240)
+      const want = Array.from({ length: m * n }, (_, at) => {
+        const [i, j] = [Math.floor(at / n), at % n]
+        let sum = bias[j]!
+        for (let c = 0; c < k; c++) sum += (x[i * k + c]! - 77) * w[j * k + c]!
+        return Math.min(240, Math.max(12, rescale(sum, factors[j]!) + 12))
+      })
+      expect(Array.from(y.read(), Number)).toEqual(want)
+    }))
+})
+
+describe('nets', () => {
+  const models: Model[] = []
+  afterAll(() => models.forEach((m) => m.dispose()))
+  const spec = (root: ModuleSpec, inputShape: readonly number[]): Model =>
+    new Model(build(root, freshValues(Rng.of(3, 'init'))), {
+      name: 'net',
+      task: 'classification',
+      classes: ['a', 'b'],
+      inputShape,
+      history: [],
+    })
+  const quantized = async (model: Model, data: typeof images): Promise<Model> => {
+    const { model: out } = await compress(model, recipe([[quantize.static({ calibration: 'minmax' })]]), { data })
+    models.push(out)
+    return out
+  }
+  let conv: Model
+  beforeAll(async () => {
+    conv = (await train(convnet(), images, quick)).model
+  })
+  const relu = activation({ function: 'relu' })
+  const residual = (): Model =>
+    spec(
+      sequential({
+        stem: conv2d({ in: 1, out: 4, kernel: [3, 3], padding: [1, 1], bias: false }),
+        bn: batchNorm({ channels: 4 }),
+        relu,
+        a: basicBlock({ in: 4, out: 4 }),
+        b: basicBlock({ in: 4, out: 6, stride: 2 }),
+        pool: avgPool2d({ kernel: [2, 2], stride: [2, 2] }),
+        mean: globalAvgPool({}),
+        fc: linear({ in: 6, out: 2, bias: true, init: 'he' }),
+      }),
+      [1, 8, 8],
+    )
+
+  it.each([
+    ['linear, ReLU', () => mlp(), points],
+    ['convolution, batch norm, ReLU, max pool, flatten, linear', () => conv, images],
+    ['residual blocks, means', residual, images],
+  ])('%s: what layers with quantized inputs give, within a step or two', async (_name, make, data) => {
+    const q = await quantized(make(), data)
+    scope(() => {
+      const x = tensor(data.batch(Uint32Array.from({ length: 48 }, (_, i) => i)).x, [48, ...data.inputShape])
+      const net = integerOnly(q, { examples: x })
+      const [soft, hard] = [q, net].map((m) => Array.from(m.predict(x).read(), Number))
+      expect(soft!.length).toBe(hard!.length)
+      const spread = Math.max(...soft!) - Math.min(...soft!)
+      const off = soft!.map((v, i) => Math.abs(v - hard![i]!))
+      expect(Math.max(...off)).toBeLessThan(0.05 * spread)
+      expect(off.reduce((a, b) => a + b, 0) / off.length).toBeLessThan(0.012 * spread)
+      // Integers throughout: the state is i32, and the same input gives the same bits.
+      for (const t of net.state().values()) expect(t.dtype).toBe('i32')
+      expect(Array.from(net.predict(x).read(), Number)).toEqual(hard)
+      expect(net.weights().every(({ weight }) => weight instanceof QuantizedWeight)).toBe(true)
+      net.dispose()
+    })
+  })
+
+  it('names every layer that has no integer form, at once', async () => {
+    const q = await quantized(
+      spec(
+        sequential({
+          fc1: linear({ in: 8, out: 8, bias: true, init: 'he' }),
+          gelu: activation({ function: 'gelu' }),
+          fc2: linear({ in: 8, out: 8, bias: true, init: 'he' }),
+          tanh: activation({ function: 'tanh' }),
+          fc3: linear({ in: 8, out: 3, bias: true, init: 'he' }),
+        }),
+        [8],
+      ),
+      points,
+    )
+    expect(() => integerOnly(q)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_UNSUPPORTED',
+        details: { layers: [expect.objectContaining({ path: 'gelu' }), expect.objectContaining({ path: 'tanh' })] },
+      }),
+    )
+    expect(() => integerOnly(mlp())).toThrow(expect.objectContaining({ code: 'ERR_UNSUPPORTED' }))
+  })
+})
