@@ -14,15 +14,12 @@ interface GradientBatches {
 }
 
 /** A model in which zeros are added to the inputs of some weights: their gradient is that of the input. */
-function probed(model: Model, probes: ReadonlyMap<string, Tensor>, inputs: Map<string, Tensor>): Model {
+function probed(model: Model, probes: ReadonlyMap<string, Tensor>): Model {
   const changed = new Map<string, Weight>()
   for (const { path, weight } of model.weights()) {
     const probe = probes.get(path)
     if (!probe) continue
-    const apply = (x: Tensor, use: WeightUse): Tensor => {
-      inputs.set(path, x)
-      return weight.apply(add(x, probe), use)
-    }
+    const apply = (x: Tensor, use: WeightUse): Tensor => weight.apply(add(x, probe), use)
     changed.set(
       path,
       new Proxy(weight, {
@@ -51,13 +48,19 @@ export async function contextScores(groups: readonly ChannelGroup[], at: ScoredM
   let tokens = 0
   await losses.each((loss) => {
     scope(() => {
-      // The first run tells the shapes, the second one the gradients.
+      // The first run tells what the heads say, the second one its gradient.
       const shapes = new Map<string, readonly number[]>()
       const layers = new Map(readers.map((r) => [r.layer, r.path]))
-      loss(at.model, { observe: (layer, x) => void (layers.has(layer) && shapes.set(layers.get(layer)!, [...x.shape])) })
+      const said = new Map<string, Float32Array>()
+      const observe = (layer: string, x: Tensor): void => {
+        const path = layers.get(layer)
+        if (path === undefined) return
+        shapes.set(path, [...x.shape])
+        said.set(path, valuesOf(x))
+      }
+      loss(at.model, { observe })
       const probes = new Map([...shapes].map(([path, shape]) => [path, zeros(shape)]))
-      const inputs = new Map<string, Tensor>()
-      const model = probed(at.model, probes, inputs)
+      const model = probed(at.model, probes)
       const paths = [...probes.keys()]
       const { grads } = valueAndGrad(
         () => loss(model),
@@ -67,7 +70,7 @@ export async function contextScores(groups: readonly ChannelGroup[], at: ScoredM
         const shape = shapes.get(path)!
         const width = shape.at(-1)!
         const rows = sizeOf(shape) / width
-        const [ctx, dctx] = [valuesOf(inputs.get(path)!), valuesOf(grads[i]!)]
+        const [ctx, dctx] = [said.get(path)!, valuesOf(grads[i]!)]
         for (const [unit, columns] of readers.find((r) => r.path === path)!.positions)
           sums.set(unit, (sums.get(unit) ?? 0) + rowProducts(ctx, dctx, rows, width, columns))
         if (i === 0) tokens += rows
