@@ -2,19 +2,26 @@
 import { describe, expect, it } from 'vitest'
 import type { RawTensor } from '../../ts/base/dtype.js'
 import { sizeOf } from '../../ts/base/shape.js'
+import { binarized } from '../../ts/compress/quantize/binary.js'
+import { tf32 } from '../../ts/compress/quantize/cast.js'
+import { toBits } from '../../ts/graph/minifloat.js'
 import {
+  BinaryWeight,
+  CodebookWeight,
   DenseWeight,
   MaskedWeight,
   maskWeight,
+  NarrowWeight,
   QuantizedWeight,
   type SparseWeight,
   sparseFrom,
   weightKind,
   withCoding,
+  type NarrowFormat,
   type QuantizedParts,
   type Weight,
 } from '../../ts/nn/index.js'
-import { conv2d, embedding, linear, quantizeRows, sgdStep, topkMask } from '../../ts/ops/index.js'
+import { cast, conv2d, embedding, linear, quantizeRows, sgdStep, topkMask } from '../../ts/ops/index.js'
 import { callOp, scope, tensor, zeros, type Tensor } from '../../ts/tensor/index.js'
 import { code, floats, leavesNothing, maxDifference, normal } from './lib.js'
 
@@ -80,6 +87,72 @@ const q = (name: string, use: Use, c: QuantizedCase): Case => ({
 const sparseInt8 = (use: Use, layout: 'tensor' | 'channel'): SparseWeight =>
   scope(() => sparseFrom(quantized(use, { bits: 8, layout }, pruned(use).value)))
 
+/** Codebooks, narrow floats, signs, and scales shared by runs of rows. */
+function extraCases(use: Use): Case[] {
+  const [rows, cols] = matrix(use)
+  const codebook = (layout: 'tensor' | 'row' | 'group', zero = false): Weight =>
+    scope(() => {
+      const tables = layout === 'tensor' ? 1 : layout === 'row' ? rows : rows * 2
+      const entries = 8
+      const book = Float32Array.from({ length: tables * entries }, (_, i) =>
+        zero && i % entries === 0 ? 0 : (2 * SPAN * (i % entries)) / 7 - SPAN,
+      )
+      const values = source(use).read() as Float32Array
+      const codes = Int8Array.from(values, (v) => Math.max(zero ? 1 : 0, Math.min(7, Math.round(((v + SPAN) / (2 * SPAN)) * 7))) - 4)
+      const parts = { shape: shapes[use], codes: tensor(codes, [rows, cols]), table: tensor(book), bits: 3, entries, layout }
+      return new CodebookWeight({ ...parts, zero })
+    })
+  const narrow = (format: NarrowFormat, scale: number): Weight =>
+    scope(() => {
+      if (format === 'f16' || format === 'bf16') return new NarrowWeight({ format, value: cast(source(use), format) })
+      if (format === 'tf32') return new NarrowWeight({ format, value: tensor(tf32(source(use).read() as Float32Array), shapes[use]) })
+      const kind = format === 'f8e4m3' ? 'f8e4m3fn' : 'f8e5m2'
+      const bytes = Uint8Array.from(source(use).read() as Float32Array, (v) => toBits(kind, v / 0.5))
+      return new NarrowWeight({ format, value: tensor(bytes, shapes[use]), scale: tensor(new Float32Array(scale).fill(0.5)) })
+    })
+  /** Twice the largest error of a table of 8: what the test halves. */
+  const half = SPAN / 7
+  return [
+    { name: `codebook per tensor ${use}`, use, kind: 'codebook', make: () => codebook('tensor'), error: 2 * half * 1.01 },
+    { name: `codebook per row ${use}`, use, kind: 'codebook', make: () => codebook('row'), error: 2 * half * 1.01 },
+    ...(cols % 2 === 0
+      ? [{ name: `codebook in groups ${use}`, use, kind: 'codebook', make: () => codebook('group'), error: 2 * half * 1.01 }]
+      : []),
+    { name: `codebook with 0 ${use}`, use, kind: 'codebook', make: () => codebook('tensor', true), error: 2 * half * 1.01 },
+    { name: `f16 ${use}`, use, kind: 'narrow', make: () => narrow('f16', 0), error: SPAN * 2 ** -11 },
+    { name: `bf16 ${use}`, use, kind: 'narrow', make: () => narrow('bf16', 0), error: SPAN * 2 ** -8 },
+    { name: `tf32 ${use}`, use, kind: 'narrow', make: () => narrow('tf32', 0), error: SPAN * 2 ** -11 },
+    { name: `f8e4m3 scaled ${use}`, use, kind: 'narrow', make: () => narrow('f8e4m3', 1), error: SPAN / 16 },
+    { name: `f8e5m2 per channel ${use}`, use, kind: 'narrow', make: () => narrow('f8e5m2', rows), error: SPAN / 8 },
+    {
+      name: `binary ${use}`,
+      use,
+      kind: 'binary',
+      make: () =>
+        scope(() => {
+          const { bits, alpha } = binarized(source(use).read() as Float32Array, rows)
+          return new BinaryWeight({ shape: shapes[use], bits: tensor(bits), alpha: tensor(alpha) })
+        }),
+      error: SPAN,
+    },
+    {
+      name: `int4 per run of rows ${use}`,
+      use,
+      kind: 'quantized',
+      make: () =>
+        scope(() => {
+          const scale = tensor(
+            Float32Array.from({ length: rows }, (_, r) => (r < rows / 3 ? 2 : 1) * 2 ** Math.ceil(Math.log2(SPAN / 7))),
+            [rows, 1],
+          )
+          const q = quantizeRows(source(use).reshapeView([rows, cols]), scale, null, -8, 7)
+          return new QuantizedWeight({ shape: shapes[use], q, scale, bits: 4, layout: 'rows', rowsPerScale: rows / 3, scaleDtype: 'f16' })
+        }),
+      error: step(4) * 1.01,
+    },
+  ]
+}
+
 const uses: Use[] = ['matrix', 'kernel', 'table']
 const table: Case[] = uses.flatMap((use) => [
   { name: `dense ${use}`, use, kind: 'dense', make: () => new DenseWeight(source(use)), error: 0 },
@@ -101,6 +174,8 @@ const table: Case[] = uses.flatMap((use) => [
   { name: `sparse int8 ${use}`, use, kind: 'sparse', make: () => sparseInt8(use, 'channel'), error: step(8) * 1.01 },
   { name: `sparse int8 one scale ${use}`, use, kind: 'sparse', make: () => sparseInt8(use, 'tensor'), error: step(8) * 1.01 },
 ])
+
+table.push(...uses.flatMap(extraCases))
 
 const sameRaw = (a: RawTensor, b: RawTensor): void => {
   expect([a.dtype, a.shape]).toEqual([b.dtype, b.shape])

@@ -5,6 +5,7 @@ import { auto } from './quantize/auto.js'
 import { distillTrain } from './distill/train.js'
 import { dual as buildDual } from './dual/build.js'
 import { biasCorrection } from './quantize/bias-correction.js'
+import { binary } from './quantize/binary.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
@@ -41,6 +42,7 @@ export const quantize = {
   adaround,
   codebook,
   cast,
+  binary,
 } as const
 /** Passes that give layers a little twin (dual-module inference). */
 export const dual = { build: buildDual } as const

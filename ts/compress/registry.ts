@@ -9,6 +9,7 @@ import { auto } from './quantize/auto.js'
 import { distillTrain } from './distill/train.js'
 import { dual } from './dual/build.js'
 import { biasCorrection } from './quantize/bias-correction.js'
+import { binary } from './quantize/binary.js'
 import { cast } from './quantize/cast.js'
 import { codebook } from './quantize/codebook.js'
 import { dynamicInt8 } from './quantize/dynamic-int8.js'
@@ -42,6 +43,7 @@ const own = [
   adaround,
   codebook,
   cast,
+  binary,
   csr,
   layout,
   dual,

@@ -82,6 +82,10 @@ const grouped = { mode: 'affine', layout: 'group', range: 'mse', scales: 'f16' }
 const few = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [
   [quantize.gptq({ bits, groupSize, ...grouped }), quantize.rtn({ bits, groupSize, ...grouped }, { targets: ['@table'] })],
 ]
+/** A pass for the layers, and the table rounded to nearest in as many bits. */
+const beside = (pass: PassSpec, bits: number): readonly (readonly PassSpec[])[] => [
+  [pass, quantize.rtn({ bits, groupSize: 32, ...grouped }, { targets: ['@table'] })],
+]
 const nearest = (bits: number, groupSize: number): readonly (readonly PassSpec[])[] => [[quantize.rtn({ bits, groupSize, ...grouped })]]
 
 const tables = quantize.rtn({ bits: 8 }, { targets: ['@table'] })
@@ -104,6 +108,17 @@ const variants: readonly Variant[] = [
   { name: 'int3 in 32s, nearest', stages: nearest(3, 32), bar: 2 },
   { name: 'int3 in 32s, GPTQ', stages: few(3, 32), bar: 2 },
   { name: 'int3 in 16s, GPTQ', stages: few(3, 16), bar: 2 },
+  { name: 'int3 in 32s, AWQ, feedback', stages: beside(quantize.awq({ bits: 3, rounding: 'feedback' }), 3), bar: 2 },
+  { name: 'int4 in 32s, AWQ, feedback', stages: beside(quantize.awq({ bits: 4, rounding: 'feedback' }), 4), bar: 0.7 },
+  { name: 'int3 in 32s, AWQ', stages: beside(quantize.awq({ bits: 3 }), 3), bar: 2 },
+  { name: 'int4 in 32s, AWQ', stages: beside(quantize.awq({ bits: 4 }), 4), bar: 0.7 },
+  { name: 'int3 in 32s, AdaRound', stages: beside(quantize.adaround({ bits: 3 }), 3), bar: 2 },
+  { name: 'int4 in 32s, AdaRound', stages: beside(quantize.adaround({ bits: 4 }), 4), bar: 0.7 },
+  { name: 'int3 in 32s, HQQ', stages: [[quantize.hqq({ bits: 3, groupSize: 32 })]], bar: 2 },
+  { name: 'int4 in 32s, HQQ', stages: [[quantize.hqq({ bits: 4, groupSize: 32 })]], bar: 0.7 },
+  { name: 'tables of 8 per row', stages: [[quantize.codebook({ bits: 3, layout: 'row', tables: 'f16' })]], bar: 2 },
+  { name: 'tables of 16 per row', stages: [[quantize.codebook({ bits: 4, layout: 'row', tables: 'f16' })]], bar: 0.7 },
+  { name: 'fp8 E4M3', stages: [[quantize.cast({ format: 'f8e4m3', scale: 'channel' })]], bar: 0.3 },
 ]
 
 async function correct(model: Model, probe: Probe, test: Dataset): Promise<boolean[]> {

@@ -13,6 +13,8 @@ export interface EncodeOptions {
   readonly layout: QuantizedLayout
   readonly groupSize: number
   readonly range: 'max' | 'mse'
+  /** Of layout 'rows': how many runs of rows there are at least. */
+  readonly rowGroups?: number
   /** See `GridRules`. */
   readonly importance?: Float32Array
 }
@@ -26,6 +28,8 @@ export interface Encoding {
   /** Shape of scales and zero points. */
   readonly shape: readonly [number, number]
   readonly codes: CodeRange
+  /** Rows that share a grid: each has its own copy in `grids`. */
+  readonly rowsPerScale?: number
 }
 
 /** The long part: no tensors stay. ERR_NUMERIC names the first value that is not finite. */
@@ -36,13 +40,23 @@ export async function findGrids(where: string, path: string, w: Weight, o: Encod
   const cols = sizeOf(w.shape.slice(1))
   const groups = o.layout === 'group' ? groupCount(cols, o.groupSize) : 1
   const codes = codeRange(o.bits, o.symmetric, o.range)
+  const rowsPerScale = o.layout === 'rows' ? rows / equalRuns(rows, o.rowGroups ?? 128) : 1
+  // A run of whole rows is one long row.
   const grids = await gridsOf(
     values,
-    { rows, cols, layout: o.layout, groups },
+    { rows: rows / rowsPerScale, cols: cols * rowsPerScale, layout: o.layout === 'rows' ? 'channel' : o.layout, groups },
     { symmetric: o.symmetric, codes, mode: o.range, importance: o.importance },
     breathe,
   )
-  return { values, rows, cols, grids, shape: [o.layout === 'tensor' ? 1 : rows, groups], codes }
+  const own = rowsPerScale === 1 ? grids : Array.from({ length: rows }, (_, r) => grids[Math.floor(r / rowsPerScale)]!)
+  return { values, rows, cols, grids: own, shape: [o.layout === 'tensor' ? 1 : rows, groups], codes, rowsPerScale }
+}
+
+/** The smallest number of equal runs of rows that is at least `wanted`, or a run for every row. */
+function equalRuns(rows: number, wanted: number): number {
+  let runs = Math.min(wanted, Math.max(1, rows))
+  while (rows % runs !== 0) runs++
+  return runs
 }
 
 /** The codes at these scales (those of the grids, or rounded ones). Call inside a scope. */

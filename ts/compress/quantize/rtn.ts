@@ -14,13 +14,20 @@ const NAME = 'quantize/rtn'
 const options = z.strictObject({
   bits: z.int().min(2).max(8).default(8),
   mode: z.enum(['symmetric', 'affine']).default('symmetric'),
-  layout: z.enum(['tensor', 'channel', 'group']).default('channel'),
+  /** Values that share a scale: all, a row, a run of a row, or (as Q-BERT has it) a run of rows. */
+  layout: z.enum(['tensor', 'channel', 'group', 'rows']).default('channel'),
   /** Most values that share a scale where layout is 'group'; rows that it does not divide are cut evenly. */
   groupSize: z
     .int()
     .min(2)
     .max(2 ** 20)
     .default(32),
+  /** Runs of output neurons where layout is 'rows': as many, or the next number that divides them. */
+  rowGroups: z
+    .int()
+    .min(1)
+    .max(2 ** 20)
+    .default(128),
   range: z.enum(['max', 'mse']).default('max'),
   /** f16 halves the cost of the scales: it pays with small groups. */
   scales: z.enum(['f32', 'f16']).default('f32'),
@@ -47,6 +54,7 @@ export const rtn = definePass({
           shape: weight.shape,
           bits: o.bits,
           layout: o.layout,
+          rowsPerScale: found.rowsPerScale ?? 1,
           scaleDtype: halves ? 'f16' : 'f32',
           ...encode(found, halves ?? scalesOf(found), symmetric),
         })

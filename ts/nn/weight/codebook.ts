@@ -53,7 +53,8 @@ export class CodebookWeight implements Weight {
   readonly layout: CodebookLayout
   readonly zero: boolean
   readonly tableDtype: 'f32' | 'f16'
-  readonly #mask: Tensor | null
+  /** Of the table: 0 where the first entries are 0 for ever. */
+  readonly mask: Tensor | null
 
   /** Takes over the tensors. */
   constructor({ shape, codes, table, bits, entries, layout, zero = false, tableDtype = 'f32' }: CodebookParts) {
@@ -79,7 +80,7 @@ export class CodebookWeight implements Weight {
     this.layout = layout
     this.zero = zero
     this.tableDtype = tableDtype
-    this.#mask = zero ? zerosOf(tables, entries) : null
+    this.mask = zero ? zerosOf(tables, entries) : null
   }
 
   get tables(): number {
@@ -148,11 +149,11 @@ export class CodebookWeight implements Weight {
   }
 
   trainable(): readonly Leaf[] {
-    return [{ value: this.table, mask: this.#mask }]
+    return [{ value: this.table, mask: this.mask }]
   }
 
   dispose(): void {
-    for (const t of [this.codes, this.table, this.#mask]) t?.dispose()
+    for (const t of [this.codes, this.table, this.mask]) t?.dispose()
   }
 }
 

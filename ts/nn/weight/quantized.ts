@@ -2,6 +2,9 @@
  * Integer codes with scales: value = scale * (q - zero), one scale for the tensor, for each row (output channel), or for each run of
  * ceil(cols / groups) values of a row.
  *
+ * Layout 'rows' (Q-BERT, Shen et al. 2020, section 3.2): equal runs of rows, that is of output neurons, share one. Files hold one for each run; in memory every row has its own
+ * copy, and nothing else knows.
+ *
  * In memory q is i8 [rows, cols], scale f32 [rows, groups], [rows, 1] or [1, 1], zero f32 of the same shape or absent (symmetric). With `input` (the
  * calibrated range of the layer's input; symmetric, per tensor or per channel only) linear and conv2d run on 8-bit integers end to end; the layout
  * that the kernel wants is made on first use and kept. With `input: 'dynamic'` linear layers do the same with a range of its own for each row of the input (u8 with
@@ -17,14 +20,14 @@ import { ModelFormatError, NumericError, OptionError, ShapeError } from '../../b
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
 import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, qlinearDynamic, reshape, wgemm, wgemmPack } from '../../ops/index.js'
-import { fromRaw, keep, scope, toRaw, type Tensor } from '../../tensor/index.js'
+import { fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
 import { onGrid, plainInput, plainPadding, within } from './integer-input.js'
 import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
 import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
 
-export type QuantizedLayout = 'tensor' | 'channel' | 'group'
+export type QuantizedLayout = 'tensor' | 'channel' | 'group' | 'rows'
 
 export interface QuantizedParts {
   readonly shape: Shape
@@ -33,6 +36,8 @@ export interface QuantizedParts {
   readonly zero?: Tensor | null
   readonly bits: number
   readonly layout: QuantizedLayout
+  /** Of layout 'rows': how many rows share a scale; it divides them. */
+  readonly rowsPerScale?: number
   readonly input?: InputQuantization | 'dynamic' | null
   /** How the scales stand in a file. 'f16' demands that each is exactly a half. */
   readonly scaleDtype?: 'f32' | 'f16'
@@ -42,8 +47,9 @@ export interface QuantizedParts {
 
 const configSchema = z.strictObject({
   bits: z.int().min(2).max(8),
-  layout: z.enum(['tensor', 'channel', 'group']),
+  layout: z.enum(['tensor', 'channel', 'group', 'rows']),
   groups: z.int().positive().optional(),
+  rowsPerScale: z.int().positive().optional(),
   affine: z.literal(true).optional(),
   input: z
     .union([
@@ -66,6 +72,7 @@ export class QuantizedWeight implements Weight {
   readonly zero: Tensor | null
   readonly bits: number
   readonly layout: QuantizedLayout
+  readonly rowsPerScale: number
   readonly input: InputQuantization | 'dynamic' | null
   readonly scaleDtype: 'f32' | 'f16'
   readonly coding: 'packed' | 'sparse'
@@ -75,7 +82,7 @@ export class QuantizedWeight implements Weight {
 
   /** Takes over the tensors. */
   constructor(parts: QuantizedParts) {
-    const { shape, q, scale, zero = null, bits, layout, input = null, scaleDtype = 'f32', coding = 'packed' } = parts
+    const { shape, q, scale, zero = null, bits, layout, rowsPerScale = 1, input = null, scaleDtype = 'f32', coding = 'packed' } = parts
     const [rows, cols] = matrixShape('quantized', shape)
     const wrong = (rule: string): never => {
       throw new ShapeError('ERR_SHAPE', `weight: quantized [${shape}] per ${layout}: ${rule} (q: ${q}, scale: ${scale}, zero: ${zero})`)
@@ -91,7 +98,10 @@ export class QuantizedWeight implements Weight {
       throw new OptionError('ERR_OPTION', 'weight: a quantized input needs a symmetric weight with scales per tensor or per channel')
     if (scaleDtype === 'f16' && !exactInHalf(scale))
       throw new NumericError('ERR_NUMERIC', 'weight: scales that are stored as f16 must be exact in f16; round them first')
+    if (!sharedByRows(rowsPerScale, rows, layout, scale) || (zero && !sharedByRows(rowsPerScale, rows, layout, zero)))
+      wrong(`runs of ${rowsPerScale} rows must divide the rows and share scale and zero`)
     this.shape = [...shape]
+    this.rowsPerScale = rowsPerScale
     this.q = q
     this.scale = scale
     this.zero = zero
@@ -108,13 +118,15 @@ export class QuantizedWeight implements Weight {
     return this.layout === 'tensor' ? rows * cols : Math.ceil(cols / this.scale.shape[1]!)
   }
   get description(): string {
-    const where = this.layout === 'group' ? `g${this.groupSize}` : `per ${this.layout}`
+    const where =
+      this.layout === 'group' ? `g${this.groupSize}` : this.layout === 'rows' ? `per ${this.rowsPerScale} rows` : `per ${this.layout}`
     return `int${this.bits} ${where}${this.zero ? ' affine' : ''}${this.coding === 'sparse' ? ' sparse' : ''}${this.input ? (this.input === 'dynamic' ? ', dynamic u8 input' : ', u8 input') : ''}`
   }
 
   bytes(): number {
-    const scales = this.scale.size * (this.scaleDtype === 'f16' ? 2 : 4)
-    const zeros = this.zero ? (zerosFit(this.zero, this.bits) ? packedBytes(this.zero.size, this.bits) : this.zero.bytes) : 0
+    const count = this.scale.size / this.rowsPerScale
+    const scales = count * (this.scaleDtype === 'f16' ? 2 : 4)
+    const zeros = this.zero ? (zerosFit(this.zero, this.bits) ? packedBytes(count, this.bits) : 4 * count) : 0
     return this.#bytesOfCodes() + scales + zeros
   }
   #bytesOfCodes(): number {
@@ -186,8 +198,13 @@ export class QuantizedWeight implements Weight {
     return scope(() => {
       const codes =
         this.coding === 'sparse' ? { code: toRaw(one('sparse_encode', [this.q])) } : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
-      const scale = this.scaleDtype === 'f16' ? one('cast', [this.scale, 'f16']) : this.scale
-      const zero = this.zero && (zerosFit(this.zero, this.bits) ? one('pack_bits', [one('cast', [this.zero, 'i8']), this.bits]) : this.zero)
+      const firsts = (t: Tensor): Tensor =>
+        this.rowsPerScale === 1
+          ? t
+          : gather(t, tensor(Int32Array.from({ length: t.size / this.rowsPerScale }, (_, i) => i * this.rowsPerScale)))
+      const scale = this.scaleDtype === 'f16' ? one('cast', [firsts(this.scale), 'f16']) : firsts(this.scale)
+      const zeros = this.zero && firsts(this.zero)
+      const zero = zeros && (zerosFit(zeros, this.bits) ? one('pack_bits', [one('cast', [zeros, 'i8']), this.bits]) : zeros)
       return { ...codes, scale: toRaw(scale), ...(zero ? { zero: toRaw(zero) } : {}) }
     })
   }
@@ -197,6 +214,7 @@ export class QuantizedWeight implements Weight {
       bits: this.bits,
       layout: this.layout,
       ...(this.layout === 'group' ? { groups: this.scale.shape[1]! } : {}),
+      ...(this.layout === 'rows' ? { rowsPerScale: this.rowsPerScale } : {}),
       ...(this.zero ? { affine: true } : {}),
       ...(this.input ? { input: this.input === 'dynamic' ? this.input : plainInput(this.input) } : {}),
       ...(this.coding === 'sparse' ? { coding: 'sparse' } : {}),
@@ -215,11 +233,12 @@ export class QuantizedWeight implements Weight {
 
 /** The same weight stored another way in files: 'sparse' pays where many codes are 0. Shares nothing with `w`. */
 export function withCoding(w: QuantizedWeight, coding: 'packed' | 'sparse'): QuantizedWeight {
-  const { shape, bits, layout, input, scaleDtype } = w
+  const { shape, bits, layout, rowsPerScale, input, scaleDtype } = w
   return new QuantizedWeight({
     shape,
     bits,
     layout,
+    rowsPerScale,
     input,
     scaleDtype,
     coding,
@@ -227,6 +246,13 @@ export function withCoding(w: QuantizedWeight, coding: 'packed' | 'sparse'): Qua
     scale: w.scale.alias(),
     zero: w.zero?.alias() ?? null,
   })
+}
+
+/** True when every run of `per` rows has one factor; runs are for layout 'rows' alone. */
+function sharedByRows(per: number, rows: number, layout: QuantizedLayout, factor: Tensor): boolean {
+  if (per === 1) return true
+  if (layout !== 'rows' || !Number.isInteger(per) || per < 1 || rows % per !== 0) return false
+  return (factor.read() as Float32Array).every((v, i, all) => Object.is(v, all[i - (i % per)]))
 }
 
 function packedBytes(n: number, bits: number): number {
@@ -268,20 +294,28 @@ export const quantizedKind = defineWeightKind({
       bits,
       layout,
       groups = 1,
+      rowsPerScale = 1,
       affine = false,
       input = null,
       coding = 'packed',
     } = parseWeightConfig('quantized', configSchema, given)
     checkPartNames('quantized', parts, [coding === 'sparse' ? 'code' : 'q', 'scale', ...(affine ? ['zero'] : [])])
     const [rows, cols] = matrixShape('quantized', shape)
-    const lead = layout === 'tensor' ? 1 : rows
+    if (rows % rowsPerScale !== 0 || (rowsPerScale > 1 && layout !== 'rows'))
+      throw new ModelFormatError(
+        'ERR_MODEL_FORMAT',
+        `weight: runs of ${rowsPerScale} rows do not fit a quantized weight [${shape}] per ${layout}`,
+      )
+    const lead = layout === 'tensor' ? 1 : rows / rowsPerScale
     const rawScale = partOf('quantized', parts, 'scale', ['f32', 'f16'])
     checkPartShape('quantized', 'scale', rawScale, [lead, groups])
     return scope(() => {
       const stored = fromRaw(rawScale)
-      const scale = rawScale.dtype === 'f16' ? one('cast', [stored, 'f32']) : stored
+      const spread = (t: Tensor): Tensor =>
+        rowsPerScale === 1 ? t : gather(t, tensor(Int32Array.from({ length: rows }, (_, r) => Math.floor(r / rowsPerScale))))
+      const scale = spread(rawScale.dtype === 'f16' ? one('cast', [stored, 'f32']) : stored)
       const q = restoreCodes(parts, bits, coding === 'sparse', rows, cols)
-      const zero = affine ? restoreZero(parts, bits, lead, groups) : null
+      const zero = affine ? spread(restoreZero(parts, bits, lead, groups)) : null
       if (groups > 1 && layout !== 'group')
         throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: scales per ${layout} have one group, got ${groups}`)
       return new QuantizedWeight({
@@ -291,6 +325,7 @@ export const quantizedKind = defineWeightKind({
         zero,
         bits,
         layout,
+        rowsPerScale,
         input,
         scaleDtype: rawScale.dtype === 'f16' ? 'f16' : 'f32',
         coding,
