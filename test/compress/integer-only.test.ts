@@ -11,7 +11,6 @@ import {
   conv2d,
   doublingHighMul,
   fixedPoint,
-  flatten,
   freshValues,
   globalAvgPool,
   linear,

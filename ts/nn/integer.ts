@@ -12,7 +12,7 @@ import { cast, permute, qgemmPack, qgemmS32, qmatmulFixed, quantizeRows, reshape
 import { keep, scope, tensor, type Tensor } from '../tensor/index.js'
 import { defineModule, single, type Module, type ModuleSpec } from './module.js'
 import { rescale, roundingShift, type FixedPoint } from './weight/fixed-point.js'
-import { QuantizedWeight } from './weight/quantized.js'
+import type { QuantizedWeight } from './weight/quantized.js'
 
 const register = z.int().nonnegative().max(1e6)
 const code = z.int().min(0).max(255)

@@ -174,7 +174,7 @@ class Builder {
         return next
       case 'activation': {
         const limit = reluOf(module)
-        if (limit === undefined) this.#problem(path, `the activation ${String(module.config.function)} has no integer form`)
+        if (limit === undefined) this.#problem(path, `the activation ${module.config.function as string} has no integer form`)
         else this.#steps.push({ op: 'clamp', from, to, limits: limitsOf(value.grid, limit) })
         return next
       }
