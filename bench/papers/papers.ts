@@ -1,9 +1,10 @@
 /** Every reproduction, in the order of the page. A new one: a file here, a line below. */
 import type { Paper } from './lib/paper.js'
 import { filters } from './filters.js'
+import { dualPaper } from './dual.js'
 import { loyaltyPaper } from './loyalty.js'
 import { q8bert } from './q8bert.js'
 import { qbert } from './qbert.js'
 import renda from './renda.js'
 
-export const papers: readonly Paper[] = [renda, loyaltyPaper, q8bert, qbert, filters]
+export const papers: readonly Paper[] = [renda, loyaltyPaper, q8bert, qbert, filters, dualPaper]

@@ -103,6 +103,7 @@ const shows: Readonly<Record<string, readonly RegExp[]>> = {
     /^loss 1\.\d\d -> 0\.[0-4]\d$/m,
     /^phoneme errors [12]?\d\.\d %, with a beam of four [12]?\d\.\d %$/m,
   ],
+  '18-dual-module.mjs': [/^dense: perplexity \d\.\d\d$/m, /^90 % insensitive: perplexity \d\.\d\d; by step: (\d+ ){11}\d+ %$/m],
   '17-distill.mjs': [
     /^teacher: 10420 parameters, loyalty of labels 100\.0 %, of probabilities 100\.0 %$/m,
     /^half of the blocks: 5716 parameters, loyalty of labels 9\d\.\d %/m,
