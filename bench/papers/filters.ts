@@ -78,7 +78,7 @@ export const filters = definePaper({
     }
     const sizes = new Map<number, number>()
     for (const seed of seeds) {
-      const trained = await train(net(seed), data, { ...settings(epochs, seed), snapshotEpochs: [epochs] }, { signal })
+      const trained = await train(net(seed), data, { ...settings(epochs, seed), snapshotEpochs: [epochs], signal })
       note('dense', 0, await accuracy(trained.model, test))
       for (const ratio of ratios) {
         const options = { data, snapshots: trained.snapshots, signal }
@@ -90,7 +90,7 @@ export const filters = definePaper({
         note('no retraining', ratio, await accuracy(bare, test))
         note('fine-tuning', ratio, await accuracy(await cut(train.finetune({ epochs, lr: 0.005 })), test))
         note('learning-rate rewinding', ratio, await accuracy(await cut(train.rewindLearningRate({ epochs })), test))
-        const again = await train(modelOf(bare.spec(), seed + 1000), data, settings(epochs, seed), { signal })
+        const again = await train(modelOf(bare.spec(), seed + 1000), data, { ...settings(epochs, seed), signal })
         note('new weights', ratio, await accuracy(again.model, test))
         say(`seed ${seed}, ratio ${ratio}`)
       }

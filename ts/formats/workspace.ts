@@ -14,6 +14,17 @@ import { isOrphan, tempName } from './temp-names.js'
 const asTemp = (lock: string): string => lock.replace(/\.lock$/, '.tmp')
 const isLock = (name: string): boolean => name.startsWith('.tersor-') && name.endsWith('.lock')
 
+/** The path of a file in a folder that is made where it is missing. */
+export function fileInFolder(where: string, dir: string, name: string): string {
+  checkPath(where, dir)
+  try {
+    fs.mkdirSync(dir, { recursive: true })
+  } catch (error) {
+    throw ioError(`${where} '${dir}'`, dir, error)
+  }
+  return path.join(dir, name)
+}
+
 export class Workspace {
   readonly dir: string
   readonly #lock: string

@@ -13,7 +13,7 @@ import { add, linear, quantizeRows, reshape, sigmoid, slice, mul, sub } from '..
 import { keep, scope, tensor, type Tensor } from '../../tensor/index.js'
 import { definePass, type PassContext } from '../pass.js'
 import { trainSettingsSchema } from '../train/settings.js'
-import { fitTwin, storeTwin, type Block, type LittleBits } from './fit.js'
+import { fitTwin, storeTwin, type Block } from './fit.js'
 import { addRows, emptyMoments, recurrentRows, type Moments } from './moments.js'
 import { followedBy, jobsOf, type Job } from './jobs.js'
 import { projectionSize, tuneThresholds, upperQuantile, type GatePredictions } from './rule.js'

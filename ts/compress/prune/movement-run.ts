@@ -148,7 +148,7 @@ export class MovementRun {
     const more: TrainStart = {
       ...start,
       ...(values ? { values } : {}),
-      ...(slots ? { slots: { slots, updates: start.slots!.updates } } : {}),
+      ...(slots ? { slots: { slots, updates: start.slots.updates } } : {}),
     }
     return { settings: { ...settings, groups }, start: more }
   }

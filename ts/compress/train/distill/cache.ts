@@ -2,11 +2,10 @@
  * Teacher outputs of every sample of a task, computed once: in memory, and in a folder where one is given. A file belongs to one teacher and one set of
  * data, by a fingerprint in its name and in its head; one that is damaged or of something else is made anew. Above the budget nothing is kept.
  */
-import { mkdirSync } from 'node:fs'
-import path from 'node:path'
-import { ioError, isTersorError } from '../../../base/errors.js'
+import { isTersorError } from '../../../base/errors.js'
 import { readSafetensors, writeSafetensors } from '../../../formats/safetensors.js'
 import { sha256Hex } from '../../../formats/safetensors-digest.js'
+import { fileInFolder } from '../../../formats/workspace.js'
 import type { Model } from '../../../nn/index.js'
 import { modelHash } from '../../run/fingerprint.js'
 import type { TrainTask } from '../task.js'
@@ -40,7 +39,7 @@ export class TeacherCache {
     const key = sha256Hex(
       new TextEncoder().encode(JSON.stringify([modelHash(teacher), task.kind, task.name, task.examples, task.options ?? {}, this.budget])),
     )
-    const file = path.join(this.dir, `tersor-teacher-${key.slice(0, 16)}.safetensors`)
+    const file = fileInFolder('teacher outputs', this.dir, `tersor-teacher-${key.slice(0, 16)}.safetensors`)
     const kept = read(file, key, task.examples)
     if (kept) return kept
     const made = await askAll(teacher, task.examples, task.bySample!, this.budget, breathe)
@@ -49,11 +48,6 @@ export class TeacherCache {
   }
 
   #write(file: string, key: string, examples: number, { values, shape }: KeptOutputs): void {
-    try {
-      mkdirSync(path.dirname(file), { recursive: true })
-    } catch (error) {
-      throw ioError(`teacher outputs '${file}'`, file, error)
-    }
     const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     writeSafetensors(file, new Map([['outputs', { dtype: 'f32' as const, shape: [examples, ...shape], data }]]), {
       metadata: { [KEY]: key },
