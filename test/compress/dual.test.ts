@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { code } from '../nn/lib.js'
 import { compress, dual, dualThreshold, language, projectionSize, recipe } from '../../ts/compress/index.js'
@@ -259,6 +259,35 @@ describe('dual/build', () => {
     ).rejects.toThrowError(code('ERR_ABORTED'))
     expect(memory().tensors).toBe(before)
     expect(bitsOf((await compress(model, made, { ...options, resume: true })).model)).toEqual(straight)
+  })
+
+  it('ended at any place it leaves no tensors; neither does a sweep over data that finds nothing to do', async () => {
+    const model = words('lstm', 1)
+    const pass = dual.build({ bits: 4 }, { targets: ['rnn.**'] })
+    const { apply } = dual.build.definition
+    const whole = async (last: number): Promise<number> => {
+      let calls = 0
+      const breathe = async (): Promise<void> => {
+        if (++calls > last) throw new Error('enough')
+      }
+      const spy = vi.spyOn(dual.build.definition as { apply: typeof apply }, 'apply')
+      spy.mockImplementation((m, context) => apply(m, { ...context, breathe }))
+      const before = memory().tensors
+      const found = await compress(model, recipe([[pass]]), { task }).catch((error: unknown) => {
+        expect(error).toMatchObject({ message: 'enough' })
+      })
+      spy.mockRestore()
+      if (!found) expect(memory().tensors, `call ${last}`).toBe(before)
+      else for (const w of duals(found.model)) w.dispose()
+      return calls
+    }
+    const calls = await whole(Infinity)
+    expect(calls).toBeGreaterThan(20)
+    for (let last = calls - 20; last < calls; last++) await whole(last)
+    const [net, before] = [mlp(), memory().tensors]
+    await compress(net, recipe([[dual.build({}, { targets: ['fc3.weight'] })]]), { data: blobs(70) })
+    expect(memory().tensors).toBe(before)
+    net.dispose()
   })
 
   it('refuses options that cannot be', async () => {

@@ -11,6 +11,7 @@ import {
   conv2d,
   doublingHighMul,
   fixedPoint,
+  flatten,
   freshValues,
   globalAvgPool,
   linear,
@@ -146,6 +147,28 @@ describe('nets', () => {
       expect(net.weights().every(({ weight }) => weight instanceof QuantizedWeight)).toBe(true)
       net.dispose()
     })
+  })
+
+  it('a flattening behind the last convolution is kept', async () => {
+    const q = await quantized(
+      spec(
+        sequential({
+          conv: conv2d({ in: 1, out: 4, kernel: [3, 3], padding: [1, 1] }),
+          relu: activation({ function: 'relu' }),
+          pool: avgPool2d({ kernel: [4, 4], stride: [4, 4] }),
+          head: conv2d({ in: 4, out: 3, kernel: [1, 1] }),
+          flat: flatten({}),
+        }),
+        [1, 8, 8],
+      ),
+      images,
+    )
+    const x = tensor(images.batch([0, 1, 2]).x, [3, 1, 8, 8])
+    const net = integerOnly(q, { examples: x })
+    const [said, meant] = [net.predict(x), q.predict(x)]
+    expect(said.shape).toEqual([3, 12])
+    const [a, b] = [said.read() as Float32Array, meant.read() as Float32Array]
+    a.forEach((v, i) => expect(Math.abs(v - b[i]!)).toBeLessThan(0.05))
   })
 
   it('names every layer that has no integer form, at once', async () => {

@@ -112,6 +112,7 @@ describe('recipes', () => {
     [{ sparsity: 0.5, gradual: {} }, '/gradual'],
     [{ sparsity: 0.5, gradual: { begin: 0.5, end: 0.5 }, retrain: { kind: 'finetune', epochs: 1 } }, '/gradual/end'],
     [{ sparsity: 0.5, stop: {} }, '/stop'],
+    [{ sparsity: 0.5, stop: {}, gradual: {}, retrain: { kind: 'finetune', epochs: 1 } }, '/stop'],
     [{ sparsity: 0.5, training: { epochs: 0 } }, '/training/epochs'],
   ])('prune/magnitude %j: %s', (options, pointer) => {
     expect(rejected(magnitude(options)).pointer).toBe(`/stages/0/0/options${pointer}`)

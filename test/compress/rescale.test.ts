@@ -274,6 +274,20 @@ describe('quantize/smooth', () => {
   })
 })
 
+it('codebooks stay codebooks: their tables are no channels', async () => {
+  const spec = sequential({
+    a: linear({ in: 6, out: 8, bias: true, init: 'he' }),
+    relu,
+    b: linear({ in: 8, out: 4, bias: true, init: 'he' }),
+  })
+  const data = numbers([6])
+  for (const pass of [quantize.smooth(), quantize.equalize()]) {
+    const { model, report } = await compress(modelOf(spec, [6]), recipe([[quantize.codebook()], [pass]]), { data })
+    expect(model.weights().filter(({ weight }) => weight.kind === 'codebook')).toHaveLength(2)
+    expect(report.passes[1]!.notes.some(({ text }) => text.startsWith('left alone'))).toBe(true)
+  }
+})
+
 it('imported graphs: the same links as in the net that they were written from', async () => {
   const { exportOnnx } = await import('../../ts/graph/export/index.js')
   for (const [net, links] of [

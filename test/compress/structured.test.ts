@@ -12,7 +12,7 @@ import { encoderBlock, flatten, layerNorm, linear, Model, rotaryAttention, seque
 import { architectures, languageModel } from '../../ts/models/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { difference, images, modelOf, randomNet, randomUnits } from './structured-lib.js'
-import { bars, bitsOf, convnet, mlp, quick } from './toys.js'
+import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'tersor-structured-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -211,6 +211,7 @@ describe('passes', () => {
       [train.rewindLearningRate({ epochs: 1 }), 'cut'],
       [train.rewindWeights({ epochs: 1 }), 'cut'],
       [train.finetune({ epochs: 1 }), 'mask'],
+      [train.reinitialize({ epochs: 1 }), 'cut'],
     ] as const) {
       const made = recipe(
         [[prune.filters({ ratio: 0.5, rounds: 2, retrain, how })], [quantize.static({ samples: 32 })], [sparsify.csr()]],
@@ -232,6 +233,17 @@ describe('passes', () => {
         expect(resumed.model.spec()).toEqual(straight.model.spec())
       }
     }
+  })
+
+  it('scratch trains fresh weights of what is left, as long as its arithmetic pays for (Liu et al. 2019)', async () => {
+    const { model } = await train(mlp(), blobs(64), { ...quick, epochs: 2 })
+    const epochs = async (budget: 'epochs' | 'compute'): Promise<number> => {
+      const pass = prune.rows({ ratio: 0.75, retrain: train.scratch({ budget, maxFactor: 3 }) })
+      const { report } = await one(model, pass, { data: blobs(64) })
+      return report.passes[0]!.epochs.length
+    }
+    expect(await epochs('epochs')).toBe(2)
+    expect(await epochs('compute')).toBe(6)
   })
 
   it('bad options and models are refused, or left alone with the reason', async () => {

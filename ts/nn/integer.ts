@@ -65,7 +65,14 @@ const steps = {
   flatten: z.strictObject({ op: z.literal('flatten'), from: register, to: register }),
   clamp: z.strictObject({ op: z.literal('clamp'), from: register, to: register, limits: z.tuple([code, code]) }),
   /** The last sums in their unit: one scale per output. */
-  give: z.strictObject({ op: z.literal('give'), from: register, layer: z.string(), scale: z.array(z.number()) }),
+  /** `flatten`: one row of numbers for each example, whatever the sums are. */
+  give: z.strictObject({
+    op: z.literal('give'),
+    from: register,
+    layer: z.string(),
+    scale: z.array(z.number()),
+    flatten: z.literal(true).optional(),
+  }),
 } as const
 const step = z.discriminatedUnion('op', [
   steps.quantize,
@@ -280,6 +287,11 @@ function added(m: Module, s: Extract<IntegerStep, { op: 'sum' }>, values: Readon
 }
 
 function given(_m: Module, s: Extract<IntegerStep, { op: 'give' }>, sums: Tensor): Tensor {
+  const y = unitsOf(s, sums)
+  return s.flatten ? reshape(y, [y.shape[0]!, y.size / Math.max(1, y.shape[0]!)]) : y
+}
+
+function unitsOf(s: Extract<IntegerStep, { op: 'give' }>, sums: Tensor): Tensor {
   const floats = cast(sums, 'f32')
   if (s.scale.length === 1) return scaleShift(floats, s.scale[0]!, 0)
   const values = floats.read() as Float32Array

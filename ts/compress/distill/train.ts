@@ -79,7 +79,7 @@ export const distillTrain = definePass({
     return { epochs, parameters, parametersBefore: model.parameters(), ...(examples === undefined ? {} : { examples }) }
   },
   apply: async (model, context) => {
-    const { options: o, saved, signal, emit, rng, checkpoint, figure, breathe, source } = context
+    const { options: o, saved, signal, emit, rng, checkpoint, figure, source } = context
     const student = studentOf(model, o, rng)
     const settings = { ...settingsOf(source, o), seed: rng('train').uint32() }
     // Whoever teaches is the model that comes in, not what a recipe began with.
@@ -99,7 +99,6 @@ export const distillTrain = definePass({
       const result = await runTraining(student, task, settings, hooks, start, {})
       figure('parameters', result.model.parameters())
       figure('parametersBefore', model.parameters())
-      await breathe()
       release(student, [model, result.model, source])
       return result.model
     } catch (error) {

@@ -116,7 +116,7 @@ async function sweep(model: Model, jobs: readonly Job[], context: Context): Prom
   if (!task) {
     for (const indices of evaluationBatches(model, data!, 32)) {
       await breathe()
-      scope(() => model.forward(batchInputs(model, data!, indices).x, { observe }))
+      scope(() => void model.forward(batchInputs(model, data!, indices).x, { observe }))
       if ((seen += indices.length) >= o.samples) break
     }
     return found
@@ -171,16 +171,16 @@ async function twin(
       ? await fitTwin(w, products, seen.count, blocks, { ...o, k, rng: context.rng(job.key, 'init'), breathe })
       : { values: w.read() as Float32Array, moments: products.map((v) => v / seen.count), begin: 0, end: 0 }
     const made: DualWeight[] = []
-    for (const [i, { weight }] of parts.entries()) {
-      const size = parts.length * k
-      const own = columnsOf(fit.values, outputs, size, i * k, k)
-      const moments = columnsOf(fit.moments.subarray(i * k * size, (i + 1) * k * size), k, size, i * k, k)
-      const little = await storeTwin(own, outputs, k, o.bits, moments, 1, breathe)
-      const projection = ternary ? { seed, stream: i } : null
-      const big = scope(() => keep(bigOf(weight, o)))
-      made.push(new DualWeight({ big, little, k, copies: o.bits === 16 ? 2 : 1, projection, side, choice: { rule: 'top-k', ratio: 1 } }))
-    }
     try {
+      for (const [i, { weight }] of parts.entries()) {
+        const size = parts.length * k
+        const own = columnsOf(fit.values, outputs, size, i * k, k)
+        const moments = columnsOf(fit.moments.subarray(i * k * size, (i + 1) * k * size), k, size, i * k, k)
+        const little = await storeTwin(own, outputs, k, o.bits, moments, 1, breathe)
+        const projection = ternary ? { seed, stream: i } : null
+        const big = scope(() => keep(bigOf(weight, o)))
+        made.push(new DualWeight({ big, little, k, copies: o.bits === 16 ? 2 : 1, projection, side, choice: { rule: 'top-k', ratio: 1 } }))
+      }
       const tuned = scope(() => tune(job, made, w, seen, side, o))
       for (const [i, { path }] of parts.entries())
         changed.set(

@@ -77,20 +77,25 @@ export async function fitTwin(w: Tensor, products: Float32Array, count: number, 
     }
   })
   const [a, b] = [tensor(known.a, [size, size]), tensor(known.b, [n, size])]
-  let values = o.init === 'random' ? uniform(n, size, o.rng) : await ridge(known.a, b, size, o)
   try {
-    const loss = (): number => scope(() => Math.max(0, known.total - 2 * sumOf(mul(values, b)) + sumOf(mul(matmul(values, a), values))) / n)
-    const begin = loss()
-    const rate = 1 / (1.05 * largestEigenvalue(known.a, size) || 1)
-    for (let i = 0; i < o.steps; i++) {
-      await o.breathe()
-      const next = scope(() => sub(values, scaleShift(sub(matmul(values, a), b), rate, 0)))
+    let values = o.init === 'random' ? uniform(n, size, o.rng) : await ridge(known.a, b, size, o)
+    try {
+      const loss = (): number =>
+        scope(() => Math.max(0, known.total - 2 * sumOf(mul(values, b)) + sumOf(mul(matmul(values, a), values))) / n)
+      const begin = loss()
+      const rate = 1 / (1.05 * largestEigenvalue(known.a, size) || 1)
+      for (let i = 0; i < o.steps; i++) {
+        await o.breathe()
+        const next = scope(() => sub(values, scaleShift(sub(matmul(values, a), b), rate, 0)))
+        values.dispose()
+        values = next
+      }
+      return { values: values.read() as Float32Array, moments: known.a, begin, end: loss() }
+    } finally {
       values.dispose()
-      values = next
     }
-    return { values: values.read() as Float32Array, moments: known.a, begin, end: loss() }
   } finally {
-    for (const t of [a, b, values]) t.dispose()
+    for (const t of [a, b]) t.dispose()
   }
 }
 

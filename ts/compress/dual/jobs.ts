@@ -1,6 +1,6 @@
 /** Which weights get twins together: the one of a linear layer, both of a direction of a recurrent layer; and what follows a layer. */
 import type { DualWeight, Model, Module, PlacedWeight } from '../../nn/index.js'
-import { QuantizedWeight } from '../../nn/index.js'
+import { DenseWeight, MaskedWeight, QuantizedWeight } from '../../nn/index.js'
 import { add } from '../../ops/index.js'
 import { full, type Tensor } from '../../tensor/index.js'
 
@@ -27,8 +27,8 @@ function problem({ weight, role, module, name }: PlacedWeight): string | undefin
   if (role !== 'matrix') return `a ${role} has no twin`
   if (module.kind === 'lstm' || module.kind === 'gru' ? !recurrent.test(name) : module.kind !== 'linear' || name !== 'weight')
     return `layers of kind ${module.kind} have no twins`
-  if (weight instanceof QuantizedWeight ? weight.layout !== 'group' && !weight.zero && !weight.input : weight.trainable().length > 0)
-    return undefined
+  const exact = weight instanceof DenseWeight || weight instanceof MaskedWeight
+  if (exact || (weight instanceof QuantizedWeight && weight.layout !== 'group' && !weight.zero && !weight.input)) return undefined
   return weight.kind === 'dual' ? 'it has a twin' : `${weight.description} is not dense, masked, or 8-bit codes per row`
 }
 

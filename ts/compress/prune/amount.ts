@@ -63,19 +63,20 @@ export interface Cubic {
   readonly final: number
   readonly firstStep: number
   readonly everySteps: number
-  /** Number of intervals; there are `events + 1` changes. */
+  /** Number of intervals; there are `events + 1` changes, of 0 intervals the one to the final sparsity. */
   readonly events: number
 }
 
-/** The cubic schedule of a training of `steps` steps between two shares of it. */
+/** The cubic schedule of a training of `steps` steps between two shares of it; its last event is at the last step (steps - 1) or before. */
 export function cubicOf(
   o: { readonly initial: number; readonly begin: number; readonly end: number; readonly everySteps: number },
   final: number,
   steps: number,
 ): Cubic {
-  const firstStep = Math.round(o.begin * steps)
-  const everySteps = Math.min(o.everySteps, Math.max(1, Math.floor((o.end - o.begin) * steps)))
-  const events = Math.max(1, Math.floor(((o.end - o.begin) * steps) / everySteps))
+  const firstStep = Math.min(Math.round(o.begin * steps), Math.max(0, steps - 1))
+  const room = Math.max(0, steps - 1 - firstStep)
+  const everySteps = Math.min(o.everySteps, Math.max(1, Math.floor((o.end - o.begin) * steps)), Math.max(1, room))
+  const events = Math.min(Math.max(1, Math.floor(((o.end - o.begin) * steps) / everySteps)), Math.floor(room / everySteps))
   return { initial: o.initial, final, firstStep, everySteps, events }
 }
 
@@ -93,7 +94,7 @@ export function cubicSparsity(c: Cubic, step: number): number | undefined {
   if (since < 0 || since % c.everySteps !== 0) return undefined
   const event = since / c.everySteps
   if (event > c.events) return undefined
-  if (event === 0) return c.initial
   if (event === c.events) return c.final
+  if (event === 0) return c.initial
   return c.final + (c.initial - c.final) * (1 - event / c.events) ** 3
 }

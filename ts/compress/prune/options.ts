@@ -70,6 +70,7 @@ function check(o: PruneOptions, ctx: z.core.$RefinementCtx): void {
     refuse('gradual pruning needs one sparsity and a retraining to happen in', 'gradual')
   if (o.distill && o.retrain.kind === 'none') refuse('distillation needs a retraining', 'distill')
   if (o.stop && o.retrain.kind === 'none') refuse('a stop rule needs a retraining to stop', 'stop')
+  if (o.stop && o.gradual) refuse('a stop rule would end the training before the sparsity is reached', 'stop')
   if (o.rescaleDropout && o.retrain.kind === 'none') refuse('dropout acts in a retraining only', 'rescaleDropout')
   if (o.rescaleDropout && o.gradual)
     refuse('dropout is rescaled to a mask that stays, not to one that changes while it trains', 'rescaleDropout')

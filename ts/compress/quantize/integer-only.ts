@@ -134,7 +134,12 @@ class Builder {
         const group = groupAt(items, i)
         const shadow = this.#shadow(items.slice(i, group.end), value.shadow)
         const grid = this.#need(items, group.end)
-        if (!grid && isEnd(items, group.end)) return this.#last(group, value)
+        if (!grid && isEnd(items, group.end))
+          return this.#last(
+            group,
+            value,
+            items.slice(group.end).some((behind) => behind.module.kind === 'flatten'),
+          )
         value = this.#codes(group, value, this.#limited(grid, shadow, group.item.path), shadow)
         i = group.end - 1
       } else if (kind in BLOCKS) {
@@ -233,14 +238,14 @@ class Builder {
     return { register, layer }
   }
 
-  #last(group: Group, from: Value): void {
+  #last(group: Group, from: Value, flatten: boolean): void {
     if (group.relu !== undefined) this.#problem(group.item.path, 'an activation behind the last sums has no integer form here')
     const scales: number[] = []
     const layer = this.#layer(group, from.grid, 1, scales)
     const register = this.#registers++
     const product = { op: 'product', from: from.register, to: register, layer, ...windowOf(group.item.module) } as const
     this.#steps.push({ ...product, xZero: from.grid.zero, yZero: 0, limits: [0, 255], to32: true })
-    this.#steps.push({ op: 'give', from: register, layer, scale: scales })
+    this.#steps.push({ op: 'give', from: register, layer, scale: scales, ...(flatten ? { flatten } : {}) })
   }
 
   #block({ module, path }: Item, from: Value, grid: InputQuantization, shadow: Tensor | undefined): Value {

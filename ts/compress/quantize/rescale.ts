@@ -23,12 +23,12 @@ export function someInput(model: Model, data: Dataset | undefined): ModuleInput 
   return Object.keys(input).join() === 'x' && !graphOf(model.root) ? input.x! : input
 }
 
-/** Links all of whose weights can be changed. */
+/** Links all of whose weights can be changed: floating values, masked or not. Tables of codebooks are shared by values of many channels. */
 export function linksOf(model: Model, data: Dataset | undefined): ScalableLink[] {
   const weights = new Map(model.weights().map((w) => [w.path, w.weight]))
   const free = (path: string): boolean => {
-    const [leaf] = weights.get(path)?.trainable() ?? []
-    return leaf?.value.dtype === 'f32'
+    const weight = weights.get(path)
+    return (weight instanceof DenseWeight || weight instanceof MaskedWeight) && weight.value.dtype === 'f32'
   }
   const all = scope(() => scalableLinks(model, trace(model, someInput(model, data))))
   return all.filter(({ source, consumers, shifts, norms }) =>

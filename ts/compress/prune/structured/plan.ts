@@ -22,12 +22,14 @@ export function structuredPlan(where: string, unit: UnitKind, model: Model, o: S
   const structure = channelStructure(model)
   const { groups, left } = eligibleGroups(structure, unit, facts.targets, o.roundTo)
   if (o.ratio !== undefined && o.scope === 'local') for (const g of groups) checkShare(where, g.name, unit, g.units.length, o.ratio)
-  if (o.macs !== undefined && new ModelSize(model, structure).macs === undefined)
+  const counts = o.macs !== undefined || (o.retrain.kind === 'scratch' && o.retrain.budget === 'compute')
+  if (counts && new ModelSize(model, structure).macs === undefined)
     throw new OptionError(
       'ERR_OPTION',
-      `${where}: ${model.info.name} does not say what it takes, so its multiply-adds cannot be counted; give ratio or size`,
+      `${where}: ${model.info.name} does not say what it takes, so its multiply-adds cannot be counted; give ratio or size, and no budget of compute`,
     )
-  const epochsPerRound = retrainEpochs(o.retrain)
+  // Scratch-B pays with the arithmetic that is left: how much that is shows when units have gone; the most is told.
+  const epochsPerRound = retrainEpochs(o.retrain, training, 0)
   return {
     unit,
     rounds: o.rounds,

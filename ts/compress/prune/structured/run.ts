@@ -201,7 +201,11 @@ export class StructuredRun<O extends StructuredOptions> {
     const training = this.#training()
     // As many as make the task's own number of steps: an epoch of text has no examples to count.
     const examples = stepsPerEpoch(task, this.#current, training) * training.batchSize
-    const plan = retrainPlan(how, training, { examples, seed, last, snapshots: this.#snapshots() })
+    const plan = retrainPlan(how, training, {
+      ...{ examples, seed, last, snapshots: this.#snapshots(), model: this.#current },
+      rng: () => rng('fresh', round),
+      compute: () => this.#size.macsShare(this.#pass.name, this.#removed),
+    })
     const pack = (state: TrainState): PassState => {
       const { json, tensors } = packState(state)
       return { json: { round, removed: [...this.#removed], rounds: [...this.#rounds], train: json }, tensors }

@@ -1,6 +1,6 @@
 /** What a model costs before and after units are gone, from its structure alone: parameters and multiply-adds. */
 import { cost } from '../../../analyze/index.js'
-import { isTersorError } from '../../../base/errors.js'
+import { isTersorError, OptionError } from '../../../base/errors.js'
 import { sizeOf } from '../../../base/shape.js'
 import { exampleInput, type ChannelStructure, type UnitSet } from '../../../graph/index.js'
 import type { Model, Weight } from '../../../nn/index.js'
@@ -47,6 +47,18 @@ export class ModelSize {
       sum += before === 0 ? macs : (macs * after) / before
     }
     return Math.round(sum)
+  }
+
+  /** Share of the multiply-adds that is left; ERR_OPTION where they cannot be counted. */
+  macsShare(where: string, removed: UnitSet): number {
+    const left = this.macsAfter(removed)
+    if (left === undefined)
+      throw new OptionError(
+        'ERR_OPTION',
+        `${where}: scratch with the budget of compute counts multiply-adds, and the model does not say what it takes; take the budget of epochs`,
+        { details: { pointer: '/retrain/budget' } },
+      )
+    return this.macs === 0 ? 1 : left / this.macs!
   }
 }
 
