@@ -3,14 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { valueAndGrad } from '../../ts/autograd/index.js'
+import { contextScores } from '../../ts/compress/prune/structured/heads-score.js'
 import { compress, prune, quantize, recipe, sparsify, train, type CompressResult, type PassSpec } from '../../ts/compress/index.js'
 import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { channelStructure, exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
 import { memory } from '../../ts/native/devices.js'
-import { encoderBlock, flatten, layerNorm, linear, Model, rotaryAttention, sequential } from '../../ts/nn/index.js'
-import { architectures, languageModel } from '../../ts/models/index.js'
-import { scope, tensor } from '../../ts/tensor/index.js'
+import { encoderBlock, flatten, layerNorm, linear, Model, rotaryAttention, sequential, type ForwardContext } from '../../ts/nn/index.js'
+import { architectures, causalLanguage, languageModel } from '../../ts/models/index.js'
+import { crossEntropy, mul, reshape, sum } from '../../ts/ops/index.js'
+import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { difference, images, modelOf, randomNet, randomUnits } from './structured-lib.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -105,6 +108,29 @@ describe('transformers and recurrent nets', () => {
       expect(difference(model, cut.model, x)).toBeGreaterThan(1e-3)
       expect(cut.model.parameters()).toBeLessThan(model.parameters())
     }
+  })
+
+  it('importance by the gradient where a layer runs twice (ALBERT): the derivative of the gate that all its runs share', async () => {
+    const body = { vocabulary: 9, embedding: 8, width: 8, layers: 2, distinct: 1, heads: 4, hidden: 16, positions: 4, activation: 'gelu' as const, eps: 1e-5, norm: 'pre' as const, causal: true } // prettier-ignore
+    const model = modelOf(causalLanguage({ body, tied: true }), { task: 'language' })
+    const structure = channelStructure(model)
+    const groups = structure.groups.filter((g) => g.unit === 'head')
+    const ids = tensor(Int32Array.of(3), [1, 1])
+    const loss = (m: Model, more: Partial<ForwardContext> = {}): Tensor =>
+      crossEntropy(reshape(m.forward(ids, more), [1, 9]), tensor(Int32Array.of(5), [1]))
+    const found = await contextScores(groups, { model, structure, before: new Set() }, { batches: 1, each: async (see) => see(loss) })
+    // Of one token: a gate multiplies the columns of the output's weight, in every run.
+    const weight = model
+      .weights()
+      .find((w) => w.path.endsWith('attention.output.weight'))!
+      .weight.trainable()[0]!.value
+    const slopes = scope(() => {
+      const { grads } = valueAndGrad(() => loss(model), [weight])
+      const products = sum(mul(grads[0]!, weight), [0]).read() as Float32Array
+      return Array.from({ length: 4 }, (_, h) => Math.abs(products[2 * h]! + products[2 * h + 1]!))
+    })
+    expect(groups).toHaveLength(1)
+    groups[0]!.units.forEach((unit, h) => expect(found.get(unit)! / slopes[h]!).toBeCloseTo(1, 4))
   })
 
   it('importance by the gradient: a head that says nothing goes first, with the same answers (Michel et al. 2019)', async () => {

@@ -13,13 +13,14 @@ interface GradientBatches {
   readonly each: (see: (loss: (m: Model, more?: Partial<ForwardContext>) => Tensor) => void) => Promise<void>
 }
 
-/** A model in which zeros are added to the inputs of some weights: their gradient is that of the input. */
-function probed(model: Model, probes: ReadonlyMap<string, Tensor>): Model {
+/** A model in which zeros are added to the inputs of some weights, others each time that one is used: their gradient is that of the input. For one run. */
+function probed(model: Model, probes: ReadonlyMap<string, readonly Tensor[]>): Model {
   const changed = new Map<string, Weight>()
   for (const { path, weight } of model.weights()) {
-    const probe = probes.get(path)
-    if (!probe) continue
-    const apply = (x: Tensor, use: WeightUse): Tensor => weight.apply(add(x, probe), use)
+    const list = probes.get(path)
+    if (!list) continue
+    let uses = 0
+    const apply = (x: Tensor, use: WeightUse, context?: ForwardContext): Tensor => weight.apply(add(x, list[uses++]!), use, context)
     changed.set(
       path,
       new Proxy(weight, {
@@ -48,31 +49,27 @@ export async function contextScores(groups: readonly ChannelGroup[], at: ScoredM
   let tokens = 0
   await losses.each((loss) => {
     scope(() => {
-      // The first run tells what the heads say, the second one its gradient.
-      const shapes = new Map<string, readonly number[]>()
+      // The first run tells what the heads say, the second one its gradient. Layers that run several times (ALBERT) say something each time.
       const layers = new Map(readers.map((r) => [r.layer, r.path]))
-      const said = new Map<string, Float32Array>()
+      const said = new Map<string, { readonly shape: readonly number[]; readonly values: Float32Array }[]>()
       const observe = (layer: string, x: Tensor): void => {
         const path = layers.get(layer)
         if (path === undefined) return
-        shapes.set(path, [...x.shape])
-        said.set(path, valuesOf(x))
+        said.set(path, [...(said.get(path) ?? []), { shape: [...x.shape], values: valuesOf(x) }])
       }
       loss(at.model, { observe })
-      const probes = new Map([...shapes].map(([path, shape]) => [path, zeros(shape)]))
+      const probes = new Map([...said].map(([path, list]) => [path, list.map(({ shape }) => zeros(shape))]))
       const model = probed(at.model, probes)
-      const paths = [...probes.keys()]
-      const { grads } = valueAndGrad(
-        () => loss(model),
-        paths.map((path) => probes.get(path)!),
-      )
-      paths.forEach((path, i) => {
-        const shape = shapes.get(path)!
+      const all = [...probes.values()].flat()
+      const { grads } = valueAndGrad(() => loss(model), all)
+      const gradients = new Map(all.map((probe, i) => [probe, valuesOf(grads[i]!)]))
+      ;[...said].forEach(([path, list], i) => {
+        const { shape } = list[0]!
         const width = shape.at(-1)!
         const rows = sizeOf(shape) / width
-        const [ctx, dctx] = [said.get(path)!, valuesOf(grads[i]!)]
+        const uses = list.map(({ values }, use): [Float32Array, Float32Array] => [values, gradients.get(probes.get(path)![use]!)!])
         for (const [unit, columns] of readers.find((r) => r.path === path)!.positions)
-          sums.set(unit, (sums.get(unit) ?? 0) + rowProducts(ctx, dctx, rows, width, columns))
+          sums.set(unit, (sums.get(unit) ?? 0) + rowProducts(uses, rows, width, columns))
         if (i === 0) tokens += rows
       })
     })
@@ -81,12 +78,17 @@ export async function contextScores(groups: readonly ChannelGroup[], at: ScoredM
   return out
 }
 
-/** Sum over rows of |a . b| on some columns. */
-function rowProducts(a: Float32Array, b: Float32Array, rows: number, width: number, columns: readonly number[]): number {
+/** Sum over rows of |a . b| on some columns, a . b summed over all uses first: they share one gate. */
+function rowProducts(
+  uses: readonly (readonly [Float32Array, Float32Array])[],
+  rows: number,
+  width: number,
+  columns: readonly number[],
+): number {
   let sum = 0
   for (let r = 0; r < rows; r++) {
     let dot = 0
-    for (const c of columns) dot += a[r * width + c]! * b[r * width + c]!
+    for (const [a, b] of uses) for (const c of columns) dot += a[r * width + c]! * b[r * width + c]!
     sum += Math.abs(dot)
   }
   return sum
