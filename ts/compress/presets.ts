@@ -62,6 +62,15 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     [mixed({ budget: '8x' })],
   ]),
   preset(
+    'int8-qat',
+    'training',
+    'quantization-aware training for an epoch: 8-bit weights per channel and inputs, integer arithmetic; 4x smaller',
+    [[qat({ scheme: 'jacob', layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 1 }) })]],
+  ),
+  preset('int4-qat', 'training', 'learned steps (LSQ) for two epochs: 4-bit weights per channel, 8-bit inputs; 8x smaller', [
+    [qat({ scheme: 'lsq', bits: 4, inputs: 8, layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 2 }) })],
+  ]),
+  preset(
     'dual-module',
     'calibration',
     'little 4-bit twins answer half of the outputs of LSTM, GRU and linear layers; larger file, less memory read',
@@ -102,15 +111,6 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     'the same with weight rewinding (needs training snapshots)',
     rounds(retrain.rewindWeights({ epochs: 1 })),
   ),
-  preset(
-    'int8-qat',
-    'training',
-    'quantization-aware training for an epoch: 8-bit weights per channel and inputs, integer arithmetic; 4x smaller',
-    [[qat({ scheme: 'jacob', layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 1 }) })]],
-  ),
-  preset('int4-qat', 'training', 'learned steps (LSQ) for two epochs: 4-bit weights per channel, 8-bit inputs; 8x smaller', [
-    [qat({ scheme: 'lsq', bits: 4, inputs: 8, layout: 'channel', retrain: retrain.rewindLearningRate({ epochs: 2 }) })],
-  ]),
   preset('prune-finetune-int8', 'training', 'the same with fine-tuning at the last learning rate', rounds(retrain.finetune({ epochs: 1 }))),
   preset(
     'prune90-distill-int8',
