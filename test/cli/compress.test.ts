@@ -6,6 +6,7 @@ import { compress, parseRecipe, presets, type CompressReport } from '../../ts/co
 import { loadData } from '../../ts/data/index.js'
 import { readOnnx } from '../../ts/formats/onnx/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
+import { architectures } from '../../ts/models/index.js'
 import type { Variant } from '../../ts/report/index.js'
 import { bitsOf } from '../compress/toys.js'
 import { filesIn } from '../formats/lib.js'
@@ -69,6 +70,10 @@ describe.concurrent('presets', () => {
     const needless = await tersor(['compress', lenet, '--recipe', 'int8-weights', '--teacher', lenet, '--out', out])
     expect(needless.code).not.toBe(0)
     expect(needless.stderr).toContain('this one has none')
+    const spec = architectures.mlp({ inputShape: [1, 28, 28], classes: 4 }).spec
+    const other = { student: { spec }, epochs: 1 }
+    fs.writeFileSync(recipe, JSON.stringify({ recipe: 1, stages: [[{ pass: 'distill/train', options: other }]] }))
+    await succeeds(['compress', lenet, '--recipe', recipe, '--data', images, '--teacher', lenet, '--out', at('student.safetensors')])
   })
 
   it('writes ONNX files by their name, with the sizes of a model with integer inputs', async () => {

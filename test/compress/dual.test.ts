@@ -9,12 +9,14 @@ import { compress, dual, dualThreshold, language, projectionSize, recipe } from 
 import { fitTwin, storeTwin, type LittleBits } from '../../ts/compress/dual/fit.js'
 import { TernaryProjection } from '../../ts/kernels/index.js'
 import { languageModel, loadModel, saveModel } from '../../ts/models/index.js'
+import { exportOnnx } from '../../ts/graph/export/index.js'
+import { trace } from '../../ts/graph/trace.js'
 import { memory } from '../../ts/native/devices.js'
 import { build, DualWeight, freshValues, Model, watchDual } from '../../ts/nn/index.js'
 import { matmul, randomNormal, scaleShift, sub, mul, sum } from '../../ts/ops/index.js'
 import { session } from '../../ts/runtime/index.js'
 import { full, scope, tensor, type Tensor } from '../../ts/tensor/index.js'
-import { bitsOf, blobs, mlp } from './toys.js'
+import { bars, bitsOf, blobs, convnet, mlp } from './toys.js'
 
 const idle = async (): Promise<void> => {}
 const folder = mkdtempSync(join(tmpdir(), 'tersor-dual-'))
@@ -207,6 +209,12 @@ describe.each(['lstm', 'gru'] as const)('dual/build on a language model of %s la
       ).toBeLessThan(0.08)
   })
 
+  it('traces see the exact weights; ONNX has no such layers', async () => {
+    const m = await twins(words(cell, 1), { ratio: 0.5, k: 16 })
+    expect(scope(() => trace(m, ids).calls.length)).toBeGreaterThan(0)
+    expect(() => exportOnnx(m, { example: ids })).toThrowError(code('ERR_UNSUPPORTED'))
+  })
+
   it('files, sessions and exact inputs', async () => {
     const model = words(cell)
     const m = (
@@ -244,6 +252,8 @@ describe('dual/build', () => {
       [8, null],
       [64, null],
     ])
+    const images = await compress(convnet(), recipe([[dual.build({ ratio: 0.4 })]]), { data: bars(40) })
+    expect(images.report.passes[0]!.notes.map((n) => n.text)).toContain('left alone: a kernel has no twin')
   })
 
   it('an interrupted run that is resumed gives the same bits; an aborted one leaves no tensors', async () => {

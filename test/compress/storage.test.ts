@@ -5,6 +5,7 @@ import { compress, prune, quantize, recipe, train } from '../../ts/compress/inde
 import { binarized } from '../../ts/compress/quantize/binary.js'
 import { tf32 } from '../../ts/compress/quantize/cast.js'
 import { kmeans, nearestCentre } from '../../ts/compress/quantize/kmeans.js'
+import { exportOnnx } from '../../ts/graph/export/index.js'
 import { fromBits } from '../../ts/graph/minifloat.js'
 import { DenseWeight, type BinaryWeight, type CodebookWeight, type Model, type QuantizedWeight, type Weight } from '../../ts/nn/index.js'
 import { valueAndGrad } from '../../ts/autograd/index.js'
@@ -183,6 +184,7 @@ describe('quantize/binary', () => {
 
   it('one bit a weight; with binary inputs a product is alpha mean|x| (n - 2 popcount(x ^ w)), exactly counted', async () => {
     const { model } = await compress(net, recipe([[quantize.binary({ inputs: 'sign' }, { targets: ['fc2'] })]]))
+    expect(() => exportOnnx(model)).toThrowError(expect.objectContaining({ code: 'ERR_UNSUPPORTED', details: { paths: ['fc2.weight'] } }))
     const w = weightAt(model, 'fc2.weight') as BinaryWeight
     expect(w.bytes()).toBe(1024 / 8 + 4 * 32)
     const x = normals(32)

@@ -64,7 +64,7 @@ describe('channels scaled without changing the function', () => {
     const sequences = numberDataset({ name: 'x', features: loud, inputShape: [6, 8], labels: new Int32Array(40), classes: ['x'] })
     const { report } = await compress(model, recipe([[quantize.awq({ groupSize: 8 })]]), { data: sequences })
     const { notes, figures } = report.passes[0]!
-    const scaled = notes.filter((n) => n.text.startsWith('channels scaled')).map((n) => n.path)
+    const scaled = notes.filter((n) => n.text.startsWith('channels of its output scaled')).map((n) => n.path)
     expect([...scaled].sort()).toEqual([...places].sort())
     expect(Number(figures.difference ?? 0)).toBeLessThanOrEqual(1e-5)
   })

@@ -40,6 +40,8 @@ it('layers: what they were, what they are, what it cost', () => {
   const t = layerTable(layers)
   expect(t.rows[0]).toEqual(['fc1.weight', '300 x 784', 'f32', 'int8 sparse 16.8 %', '919 KiB', '47.0 KiB', '19.6x', '16.8 %', '0.178'])
   expect(t.rows[1]!.at(-1)).toBe('0')
+  const cut = layerTable([{ ...layers[0]!, error: 0, shapeBefore: [600, 784] }])
+  expect([cut.rows[0]![1], cut.rows[0]!.at(-1)]).toEqual(['600 x 784 -> 300 x 784', ''])
   // Nothing left at all divides by nothing.
   const gone = layerTable([{ ...layers[0]!, after: { kind: 'x', bytes: 0, density: 0 } }])
   expect(gone.rows[0]![6]).toBe('940800.0x')

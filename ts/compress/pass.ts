@@ -32,6 +32,8 @@ export interface PassSpec {
 export interface PassNeeds {
   /** The options of a distillation: checked against the teachers before anything runs. */
   readonly distill?: Distill | undefined
+  /** It learns from teachers in a way that cannot be checked before. */
+  readonly teachers?: boolean
   /** A sweep of data through the model before `apply`; the texts of a task do as well. */
   readonly calibration?: boolean
   /** The data set itself, as `context.data`: a task does not do. */

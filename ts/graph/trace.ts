@@ -118,6 +118,8 @@ class Tracer {
       get: (target, key) => {
         if (key === 'dense') return dense
         if (key === 'apply') return apply
+        // A way of its own to run a recurrent layer is none that a graph could say: it holds the exact weights, as for linear layers.
+        if (key === 'recurrent') return undefined
         const value: unknown = Reflect.get(target, key, target)
         return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
       },

@@ -48,14 +48,14 @@ export function layerTable(rows: readonly LayerRow[]): Table {
     numeric: [false, false, false, false, true, true, true, true, true],
     rows: rows.map((r) => [
       r.path,
-      r.shape.join(' x '),
+      [...(r.shapeBefore ? [r.shapeBefore] : []), r.shape].map((shape) => shape.join(' x ')).join(' -> '),
       r.before.kind,
       r.after.kind,
       formatBytes(r.before.bytes),
       formatBytes(r.after.bytes),
       formatRatio(r.before.bytes / Math.max(1, r.after.bytes)),
       formatPercent(r.after.density),
-      formatNumber(r.error),
+      r.shapeBefore ? '' : formatNumber(r.error),
     ]),
   }
 }

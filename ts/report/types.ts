@@ -42,8 +42,10 @@ export interface LayerRow {
   readonly shape: readonly number[]
   readonly before: { readonly kind: string; readonly bytes: number }
   readonly after: { readonly kind: string; readonly bytes: number; readonly density: number }
-  /** ||W' - W|| / ||W||, Frobenius. */
+  /** ||W' - W|| / ||W||, Frobenius. Says nothing where the shape is another. */
   readonly error: number
+  /** Where the shape was another. */
+  readonly shapeBefore?: readonly number[]
 }
 
 /** A named series over epochs or steps. */

@@ -61,7 +61,11 @@ export function readRecipe(nameOrFile: string): Recipe {
 /** Loads the teachers; a recipe that has no use for them is ERR_OPTION. */
 function teachersFor({ stages }: Recipe, files: readonly string[] | undefined): Model[] | undefined {
   if (!files) return undefined
-  if (!stages.flat().some(({ pass, options }) => passDefinition(pass).needs?.(options).distill))
+  const learns = stages.flat().some(({ pass, options }) => {
+    const { distill, teachers } = passDefinition(pass).needs?.(options) ?? {}
+    return distill !== undefined || teachers === true
+  })
+  if (!learns)
     throw new OptionError('ERR_OPTION', 'compress: --teacher is for recipes with "distill" in the options of a pass, this one has none')
   return files.map((file) => loadModel(file))
 }
@@ -88,6 +92,7 @@ export function layerRows(report: CompressReport): LayerRow[] {
       before: { kind: l.before.description, bytes: l.before.bytes },
       after: { kind: l.after.description, bytes: l.after.bytes, density: l.after.density },
       error: l.error,
+      ...(l.shapeBefore ? { shapeBefore: l.shapeBefore } : {}),
     }))
 }
 
@@ -212,7 +217,9 @@ export function registerCompress(program: Command): void {
           const rows = layerRows(result.report)
           ui.table(layerTable(rows))
           for (const pass of result.report.passes)
-            for (const note of pass.notes) ui.say(`${pass.pass}: ${note.path ? `${note.path}: ` : ''}${note.text}`)
+            for (const note of pass.notes)
+              // What was a warning too begins with the name already.
+              ui.say(note.text.startsWith(`${pass.pass}: `) ? note.text : `${pass.pass}: ${note.path ? `${note.path}: ` : ''}${note.text}`)
           ui.say(
             `saved ${out}: ${formatBytes(bytesBefore)} -> ${formatBytes(bytes)} (${formatRatio(bytesBefore / bytes)}) in ${formatDuration(result.report.seconds)}`,
           )

@@ -32,7 +32,7 @@ const options = z.strictObject({
     }),
     /** The model itself: it learns from the teachers and stays as large as it is. */
     z.strictObject({ same: z.literal(true) }),
-  ]),
+  ], { error: 'must be one of { layers }, { keep }, { spec } and { same: true }' }),
   /** How to train, where the model's history does not say. */
   training: trainSettingsSchema.optional(),
   /** Instead of the epochs of that training. */
@@ -69,7 +69,7 @@ export const distillTrain = definePass({
   version: 1,
   summary: 'trains a smaller student, cut from the model or another net, to answer as the model does',
   options,
-  needs: (o) => ({ training: true, ...('spec' in o.student ? {} : { distill: o.distill }) }),
+  needs: (o) => ({ training: true, ...('spec' in o.student ? { teachers: true } : { distill: o.distill }) }),
   changesShapes: 'any',
   roles: ['matrix', 'kernel', 'table', 'vector'],
   plan: (model, o, { examples }): JsonObject => {

@@ -54,9 +54,10 @@ export const dual = definePass({
   summary: 'little twins that predict which outputs of a layer need its exact weights',
   options,
   needs: () => ({ training: true }),
-  roles: ['matrix'],
-  plan: (_model, o, { targets }) => ({
-    twins: jobsOf(targets).jobs.map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
+  // Kernels are left alone, and the report says so.
+  roles: ['matrix', 'kernel'],
+  plan: (model, o, { targets }) => ({
+    twins: jobsOf(targets).jobs.filter((job) => followedBy(model, job) !== undefined).map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
   }),
   apply: async (model, context) => {
     const { jobs, left } = jobsOf(context.targets)

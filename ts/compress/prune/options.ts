@@ -62,7 +62,7 @@ function check(o: PruneOptions, ctx: z.core.$RefinementCtx): void {
   const ways = [o.sparsity !== undefined, o.iterative !== undefined || o.compression !== undefined, o.quality !== undefined].filter(Boolean)
   if (m > 0 && ways.length > 0)
     refuse(`structure '${n}:${m}' says how many weights stay: give no sparsity, iterative, compression or quality`, 'structure')
-  else if (m === 0 && ways.length !== 1) refuse('give either sparsity or iterative, or compression', 'sparsity')
+  else if (m === 0 && ways.length !== 1) refuse("give one of sparsity, iterative or compression (prune/magnitude: or quality), or a structure as '2:4'", 'sparsity')
   if (o.iterative && (o.iterative.rounds === undefined) === (o.compression === undefined))
     refuse('give either rounds or, beside iterative, compression', 'iterative', 'rounds')
   if (Array.isArray(o.sparsity) && o.sparsity.some((s, i, all) => i > 0 && s <= all[i - 1]!)) refuse('levels must rise', 'sparsity')

@@ -72,7 +72,7 @@ export const awq = definePass({
           prepare: async (target) => {
             const gram = gramFor(target, context)
             if (typeof gram === 'string') return gram
-            if (!factors.has(target.path)) context.note('channels not scaled: no layer before it can take it over', target.path)
+            if (!factors.has(target.path)) context.note('channels of its input not scaled: no layer before it can take the factors', target.path)
             return roundLayer(target, rescaled(gram, factors.get(target.path)), context)
           },
           convert: ({ path, weight }, done) => {
@@ -164,7 +164,10 @@ async function channelScales(
       }))
     })
     const { scales, exponent, share } = await searchScales(readers, sizesOf(link, layers, grams, context), breathe)
-    note(`channels scaled by mean|x|^${exponent}: output error ${share.toFixed(3)} of that of rounding to nearest`, link.source.weight)
+    note(
+      `channels of its output scaled by mean|x|^${exponent}: output error of ${link.consumers.map((c) => c.weight).join(', ')} ${share.toFixed(3)} of that of rounding to nearest`,
+      link.source.weight,
+    )
     link.consumers.forEach((consumer, i) =>
       factors.set(
         consumer.weight,

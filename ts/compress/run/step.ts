@@ -42,7 +42,9 @@ export function checkStep(model: Model, step: Step, options: CompressOptions): J
   if (!data && (needs.data || (needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)))
     throw new OptionError(
       'ERR_OPTION',
-      `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
+      needs.data && task
+        ? `${spec.pass}: needs examples one by one, which ${task.name} is not: it is for classifiers and encoders`
+        : `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
     )
   if (needs.distill) checkDistill(needs.distill, model, teachersOf(options) ?? [model])
   const validated = task ? task.evaluate !== undefined : validation !== undefined

@@ -69,7 +69,20 @@ export function exportOnnx(model: Model, options: ExportOptions = {}): OnnxModel
   return scope(() => exported(model, options))
 }
 
+/** Layers that compute something else than with their values have no form in ONNX, and exporting the values would be another model. */
+function checkExact(model: Model): void {
+  const found = model.weights().flatMap(({ path, weight }) => (weight.approximation === undefined ? [] : [{ path, why: weight.approximation }]))
+  const [first] = found
+  if (!first) return
+  throw new UnsupportedError(
+    'ERR_UNSUPPORTED',
+    `export: ${first.path}: ${first.why}${found.length > 1 ? ` (and ${found.length - 1} more weights)` : ''}: ONNX has no such layers; export the model from before that pass`,
+    { details: { paths: found.map(({ path }) => path) } },
+  )
+}
+
 function exported(model: Model, options: ExportOptions): OnnxModel {
+  checkExact(model)
   const { profile = 'ort', floats = 'f32', dynamicQuantization = false } = options
   const described = options.example ? undefined : exampleInput(model, options.sizes)
   const example = options.example ?? described!.input

@@ -51,6 +51,9 @@ export class BinaryWeight implements Weight {
   get description(): string {
     return `binary${this.input ? ', binary input' : ''}`
   }
+  get approximation(): string | undefined {
+    return this.input ? 'it multiplies with the signs of its inputs' : undefined
+  }
   bytes(): number {
     return this.bits.bytes + this.alpha.bytes
   }

@@ -126,6 +126,9 @@ export class DualWeight implements Weight {
     const which = this.choice.rule === 'top-k' ? `top-k ${percent(this.choice.ratio, 1)}` : 'thresholds'
     return `dual ${this.big.description}, twin ${this.littleBits === 32 ? 'f32' : `int${this.littleBits}`} k ${this.k}, ${which}`
   }
+  get approximation(): string | undefined {
+    return this.#exactly() === 0 ? undefined : 'a twin answers some outputs'
+  }
   bytes(): number {
     return this.big.bytes() + this.little.bytes()
   }

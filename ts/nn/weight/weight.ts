@@ -66,6 +66,8 @@ export interface Weight {
   nonzeros(): number
   /** The values it stands for. Call inside a scope and do not dispose the result: for dense and masked kinds it is the leaf itself. */
   dense(): Tensor
+  /** Where layers compute something else than with `dense()`, so that a graph of plain products would be another function: what they do. */
+  readonly approximation?: string | undefined
   /** For kinds that compute a direction of a recurrent layer themselves, asked of its recurrent weight: outputs [T, B, H], then the last h (and c). */
   recurrent?(use: RecurrentUse): Tensor
   /** `context`: of the layer that runs; kinds that do something else in training need it. */
