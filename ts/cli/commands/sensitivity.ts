@@ -84,7 +84,10 @@ async function run(file: string, o: SensitivityCliOptions, ui: Ui): Promise<void
     throw new OptionError('ERR_OPTION', 'sensitivity: --resume needs --save: what was finished stands beside that file')
   const model = loadModel(file)
   if (model.info.task !== 'classification' && model.info.task !== 'embedding')
-    throw new OptionError('ERR_OPTION', `sensitivity: needs a classifier, or an encoder with a probe; ${model.info.name} is for ${model.info.task}`)
+    throw new OptionError(
+      'ERR_OPTION',
+      `sensitivity: needs a classifier, or an encoder with a probe; ${model.info.name} is for ${model.info.task}`,
+    )
   const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
   const all = await loadData(o.data, { signal: ui.signal, ...(known ? { classes: known } : {}) })
   const data = all.size <= o.examples ? all : subset(all, shuffle(all.size, o.seed).subarray(0, o.examples))

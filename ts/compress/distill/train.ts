@@ -18,21 +18,24 @@ import { cutLayers, cuttable, keptLayers } from './cut.js'
 const NAME = 'distill/train'
 
 const options = z.strictObject({
-  student: z.union([
-    /** Numbers of the layers that stay. */
-    z.strictObject({ keep: z.array(z.int().nonnegative()).min(1).max(1024) }),
-    /** How many stay: spread over all with both ends, or the first. */
-    z.strictObject({ layers: z.int().positive().max(1024), from: z.enum(['uniform', 'first']).default('uniform') }),
-    /** Another architecture with fresh weights, for the same inputs and outputs. */
-    z.strictObject({
-      spec: z.custom<JsonObject>(
-        (v) => typeof v === 'object' && v !== null && !Array.isArray(v) && typeof (v as { kind?: unknown }).kind === 'string',
-        'must be an architecture: { kind, config, children }',
-      ),
-    }),
-    /** The model itself: it learns from the teachers and stays as large as it is. */
-    z.strictObject({ same: z.literal(true) }),
-  ], { error: 'must be one of { layers }, { keep }, { spec } and { same: true }' }),
+  student: z.union(
+    [
+      /** Numbers of the layers that stay. */
+      z.strictObject({ keep: z.array(z.int().nonnegative()).min(1).max(1024) }),
+      /** How many stay: spread over all with both ends, or the first. */
+      z.strictObject({ layers: z.int().positive().max(1024), from: z.enum(['uniform', 'first']).default('uniform') }),
+      /** Another architecture with fresh weights, for the same inputs and outputs. */
+      z.strictObject({
+        spec: z.custom<JsonObject>(
+          (v) => typeof v === 'object' && v !== null && !Array.isArray(v) && typeof (v as { kind?: unknown }).kind === 'string',
+          'must be an architecture: { kind, config, children }',
+        ),
+      }),
+      /** The model itself: it learns from the teachers and stays as large as it is. */
+      z.strictObject({ same: z.literal(true) }),
+    ],
+    { error: 'must be one of { layers }, { keep }, { spec } and { same: true }' },
+  ),
   /** How to train, where the model's history does not say. */
   training: trainSettingsSchema.optional(),
   /** Instead of the epochs of that training. */

@@ -57,7 +57,9 @@ export const dual = definePass({
   // Kernels are left alone, and the report says so.
   roles: ['matrix', 'kernel'],
   plan: (model, o, { targets }) => ({
-    twins: jobsOf(targets).jobs.filter((job) => followedBy(model, job) !== undefined).map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
+    twins: jobsOf(targets)
+      .jobs.filter((job) => followedBy(model, job) !== undefined)
+      .map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
   }),
   apply: async (model, context) => {
     const { jobs, left } = jobsOf(context.targets)

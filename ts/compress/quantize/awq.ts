@@ -72,7 +72,8 @@ export const awq = definePass({
           prepare: async (target) => {
             const gram = gramFor(target, context)
             if (typeof gram === 'string') return gram
-            if (!factors.has(target.path)) context.note('channels of its input not scaled: no layer before it can take the factors', target.path)
+            if (!factors.has(target.path))
+              context.note('channels of its input not scaled: no layer before it can take the factors', target.path)
             return roundLayer(target, rescaled(gram, factors.get(target.path)), context)
           },
           convert: ({ path, weight }, done) => {

@@ -71,7 +71,9 @@ export function exportOnnx(model: Model, options: ExportOptions = {}): OnnxModel
 
 /** Layers that compute something else than with their values have no form in ONNX, and exporting the values would be another model. */
 function checkExact(model: Model): void {
-  const found = model.weights().flatMap(({ path, weight }) => (weight.approximation === undefined ? [] : [{ path, why: weight.approximation }]))
+  const found = model
+    .weights()
+    .flatMap(({ path, weight }) => (weight.approximation === undefined ? [] : [{ path, why: weight.approximation }]))
   const [first] = found
   if (!first) return
   throw new UnsupportedError(
