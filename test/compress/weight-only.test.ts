@@ -8,7 +8,9 @@ import { learnRounding, type RoundingProblem } from '../../ts/compress/quantize/
 import { blockErrors, diagonalBlocks, outputErrorOf } from '../../ts/compress/quantize/output-error.js'
 import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, encoderBlock, freshValues, Model, type Weight } from '../../ts/nn/index.js'
+import { build, defineModule, encoderBlock, freshValues, linear, Model, runChild, type Weight } from '../../ts/nn/index.js'
+import { concat, relu } from '../../ts/ops/index.js'
+import { z } from 'zod'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
@@ -48,7 +50,41 @@ function moments(width: number, n: number): Float32Array {
   return out
 }
 
+/** Two layers side by side; a third one takes what both give. */
+const fork = defineModule<Record<string, never>>({
+  kind: 'test.fork',
+  config: z.strictObject({}),
+  weights: () => ({}),
+  forward: (m, _c, x, ctx) => {
+    const [a, b] = ['a', 'b'].map((name) => relu(runChild(m, name, x as Tensor, ctx)))
+    return runChild(m, 'c', concat([a!, b!], 1), ctx)
+  },
+})
+
 describe('channels scaled without changing the function', () => {
+  it('a layer behind a concatenation is rounded for the inputs that it has when both sides are scaled', async () => {
+    const side = linear({ in: 8, out: 16, bias: true, init: 'he' })
+    const spec = fork({}, { a: side, b: side, c: linear({ in: 32, out: 12, bias: true, init: 'he' }) })
+    const model = new Model(build(spec, freshValues(Rng.of(4, 'fork'))), { name: 'fork', task: 'regression', inputShape: [8], history: [] })
+    for (const path of ['a.weight', 'b.weight']) {
+      const { value } = weightAt(model, path).trainable()[0]!
+      value.write(read(value).map((v, i) => v * (Math.floor(i / 8) % 4 === 0 ? 12 : 0.4)))
+    }
+    const points = blobs(256)
+    const x = tensor(points.batch(Array.from({ length: 256 }, (_, i) => i)).x, [256, 8])
+    const error = async (rounding: 'nearest' | 'feedback'): Promise<{ measured: number; told: number }> => {
+      const pass = quantize.awq({ bits: 3, groupSize: 32, clip: false, rounding }, { targets: ['c.weight'] })
+      const { model: out, report } = await compress(model, recipe([[pass]]), { data: points })
+      expect(report.passes[0]!.notes.filter((n) => /scaled by mean/.test(n.text))).toHaveLength(2)
+      const [y, meant] = [read(out.predict(x)), read(model.predict(x))]
+      const note = report.passes[0]!.notes.find((n) => n.text.endsWith('with these channels'))!
+      return { measured: y.reduce((sum, v, i) => sum + (v - meant[i]!) ** 2, 0), told: Number(/[\d.]+/.exec(note.text)![0]) }
+    }
+    const [nearest, feedback] = [await error('nearest'), await error('feedback')]
+    expect(feedback.told).toBeLessThan(0.5)
+    expect(Math.abs(feedback.measured / nearest.measured - feedback.told)).toBeLessThan(0.002)
+  })
+
   const texts = { width: 8, heads: 2, hidden: 12 } as const
   it.each([
     ['pre-norm', encoderBlock({ ...texts, activation: 'relu' }), ['norm1.gamma', 'norm2.gamma', 'up.weight', 'attention.value.weight']],

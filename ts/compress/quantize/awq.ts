@@ -169,12 +169,12 @@ async function channelScales(
       `channels of its output scaled by mean|x|^${exponent}: output error of ${link.consumers.map((c) => c.weight).join(', ')} ${share.toFixed(3)} of that of rounding to nearest`,
       link.source.weight,
     )
-    link.consumers.forEach((consumer, i) =>
-      factors.set(
-        consumer.weight,
-        channelsOf(consumer, grams[i]!).map((channels) => columnFactors(scales, channels)),
-      ),
-    )
+    link.consumers.forEach((consumer, i) => {
+      // A layer behind a concatenation takes channels of several links: each has its own columns, the others count 1.
+      const before = factors.get(consumer.weight)
+      const own = channelsOf(consumer, grams[i]!).map((channels) => columnFactors(scales, channels))
+      factors.set(consumer.weight, before ? own.map((s, g) => s.map((v, c) => v * before[g]![c]!)) : own)
+    })
     if (exponent > 0) rescaler.scale(link, Float64Array.from(scales))
   }
   const scaled = checkedModel(NAME, model, rescaler, context)
