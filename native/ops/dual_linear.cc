@@ -37,7 +37,7 @@ Status dual_linear_cpu(dual_linear_args& a, Context& ctx) {
   DualPart part;
   TERSOR_TRY(part.open(kOp, a.w, a.scale, &w_copy, &scale, ctx.cancel));
   DualLittle little;
-  const int64_t chunk = m < 32 ? m : 32;
+  const int64_t chunk = m < 32 ? m : 32, alone = DualLittle::chunk(1);
   TERSOR_TRY(little.open(kOp, a.projection, a.little, a.k, a.copies, n, cols, chunk, ctx));
   const DualRule rule{a.insensitive, a.below, threshold.as<float>(), n > 0 ? n : 1};
   DualLists lists;
@@ -50,7 +50,9 @@ Status dual_linear_cpu(dual_linear_args& a, Context& ctx) {
   for (int64_t i0 = 0; i0 < m; i0 += chunk) {
     const int64_t rows = m - i0 < chunk ? m - i0 : chunk;
     float* y = a.y.as<float>() + i0 * n;
-    if (a.insensitive != 0) TERSOR_TRY(little.run(x.as<float>() + i0 * cols, rows, a.bias, y));
+    // Few rows at a time, so that each is computed as it would be alone.
+    for (int64_t i = 0; i < rows && a.insensitive != 0; i += alone)
+      TERSOR_TRY(little.run(x.as<float>() + (i0 + i) * cols, rows - i < alone ? rows - i : alone, a.bias, y + i * n));
     for (int64_t i = 0; i < rows; i++) {
       lists.count(i) = dual_select(rule, y + i * n, n, 0, lists.keys(), lists.list(i));
       a.count.as<int32_t>()[i0 + i] = static_cast<int32_t>(n - lists.count(i));

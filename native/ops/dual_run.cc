@@ -29,6 +29,7 @@ Status dual_check_weight(const char* op, const char* name, const TensorRef& w, c
 Status dual_check_little(const char* op, const char* name, const TensorRef& projection, const TensorRef& little, int64_t k, int64_t copies, int64_t rows,
                          int64_t cols) {
   if (projection.present()) {
+    if (cols >= (int64_t(1) << 31)) return fail(Code::option, "%s: a projection has less than 2^31 inputs, got %lld", op, static_cast<long long>(cols));
     const int64_t bytes = ternary_blob_bytes(rows_row(), k, cols);
     TERSOR_TRY(expect_dtype(op, "projection", projection, DType::u8));
     TERSOR_TRY(expect_shape(op, "projection", projection, &bytes, 1));
@@ -94,7 +95,12 @@ int64_t dual_select(const DualRule& rule, const float* y, int64_t n, int64_t fir
         count += rule.below ? !(y[j] < t) : !(std::fabs(y[j]) > t);
       }
     }
-  } else if (rule.exactly < n) {
+  } else if (rule.exactly >= n) {
+    for (int64_t j = 0; j < n; j++) {
+      list[count] = static_cast<int32_t>(first + j);
+      count += y[j] != y[j];
+    }
+  } else {
     uint32_t* const copy = keys + n;
     for (int64_t j = 0; j < n; j++) copy[j] = keys[j] = key_of(rule.below ? -y[j] : y[j], !rule.below);
     const Threshold<uint32_t> t = select_key(copy, n, rule.exactly, uint32_t(0), ~uint32_t(0));
@@ -103,7 +109,7 @@ int64_t dual_select(const DualRule& rule, const float* y, int64_t n, int64_t fir
       const bool tie = keys[j] == t.key && ties > 0;
       ties -= tie;
       list[count] = static_cast<int32_t>(first + j);
-      count += !(tie || keys[j] > t.key);
+      count += keys[j] == 0 || !(tie || keys[j] > t.key);  // 0: NaN
     }
   }
   return count;

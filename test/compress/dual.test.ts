@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
+import { grad } from '../../ts/autograd/index.js'
 import { Rng } from '../../ts/base/rng.js'
 import { code } from '../nn/lib.js'
-import { compress, dual, dualThreshold, language, projectionSize, recipe } from '../../ts/compress/index.js'
+import { compress, dual, dualThreshold, language, projectionSize, quantize, recipe } from '../../ts/compress/index.js'
 import { fitTwin, storeTwin, type LittleBits } from '../../ts/compress/dual/fit.js'
 import { TernaryProjection } from '../../ts/kernels/index.js'
 import { languageModel, loadModel, saveModel } from '../../ts/models/index.js'
@@ -298,6 +299,28 @@ describe('dual/build', () => {
     await compress(net, recipe([[dual.build({}, { targets: ['fc3.weight'] })]]), { data: blobs(70) })
     expect(memory().tensors).toBe(before)
     net.dispose()
+  })
+
+  it('trains through the exact weights; ONNX has no form for twins', async () => {
+    const model = mlp({ hidden: 64 })
+    const { model: m } = await compress(model, recipe([[dual.build({ ratio: 1, k: 4 })]]), { data: blobs(120) })
+    scope(() => {
+      const x = randomNormal([5, 8], { seed: 2 })
+      const slope = (net: Model): number[] => numbers(grad(() => sum(net.forward(x, { training: true }), [], false), [x])[0]!)
+      expect(slope(m)).toEqual(slope(model))
+      const refused = code('ERR_UNSUPPORTED')
+      expect(() => exportOnnx(m, { example: x })).toThrowError(refused)
+    })
+    const both = await twins(words('lstm', 1), { ratio: 0.5 })
+    expect(() => exportOnnx(both, { example: ids })).toThrowError(code('ERR_UNSUPPORTED'))
+  })
+
+  it('leaves weights alone that are not f32', async () => {
+    const data = blobs(60)
+    const { model: shared } = await compress(mlp({ hidden: 16 }), recipe([[quantize.codebook()]]), { data })
+    const { model: m, report } = await compress(shared, recipe([[dual.build()]]), { data })
+    expect(duals(m)).toHaveLength(0)
+    expect(report.passes[0]!.notes.map((n) => n.path)).toContain('fc1.weight')
   })
 
   it('refuses options that cannot be', async () => {

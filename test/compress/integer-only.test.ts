@@ -14,6 +14,7 @@ import {
   flatten,
   freshValues,
   globalAvgPool,
+  integerNet,
   linear,
   Model,
   QuantizedWeight,
@@ -192,5 +193,30 @@ describe('nets', () => {
       }),
     )
     expect(() => integerOnly(mlp())).toThrow(expect.objectContaining({ code: 'ERR_UNSUPPORTED' }))
+  })
+
+  it('refuses steps of a file that do not fit together', () => {
+    const [quantize, product, give] = [
+      { op: 'quantize', to: 0, scale: 0.1, zero: 128 },
+      { op: 'product', from: 0, to: 1, layer: 'a', xZero: 128, yZero: 0, limits: [0, 255], to32: true },
+      { op: 'give', from: 1, layer: 'a', scale: [0.01] },
+    ]
+    const net = (...steps: object[]): Model =>
+      new Model(build(integerNet({ layers: { a: [5, 6] }, steps } as never), freshValues(Rng.of(1))), {
+        name: 'net',
+        task: 'regression',
+        history: [],
+      })
+    const bad = [
+      [quantize, product],
+      [quantize, { ...product, from: 7 }, give],
+      [quantize, { ...product, layer: 'b' }, give],
+      [give, give],
+    ]
+    for (const steps of bad) expect(() => net(...steps)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
+    // A weight that is no codes.
+    expect(() => net(quantize, product, give).forward(tensor(new Float32Array(12), [2, 6]))).toThrow(
+      expect.objectContaining({ code: 'ERR_MODEL_FORMAT' }),
+    )
   })
 })

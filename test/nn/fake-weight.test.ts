@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { valueAndGrad, grad } from '../../ts/autograd/index.js'
 import {
+  DenseWeight,
   FakeInput,
   FakeWeight,
   QuantizedWeight,
@@ -10,6 +11,7 @@ import {
   type FakeConfig,
   type FakeInputConfig,
   type ForwardContext,
+  type Module,
 } from '../../ts/nn/index.js'
 import { dequantizeRows, fakeQuantize, maskApply, mul, quantizeRows, sum } from '../../ts/ops/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
@@ -247,6 +249,32 @@ describe('FakeInput', () => {
       values(hard.apply(x, { op: 'linear', bias })).forEach((v, i) => expect(Math.abs(v - soft[i]!)).toBeLessThan(1e-4))
       const back = weightKind('quantized').restore(hard.parts(), JSON.parse(JSON.stringify(hard.config())), hard.shape)
       expect(bits(back.apply(x, { op: 'linear', bias }))).toBe(bits(hard.apply(x, { op: 'linear', bias })))
+    }),
+  )
+})
+
+describe('behind a folded norm', () => {
+  it.each(['symmetric', 'affine'] as const)('%s codes compute what was trained, rows of negative factors too', (mode) =>
+    scope(() => {
+      const gamma = tensor([2, -0.5, 1, -3])
+      const norm = {
+        weights: { gamma: new DenseWeight(gamma) },
+        state: { variance: tensor([1, 4, 0.25, 1]) },
+        config: { eps: 0 },
+        children: {},
+      }
+      const root = { children: { bn: norm } } as unknown as Module
+      const value = tensor(
+        normals(4 * 6).map((v) => v + 0.7),
+        [4, 6],
+      )
+      const w = FakeWeight.begin(config({ bits: 4, mode, gradient: 'straight', fold: 'bn' }), { value })
+      const x = tensor(normals(3 * 6, 5), [3, 6])
+      const use = { op: 'linear', bias: null } as const
+      const hard = w.hardened(root)
+      expect(hard.zero !== null).toBe(mode === 'affine')
+      const [want, have] = [values(w.apply(x, use, { root } as ForwardContext)), values(hard.apply(x, use))]
+      want.forEach((v, i) => expect(Math.abs(v - have[i]!)).toBeLessThan(1e-4))
     }),
   )
 })

@@ -15,6 +15,8 @@ import {
   QuantizedWeight,
   type SparseWeight,
   sparseFrom,
+  sparseLayoutFrom,
+  sparseLayouts,
   type NarrowFormat,
   type QuantizedParts,
   type Weight,
@@ -175,6 +177,28 @@ export const table: Case[] = uses.flatMap((use) => [
 ])
 
 table.push(...uses.flatMap(extraCases))
+table.push(
+  ...uses.flatMap((use) =>
+    sparseLayouts
+      .filter((layout) => layout !== '2:4') // prunes on its own
+      .flatMap((layout): Case[] => [
+        {
+          name: `${layout} f32 ${use}`,
+          use,
+          kind: 'sparse-layout',
+          make: () => scope(() => sparseLayoutFrom(pruned(use), layout)),
+          error: 0,
+        },
+        {
+          name: `${layout} int8 ${use}`,
+          use,
+          kind: 'sparse-layout',
+          make: () => scope(() => sparseLayoutFrom(quantized(use, { bits: 8, layout: 'channel' }, pruned(use).value), layout)),
+          error: step(8) * 1.01,
+        },
+      ]),
+  ),
+)
 
 export const sameRaw = (a: RawTensor, b: RawTensor): void => {
   expect([a.dtype, a.shape]).toEqual([b.dtype, b.shape])

@@ -7,6 +7,7 @@ import {
   maskWeight,
   QuantizedWeight,
   sparseFrom,
+  sparseLayoutFrom,
   weightKind,
   withCoding,
   type QuantizedParts,
@@ -49,7 +50,7 @@ describe.each(table.map((c) => [c.name, c] as const))('%s', (_name, c) => {
         const w = c.make()
         const dense = w.dense()
         expect(dense.shape).toEqual(w.shape)
-        const kept = c.kind === 'masked' || c.kind === 'sparse' ? pruned(c.use).value : source(c.use)
+        const kept = c.kind === 'masked' || c.kind.startsWith('sparse') ? pruned(c.use).value : source(c.use)
         expect(maxDifference(dense, kept)).toBeLessThanOrEqual(c.error / 2)
         expect(w.nonzeros()).toBe(floats(dense).filter((v) => v !== 0).length)
         w.dispose()
@@ -263,5 +264,21 @@ describe('sparse weights', () => {
       expect(codes.scale!.shape).toEqual([1])
       expect(() => sparseFrom(new DenseWeight(normal([4])))).toThrowError(code('ERR_OPTION', /two dimensions/))
     })
+  })
+})
+
+describe('sparse layouts', () => {
+  it('refuse scales of another shape', () => {
+    const w = scope(() => sparseLayoutFrom(quantized('matrix', { bits: 8, layout: 'channel' }, pruned('matrix').value), 'bitmask'))
+    const { scale, ...rest } = w.parts()
+    for (const shape of [
+      [1, 12],
+      [12, 1],
+      [2, 6],
+    ])
+      expect(() => weightKind('sparse-layout').restore({ ...rest, scale: { ...scale!, shape } }, w.config(), w.shape)).toThrowError(
+        code('ERR_MODEL_FORMAT'),
+      )
+    w.dispose()
   })
 })

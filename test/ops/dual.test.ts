@@ -235,6 +235,7 @@ describe('dual_linear', () => {
         numbers(dualLinear(tensor([[1]]), exact, null, null, null, twin, tensor([threshold]), 1, 1, insensitive, below)[0])
       expect(run(2, false)).toEqual([3, -3, 9, 9, 9, 9])
       expect(run(4, false)).toEqual([3, -3, 3, 9, 9, -2])
+      for (const below of [false, true]) for (const n of [5, 6]) expect(run(n, below)).toEqual([3, -3, 3, 1, 9, -2])
       expect(run(2, true)).toEqual([9, -3, 9, 9, 9, -2])
       expect(run(3, true)).toEqual([9, -3, 9, 1, 9, -2])
       expect(run(-1, false, 2)).toEqual([3, -3, 3, 9, 9, 9])

@@ -6,7 +6,7 @@
  * Steps run in order; each reads and writes values by number. Convolutions are products over windows, which are views of the padded codes; padding is the code of 0.
  */
 import { z } from 'zod'
-import { ShapeError } from '../base/errors.js'
+import { ModelFormatError, ShapeError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import { cast, permute, qgemmPack, qgemmS32, qmatmulFixed, quantizeRows, reshape, scaleShift } from '../ops/index.js'
 import { keep, scope, tensor, type Tensor } from '../tensor/index.js'
@@ -18,7 +18,13 @@ const register = z.int().nonnegative().max(1e6)
 const code = z.int().min(0).max(255)
 const pair = z.tuple([z.int().positive(), z.int().positive()])
 const padding = z.tuple([z.int().nonnegative(), z.int().nonnegative()])
-const fixed = z.strictObject({ multiplier: z.int().nonnegative(), exponent: z.int().min(-31).max(30) })
+const fixed = z.strictObject({
+  multiplier: z
+    .int()
+    .nonnegative()
+    .max(2 ** 31 - 1),
+  exponent: z.int().min(-31).max(30),
+})
 
 /** Bits that a sum keeps behind the point of the result's unit until it is rounded. */
 export const SUM_BITS = 10
@@ -91,11 +97,26 @@ type Window = {
   readonly padding: readonly [number, number]
 }
 
-const config = z.strictObject({
-  /** Shapes of the weights by layer. */
-  layers: z.record(z.string(), z.array(z.int().positive()).min(2)),
-  steps: z.array(step).min(1).max(100_000),
-})
+const config = z
+  .strictObject({
+    /** Shapes of the weights by layer. */
+    layers: z.record(z.string(), z.array(z.int().positive()).min(2)),
+    steps: z.array(step).min(1).max(100_000),
+  })
+  .superRefine(({ layers, steps }, context) => {
+    const known = new Set<number>()
+    const wrong = (i: number, message: string): void => context.addIssue({ code: 'custom', path: ['steps', i], message })
+    for (const [i, s] of steps.entries()) {
+      const parts = s.op === 'sum' ? s.from : []
+      const read = s.op === 'quantize' ? [] : s.op === 'sum' ? s.from.map((p) => ('sums' in p ? p.sums : p.codes)) : [s.from]
+      const used = [...('layer' in s ? [s.layer] : []), ...parts.flatMap((p) => ('sums' in p ? [p.layer] : []))]
+      if (s.op === 'sum' && read.length === 0) wrong(i, 'a sum needs summands')
+      for (const r of read) if (!known.has(r)) wrong(i, `no step before it writes value ${r}`)
+      for (const name of used) if (!Object.hasOwn(layers, name)) wrong(i, `there is no layer ${JSON.stringify(name)}`)
+      if ((s.op === 'give') !== (i === steps.length - 1)) wrong(i, "the last step, and no other, is 'give'")
+      if ('to' in s) known.add(s.to)
+    }
+  })
 export type IntegerConfig = z.infer<typeof config>
 
 interface Layer {
@@ -211,6 +232,8 @@ function layerOf(m: Module, name: string): Layer {
   const w = m.weights[name] as QuantizedWeight
   let found = packs.get(w)
   if (!found) {
+    if (w.kind !== 'quantized' || w.zero)
+      throw new ModelFormatError('ERR_MODEL_FORMAT', `integer: the weight of ${name} must be symmetric codes, got ${w.description}`)
     const [multiplier, exponent] = ['multiplier', 'exponent'].map((part) => m.state[`${name}_${part}`]!.read() as Int32Array)
     found = { packed: keep(qgemmPack(w.q)), factors: Array.from(multiplier!, (v, i) => ({ multiplier: v, exponent: exponent![i]! })) }
     packs.set(w, found)

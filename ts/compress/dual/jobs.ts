@@ -27,9 +27,9 @@ function problem({ weight, role, module, name }: PlacedWeight): string | undefin
   if (role !== 'matrix') return `a ${role} has no twin`
   if (module.kind === 'lstm' || module.kind === 'gru' ? !recurrent.test(name) : module.kind !== 'linear' || name !== 'weight')
     return `layers of kind ${module.kind} have no twins`
-  const exact = weight instanceof DenseWeight || weight instanceof MaskedWeight
+  const exact = (weight instanceof DenseWeight || weight instanceof MaskedWeight) && weight.value.dtype === 'f32'
   if (exact || (weight instanceof QuantizedWeight && weight.layout !== 'group' && !weight.zero && !weight.input)) return undefined
-  return weight.kind === 'dual' ? 'it has a twin' : `${weight.description} is not dense, masked, or 8-bit codes per row`
+  return weight.kind === 'dual' ? 'it has a twin' : `${weight.description} is not f32 (dense or masked), or codes per tensor or row`
 }
 
 export function jobsOf(targets: readonly PlacedWeight[]): { readonly jobs: Job[]; readonly left: Map<string, string> } {

@@ -214,9 +214,12 @@ const attention: Rule = (c, call) => {
 }
 
 const quantizeInput: Rule = (c, call) => {
-  const { scale, zero } = call.a.args[1] as InputQuantization
+  const { scale, zero, limits } = call.a.args[1] as InputQuantization
   const scales = [c.builder.scalar(scale), c.builder.constant('zero_point', 'u8', [], [zero])]
-  return c.builder.node('DequantizeLinear', [c.builder.node('QuantizeLinear', [c.name(valueArg(call, 0)), ...scales]), ...scales])
+  // QuantizeLinear clamps to all of u8: fewer codes than that are limits of the values.
+  const ends = limits?.map((code) => c.builder.scalar((code - zero) * scale))
+  const x = ends ? c.builder.node('Clip', [c.name(valueArg(call, 0)), ...ends]) : c.name(valueArg(call, 0))
+  return c.builder.node('DequantizeLinear', [c.builder.node('QuantizeLinear', [x, ...scales]), ...scales])
 }
 
 export const productRules: Readonly<Record<string, Rule>> = {

@@ -18,7 +18,8 @@ import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
 import { add, dualGru, dualLinear, dualLstm, ternaryPack, wgemmPack } from '../../ops/index.js'
 import { gruDirection, lstmDirection } from '../../ops/recurrent.js'
-import { full, keep, tensor, type Tensor } from '../../tensor/index.js'
+import { full, keep, scope, tensor, type Tensor } from '../../tensor/index.js'
+import type { ForwardContext } from '../module.js'
 import { matrixShape, parseWeightConfig, percent, withTemporary, type Parts } from './parts.js'
 import { QuantizedWeight } from './quantized.js'
 import { defineWeightKind, weightKind, type Leaf, type RecurrentUse, type Weight, type WeightUse } from './weight.js'
@@ -160,22 +161,20 @@ export class DualWeight implements Weight {
     if (given.length !== 1 && given.length !== gates)
       throw new OptionError('ERR_OPTION', `weight: a dual weight of ${gates} gates needs as many thresholds, got ${given.length}`)
     const whole = big.shape.length === 2
-    return (this.#kept = {
-      thresholds: keep(tensor(Float32Array.from({ length: gates }, (_, i) => given[i % given.length]!))),
-      packed: projection && keep(ternaryPack(k, cols, projection.seed, projection.stream)),
-      twin:
-        little instanceof QuantizedWeight
-          ? keep(wgemmPack(little.q, little.scale, little.zero, little.bits))
-          : keep(little.dense().alias()),
-      values:
-        big instanceof QuantizedWeight ? keep(big.q.alias()) : keep(whole ? big.dense().alias() : big.dense().reshapeView([rows, cols])),
-      scale: big instanceof QuantizedWeight ? keep(perRow(big.scale, rows)) : null,
+    const make = (): Ready => ({
+      thresholds: tensor(Float32Array.from({ length: gates }, (_, i) => given[i % given.length]!)),
+      packed: projection && ternaryPack(k, cols, projection.seed, projection.stream),
+      twin: little instanceof QuantizedWeight ? wgemmPack(little.q, little.scale, little.zero, little.bits) : little.dense().alias(),
+      values: big instanceof QuantizedWeight ? big.q.alias() : whole ? big.dense().alias() : big.dense().reshapeView([rows, cols]),
+      scale: big instanceof QuantizedWeight ? perRow(big.scale, rows) : null,
     })
+    // Codes of a file may be none that the kernel takes: what was made until then is freed.
+    return (this.#kept = scope(() => keep(make())))
   }
 
-  apply(x: Tensor, use: WeightUse): Tensor {
+  apply(x: Tensor, use: WeightUse, context?: ForwardContext): Tensor {
     const exactly = this.#exactly()
-    if (use.op !== 'linear' || exactly === 0) return this.big.apply(x, use)
+    if (use.op !== 'linear' || exactly === 0 || context?.training) return this.big.apply(x, use, context)
     const { thresholds, packed, twin, values, scale } = this.#ready(1)
     const below = this.side === 'below'
     const [y, count] = dualLinear(x, values, scale, use.bias, packed, twin, thresholds, this.k, this.copies, exactly, below)

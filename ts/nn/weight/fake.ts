@@ -96,6 +96,10 @@ export class FakeWeight implements Weight {
     const input = this.input ? `, ${this.input.config.bits}-bit input` : ''
     return `fake int${bits} ${where}${mode === 'affine' ? ' affine' : ''}${gradient === 'learned' ? ' learned' : ''}${input}`
   }
+  get approximation(): string | undefined {
+    if (this.input) return 'it rounds its inputs while it trains'
+    return this.scheme.fold === undefined ? undefined : 'it rounds its values behind a folded batch norm'
+  }
   bytes(): number {
     return [this.value, this.mask, this.step, this.input?.value].reduce((n, t) => n + (t?.bytes ?? 0), 0)
   }
@@ -193,7 +197,7 @@ export class FakeWeight implements Weight {
       const input = this.input?.hardened() ?? null
       const parts = { shape: this.shape, bits, input }
       if (!factor) return new QuantizedWeight({ ...parts, layout, q, scale, zero })
-      return new QuantizedWeight({ ...parts, layout: 'channel', ...unfolded(q, scale.item(), factor) })
+      return new QuantizedWeight({ ...parts, layout: 'channel', ...unfolded(q, scale.item(), zero?.item() ?? null, factor) })
     })
   }
 
@@ -221,17 +225,17 @@ export class FakeWeight implements Weight {
   }
 }
 
-/** One scale for the folded values is one scale per row for the others; where the factor is below 0 the codes change their sign. */
-function unfolded(q: Tensor, scale: number, factor: Float32Array): { q: Tensor; scale: Tensor } {
+/** One scale for the folded values is one scale per row for the others; where the factor is below 0 codes and zero points change their signs (affine ones less 1, so that they fit). */
+function unfolded(q: Tensor, scale: number, zero: number | null, factor: Float32Array): { q: Tensor; scale: Tensor; zero: Tensor | null } {
   const [rows, cols] = q.shape as [number, number]
   const codes = Int8Array.from(q.read() as Int8Array)
-  for (let r = 0; r < rows; r++) if (factor[r]! < 0) for (let i = r * cols; i < (r + 1) * cols; i++) codes[i] = -codes[i]!
+  const less = zero === null ? 0 : 1
+  for (let r = 0; r < rows; r++) if (factor[r]! < 0) for (let i = r * cols; i < (r + 1) * cols; i++) codes[i] = -codes[i]! - less
+  const perRow = (of: (f: number) => number): Tensor => tensor(factor.map(of), [rows, 1])
   return {
     q: tensor(codes, [rows, cols]),
-    scale: tensor(
-      factor.map((f) => legalScale(scale / Math.abs(f))),
-      [rows, 1],
-    ),
+    scale: perRow((f) => legalScale(scale / Math.abs(f))),
+    zero: zero === null ? null : perRow((f) => (f < 0 ? -zero - 1 : zero)),
   }
 }
 

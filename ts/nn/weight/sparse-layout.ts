@@ -182,7 +182,7 @@ export const sparseLayoutKind = defineWeightKind({
       const values = fromRaw(partOf('sparse-layout', parts, 'values', [stored]))
       const made = Object.entries(index).map(([name, dtype]) => fromRaw(partOf('sparse-layout', parts, name, [dtype])))
       const scale = quantized ? partOf('sparse-layout', parts, 'scale', ['f32']) : null
-      if (scale && scale.shape[0] !== 1) checkPartShape('sparse-layout', 'scale', scale, [rows])
+      if (scale) checkPartShape('sparse-layout', 'scale', scale, [scale.shape[0] === 1 ? 1 : rows])
       const matrix = dense(values, made, rows, cols) // checks the whole structure
       if (matrix.shape[0] !== rows || matrix.shape[1] !== cols)
         throw new ModelFormatError('ERR_MODEL_FORMAT', `weight: the parts of a sparse-layout weight [${shape}] form [${matrix.shape}]`)
