@@ -91,10 +91,12 @@ export const presets: Readonly<Record<string, Preset>> = Object.fromEntries([
     'half of the filters of every convolution cut out, then the training once more (learning-rate rewinding, 1 epoch)',
     [[filters({ ratio: 0.5, retrain: retrain.rewindLearningRate({ epochs: 1 }) })]],
   ),
-  preset('filters50-int8', 'training', 'the same, then 8-bit weights and inputs; about a quarter of the work; 15x smaller where convolutions hold the weights', [
-    [filters({ ratio: 0.5, retrain: retrain.rewindLearningRate({ epochs: 1 }) })],
-    int8,
-  ]),
+  preset(
+    'filters50-int8',
+    'training',
+    'the same, then 8-bit weights and inputs; about a quarter of the work; 15x smaller where convolutions hold the weights',
+    [[filters({ ratio: 0.5, retrain: retrain.rewindLearningRate({ epochs: 1 }) })], int8],
+  ),
   preset('heads30-rows30', 'calibration', '30 % of attention heads (by their gradient) and of hidden neurons cut out; no retraining', [
     [heads({ ratio: 0.3 })],
     [rows({ ratio: 0.3 })],
