@@ -81,7 +81,14 @@ function show(paper: Paper, rows: readonly Row[], claims: readonly Claim[]): voi
       head: ['method', group.find((r) => r.at)?.at!.name ?? '', group[0]!.metric, 'seeds', 'paper'],
       style: { head: [] },
     })
-    for (const r of group) table.push([r.method, r.at?.value ?? '', figureText(r), r.values.length, r.paper ?? ''])
+    for (const r of group.filter(({ drawn }) => !drawn))
+      table.push([
+        r.how === undefined ? r.method : `${r.method}, ${r.how}`,
+        r.at?.value ?? '',
+        figureText(r),
+        r.values.length,
+        r.paper ?? '',
+      ])
     console.log(`${group[0]!.table}\n${table.toString()}\n`)
   }
   for (const { text, holds, detail } of claims)

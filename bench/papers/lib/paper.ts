@@ -10,6 +10,10 @@ export interface Row {
   readonly method: string
   /** Where on the curve: density, bits, ratio. */
   readonly at?: { readonly name: string; readonly value: number }
+  /** What gave this place, where a method has several: "4 bits, 75 % zeros". */
+  readonly how?: string
+  /** Only in the drawing, not in the table: points of a long curve. */
+  readonly drawn?: true
   readonly metric: string
   /** For people, after the number: '%', 'x', 'ms', 'bytes'. */
   readonly unit?: string

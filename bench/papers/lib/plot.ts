@@ -1,4 +1,7 @@
-/** One metric of one table against the place on the curve: a line per method, bars of one standard deviation. */
+/**
+ * One metric of one table against the place on the curve: a line per method, bars of one standard deviation. Against bytes: points on a logarithmic axis, and the
+ * front of those that nothing smaller reaches.
+ */
 import type * as PlotModule from '@observablehq/plot'
 import { mean, type Row } from './paper.js'
 import { sampleDeviation } from './spread.js'
@@ -28,6 +31,9 @@ export async function curvesPlot(title: string, rows: readonly Row[]): Promise<s
   const colors = names.map((_, i) => PALETTE[i % PALETTE.length]!)
   const { metric, unit = '', at } = placed[0]!
   const legendRows = Math.ceil(names.length / 3)
+  const sizes = at!.name === 'bytes'
+  const long = points.length > 100
+  const best = points.toSorted((a, b) => a.x - b.x || b.y - a.y).filter((p, i, all) => all.slice(0, i).every(({ y }) => y < p.y))
   const element = plot.plot({
     document: dom.parseHTML('<!doctype html><html><body></body></html>').document as never,
     width: 640,
@@ -35,13 +41,15 @@ export async function curvesPlot(title: string, rows: readonly Row[]): Promise<s
     marginLeft: 56,
     marginTop: 28 + legendRows * 16,
     style: { fontFamily: 'system-ui, sans-serif', fontSize: '12px', background: 'white', color: '#222' },
-    x: { label: at!.name, grid: true },
+    x: { label: at!.name, grid: true, ...(sizes ? { type: 'log', tickFormat: '~s' } : {}) },
     y: { label: `${metric}${unit && `, ${unit}`}`, grid: true },
     color: { domain: names, range: colors },
     marks: [
       plot.ruleX(points, { x: 'x', y1: 'lo', y2: 'hi', stroke: 'method', strokeOpacity: 0.6 }),
-      plot.lineY(points, { x: 'x', y: 'y', z: 'method', stroke: 'method', sort: 'x' }),
-      plot.dot(points, { x: 'x', y: 'y', fill: 'method', r: 3.5 }),
+      sizes
+        ? plot.lineY(best, { x: 'x', y: 'y', curve: 'step-after', stroke: '#222', strokeDasharray: '4 3' })
+        : plot.lineY(points, { x: 'x', y: 'y', z: 'method', stroke: 'method', sort: 'x' }),
+      ...(long ? [] : [plot.dot(points, { x: 'x', y: 'y', fill: 'method', r: 3.5 })]),
       ...names.map((name, i) =>
         plot.text([name], {
           frameAnchor: 'top-left',

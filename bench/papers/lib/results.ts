@@ -81,17 +81,29 @@ function pageText(): string {
 
 function table(rows: readonly Row[]): string[] {
   const first = rows[0]!
-  const [places, counts, papersOwn] = [rows.some((r) => r.at), rows.some((r) => r.n !== undefined), rows.some((r) => r.paper !== undefined)]
-  const head = ['method', places ? rows.find((r) => r.at)!.at!.name : '', first.metric, counts ? 'n' : '', papersOwn ? 'paper' : ''].filter(
-    (h) => h !== '',
-  )
+  const told = rows.filter((r) => !r.drawn)
+  if (told.length === 0) return [`**${first.table}**`]
+  const [places, ways, counts, papersOwn] = [
+    told.some((r) => r.at),
+    told.some((r) => r.how !== undefined),
+    told.some((r) => r.n !== undefined),
+    told.some((r) => r.paper !== undefined),
+  ]
+  const head = [
+    'method',
+    ways ? 'how' : '',
+    places ? told.find((r) => r.at)!.at!.name : '',
+    first.metric,
+    counts ? 'n' : '',
+    papersOwn ? 'paper' : '',
+  ].filter((h) => h !== '')
   return [
     `**${first.table}**`,
     '',
     `| ${head.join(' | ')} |`,
     `|${head.map(() => '---|').join('')}`,
-    ...rows.map((r) => {
-      const cells = [r.method, ...(places ? [String(r.at?.value ?? '')] : []), figureText(r)]
+    ...told.map((r) => {
+      const cells = [r.method, ...(ways ? [r.how ?? ''] : []), ...(places ? [String(r.at?.value ?? '')] : []), figureText(r)]
       if (counts) cells.push(r.n === undefined ? '' : `${r.n}${r.values.length > 1 ? ` x ${r.values.length}` : ''}`)
       if (papersOwn) cells.push(r.paper === undefined ? '' : String(r.paper))
       return `| ${cells.join(' | ')} |`
