@@ -36,6 +36,7 @@ const stages: Readonly<Record<string, readonly (readonly PassSpec[])[]>> = {
   'int8 static, mse': [[quantize.static({ calibration: 'mse' })]],
   'int8 static, ema': [[quantize.static({ calibration: 'ema' })]],
   'int8 static, entropy': [[quantize.static({ calibration: 'entropy' })]],
+  'int8 static, smooth, minmax': [[quantize.smooth()], [quantize.static({ calibration: 'minmax' })]],
   'int8 static, equalized, minmax': [[quantize.equalize()], [quantize.static({ calibration: 'minmax' })]],
   'int4 GPTQ, groups of 32': [[quantize.gptq({ bits: 4 })]],
 }

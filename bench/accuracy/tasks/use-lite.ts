@@ -99,6 +99,7 @@ const variants: readonly Variant[] = [
   { name: 'int8 static, percentile', stages: int8('percentile'), bar: 0.3 },
   { name: 'int8 static, entropy', stages: int8('entropy'), bar: 0.3 },
   { name: 'int8 static, smooth, minmax', stages: [[quantize.smooth()], ...int8('minmax')], bar: 0.3 },
+  { name: 'int8 static, equalized, minmax', stages: [[quantize.equalize()], ...int8('minmax')], bar: 0.3 },
   { name: 'int8 weights, one scale per tensor', stages: [[quantize.rtn({ bits: 8, layout: 'tensor' })]] },
   { name: 'int8 weights, equalized, one scale per tensor', stages: [[quantize.equalize()], [quantize.rtn({ bits: 8, layout: 'tensor' })]] },
   { name: 'int8 auto, 30 dB', stages: [[quantize.auto({ measure: 'sqnr', sqnr: 30 }), tables]], bar: 0.3 },

@@ -143,6 +143,8 @@ const stages: Readonly<Record<string, readonly (readonly PassSpec[])[]>> = {
       [[quantize.static({ calibration })]],
     ]),
   ),
+  'int8 static, smooth, minmax': [[quantize.smooth()], [quantize.static({ calibration: 'minmax' })]],
+  'int8 static, equalized, minmax': [[quantize.equalize()], [quantize.static({ calibration: 'minmax' })]],
   'int8 weights': [[quantize.rtn({ bits: 8 })]],
 }
 
