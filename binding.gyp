@@ -36,7 +36,7 @@
       "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_NO_EXTERNAL_BUFFERS_ALLOWED", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags_cc": ["-Os"],
       "xcode_settings": { "GCC_OPTIMIZATION_LEVEL": "s" },
-      "conditions": [["OS=='linux'", { "ldflags": ["-pthread", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic", "-Wl,--gc-sections"] }]]
+      "conditions": [["OS=='linux'", { "libraries": ["-ldl"], "ldflags": ["-pthread", "-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic", "-Wl,--gc-sections"] }]]
     }
   ]
 }

@@ -13,6 +13,21 @@ export type { DType, TypedArray } from './base/dtype.js'
 export type { Json, JsonObject } from './base/json-types.js'
 export type { Shape } from './base/shape.js'
 export { isa, kernelRows, memory, resetPeakMemory, setMemoryBudget, setThreads, threads } from './native/devices.js'
+export {
+  cpu,
+  defaultDevice,
+  device,
+  Device,
+  deviceLibrary,
+  deviceProblem,
+  devices,
+  onDevice,
+  setDefaultDevice,
+  type DeviceInfo,
+  type DeviceMemory,
+  type DeviceOptions,
+  type DeviceSpec,
+} from './native/device.js'
 export { fromRaw, full, keep, ones, scope, tensor, Tensor, toRaw, zeros } from './tensor/index.js'
 export { grad, hvpOperator, HvpOperator, valueAndGrad, type TensorTree, type ValueAndGrad } from './autograd/index.js'
 export * as ops from './ops/index.js'

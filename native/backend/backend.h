@@ -105,28 +105,45 @@ struct Backend {
   Status (*inject)(int32_t device, Fault fault, int64_t n);  // for tests; n = 0: no more. nullptr: not in this library
 };
 
-// Whether library and core mean the same by every argument struct, code and dtype: a hash over their tables and sizes.
+// Whether library and core mean the same by every argument struct, code and dtype: a hash over their tables and sizes. Of the ops' texts, punctuation
+// does not count: "softmax(T:x,R:y)" in the core, "softmax" and "T:xR:y" here.
+struct SeamHash {
+  uint64_t value = 1469598103934665603ull;
+  void text(const char* p) {
+    for (; *p; p++)
+      if (*p != '(' && *p != ',' && *p != ')') value = (value ^ static_cast<unsigned char>(*p)) * 1099511628211ull;
+  }
+  void number(uint64_t n) {
+    for (int i = 0; i < 8; i++) value = (value ^ ((n >> (8 * i)) & 255)) * 1099511628211ull;
+  }
+  // Behind the ops: what stands beside their table.
+  uint64_t finish() {
+#define TERSOR_ENUM(name, ...) text(#name ":" #__VA_ARGS__);
+#include "ops/enums.def"
+#undef TERSOR_ENUM
+#define TERSOR_STATUS(name, code, js_class, when) text(#name);
+#include "base/status.def"
+#undef TERSOR_STATUS
+#define TERSOR_DTYPE(name, bytes, type, js, st, npy) text(#name), number(bytes);
+#include "base/dtype.def"
+#undef TERSOR_DTYPE
+    for (const size_t bytes : {sizeof(Status), sizeof(TensorRef), sizeof(IntList), sizeof(DeviceInfo), sizeof(DeviceMemory), sizeof(Backend)}) number(bytes);
+    return value;
+  }
+};
+
+// For a library; the core has the same from its own table (plugins.cc).
 inline uint64_t seam_hash() {
-  struct Fnv {
-    uint64_t value = 1469598103934665603ull;
-    void text(const char* p) {
-      for (; *p; p++) value = (value ^ static_cast<unsigned char>(*p)) * 1099511628211ull;
-      value = (value ^ 10u) * 1099511628211ull;
-    }
-    void number(uint64_t n) {
-      for (int i = 0; i < 8; i++) value = (value ^ ((n >> (8 * i)) & 255)) * 1099511628211ull;
-    }
-  } h;
-#define T(n) "T:" #n ","
-#define O(n) "O:" #n ","
-#define M(n) "M:" #n ","
-#define R(n) "R:" #n ","
-#define I(n) "I:" #n ","
-#define F(n) "F:" #n ","
-#define B(n) "B:" #n ","
-#define L(n) "L:" #n ","
-#define D(n) "D:" #n ","
-#define E(e, n) "E:" #e ":" #n ","
+#define T(n) "T:" #n
+#define O(n) "O:" #n
+#define M(n) "M:" #n
+#define R(n) "R:" #n
+#define I(n) "I:" #n
+#define F(n) "F:" #n
+#define B(n) "B:" #n
+#define L(n) "L:" #n
+#define D(n) "D:" #n
+#define E(e, n) "E:" #e ":" #n
   static const struct {
     const char *name, *fields;
     size_t bytes;
@@ -134,18 +151,9 @@ inline uint64_t seam_hash() {
 #define OP(name, fields) {#name, fields, sizeof(name##_args)},
 #include "ops/ops.def"
   };
+  SeamHash h;
   for (const auto& op : ops) h.text(op.name), h.text(op.fields), h.number(op.bytes);
-#define TERSOR_ENUM(name, ...) h.text(#name ":" #__VA_ARGS__);
-#include "ops/enums.def"
-#undef TERSOR_ENUM
-#define TERSOR_STATUS(name, code, js_class, when) h.text(#name);
-#include "base/status.def"
-#undef TERSOR_STATUS
-#define TERSOR_DTYPE(name, bytes, type, js, st, npy) h.text(#name), h.number(bytes);
-#include "base/dtype.def"
-#undef TERSOR_DTYPE
-  for (const size_t bytes : {sizeof(Status), sizeof(TensorRef), sizeof(IntList), sizeof(DeviceInfo), sizeof(DeviceMemory), sizeof(Backend)}) h.number(bytes);
-  return h.value;
+  return h.finish();
 }
 
 }  // namespace tersor

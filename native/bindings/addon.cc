@@ -18,6 +18,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   register_call_functions(env, exports, state);
   register_plan_functions(env, exports, state);
   register_worker_functions(env, exports, state);
+  register_device_functions(env, exports, state);
   napi_value out = nullptr;
   if (napi_get_reference_value(env, state->page_ref_, &out) == napi_ok && out) napi_set_named_property(env, exports, "out", out);
   // Runs before Node frees the thread-safe function (hooks run last in, first out).

@@ -31,7 +31,8 @@ struct AsyncCall : Pending {
   void work() override {
     Context context;
     context.cancel = cancel.get();
-    if (status.ok()) status = without_exceptions([&] { return call.entry.cpu(call.args, context); });
+    if (status.ok()) status = without_exceptions([&] { return call.run(context); });
+    if (status.ok() && call.place) status = call.place->synchronize();
     for (int i = 0; i < call.input_count; i++) {
       storage_of(*call.inputs[i])->readers.fetch_sub(1);
       storage_of(*call.inputs[i])->release();
@@ -64,7 +65,7 @@ int run_sync(Env* env, const Entry& entry, const double* values) {
   if (recording) memcpy(before, storage, entry.bytes);
   Context context;
   context.cancel = env->cancel();
-  s = context.cancel && context.cancel->load(std::memory_order_relaxed) ? fail(Code::aborted, "cancelled") : entry.cpu(storage, context);
+  s = context.cancel && context.cancel->load(std::memory_order_relaxed) ? fail(Code::aborted, "cancelled") : call.run(context);
   if (s.ok() && call.any_given) s = call.check_sizes();
   if (s.ok() && call.shrunk() && !is_sized_by_values(op_of(entry)))
     s = fail(Code::internal, "%s: the size of a result depends on values, which the table of ops does not say", entry.name);

@@ -66,6 +66,25 @@ Env::~Env() {
   }
   for (Slot& s : slots_)
     if (s.live) storage_of(s.tensor)->release();
+  for (Stream* stream : streams_) stream->drop();
+}
+
+Status Env::stream_on(const Library& library, int device, int* index) {
+  for (size_t i = 0; i < streams_.size(); i++)
+    if (&streams_[i]->library() == &library && streams_[i]->device() == device) return *index = static_cast<int>(i), Status();
+  Stream* stream = nullptr;
+  TERSOR_TRY(Stream::open(library, device, &stream));
+  streams_.push_back(stream);
+  *index = static_cast<int>(streams_.size()) - 1;
+  return {};
+}
+
+Status Env::stream_like(const Place& other, Place** out) {
+  const Stream& stream = static_cast<const Stream&>(other);  // the only kind there is
+  int index = 0;
+  TERSOR_TRY(stream_on(stream.library(), stream.device(), &index));
+  *out = streams_[static_cast<size_t>(index)];
+  return {};
 }
 
 double Env::insert(const TensorRef& t) {

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "backend/stream.h"
 #include "base/status.h"
 #include "bindings/worker_job.h"
 #include "plan/packs.h"
@@ -85,6 +86,14 @@ class Env {
   Packs packs_;
   bool packs_due_ = false;  // a plan was released while runs were in flight: swept when they come back
 
+  // Queues on the devices that this environment has opened, each with a reference of its own, and the one on which tensors are made that no other tensor
+  // decides (null: the processor's memory).
+  std::vector<Stream*> streams_;
+  Place* scope_place_ = nullptr;
+  // The queue of this environment on the device of `other`; opened where there is none yet.
+  Status stream_like(const Place& other, Place** out);
+  Status stream_on(const Library& library, int device, int* index);
+
   // Jobs that this environment gave to workers, and the one that it works for. Only in stretches that JavaScript marks (jobInterruptible) do synchronous
   // calls look at the flag: in between, steps are all or nothing.
   std::vector<uint32_t> opened_jobs_;
@@ -118,6 +127,7 @@ void register_call_functions(napi_env env, napi_value exports, Env* state);
 void register_plan_functions(napi_env env, napi_value exports, Env* state);
 void register_info_functions(napi_env env, napi_value exports, Env* state);
 void register_worker_functions(napi_env env, napi_value exports, Env* state);
+void register_device_functions(napi_env env, napi_value exports, Env* state);
 
 // Small readers. They use napi's own information only (no JavaScript runs) and return false on a wrong type.
 bool read_number(napi_env env, napi_value v, double* out);

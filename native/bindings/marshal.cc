@@ -136,6 +136,38 @@ Status Call::read(Env* env, const double* values) {
   return {};
 }
 
+// All tensors of a call lie on one device. Where it has none, the scope says where its results are made.
+Status Call::find_place(const Env* env) {
+  place = input_count ? tensor_place(*inputs[0]) : changed_count ? tensor_place(*changed[0]) : env->scope_place_;
+  bool known = input_count + changed_count > 0, same = true;
+  for (int i = 0; i < input_count; i++) same = same && tensor_place(*inputs[i]) == place;
+  for (int i = 0; i < changed_count; i++) same = same && tensor_place(*changed[i]) == place;
+  for (int i = 0; i < result_count; i++) {
+    if (!given[i]) continue;
+    if (!known) place = tensor_place(*given[i]), known = true;
+    same = same && tensor_place(*given[i]) == place;
+  }
+  return same ? Status() : mixed_devices();
+}
+
+// Names the first two tensors that lie apart.
+Status Call::mixed_devices() const {
+  const TensorRef* first = nullptr;
+  int first_field = 0, result = 0;
+  for (int i = 0; entry.fields[i].kind; i++) {
+    const char kind = entry.fields[i].kind;
+    const TensorRef* t = nullptr;
+    if (kind == 'R') t = given[result++];
+    else if (kind == 'T' || kind == 'O' || kind == 'M') t = reinterpret_cast<const TensorRef*>(args + entry.fields[i].offset);
+    if (!t || !t->owner) continue;
+    if (!first) first = t, first_field = i;
+    else if (tensor_place(*t) != tensor_place(*first))
+      return fail(Code::device, "%s: %s lies on %s and %s on %s: the tensors of a call must be on one device (move with to(), make constants inside onDevice())", entry.name,
+                  FieldName(entry, first_field).text, place_name(tensor_place(*first)), FieldName(entry, i).text, place_name(tensor_place(*t)));
+  }
+  return fail(Code::device, "%s: its tensors lie on different devices", entry.name);
+}
+
 // In-place arguments may equal an input exactly (elementwise work stays right), but a partial overlap would give a silent wrong answer.
 Status Call::check_aliasing() const {
   for (int i = 0; i < changed_count; i++) {
@@ -177,7 +209,7 @@ Status Call::allocate_results() {
       t.data = into->data;
       t.owner = into->owner;
     } else {
-      TERSOR_TRY(allocate_tensor(entry.name, t));
+      TERSOR_TRY(allocate_tensor(entry.name, t, place));
     }
     mine[allocated] = !into;
     first[allocated] = t.rank ? t.shape[0] : 0;
@@ -187,6 +219,7 @@ Status Call::allocate_results() {
 
 Status Call::prepare(Env* env, const double* values, bool async) {
   TERSOR_TRY(read(env, values));
+  if (!env->streams_.empty()) TERSOR_TRY(find_place(env));
   if (async && changed_count) return fail(Code::unsupported, "%s changes its argument in place and cannot run asynchronously", entry.name);
   if (changed_count) TERSOR_TRY(check_aliasing());
   if (any_given) {

@@ -24,11 +24,13 @@ struct Call {
   int64_t first[kMaxResults];  // dimension 0 of a result as it was inferred
   int input_count = 0, changed_count = 0, result_count = 0, allocated = 0;
   bool any_given = false;
+  Place* place = nullptr;  // where all tensors of the call lie; null: the processor's memory
 
   // storage: entry.bytes, aligned for any type. Every field is set by prepare.
   Call(const Entry& e, void* storage) : entry(e), args(static_cast<char*>(storage)) {}
   // Reads and checks the arguments, infers the results and gives them memory: the caller's where it fits, else new.
   Status prepare(Env* env, const double* values, bool async);
+  Status run(Context& context) { return place ? place->call(op_index(entry), args, context) : entry.cpu(args, context); }
   // After the computation: a body may shrink a rank-1 result whose size depends on the data; given memory cannot shrink.
   Status check_sizes() const;
   bool shrunk() const;
@@ -36,6 +38,8 @@ struct Call {
 
  private:
   Status read(Env* env, const double* values);
+  Status find_place(const Env* env);
+  Status mixed_devices() const;
   Status check_aliasing() const;
   Status check_given() const;
   Status allocate_results();

@@ -4,6 +4,7 @@
 
 #include "bindings/env.h"
 #include "ops/strided.h"
+#include "ops/transfer.h"
 
 namespace tersor {
 namespace bindings {
@@ -29,6 +30,12 @@ Status read_dtype(napi_env env, napi_value v, DType* out) {
   return {};
 }
 
+// A tensor whose content could not be made is gone.
+Status or_release(const TensorRef& t, const Status& s) {
+  if (!s.ok()) storage_of(t)->release();
+  return s;
+}
+
 // create(dtype, shape) -> zero-filled tensor
 napi_value create(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
@@ -46,8 +53,10 @@ napi_value create(napi_env env, napi_callback_info info) {
       for (int i = 0; i < shape.n; i++)
         if (shape.v[i] < 0) return fail(Code::shape, "create: dimensions must be >= 0, got %lld", static_cast<long long>(shape.v[i]));
       set_shape(t, dtype, shape.v, shape.n);
-      TERSOR_TRY(allocate_tensor("create", t));
-      memset(t.data, 0, static_cast<size_t>(t.bytes()));
+      Place* const place = state->scope_place_;
+      TERSOR_TRY(allocate_tensor("create", t, place));
+      if (place) TERSOR_TRY(or_release(t, place->fill(t.data, 0, t.bytes())));
+      else memset(t.data, 0, static_cast<size_t>(t.bytes()));
       if (state->recording_) state->recording_->created(t);
       result(state, t);
       return {};
@@ -84,15 +93,16 @@ napi_value create_from(napi_env env, napi_callback_info info) {
       if (!array_fits(dtype, type) && type != napi_uint8_array) return fail(Code::dtype, "create: the array's element type does not fit %s", TERSOR_TEXT(t));
       if (static_cast<int64_t>(bytes) != t.bytes())
         return fail(Code::shape, "create: the array has %lld bytes, %s has %lld", static_cast<long long>(bytes), TERSOR_TEXT(t), static_cast<long long>(t.bytes()));
-      TERSOR_TRY(allocate_tensor("create", t));
+      Place* const place = state->scope_place_;
+      TERSOR_TRY(allocate_tensor("create", t, place));
       if (bytes > 0 && turned) {
         TensorRef from = t;
         from.data = data;
         from.stride[0] = 1, from.stride[1] = t.shape[0];
-        const Status s = strided_copy(from, t, nullptr);
-        if (!s.ok()) return storage_of(t)->release(), s;
+        TERSOR_TRY(or_release(t, place ? transfer("create", from, nullptr, t.data, place) : strided_copy(from, t, nullptr)));
       } else if (bytes > 0) {
-        memcpy(t.data, data, bytes);
+        if (place) TERSOR_TRY(or_release(t, place->upload(t.data, data, t.bytes())));
+        else memcpy(t.data, data, bytes);
       }
       if (state->recording_) state->recording_->created(t);
       result(state, t);
@@ -156,12 +166,15 @@ napi_value transfer(napi_env env, napi_callback_info info, Direction direction) 
       if (static_cast<int64_t>(bytes) != t->bytes())
         return fail(Code::shape, "%s: the array has %lld bytes, %s has %lld", where, static_cast<long long>(bytes), TERSOR_TEXT(*t), static_cast<long long>(t->bytes()));
       if (bytes == 0) return {};
+      Place* const place = tensor_place(*t);
       if (direction == Direction::into_tensor) {
         if (storage_of(*t)->in_use()) return fail(Code::busy, "write: the tensor is in use by an asynchronous call or a session");
         if (state->recording_) state->recording_->written(*t);
+        if (place) return place->upload(t->data, data, t->bytes());
         memcpy(t->data, data, bytes);
       } else {
         if (state->recording_) state->recording_->read(*t);
+        if (place) return place->download(data, t->data, t->bytes());
         memcpy(data, t->data, bytes);
       }
       return {};
@@ -173,6 +186,41 @@ napi_value transfer(napi_env env, napi_callback_info info, Direction direction) 
 
 napi_value write(napi_env env, napi_callback_info info) { return transfer(env, info, Direction::into_tensor); }
 napi_value read(napi_env env, napi_callback_info info) { return transfer(env, info, Direction::out_of_tensor); }
+
+// toDevice(handle, device) -> a row-major copy on that device (0: the processor); where it lies there already, the same memory
+napi_value to_device(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    napi_value argv[2];
+    size_t argc;
+    Env* state = arguments(env, info, argv, &argc);
+    if (!state) return nullptr;
+    auto body = [&]() -> Status {
+      double handle = 0;
+      int64_t device = 0;
+      if (argc < 2 || !read_number(env, argv[0], &handle) || !read_int(env, argv[1], &device) || device < 0 || device > static_cast<int64_t>(state->streams_.size()))
+        return fail(Code::option, "to: a tensor and a device of this thread are needed");
+      const TensorRef* found = state->lookup(handle);
+      if (!found) return fail(Code::disposed, "to: the tensor was disposed or belongs to another thread");
+      const TensorRef from = *found;
+      Place* const place = device == 0 ? nullptr : state->streams_[static_cast<size_t>(device - 1)];
+      TensorRef t = from;
+      if (tensor_place(from) == place) {
+        storage_of(t)->retain();
+        result(state, t);
+        return {};
+      }
+      if (state->recording_) state->recording_->read(from);
+      set_shape(t, from.dtype, from.shape, from.rank);
+      TERSOR_TRY(allocate_tensor("to", t, place));
+      TERSOR_TRY(or_release(t, transfer("to", from, tensor_place(from), t.data, place)));
+      if (state->recording_) state->recording_->created(t);
+      result(state, t);
+      return {};
+    };
+    const Status s = body();
+    return make_number(env, s.ok() ? 1 : state->fail(s));
+  });
+}
 
 napi_value release(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
@@ -224,6 +272,7 @@ void register_tensor_functions(napi_env env, napi_value exports, Env* state) {
   define_function(env, exports, "view", view, state);
   define_function(env, exports, "write", write, state);
   define_function(env, exports, "read", read, state);
+  define_function(env, exports, "toDevice", to_device, state);
   define_function(env, exports, "release", release, state);
 }
 

@@ -87,6 +87,10 @@ napi_value job_lend(napi_env env, napi_callback_info info) {
     if (!job) return make_number(env, a.env->fail(fail(Code::aborted, "worker: its job was closed")));
     if (!t) return make_number(env, a.env->fail(fail(Code::disposed, "worker: the tensor was disposed or belongs to another thread")));
     if (!t->contiguous()) return make_number(env, a.env->fail(fail(Code::shape, "worker: the tensor is a strided view")));
+    if (Place* const place = tensor_place(*t)) {  // the other side has a queue of its own, which does not wait for this one
+      const Status s = place->synchronize();
+      if (!s.ok()) return make_number(env, a.env->fail(s));
+    }
     return make_number(env, job->lend(*t));
   });
 }
@@ -98,8 +102,9 @@ napi_value job_take(napi_env env, napi_callback_info info) {
     if (!a.env) return nullptr;
     const auto job = WorkerJob::find(a.id());
     TensorRef t{};
-    if (!job || !(a.v[1] >= 0) || !(a.v[1] < 4294967296.0) || !job->take(static_cast<uint32_t>(a.v[1]), &t))
-      return make_number(env, a.env->fail(fail(Code::disposed, "worker: the job holds no such tensor")));
+    Status s;
+    if (!job || !(a.v[1] >= 0) || !(a.v[1] < 4294967296.0) || !job->take(static_cast<uint32_t>(a.v[1]), a.env, &t, &s))
+      return make_number(env, a.env->fail(s.ok() ? fail(Code::disposed, "worker: the job holds no such tensor") : s));
     a.env->put_result(0, a.env->insert(t), t);
     a.env->account();
     return make_number(env, 1);
@@ -135,11 +140,14 @@ uint32_t WorkerJob::lend(const TensorRef& t) {
   return static_cast<uint32_t>(lent_.size() - 1);
 }
 
-bool WorkerJob::take(uint32_t index, TensorRef* out) {
+bool WorkerJob::take(uint32_t index, Env* env, TensorRef* out, Status* why) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (index >= lent_.size()) return false;
   copy_ref(*out, lent_[index]);
-  out->owner = Storage::share(storage_of(*out));
+  Place* place = tensor_place(*out);
+  if (place) *why = env->stream_like(*place, &place);
+  if (!why->ok()) return false;
+  out->owner = Storage::share(storage_of(*out), place);
   return true;
 }
 

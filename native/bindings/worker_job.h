@@ -12,13 +12,15 @@
 namespace tersor {
 namespace bindings {
 
+class Env;
+
 class WorkerJob {
  public:
   ~WorkerJob();
   // Adds a reference; while it lies here the storage counts as being read, so in-place ops on either side answer ERR_BUSY. Gives its number.
   uint32_t lend(const TensorRef& t);
-  // The tensor with that number, with a storage record of the caller's own.
-  bool take(uint32_t index, TensorRef* out);
+  // The tensor with that number, with a storage record of the caller's own and, on a device, its own queue there. False: there is none, or why.
+  bool take(uint32_t index, Env* env, TensorRef* out, Status* why);
 
   std::atomic<bool> cancelled{false};
 

@@ -6,48 +6,56 @@
 
 namespace tersor {
 
-Status Storage::create(const char* where, int64_t bytes, Storage** out) {
+Status Storage::create(const char* where, int64_t bytes, Storage** out, Place* place) {
   *out = nullptr;
   void* data = nullptr;
-  TERSOR_TRY(allocate(where, bytes, &data));
-  Storage* s = new (std::nothrow) Storage{data, bytes, {1}, {0}, {0}, nullptr};
+  TERSOR_TRY(place ? place->allocate(where, bytes, &data) : allocate(where, bytes, &data));
+  Storage* s = new (std::nothrow) Storage{data, bytes, {1}, {0}, {0}, nullptr, place};
   if (!s) {
-    deallocate(data, bytes);
+    if (place) place->release(data, bytes);
+    else deallocate(data, bytes);
     return fail(Code::memory_budget, "%s: the system refused a storage record", where);
   }
+  if (place) place->retain();
   *out = s;
   return {};
 }
 
-Storage* Storage::share(Storage* parent) {
-  Storage* s = new Storage{parent->data, parent->bytes, {1}, {0}, {0}, parent};
+Storage* Storage::share(Storage* parent, Place* place) {
+  Storage* s = new Storage{parent->data, parent->bytes, {1}, {0}, {0}, parent, place};
   parent->retain();
+  if (place) place->retain();
   return s;
 }
 
 void Storage::release() {
   if (refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  if (parent) parent->release();
-  else deallocate(data, bytes);
+  if (parent) {
+    // Work of this place may still read what the parent's place gives to its next allocation. A failure there is that of the next call.
+    if (place) static_cast<void>(place->synchronize().ok());
+    parent->release();
+  } else if (place) {
+    place->release(data, bytes);
+  } else {
+    deallocate(data, bytes);
+  }
+  if (place) place->drop();
   delete this;
 }
 
-Status allocate_tensor(const char* where, TensorRef& t) {
+Status allocate_tensor(const char* where, TensorRef& t, Place* place) {
   int64_t n = 1;
   for (int i = 0; i < t.rank; i++) {
     if (t.shape[i] < 0 || mul_overflows(n, t.shape[i], &n) || n > (int64_t(1) << 50))
       return fail(Code::shape, "%s: the result %s has too many elements", where, TERSOR_TEXT(t));
   }
   Storage* s = nullptr;
-  TERSOR_TRY(Storage::create(where, n * dtype_bytes(t.dtype), &s));
+  TERSOR_TRY(Storage::create(where, n * dtype_bytes(t.dtype), &s, place));
   t.owner = s;
   t.data = s->data;
   return {};
 }
 
-namespace {
-
-// Last element's offset in bytes + 1 element; 0 for an empty tensor.
 int64_t extent_bytes(const TensorRef& t) {
   int64_t last = 0;
   for (int i = 0; i < t.rank; i++) {
@@ -56,8 +64,6 @@ int64_t extent_bytes(const TensorRef& t) {
   }
   return (last + 1) * dtype_bytes(t.dtype);
 }
-
-}  // namespace
 
 bool may_overlap(const TensorRef& a, const TensorRef& b) {
   if (a.owner != b.owner || !a.owner) return false;

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/tensor_ref.h"
+#include "tensor/place.h"
 
 namespace tersor {
 
@@ -14,10 +15,11 @@ struct Storage {
   std::atomic<int> readers;  // asynchronous calls in flight that read it: in-place ops answer ERR_BUSY meanwhile
   std::atomic<int> handles;  // JavaScript handles that point here (for the host's memory accounting)
   Storage* parent;           // whose memory this is, where another thread has it under a record of its own; else null
+  Place* place;              // with a reference of its own; null: the processor's memory
 
-  static Status create(const char* where, int64_t bytes, Storage** out);
-  // The same memory for another JavaScript environment, which counts its own handles and readers.
-  static Storage* share(Storage* parent);
+  static Status create(const char* where, int64_t bytes, Storage** out, Place* place = nullptr);
+  // The same memory for another JavaScript environment, which counts its own handles and readers. place: that environment's, of the same device.
+  static Storage* share(Storage* parent, Place* place = nullptr);
   // Whether something reads it that must not see it change: an asynchronous call, a plan, or whoever lent the memory.
   bool in_use() const {
     for (const Storage* s = this; s; s = s->parent)
@@ -29,9 +31,13 @@ struct Storage {
 };
 
 inline Storage* storage_of(const TensorRef& t) { return static_cast<Storage*>(t.owner); }
+inline Place* tensor_place(const TensorRef& t) { return storage_of(t)->place; }
 
 // Allocates the memory of a result whose shape and dtype are set. The content is not initialised.
-Status allocate_tensor(const char* where, TensorRef& t);
+Status allocate_tensor(const char* where, TensorRef& t, Place* place = nullptr);
+
+// Bytes from the first element to the end of the last; 0 for an empty tensor.
+int64_t extent_bytes(const TensorRef& t);
 
 // True when the two tensors may touch a common byte.
 bool may_overlap(const TensorRef& a, const TensorRef& b);

@@ -32,6 +32,34 @@ export interface NativeMemory {
   readonly tensorBytes: number
 }
 
+/** A device, as its library describes it. */
+export interface NativeDevice {
+  readonly name: string
+  /** Version of the driver as text, and the newest run time that it serves as CUDA counts (13000: 13.0). */
+  readonly driver: string
+  readonly driverVersion: number
+  readonly runtimeVersion: number
+  readonly uuid: string
+  /** Compute capability: 90 is 9.0. */
+  readonly sm: number
+  readonly multiprocessors: number
+  /** Shared memory that a block may have. */
+  readonly sharedBytes: number
+  readonly clockKHz: number
+  readonly l2Bytes: number
+  readonly memoryBytes: number
+  readonly freeBytes: number
+}
+
+export interface NativeDeviceMemory {
+  readonly bytes: number
+  readonly peakBytes: number
+  readonly blocks: number
+  /** Released blocks that are kept for the next allocations. */
+  readonly cachedBytes: number
+  readonly budgetBytes: number
+}
+
 /** What a plan is made of. */
 export interface NativePlan {
   /** Memory of a run in progress, and what its temporaries would take side by side. */
@@ -93,6 +121,25 @@ export interface NativeAddon {
   write(handle: number, array: ArrayBufferView): number
   read(handle: number, array: ArrayBufferView): number
   release(this: void, handle: number): boolean
+  /** A row-major copy on the device with that number (0: the processor), in the page; the same memory where it lies there already. */
+  toDevice(handle: number, device: number): number
+  /** Loads the library of a kind of device from the first of these files that is one: "", or why none is. */
+  deviceLoad(kind: string, files: readonly string[]): string
+  deviceLibrary(kind: string): { readonly path: string; readonly build: string; readonly rows: readonly string[] } | -1
+  deviceCount(kind: string): number
+  deviceInfo(kind: string, index: number): NativeDevice | -1
+  /** The number of this thread's queue on a device, from 1. */
+  deviceOpen(kind: string, index: number): number
+  deviceOf(handle: number): number
+  deviceName(device: number): string | -1
+  /** Tensors that no other tensor decides are made there from now on. */
+  deviceUse(device: number): number
+  deviceSynchronize(device: number): number
+  deviceFallback(device: number, on?: boolean): { readonly on: boolean; readonly ops: Readonly<Record<string, number>> } | -1
+  /** what: 1 starts a new peak, 2 sets the budget, 3 gives back what is cached. */
+  deviceMemory(device: number, what?: number, bytes?: number): NativeDeviceMemory | -1
+  /** For tests: fault 0 memory, 1 kernel, 2 device lost, at the n-th time from now (0: never). */
+  deviceInject(device: number, fault: number, n: number): number
   lastError(): { readonly code: string; readonly message: string }
   memory(): NativeMemory
   resetPeak(): void

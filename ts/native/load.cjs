@@ -82,3 +82,23 @@ exports.loadAddon = function loadAddon() {
     throw error
   }
 }
+
+/**
+ * Files that may be the library for a kind of device ("cuda"): TERSOR_CUDA_PATH (a file; nothing else is tried) > beside the addon > the optional npm package
+ * tersor-<platform>-<arch>-cuda. `files` exist, `tried` is all of them.
+ */
+exports.deviceFiles = function deviceFiles(kind) {
+  const own = process.env[`TERSOR_${kind.toUpperCase()}_PATH`]
+  const name = `tersor_${kind}${{ win32: '.dll', darwin: '.dylib' }[process.platform] ?? '.so'}`
+  const tried = own ? [path.resolve(own)] : [path.join(path.dirname(exports.loadAddon().addonPath), name), packaged(`tersor-${tuple}-${kind}`, name)]
+  return { files: tried.filter((file) => path.isAbsolute(file) && fs.existsSync(file)), tried, own: Boolean(own) }
+}
+
+/** The file in an npm package that can be reached from ours; the package's name where it is not installed. */
+function packaged(name, file) {
+  try {
+    return path.join(path.dirname(require.resolve(`${name}/package.json`, { paths: [root] })), file)
+  } catch {
+    return `${name} (npm package)`
+  }
+}

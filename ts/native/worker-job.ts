@@ -3,6 +3,7 @@
  * the other without a copy. The flag is looked at inside `interruptible` only, so that a step of a training stays all or nothing.
  */
 import { addon, nativeError, type HasHandle } from './call.js'
+import { noteDevice } from './device.js'
 
 export class WorkerJob {
   private constructor(readonly id: number) {}
@@ -41,6 +42,7 @@ export class WorkerJob {
   take(index: number): ArrayLike<number> {
     const native = addon()
     if (native.jobTake(this.id, index) < 0) throw nativeError(native)
+    noteDevice(native.out[0]!)
     return native.out
   }
 

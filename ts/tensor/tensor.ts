@@ -7,6 +7,7 @@ import type { ErrorCode } from '../base/codes.gen.js'
 import { DisposedError, ShapeError, tersorError } from '../base/errors.js'
 import { sameShape, sizeOf, stridesOf, type Shape } from '../base/shape.js'
 import { addon, callNative, encodeArgs, nativeError, opIndex, opPlan, seam, type OpPlan } from '../native/call.js'
+import { device, deviceOf, type Device, type DeviceSpec } from '../native/device.js'
 import type { OpName } from '../native/ops.gen.js'
 import { currentScope } from './scope.js'
 
@@ -92,6 +93,20 @@ export class Tensor {
     if (strides === undefined) return true
     const packed = stridesOf(this.shape)
     return this.shape.every((d, i) => d === 1 || strides[i] === packed[i])
+  }
+
+  /** Where its memory lies. */
+  get device(): Device {
+    return deviceOf(this.handle)
+  }
+
+  /** A copy on that device; where it lies there already, a second handle on the same memory. Each is disposed on its own. */
+  to(spec: DeviceSpec): Tensor {
+    const target = device(spec)
+    if (target === this.device) return this.alias()
+    const native = addon()
+    if (native.toDevice(this.handle, target.id) < 0) throw nativeError(native)
+    return new Tensor(native.out[0]!, this.dtype, this.shape)
   }
 
   /** Frees the memory now. Disposing twice does nothing. */
