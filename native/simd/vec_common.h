@@ -19,7 +19,9 @@
 
 #include "simd/target.h"
 
-#if defined(_MSC_VER)
+#if defined(__CUDACC__)  // one lane is one thread of a device (cuda/vec.h)
+#define TERSOR_VEC_INLINE __host__ __device__ __forceinline__
+#elif defined(_MSC_VER)
 #define TERSOR_VEC_INLINE inline __forceinline
 #else
 #define TERSOR_VEC_INLINE inline __attribute__((always_inline))

@@ -1,0 +1,66 @@
+# The device library. TERSOR_CUDA=ON: tersor_cuda.so by nvcc. TERSOR_CUDA_EMULATE=ON: tersor_cuda_emulated.so by the C++ compiler alone, the same kernel
+# source on threads that are fibers. With TERSOR_TESTS also tersor_cuda_test and tersor_cuda_test_emulated. Needs no Node; a file joins by standing in its folder.
+file(GLOB _cuda_kernels CONFIGURE_DEPENDS native/cuda/*.cu)
+file(GLOB _cuda_host CONFIGURE_DEPENDS native/cuda/*.cc)
+file(GLOB _cuda_emulator CONFIGURE_DEPENDS native/cuda/emulate/*.cc)
+file(GLOB _cuda_tests CONFIGURE_DEPENDS native/cuda/test/*.cc)
+set(_cuda_core_host ${_cuda_host})
+list(FILTER _cuda_core_host EXCLUDE REGEX "runtime_cuda\\.cc$")
+add_library(tersor_cuda_base OBJECT native/base/status.cc) # the little of the core that a library holds itself
+
+# target(name, test name, objects...): the library and its test runner.
+function(tersor_cuda_targets name objects)
+  add_library(${name} SHARED ${objects} $<TARGET_OBJECTS:tersor_cuda_base>)
+  set_target_properties(${name} PROPERTIES PREFIX "")
+  target_link_libraries(${name} PRIVATE Threads::Threads)
+  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL -Wl,--gc-sections)
+  if(TERSOR_TESTS)
+    string(REPLACE tersor_cuda tersor_cuda_test _test ${name})
+    add_executable(${_test} ${objects} ${_objects} ${_hooked} $<TARGET_OBJECTS:tersor_cuda_test_objects>)
+    target_link_libraries(${_test} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  endif()
+endfunction()
+
+if(TERSOR_TESTS)
+  list(FILTER _cuda_tests EXCLUDE REGEX "emulator_.*_test\\.cc$") # tests of the emulator itself
+  add_library(tersor_cuda_test_objects OBJECT ${_cuda_tests} native/test/main.cc)
+  target_compile_options(tersor_cuda_test_objects PRIVATE -O1)
+endif()
+
+if(TERSOR_CUDA_EMULATE)
+  set(_wrapped)
+  foreach(_file ${_cuda_kernels}) # a .cu file as C++, whatever else the same configuration builds
+    get_filename_component(_name ${_file} NAME_WE)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/cuda_emulated/${_name}.cc CONTENT "#include \"cuda/${_name}.cu\"\n" @ONLY)
+    list(APPEND _wrapped ${CMAKE_BINARY_DIR}/cuda_emulated/${_name}.cc)
+  endforeach()
+  add_library(tersor_cuda_emulated_objects OBJECT ${_wrapped} ${_cuda_core_host} ${_cuda_emulator})
+  target_compile_definitions(tersor_cuda_emulated_objects PRIVATE TERSOR_CUDA_EMULATE)
+  target_compile_options(tersor_cuda_emulated_objects PRIVATE -O1 -Wno-unused-function -Wno-unknown-pragmas -Wno-clobbered)
+  tersor_cuda_targets(tersor_cuda_emulated $<TARGET_OBJECTS:tersor_cuda_emulated_objects>)
+  if(TERSOR_TESTS)
+    file(GLOB _emulator_tests CONFIGURE_DEPENDS native/cuda/test/emulator_*_test.cc)
+    set_source_files_properties(${_emulator_tests} PROPERTIES COMPILE_OPTIONS "-O1;-Wno-unused-function;-Wno-unknown-pragmas" COMPILE_DEFINITIONS TERSOR_CUDA_EMULATE)
+    target_sources(tersor_cuda_test_emulated PRIVATE ${_emulator_tests})
+  endif()
+endif()
+
+if(TERSOR_CUDA)
+  set(TERSOR_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90a-real;100-real;100-virtual" CACHE STRING "what nvcc compiles for")
+  if(NOT CMAKE_CUDA_COMPILER_LAUNCHER AND TERSOR_CCACHE)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${TERSOR_CCACHE})
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES ${TERSOR_CUDA_ARCHITECTURES})
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 17)
+  add_library(tersor_cuda_objects OBJECT ${_cuda_kernels} ${_cuda_host})
+  target_include_directories(tersor_cuda_objects SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  # No contraction, as on the CPU; 177: helpers of the CPU's headers that a file does not use; 128, 186: loops whose bounds are constants of a template.
+  target_compile_options(tersor_cuda_objects PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false -diag-suppress=177,128,186 -Xcompiler=-fvisibility=hidden,-ffp-contract=off,-fno-math-errno,-Wall,-Wno-unused-function>)
+  set_target_properties(tersor_cuda_objects PROPERTIES CUDA_VISIBILITY_PRESET hidden)
+  if(TERSOR_TESTS)
+    target_compile_definitions(tersor_cuda_objects PRIVATE TERSOR_CUDA_FAULTS)
+  endif()
+  tersor_cuda_targets(tersor_cuda $<TARGET_OBJECTS:tersor_cuda_objects>)
+endif()
