@@ -70,3 +70,16 @@ it('takes another text for what is held out, and refuses one that is too short',
   expect(short.code).not.toBe(0)
   expect(short.stderr).toMatch(/too short/)
 })
+
+it('tells how sensitive its layers are, gives them bits, and keeps an error budget by the tokens that are right', async () => {
+  const out = at('mixed.safetensors')
+  const few = ['--data', text, '--examples', '32', '--iterations', '8']
+  const found = await json<{ sensitivities: { examples: number; groups: object[] }; assignment: { fileBytes: number } }>(
+    ['sensitivity', model, ...few, '--budget', '2x', '--out', out], // prettier-ignore
+  )
+  expect(found.sensitivities.examples).toBeGreaterThan(500)
+  expect(fs.statSync(out).size).toBe(found.assignment.fileBytes)
+  const recipe = writeRecipe([[{ pass: 'quantize/auto', options: { maxDrop: 1, samples: 16, probes: 8 } }]])
+  const { report } = await json<Compressed>(['compress', model, '--recipe', recipe, '--data', text, '--out', at('auto.safetensors')])
+  expect(report.passes[0]!.figures).toMatchObject({ figure: 'accuracy', 'measured on': 'validation data' })
+})

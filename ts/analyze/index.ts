@@ -12,6 +12,7 @@ export {
   type RunOptions,
 } from './evaluate.js'
 export { inspect, type Inspection, type WeightRow } from './inspect.js'
+export type { LossBatch, LossData } from './loss-data.js'
 export * as metrics from './metrics/index.js'
 export { argmaxRows, percentile, probabilityLoyalty, shareEqual, topKShare, wilsonInterval } from './metrics/index.js'
 export * as sensitivity from './sensitivity/index.js'

@@ -1,6 +1,6 @@
 /** What `tersor sensitivity` measures, keeps and goes on with. */
 import { existsSync, rmSync } from 'node:fs'
-import { sensitivity } from '../analyze/index.js'
+import { sensitivity, type LossData } from '../analyze/index.js'
 import type { Sensitivities, SensitivityMethod, SensitivityOptions, SensitivityState } from '../analyze/sensitivity/index.js'
 import { CheckpointError } from '../base/errors.js'
 import { parseJson, toPlain } from '../base/json.js'
@@ -87,7 +87,7 @@ class Partial {
 
 export async function measure(
   model: Model,
-  data: Dataset,
+  data: Dataset | LossData,
   o: SensitivityCliOptions,
   method: SensitivityMethod,
   ui: Ui,
@@ -96,7 +96,7 @@ export async function measure(
     method,
     bits: o.bits,
     groups: o.groups ?? [],
-    shards: Math.min(o.shards, data.size),
+    shards: Math.min(o.shards, 'batches' in data ? data.batches.length : data.size),
     seed: o.seed,
     ...(o.iterations === undefined ? {} : { iterations: o.iterations }),
     ...(o.tolerance === undefined ? {} : { tolerance: o.tolerance }),

@@ -99,6 +99,7 @@ export { embedding, type EmbeddingOptions } from './train/tasks/embedding.js'
 export { trainingOf, trainSettings, type TrainSettings, type TrainSettingsInput } from './train/settings.js'
 export { packState, snapshotsOf, unpackState, type Snapshots, type TrainState } from './train/state.js'
 export { removeTrainCheckpoints } from './train/checkpoints.js'
+export { taskLosses, type TaskLossOptions } from './train/task-losses.js'
 export { trainTask, type TaskOptions, type TrainHooks, type TrainOptions, type TrainResult } from './train/train.js'
 export {
   isBetter,

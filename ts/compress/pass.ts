@@ -36,8 +36,8 @@ export interface PassNeeds {
   readonly teachers?: boolean
   /** A sweep of data through the model before `apply`; the texts of a task do as well. */
   readonly calibration?: boolean
-  /** The data set itself, as `context.data`: a task does not do. */
-  readonly data?: boolean
+  /** Losses to measure or to differentiate: labelled data for a model that gives scores of classes, else a task. */
+  readonly losses?: boolean
   /** Data to train on. */
   readonly training?: boolean
 }
@@ -97,6 +97,10 @@ export interface PlanFacts {
   readonly examples: number | undefined
   readonly validated: boolean
   readonly snapshots: Snapshots | undefined
+  /** What the run is given. */
+  readonly data?: Dataset | undefined
+  readonly validation?: Dataset | undefined
+  readonly task?: TrainTask | undefined
 }
 
 export interface PassDefinition<S extends z.ZodType> {

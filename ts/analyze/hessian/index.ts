@@ -5,12 +5,13 @@
 import type { TensorTree } from '../../autograd/index.js'
 import type { Dataset } from '../../data/dataset.js'
 import type { Model } from '../../nn/index.js'
+import type { LossData } from '../loss-data.js'
 import type { Tensor } from '../../tensor/index.js'
 import { chosenLeaves, ModelHessian, type ModelHessianOptions } from './model.js'
 import { FunctionHessian } from './operator.js'
 
 /**
- * The Hessian of the mean loss of `model` over `data` with respect to its trainable parameters, evaluated as in inference (dropout off,
+ * The Hessian of the mean loss of `model` over `data` (labelled examples, or batches with a loss of their own as `taskLosses` gives them) with respect to its trainable parameters, evaluated as in inference (dropout off,
  * running statistics). Dispose it.
  *
  * - no examples: ERR_DATA; nothing to differentiate, no parameter that matches `layers`, a model without class scores and no loss: ERR_OPTION
@@ -20,7 +21,7 @@ import { FunctionHessian } from './operator.js'
  * const { pairs } = await hessian.lanczos(h, { top: 3 })
  * h.dispose()
  */
-export function ofModel(model: Model, data: Dataset, options: ModelHessianOptions = {}): ModelHessian {
+export function ofModel(model: Model, data: Dataset | LossData, options: ModelHessianOptions = {}): ModelHessian {
   return new ModelHessian(model, data, options)
 }
 

@@ -7,11 +7,11 @@ import { DataError, DisposedError, NumericError, OptionError } from '../../base/
 import { globs } from '../../base/glob.js'
 import { pacer } from '../../base/pace.js'
 import type { Dataset } from '../../data/dataset.js'
-import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import { distinctLeaves, type Leaf, type Model } from '../../nn/index.js'
 import { memory } from '../../native/devices.js'
 import { axpby, crossEntropy, innerProduct, maskApply } from '../../ops/index.js'
-import { tensor, type Tensor } from '../../tensor/index.js'
+import type { Tensor } from '../../tensor/index.js'
+import { isLossData, labelledBatches, type LossBatch, type LossData } from '../loss-data.js'
 import { commonDType, layOut, type SymmetricOperator, type VectorPart } from './operator.js'
 import { checkCount } from './options.js'
 import { partView } from './vectors.js'
@@ -19,7 +19,7 @@ import { partView } from './vectors.js'
 export interface ModelHessianOptions {
   /** Patterns of parameter paths ("conv*", "fc1.weight"): the block of the Hessian that belongs to them. Default: all parameters. */
   readonly layers?: readonly string[]
-  /** Examples per batch; default 256. The result depends on it only by rounding. */
+  /** Examples per batch; default 256. The result depends on it only by rounding. Not for data that are batches already. */
   readonly batchSize?: number
   /** Mean loss of a batch. Default: cross-entropy of class scores. */
   readonly loss?: (output: Tensor, labels: Tensor) => Tensor
@@ -48,9 +48,8 @@ export class ModelHessian implements SymmetricOperator {
   readonly dtype: 'f32' | 'f64'
   readonly parts: readonly VectorPart[]
   readonly #leaves: readonly Leaf[]
-  readonly #batches: readonly Uint32Array[]
+  readonly #batches: readonly LossBatch[]
   readonly #kept = new Map<number, HvpOperator<readonly Tensor[]>>()
-  readonly #loss: (output: Tensor, labels: Tensor) => Tensor
   readonly #keepBytes: number
   readonly #breathe = pacer('hessian')
   #keptBytes = 0
@@ -59,7 +58,7 @@ export class ModelHessian implements SymmetricOperator {
   /** @internal */
   constructor(
     private readonly model: Model,
-    private readonly data: Dataset,
+    private readonly data: Dataset | LossData,
     options: ModelHessianOptions,
   ) {
     const where = 'hessian.ofModel'
@@ -67,9 +66,10 @@ export class ModelHessian implements SymmetricOperator {
     checkCount(where, 'batchSize', batchSize, 1)
     if (!(keepBytes >= 0)) throw new OptionError('ERR_OPTION', `${where}: keepBytes must be >= 0, got ${keepBytes}`)
     const { name, task, classes } = model.info
-    if (!options.loss && task !== 'classification')
+    const scored = !options.loss && !isLossData(data)
+    if (scored && task !== 'classification')
       throw new OptionError('ERR_OPTION', `${where}: ${name} is made for ${task}; give a loss of its output`)
-    if (!options.loss && classes && classes.length !== data.classes.length)
+    if (scored && classes && classes.length !== data.classes.length)
       throw new OptionError('ERR_OPTION', `${where}: ${name} has ${classes.length} classes, ${data.name} has ${data.classes.length}`)
     if (data.size === 0) throw new DataError('ERR_DATA', `${where}: ${data.name} has no examples`)
     const chosen = chosenLeaves(where, model, layers)
@@ -81,8 +81,8 @@ export class ModelHessian implements SymmetricOperator {
     const { parts, size } = layOut(chosen.map(([path, leaf]) => [path, leaf.value.shape]))
     this.parts = parts
     this.size = size
-    this.#batches = evaluationBatches(model, data, batchSize)
-    this.#loss = options.loss ?? ((output, labels) => crossEntropy(output, labels))
+    const loss = options.loss ?? ((output: Tensor, labels: Tensor): Tensor => crossEntropy(output, labels))
+    this.#batches = (isLossData(data) ? data : labelledBatches(model, data, batchSize, loss)).batches
     this.#keepBytes = keepBytes
   }
 
@@ -125,7 +125,7 @@ export class ModelHessian implements SymmetricOperator {
     const operator = this.#kept.get(b) ?? this.#record(b)
     try {
       const products = operator.apply(inputs)
-      const share = this.#batches[b]!.length / this.data.size
+      const share = this.#batches[b]!.count / this.data.size
       products.forEach((h, i) => {
         axpby(outputs[i]!, h, share, b === 0 ? 0 : 1)
         h.dispose()
@@ -137,14 +137,10 @@ export class ModelHessian implements SymmetricOperator {
 
   /** Records a batch; keeps the recording when there is room. */
   #record(b: number): HvpOperator<readonly Tensor[]> {
-    const indices = this.#batches[b]!
+    const batch = this.#batches[b]!
     const before = memory().bytes
     const operator = hvpOperator(
-      () => {
-        const { x, labels } = batchInputs(this.model, this.data, indices)
-        const output = this.model.forward(x)
-        return this.#loss(output, tensor(labels, [indices.length]))
-      },
+      () => batch.loss(this.model),
       this.#leaves.map((leaf) => leaf.value),
     )
     const loss = operator.value.item()

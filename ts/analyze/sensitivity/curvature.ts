@@ -10,34 +10,54 @@ import { scope, zeros } from '../../tensor/index.js'
 import { ModelHessian } from '../hessian/model.js'
 import { powerIteration } from '../hessian/power.js'
 import { checkFinite, partView, rademacher, streams } from '../hessian/vectors.js'
+import { isLossData, type LossData } from '../loss-data.js'
 import type { WeightGroup } from './groups.js'
 import type { LossOf } from './loss.js'
 
 export interface CurvatureOptions {
   readonly batchSize: number
-  readonly loss: LossOf
+  /** Of labelled examples. */
+  readonly loss?: LossOf | undefined
   readonly seed: number
   readonly keepBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** The data in `count` random parts of the same size, one or two examples more or less. */
-export function dataShards(data: Dataset, count: number, seed: number): Dataset[] {
+/** The data in `count` random parts of the same size, one or two examples (or batches) more or less. */
+export function dataShards(data: Dataset | LossData, count: number, seed: number): (Dataset | LossData)[] {
+  if (isLossData(data)) {
+    const order = shuffle(data.batches.length, seed)
+    return Array.from({ length: count }, (_, s): LossData => {
+      const [from, to] = [s, s + 1].map((i) => Math.floor((i * order.length) / count))
+      const batches = [...order.subarray(from, to)].map((b) => data.batches[b]!)
+      return { name: data.name, size: batches.reduce((n, b) => n + b.count, 0), batches }
+    })
+  }
   const order = shuffle(data.size, seed)
   return Array.from({ length: count }, (_, s) =>
     subset(data, order.subarray(Math.floor((s * data.size) / count), Math.floor(((s + 1) * data.size) / count))),
   )
 }
 
+function hessianOf(model: Model, data: Dataset | LossData, layers: readonly string[], options: CurvatureOptions): ModelHessian {
+  const { batchSize, loss, keepBytes } = options
+  return new ModelHessian(model, data, {
+    batchSize,
+    layers,
+    ...(loss ? { loss } : {}),
+    ...(keepBytes === undefined ? {} : { keepBytes }),
+  })
+}
+
 /** The eigenvalue of largest magnitude of the group's block on one part of the data. */
 export async function topEigenvalue(
   model: Model,
-  shard: Dataset,
+  shard: Dataset | LossData,
   group: WeightGroup,
   options: CurvatureOptions & { readonly tolerance: number; readonly maxIterations: number },
 ): Promise<{ readonly value: number; readonly converged: boolean }> {
-  const { signal, seed, tolerance, maxIterations, keepBytes, ...rest } = options
-  const h = new ModelHessian(model, shard, { ...rest, layers: group.leaves, ...(keepBytes === undefined ? {} : { keepBytes }) })
+  const { signal, seed, tolerance, maxIterations } = options
+  const h = hessianOf(model, shard, group.leaves, options)
   try {
     const { pairs } = await powerIteration(h, { seed, tolerance, maxIterations, ...(signal ? { signal } : {}) })
     for (const { vector } of pairs) vector.dispose()
@@ -54,17 +74,16 @@ export class TraceSampler {
 
   constructor(
     model: Model,
-    data: Dataset,
+    data: Dataset | LossData,
     private readonly groups: readonly WeightGroup[],
     private readonly options: CurvatureOptions,
   ) {
-    const { batchSize, loss, keepBytes } = options
-    this.#h = new ModelHessian(model, data, {
-      batchSize,
-      loss,
-      layers: groups.flatMap(({ leaves }) => leaves),
-      ...(keepBytes === undefined ? {} : { keepBytes }),
-    })
+    this.#h = hessianOf(
+      model,
+      data,
+      groups.flatMap(({ leaves }) => leaves),
+      options,
+    )
     const index = new Map(groups.flatMap(({ leaves }, g) => leaves.map((leaf) => [leaf, g] as const)))
     this.#groupOf = this.#h.parts.map(({ name }) => index.get(name)!)
   }

@@ -6,6 +6,7 @@ import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import type { Model } from '../../nn/index.js'
 import { add, crossEntropy, matmul } from '../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../tensor/index.js'
+import { isLossData, type LossData } from '../loss-data.js'
 import { argmaxRows } from '../metrics/index.js'
 import { probeOf, type Probe } from '../probe.js'
 
@@ -53,14 +54,48 @@ export interface Measured {
   readonly accuracy?: number
 }
 
+/** Over batches that have a loss of their own. */
+async function measureBatches(where: string, model: Model, data: LossData, { signal, breathe }: MeasureOptions): Promise<Measured> {
+  let sum = 0
+  for (const [b, batch] of data.batches.entries()) {
+    await breathe()
+    if (signal?.aborted) throw abortError(where, signal)
+    sum +=
+      batch.count *
+      finite(
+        where,
+        model,
+        data.name,
+        b,
+        scope(() => batch.loss(model).item()),
+      )
+  }
+  return { loss: sum / data.size }
+}
+
+interface MeasureOptions {
+  readonly batchSize: number
+  readonly signal?: AbortSignal | undefined
+  readonly breathe: () => Promise<void>
+}
+
+function finite(where: string, model: Model, data: string, batch: number, loss: number): number {
+  if (Number.isFinite(loss)) return loss
+  throw new NumericError('ERR_NUMERIC', `${where}: the loss of ${model.info.name} is ${loss} on batch ${batch} of ${data}`, {
+    details: { stage: 'sensitivity', tensor: 'loss', index: batch },
+  })
+}
+
 /** Loss (and accuracy) over the data. ERR_NUMERIC names the first batch whose loss is not finite. */
 export async function measureLoss(
   where: string,
   model: Model,
-  data: Dataset,
-  rule: LossRule,
-  options: { readonly batchSize: number; readonly signal?: AbortSignal | undefined; readonly breathe: () => Promise<void> },
+  data: Dataset | LossData,
+  rule: LossRule | undefined,
+  options: MeasureOptions,
 ): Promise<Measured> {
+  if (isLossData(data)) return measureBatches(where, model, data, options)
+  const { loss: lossOf, scores: scoresOf } = rule!
   let [sum, right] = [0, 0]
   for (const [b, indices] of evaluationBatches(model, data, options.batchSize).entries()) {
     await options.breathe()
@@ -68,18 +103,14 @@ export async function measureLoss(
     const { loss, correct } = scope(() => {
       const { x, labels } = batchInputs(model, data, indices)
       const output = model.forward(x)
-      const loss = rule.loss(output, tensor(labels, [indices.length])).item()
-      if (!rule.scores) return { loss, correct: 0 }
-      const scores = rule.scores(output)
+      const loss = lossOf(output, tensor(labels, [indices.length])).item()
+      if (!scoresOf) return { loss, correct: 0 }
+      const scores = scoresOf(output)
       const best = argmaxRows(scores.read() as Float32Array, scores.size / indices.length)
       return { loss, correct: best.reduce((n, c, i) => n + (c === labels[i] ? 1 : 0), 0) }
     })
-    if (!Number.isFinite(loss))
-      throw new NumericError('ERR_NUMERIC', `${where}: the loss of ${model.info.name} is ${loss} on batch ${b} of ${data.name}`, {
-        details: { stage: 'sensitivity', tensor: 'loss', index: b },
-      })
-    sum += loss * indices.length
+    sum += finite(where, model, data.name, b, loss) * indices.length
     right += correct
   }
-  return { loss: sum / data.size, ...(rule.scores ? { accuracy: right / data.size } : {}) }
+  return { loss: sum / data.size, ...(scoresOf ? { accuracy: right / data.size } : {}) }
 }

@@ -8,6 +8,7 @@ import { pacer } from '../../base/pace.js'
 import type { Dataset } from '../../data/dataset.js'
 import type { Model, PlacedWeight, Weight } from '../../nn/index.js'
 import { checkCount, checkTolerance } from '../hessian/options.js'
+import { isLossData, type LossData } from '../loss-data.js'
 import { dataShards, deviation, mean, topEigenvalue, TraceSampler } from './curvature.js'
 import { groupFacts, weightGroups, type WeightGroup } from './groups.js'
 import { lossRule, measureLoss, type LossOf, type LossRule, type Measured } from './loss.js'
@@ -47,7 +48,7 @@ export interface SensitivityOptions {
   readonly tolerance?: number
   /** Most products for an eigenvalue (default 100), most random vectors for the traces (default 64; at least 8 are taken). */
   readonly iterations?: number
-  /** Examples per batch; default 256, of texts 16. */
+  /** Examples per batch; default 256, of texts 16. Not for data that are batches already. */
   readonly batchSize?: number
   readonly loss?: LossOf
   readonly keepBytes?: number
@@ -64,12 +65,12 @@ export interface SensitivityOptions {
 const nothing: SensitivityState = { rounded: {}, eigenvalues: {}, traces: [], direct: {} }
 
 /**
- * Measures them.
+ * Measures them, on labelled examples or on batches with a loss of their own (`taskLosses`: texts of language models and whatever else a task learns from).
  *
  * - no examples: ERR_DATA; nothing to round, a group that fits nothing, a model without class scores and no loss, bad numbers: ERR_OPTION
  * - a loss or a product that is not finite: ERR_NUMERIC with the batch; the signal: ERR_ABORTED
  */
-export async function sensitivities(model: Model, data: Dataset, options: SensitivityOptions): Promise<Sensitivities> {
+export async function sensitivities(model: Model, data: Dataset | LossData, options: SensitivityOptions): Promise<Sensitivities> {
   return new Measurement(model, data, options).run()
 }
 
@@ -77,7 +78,7 @@ class Measurement {
   readonly #method: SensitivityMethod
   readonly #bits: readonly number[]
   readonly #groups: readonly WeightGroup[]
-  readonly #rule: LossRule
+  readonly #rule: LossRule | undefined
   readonly #batchSize: number
   readonly #seed: number
   readonly #breathe: () => Promise<void>
@@ -85,17 +86,17 @@ class Measurement {
 
   constructor(
     private readonly model: Model,
-    private readonly data: Dataset,
+    private readonly data: Dataset | LossData,
     private readonly options: SensitivityOptions,
   ) {
-    const { method = 'trace', bits = [2, 3, 4, 8], seed = 0, batchSize = data.input === 'text' ? 16 : 256 } = options
+    const { method = 'trace', bits = [2, 3, 4, 8], seed = 0, batchSize = 'input' in data && data.input === 'text' ? 16 : 256 } = options
     if (!methods.includes(method))
       throw new OptionError('ERR_OPTION', `${WHERE}: method must be one of ${methods.join(', ')}, got ${method}`)
     if (!Number.isSafeInteger(seed) || seed < 0)
       throw new OptionError('ERR_OPTION', `${WHERE}: seed must be an integer in [0, 2^53), got ${seed}`)
     this.#method = method
     this.#bits = checkBits(WHERE, bits)
-    this.#rule = lossRule(WHERE, model, data, options.loss)
+    this.#rule = isLossData(data) ? undefined : lossRule(WHERE, model, data, options.loss)
     this.#groups = weightGroups(WHERE, model, options.targets ?? model.weights(), options.groups ?? [])
     this.#batchSize = checkCount(WHERE, 'batchSize', batchSize, 1)
     this.#seed = seed
@@ -153,11 +154,11 @@ class Measurement {
 
   async #eigenvalues(): Promise<void> {
     const { shards = 10, tolerance = 1e-2, iterations = 100, signal, keepBytes } = this.options
-    checkCount(WHERE, 'shards', shards, 1, this.data.size)
+    checkCount(WHERE, 'shards', shards, 1, isLossData(this.data) ? this.data.batches.length : this.data.size)
     const parts = dataShards(this.data, shards, this.#seed)
     const shared = {
       batchSize: this.#batchSize,
-      loss: this.#rule.loss,
+      loss: this.#rule?.loss,
       seed: this.#seed,
       tolerance: checkTolerance(WHERE, tolerance),
       maxIterations: checkCount(WHERE, 'iterations', iterations, 1),
@@ -179,7 +180,7 @@ class Measurement {
     const { tolerance = 5e-2, iterations = 64, signal, keepBytes } = this.options
     checkTolerance(WHERE, tolerance)
     checkCount(WHERE, 'iterations', iterations, 1)
-    const options = { batchSize: this.#batchSize, loss: this.#rule.loss, seed: this.#seed, signal, keepBytes }
+    const options = { batchSize: this.#batchSize, loss: this.#rule?.loss, seed: this.#seed, signal, keepBytes }
     const sampler = new TraceSampler(this.model, this.data, this.#groups, options)
     const settled = (): boolean => {
       const samples = this.#state.traces

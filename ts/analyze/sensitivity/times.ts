@@ -7,7 +7,7 @@ import type { Json } from '../../base/json-types.js'
 import { pacer } from '../../base/pace.js'
 import type { Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
-import type { Leaf, Model, Weight, WeightUse } from '../../nn/index.js'
+import type { Leaf, Model, ModuleInput, Weight, WeightUse } from '../../nn/index.js'
 import { scope, type Tensor } from '../../tensor/index.js'
 import type { WeightGroup } from './groups.js'
 import { KEEP, type Quantize } from './rounded.js'
@@ -74,12 +74,17 @@ export interface LayerTimes {
   readonly rest: number
 }
 
-/** Measures them on a batch of middling length. The figures are for that batch. ERR_ABORTED between passes. */
-export async function layerTimes(model: Model, data: Dataset, options: TimeOptions): Promise<LayerTimes> {
-  const { groups, bits, batch = 1, rounds = 15, signal, onProgress } = options
-  const breathe = pacer('layer times', signal)
+function middleBatch(model: Model, data: Dataset, batch: number): (of: Model) => ModuleInput {
   const batches = evaluationBatches(model, data, Math.min(batch, data.size))
   const indices = batches[batches.length >> 1]!
+  return (of) => batchInputs(of, data, indices).x
+}
+
+/** Measures them on a batch of middling length, or on the input that is given. The figures are for that batch. ERR_ABORTED between passes. */
+export async function layerTimes(model: Model, data: Dataset | ((of: Model) => ModuleInput), options: TimeOptions): Promise<LayerTimes> {
+  const { groups, bits, batch = 1, rounds = 15, signal, onProgress } = options
+  const breathe = pacer('layer times', signal)
+  const input = typeof data === 'function' ? data : middleBatch(model, data, batch)
   const targets = groups.flatMap((g) => g.targets)
   const variants: { model: Model; timed: Map<string, TimedWeight>; best: Map<string, number> }[] = []
   let [whole, own] = [Infinity, Infinity]
@@ -98,7 +103,7 @@ export async function layerTimes(model: Model, data: Dataset, options: TimeOptio
         await breathe()
         for (const w of timed.values()) w.ms = 0
         const began = performance.now()
-        scope(() => void variant.forward(batchInputs(variant, data, indices).x).read())
+        scope(() => void variant.forward(input(variant)).read())
         const total = performance.now() - began
         if (round < 0) continue
         for (const [path, { ms }] of timed) best.set(path, Math.min(best.get(path) ?? Infinity, ms))

@@ -1,16 +1,17 @@
 /** `tersor sensitivity`: how much each layer loses by fewer bits, and the bits to give them under a budget. */
 import { InvalidArgumentError, type Command } from 'commander'
-import { metrics, probeOf, sensitivity } from '../../analyze/index.js'
+import { metrics, sensitivity, type LossData } from '../../analyze/index.js'
 import type { Sensitivities } from '../../analyze/sensitivity/index.js'
 import { OptionError } from '../../base/errors.js'
 import { shuffle } from '../../base/rng.js'
-import { compress, quantize, recipe, type Recipe } from '../../compress/index.js'
-import { loadData, subset, type Dataset } from '../../data/index.js'
+import { compress, quantize, recipe, taskLosses, type Recipe } from '../../compress/index.js'
+import { subset, type Dataset } from '../../data/index.js'
 import { writeFileAtomic } from '../../formats/index.js'
 import { loadModel, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatMs, formatNumber, formatPercent } from '../../report/format.js'
 import { machineFacts, reportHtml, sensitivityPlot, sensitivityTable } from '../../report/index.js'
+import { compressData, type CompressData } from '../compress-data.js'
 import { eventView } from '../events.js'
 import { integer, list, outFile, real } from '../options.js'
 import { measure, readJson, sensitivityRowsOf, writeJson, type SensitivityCliOptions } from '../sensitivity-files.js'
@@ -68,9 +69,23 @@ function recipeOf(s: Sensitivities, o: SensitivityCliOptions): Recipe {
   return recipe([[quantize.mixed(options)]], { name: 'mixed bits by sensitivity', seed: o.seed })
 }
 
-async function assign(model: Model, data: Dataset, made: Recipe, o: SensitivityCliOptions, ui: Ui): Promise<Assigned> {
+/** What is measured on: labelled examples, or windows of a text. */
+async function measuredOn(
+  model: Model,
+  o: SensitivityCliOptions,
+  ui: Ui,
+): Promise<{ readonly given: CompressData['options']; readonly losses: Dataset | LossData }> {
+  const { options } = await compressData(model, { data: o.data }, ui)
+  const { examples: samples, seed } = o
+  if (options.task) return { given: options, losses: await taskLosses(model, options.task, { samples, seed }) }
+  const all = options.data!
+  const data = all.size <= samples ? all : subset(all, shuffle(all.size, seed).subarray(0, samples))
+  return { given: { data }, losses: data }
+}
+
+async function assign(model: Model, given: CompressData['options'], made: Recipe, o: SensitivityCliOptions, ui: Ui): Promise<Assigned> {
   const view = eventView({ ...ui, say: () => undefined })
-  const { model: small, report } = await compress(model, made, { data, signal: ui.signal, onEvent: view.onEvent }).finally(view.end)
+  const { model: small, report } = await compress(model, made, { ...given, signal: ui.signal, onEvent: view.onEvent }).finally(view.end)
   if (o.out !== undefined) {
     saveModel(small, o.out)
     ui.say(`saved ${o.out}`)
@@ -83,20 +98,18 @@ async function run(file: string, o: SensitivityCliOptions, ui: Ui): Promise<void
   if (o.resume && o.save === undefined)
     throw new OptionError('ERR_OPTION', 'sensitivity: --resume needs --save: what was finished stands beside that file')
   const model = loadModel(file)
-  if (model.info.task !== 'classification' && model.info.task !== 'embedding')
+  if (!['classification', 'embedding', 'language'].includes(model.info.task))
     throw new OptionError(
       'ERR_OPTION',
-      `sensitivity: needs a classifier, or an encoder with a probe; ${model.info.name} is for ${model.info.task}`,
+      `sensitivity: needs a classifier, an encoder with a probe or a language model; ${model.info.name} is for ${model.info.task}`,
     )
-  const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
-  const all = await loadData(o.data, { signal: ui.signal, ...(known ? { classes: known } : {}) })
-  const data = all.size <= o.examples ? all : subset(all, shuffle(all.size, o.seed).subarray(0, o.examples))
+  const { given, losses: data } = await measuredOn(model, o, ui)
   const found =
     o.from === undefined ? await measure(model, data, o, o.method, ui) : sensitivity.parseSensitivities(readJson(o.from, o.from), o.from)
   const direct = o.compare && found.method !== 'direct' ? await measure(model, data, o, 'direct', ui) : undefined
   const ranks = direct && correlation(found, direct)
   const made = recipeOf(found, o)
-  const chosen = o.budget === undefined ? undefined : await assign(model, data, made, o, ui)
+  const chosen = o.budget === undefined ? undefined : await assign(model, given, made, o, ui)
   const rows = sensitivityRowsOf(found, chosen?.bits)
   ui.table(sensitivityTable(rows, true))
   ui.say(
@@ -146,8 +159,11 @@ export function registerSensitivity(program: Command): void {
   program
     .command('sensitivity')
     .description('how much each layer loses by fewer bits, and the bits to give them under a budget')
-    .argument('<model>', 'model file of a classifier, or of an encoder with a probe')
-    .requiredOption('--data <spec>', 'data to measure on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE')
+    .argument('<model>', 'model file of a classifier, of an encoder with a probe, or of a language model')
+    .requiredOption(
+      '--data <spec>',
+      'data to measure on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE; for language models text:PATH, brown or moby-dick',
+    )
     .option(
       '--method <name>',
       'trace (HAWQ-v2), eigenvalue (Q-BERT) or direct (the loss itself)',
@@ -161,7 +177,7 @@ export function registerSensitivity(program: Command): void {
     .option('--layout <name>', 'what shares a scale: tensor, channel, group', choices(['tensor', 'channel', 'group']), 'group')
     .option('--group-size <n>', 'values that share a scale', integer(2, 2 ** 20), 32)
     .option('--range <name>', 'of the scales: max, mse', choices(['max', 'mse']), 'mse')
-    .option('--examples <n>', 'a random part of the data', integer(1), 512)
+    .option('--examples <n>', 'a random part of the data; of a text so many windows, 8 side by side', integer(1), 512)
     .option('--shards <n>', 'eigenvalues: parts of these examples', integer(1, 1000), 10)
     .option('--iterations <n>', 'most products for an eigenvalue, most vectors for traces', integer(1, 100_000))
     .option('--tolerance <x>', 'relative, of the stop rule', real(0, 1))
@@ -179,6 +195,7 @@ export function registerSensitivity(program: Command): void {
       'after',
       '\nExamples:\n  $ tersor sensitivity lenet5.safetensors --data idx:mnist,split=test --examples 500\n' +
         '  $ tersor sensitivity encoder.safetensors --data tsv:train.tsv --method eigenvalue --groups "layers.*" --budget 10x --out encoder.mixed.safetensors\n' +
+        '  $ tersor sensitivity whale.safetensors --data moby-dick --examples 64 --budget 8x --out whale.mixed.safetensors\n' +
         '  $ tersor sensitivity net.safetensors --data csv:flowers.csv --compare --save net.sensitivity.json --report net.html\n' +
         '  $ tersor sensitivity net.safetensors --data csv:flowers.csv --from net.sensitivity.json --budget 300KiB --recipe mixed.json',
     )

@@ -17,8 +17,8 @@ export interface Pruning<S extends z.ZodType> {
   readonly version: number
   readonly summary: string
   readonly options: S
-  /** What scores need: inputs of layers, or the data set with its labels. */
-  readonly data?: 'inputs' | 'labels'
+  /** What scores need: inputs of layers, or losses of labelled data or a task. */
+  readonly data?: 'inputs' | 'losses'
   readonly score: Score<z.output<S> & PruneOptions>
 }
 
@@ -65,8 +65,8 @@ export function definePruning<X extends z.ZodRawShape>(of: Pruning<Schema<X>>): 
     options: of.options,
     needs: (o) => ({
       training: shared(o).retrain.kind !== 'none',
-      calibration: of.data !== undefined,
-      data: of.data === 'labels',
+      calibration: of.data === 'inputs',
+      losses: of.data === 'losses',
       distill: shared(o).distill,
     }),
     roles: ['matrix', 'kernel'],

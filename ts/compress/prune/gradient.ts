@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { valuesOf } from '../values.js'
 import { definePruning } from './define.js'
+import { lossesOf } from '../train/task-losses.js'
 import { lossGradients } from './gradients.js'
 import { pruneOptions } from './options.js'
 
@@ -19,12 +20,13 @@ export const gradient = definePruning({
     samples: z.int().positive().max(1e7).default(1024),
     batchSize: z.int().positive().max(65_536).default(64),
   }),
-  data: 'labels',
+  data: 'losses',
   score: {
     of: async ({ model, targets, context, round }) => {
       const { order, samples, batchSize } = context.options
       const seed = context.rng('gradient', round).uint32()
-      const found = await lossGradients(model, targets, context.data!, { samples, batchSize, seed, breathe: context.breathe })
+      const losses = await lossesOf('prune/gradient', model, context, { samples, batchSize, seed })
+      const found = await lossGradients(model, targets, losses, context.breathe)
       return new Map(
         targets.map(({ path, leaf }) => {
           const { mean, square } = found.get(path)!

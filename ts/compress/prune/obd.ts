@@ -3,9 +3,8 @@
  * products with random signs (Bekas, Kokiopoulou, Saad 2007): exact where the Hessian is diagonal. What curves downwards counts as flat.
  */
 import { z } from 'zod'
-import { shuffle } from '../../base/rng.js'
 import { diagonal, ofModel } from '../../analyze/hessian/index.js'
-import { subset } from '../../data/dataset.js'
+import { lossesOf } from '../train/task-losses.js'
 import { valuesOf } from '../values.js'
 import { definePruning } from './define.js'
 import { pruneOptions } from './options.js'
@@ -21,14 +20,13 @@ export const obd = definePruning({
     samples: z.int().positive().max(1e7).default(512),
     batchSize: z.int().positive().max(65_536).default(128),
   }),
-  data: 'labels',
+  data: 'losses',
   score: {
     of: async ({ model, targets, context, round }) => {
       const { vectors, samples, batchSize } = context.options
       const seed = context.rng('obd', round).uint32()
-      const data = context.data!
-      const part = data.size <= samples ? data : subset(data, shuffle(data.size, seed).subarray(0, samples))
-      const h = ofModel(model, part, { layers: targets.map((t) => t.path), batchSize })
+      const losses = await lossesOf('prune/obd', model, context, { samples, batchSize, seed })
+      const h = ofModel(model, losses, { layers: targets.map((t) => t.path) })
       try {
         const signal = context.signal ? { signal: context.signal } : {}
         const onProgress = ({ done, total }: { done: number; total: number }): void => context.progress('prune/obd', done, total)

@@ -3,8 +3,8 @@
  *
  *   1. every layer alone in 8 bits (weights and inputs), and with 8-bit weights alone: the error of the model's outputs on a few examples
  *   2. steps by the error that they take away: the input of a layer is floating again (its weight stays 8 bits), or the layer is
- *   3. the fewest steps for which the figure holds, by bisection: accuracy at most `maxDrop` points below the model's own, or without labels outputs whose
- *      signal to noise is at least `sqnr` decibels
+ *   3. the fewest steps for which the figure holds, by bisection: accuracy at most `maxDrop` points below the model's own (of language models: the share of tokens
+ *      that had the highest score), or without labels outputs whose signal to noise is at least `sqnr` decibels
  *
  * Errors of single layers nearly add up (they are small and independent), so the order is good; whether the figure holds is measured on the whole model, never
  * added up. After all steps the model is the one that came in: some number of them always holds.
@@ -12,15 +12,18 @@
 import { z } from 'zod'
 import { OptionError } from '../../base/errors.js'
 import type { JsonObject } from '../../base/json-types.js'
+import type { Dataset } from '../../data/dataset.js'
 import type { Model, PlacedWeight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { ValueRange } from '../observe/ranges.js'
 import { definePass, type PassContext } from '../pass.js'
+import { calibrationSource } from '../run/calibrate.js'
+import type { TrainTask } from '../train/task.js'
 import { findGrids } from './encode.js'
 import { inputOptions, inputQuantization, rangeStatistic } from './input-range.js'
 import { assignment, dropUnused, stepsOf, type Candidate, type Errors, type Form } from './auto-steps.js'
 import { integerGrid, integerWeight, isProduct, multipliesInput } from './integer-weight.js'
-import { accuracyOf, decibels, hasLabels, OutputError, someOf } from './judge.js'
+import { accuracyOf, decibels, hasLabels, OutputError } from './judge.js'
 
 const NAME = 'quantize/auto'
 
@@ -29,7 +32,7 @@ const options = z.strictObject({
   maxDrop: z.number().min(0).max(100).default(0.5),
   /** Decibels of signal to noise that the outputs must have, where they have none: 20 is an error of 10 % of the outputs, 40 of 1 %. */
   sqnr: z.number().min(0).max(200).default(20),
-  /** auto: accuracy for classifiers and encoders with a probe on data with labels, else sqnr. */
+  /** auto: accuracy for classifiers and encoders with a probe on data with labels, and for tasks that count it on held-out data; else sqnr. */
   measure: z.enum(['auto', 'accuracy', 'sqnr']).default('auto'),
   /** Examples on which single layers are measured (and sqnr). */
   probes: z.int().positive().max(1e5).default(32),
@@ -46,13 +49,14 @@ export const auto = definePass({
   version: 1,
   summary: '8-bit weights and inputs wherever accuracy allows it; the worst layers stay floating',
   options,
-  needs: () => ({ calibration: true, data: true }),
+  needs: () => ({ calibration: true }),
   roles: ['matrix', 'kernel'],
   ask: (o, targets) => ({
     samples: o.samples,
     requests: targets.filter((t) => isProduct(t) && multipliesInput(t)).map(({ layer }) => ({ path: layer, statistic: rangeStatistic(o) })),
   }),
-  plan: (_model, o, { targets, validated }) => {
+  plan: (model, o, { targets, validated, ...given }) => {
+    judgeOf(model, o, given)
     const layers = targets.filter(isProduct).length
     const evaluations = 2 + Math.ceil(Math.log2(2 * layers + 1))
     return {
@@ -126,7 +130,7 @@ const changed = (model: Model, at: PlacedWeight, c: Candidate, form: 'int8' | 'w
 /** Of each layer alone, in both forms. */
 async function layerErrors(model: Model, candidates: readonly Candidate[], context: Context, state: Findings): Promise<Errors[]> {
   const { data, options: o, progress, breathe } = context
-  const error = new OutputError(someOf(data!, o.probes), breathe)
+  const error = new OutputError(calibrationSource(data, context.task)!, o.probes, breathe)
   const trials = candidates.flatMap((c) => (['int8', 'weights'] as const).map((form) => ({ c, form })))
   for (const [i, { c, form }] of trials.entries()) {
     if (i < state.errors.length) continue
@@ -148,18 +152,12 @@ async function fewest(
   state: Findings,
 ): Promise<number> {
   const { options: o, data, validation, signal, figure, progress, breathe, warn } = context
-  const held = validation ?? data!
-  const counted = o.measure === 'accuracy' || (o.measure === 'auto' && hasLabels(model, held))
-  if (counted && !hasLabels(model, held))
-    throw new OptionError(
-      'ERR_OPTION',
-      `${NAME}: measure 'accuracy' needs a classifier, or an encoder with a probe, and labels; ${model.info.name} is for ${model.info.task}, ${held.name} has ${held.classes.length} classes`,
-    )
-  const error = new OutputError(someOf(held, o.probes), breathe)
+  const counted = judgeOf(model, o, context)
+  const error = new OutputError(calibrationSource(validation ?? data, context.task)!, o.probes, breathe)
   const trial = (steps: number): Model =>
     model.withWeights(new Map([...assigned(steps)].flatMap(([c, form]) => (form === 'f32' ? [] : [[c.target.path, c[form]] as const]))))
   const evaluate = async (of: Model): Promise<number> =>
-    counted ? 100 * (await accuracyOf(of, held, signal))! : decibels(await error.measure(of, model))
+    counted ? 100 * (await counted(of, breathe, signal)) : decibels(await error.measure(of, model))
   const all = 2 + Math.ceil(Math.log2(most + 1))
   const at = async (steps: number): Promise<number> => {
     const known = state.figures.find(([k]) => k === steps)
@@ -186,12 +184,37 @@ async function fewest(
   if (high === most && most > 0) warn(`${NAME}: ${counted ? `${o.maxDrop} points` : `${o.sqnr} dB`} leave no layer in 8 bits`)
   const reached = high === most && most > 0 ? (reference ?? 300) : candidates.length > 0 ? await at(high) : (reference ?? 300)
   figure('figure', counted ? 'accuracy' : 'sqnr')
-  figure('measured on', validation ? 'validation data' : 'calibration data')
+  figure('measured on', validation || (counted && !data) ? 'validation data' : 'calibration data')
   if (reference !== undefined) figure('before', reference)
   figure('after', reached)
   figure('least', least)
   figure('evaluations', state.figures.length)
   return high
+}
+
+interface Given {
+  readonly data?: Dataset | undefined
+  readonly validation?: Dataset | undefined
+  readonly task?: TrainTask | undefined
+}
+type Accuracy = (model: Model, breathe: () => Promise<void>, signal: AbortSignal | undefined) => Promise<number>
+
+/** How accuracy is counted; undefined where outputs are compared. ERR_OPTION where it should be counted and cannot be. */
+function judgeOf(model: Model, { measure }: AutoOptions, { data, validation, task }: Given): Accuracy | undefined {
+  if (measure === 'sqnr') return undefined
+  const held = validation ?? data
+  if (held && hasLabels(model, held)) return async (of, _breathe, signal) => (await accuracyOf(of, held, signal))!
+  if (task?.evaluate && task.figures?.accuracy === 'max') return async (of, breathe) => (await task.evaluate!(of, breathe)).accuracy!
+  if (measure === 'auto') return undefined
+  const { name, task: use } = model.info
+  const why = held
+    ? `${name} is for ${use}, ${held.name} has ${held.classes.length} classes`
+    : `${name} is for ${use}, ${task?.evaluate ? `${task.name} counts no accuracy` : 'there are no validation data'}`
+  throw new OptionError(
+    'ERR_OPTION',
+    `${NAME}: measure 'accuracy' needs a classifier, or an encoder with a probe, and labels, or a task that counts it on validation data; ${why}`,
+    { details: { pointer: '/measure' } },
+  )
 }
 
 /** The report: each layer's error and what became of it. */

@@ -3,23 +3,19 @@ import { OptionError } from '../../base/errors.js'
 import { outputs } from '../../analyze/evaluate.js'
 import { argmaxRows, shareEqual } from '../../analyze/metrics/index.js'
 import { probeOf, probeScores } from '../../analyze/probe.js'
-import { subset, type Dataset } from '../../data/dataset.js'
-import { batchInputs, evaluationBatches } from '../../models/inputs.js'
+import type { Dataset } from '../../data/dataset.js'
 import { interruptible } from '../../native/worker-job.js'
 import type { Model } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
+import type { CalibrationSource } from '../run/calibrate.js'
 import { valuesOf } from '../values.js'
 
 /** Texts are long and their batches cost much: small ones keep the event loop alive. */
 const BATCH = { numbers: 32, text: 8 }
 
-/** Evenly over the data. */
-export function someOf(data: Dataset, count: number): Dataset {
-  if (data.size <= count) return data
-  return subset(
-    data,
-    Uint32Array.from({ length: count }, (_, i) => Math.floor((i * data.size) / count)),
-  )
+/** Evenly over all. */
+function spread(size: number, count: number): Uint32Array | undefined {
+  return size <= count ? undefined : Uint32Array.from({ length: count }, (_, i) => Math.floor((i * size) / count))
 }
 
 /** Errors of a model's outputs on some examples, as a share of the energy of the outputs that it should give. */
@@ -27,15 +23,17 @@ export class OutputError {
   readonly #reference: Float32Array[] = []
   #energy = 0
 
+  /** On at most `count` examples, spread over all. */
   constructor(
-    readonly data: Dataset,
+    private readonly source: CalibrationSource,
+    private readonly count: number,
     readonly breathe: () => Promise<void>,
   ) {}
 
   /** Calls `see` with the outputs of each batch, whatever their shape. */
   async #run(model: Model, see: (values: Float32Array, batch: number) => void): Promise<void> {
-    for (const [batch, indices] of evaluationBatches(model, this.data, BATCH[this.data.input]).entries()) {
-      interruptible(() => scope(() => see(valuesOf(model.forward(batchInputs(model, this.data, indices).x)), batch)))
+    for (const [i, batch] of this.source.batches(model, spread(this.source.size, this.count)).entries()) {
+      interruptible(() => scope(() => see(valuesOf(model.forward(batch.input())), i)))
       await this.breathe()
     }
   }

@@ -31,6 +31,8 @@ import { modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { gramOf } from '../observe/gram.js'
 import { definePass, type PassContext } from '../pass.js'
+import { calibrationSource } from '../run/calibrate.js'
+import { scoresClasses, taskLosses } from '../train/task-losses.js'
 import { checkBudget, fitBudget, RoundedWeights, type BudgetFacts } from './mixed-budget.js'
 import { gridOptions, roundTo } from './mixed-grids.js'
 
@@ -80,7 +82,10 @@ export const mixed = definePass({
   version: 1,
   summary: 'bits for each layer by its sensitivity (Hessian or measured), within a budget of bytes or time',
   options,
-  needs: (o) => ({ calibration: o.rounding === 'output', data: o.sensitivities === undefined || parseBudget(o.budget).kind === 'ms' }),
+  needs: (o) => ({
+    calibration: o.rounding === 'output' || parseBudget(o.budget).kind === 'ms',
+    losses: o.sensitivities === undefined,
+  }),
   roles: ['matrix', 'kernel', 'table'],
   ask: (o, targets) => ({
     samples: o.samples,
@@ -188,7 +193,8 @@ class Mixing {
     if (this.#facts.budget.kind !== 'ms') return undefined
     const { signal, progress } = this.context
     if (!this.#state.times) {
-      const times = await layerTimes(this.model, this.#data!, {
+      const source = calibrationSource(this.#data, this.context.task)!
+      const times = await layerTimes(this.model, this.#data ?? ((of) => source.batches(of, Uint32Array.of(0))[0]!.input()), {
         groups: this.#facts.groups,
         bits: this.#bits,
         quantize: this.#round,
@@ -206,11 +212,15 @@ class Mixing {
   async #measured(): Promise<Sensitivities> {
     const { context } = this
     const { method, groups, shards, tolerance, iterations } = this.#o
-    const found = await sensitivities(this.model, this.#data!, {
+    const { data, task, rng } = context
+    const labelled = data && scoresClasses(this.model)
+    const losses = labelled ? this.#data! : await taskLosses(this.model, task!, { samples: this.#o.samples, seed: rng('data').uint32() })
+    const parts = 'batches' in losses ? losses.batches.length : losses.size
+    const found = await sensitivities(this.model, losses, {
       method,
       bits: this.#bits,
       groups,
-      shards: Math.min(shards, this.#data!.size),
+      shards: Math.min(shards, parts),
       targets: context.targets,
       quantize: this.#round,
       seed: context.rng('sensitivity').uint32(),

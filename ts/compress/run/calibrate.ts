@@ -66,10 +66,10 @@ export interface Sweep {
   readonly progress: (done: number, total: number) => void
 }
 
-/** Examples by index, and batches of some of them. */
-interface Source {
+/** Examples by index, and batches of some of them (default: all). */
+export interface CalibrationSource {
   readonly size: number
-  batches(model: Model, chosen: Uint32Array | undefined): Batch[]
+  batches(model: Model, chosen?: Uint32Array): Batch[]
 }
 interface Batch {
   readonly size: number
@@ -77,7 +77,7 @@ interface Batch {
   input(): ModuleInput
 }
 
-function fromData(data: Dataset): Source {
+function fromData(data: Dataset): CalibrationSource {
   return {
     size: data.size,
     batches: (model, chosen) => {
@@ -90,7 +90,7 @@ function fromData(data: Dataset): Source {
   }
 }
 
-function fromTask(samples: CalibrationSamples): Source {
+function fromTask(samples: CalibrationSamples): CalibrationSource {
   const { size, batch } = samples
   return {
     size,
@@ -103,7 +103,7 @@ function fromTask(samples: CalibrationSamples): Source {
 }
 
 /** What is calibrated on: `data`, else what the task has for it. */
-export function calibrationSource(data: Dataset | undefined, task: TrainTask | undefined): Source | undefined {
+export function calibrationSource(data: Dataset | undefined, task: TrainTask | undefined): CalibrationSource | undefined {
   if (data) return fromData(data)
   const samples: CalibrationSamples | undefined =
     task?.calibration ??
@@ -112,7 +112,7 @@ export function calibrationSource(data: Dataset | undefined, task: TrainTask | u
 }
 
 /** Runs the sweep. Batches are small and the observers keep constant memory, whatever the number of examples. */
-export async function calibrate(model: Model, source: Source, sweep: Sweep): Promise<Statistics> {
+export async function calibrate(model: Model, source: CalibrationSource, sweep: Sweep): Promise<Statistics> {
   const observers = new Map<string, { readonly statistic: Statistic<unknown>; readonly observer: Observer<unknown> }[]>()
   const wanted = new Set<string>()
   for (const { path, statistic } of sweep.requests) {

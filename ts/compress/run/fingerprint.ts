@@ -1,4 +1,5 @@
 /** What a checkpoint belongs to: the model, the recipe and the data of a run, as hashes. */
+import { isLossData, type LossData } from '../../analyze/loss-data.js'
 import type { JsonObject } from '../../base/json-types.js'
 import { VERSION } from '../../base/version.js'
 import type { Dataset } from '../../data/dataset.js'
@@ -95,6 +96,9 @@ export function runKey(model: string, recipe: Recipe, options: CompressOptions):
 }
 
 /** What long measurements of a model on data belong to. */
-export function runIdentity(model: Model, data: Dataset): { readonly tersor: string; readonly model: string; readonly data: string } {
-  return { tersor: VERSION, model: modelHash(model), data: dataHash(data) }
+export function runIdentity(
+  model: Model,
+  data: Dataset | LossData,
+): { readonly tersor: string; readonly model: string; readonly data: string } {
+  return { tersor: VERSION, model: modelHash(model), data: isLossData(data) ? (data.hash ?? '') : dataHash(data) }
 }

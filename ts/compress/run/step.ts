@@ -8,6 +8,7 @@ import type { Recipe } from '../recipe.js'
 import { passDefinition } from '../registry.js'
 import { selectTargets } from '../targets.js'
 import { checkDistill } from '../train/distill/distilled.js'
+import { checkLosses } from '../train/task-losses.js'
 import { calibrationSource } from './calibrate.js'
 import { teachersOf, type CompressOptions } from './options.js'
 
@@ -39,14 +40,21 @@ export function checkStep(model: Model, step: Step, options: CompressOptions): J
   const { definition, spec } = step
   const targets = targetsOf(model, step)
   const needs = definition.needs?.(spec.options) ?? {}
-  if (!data && (needs.data || (needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)))
+  if (!data && ((needs.calibration && !calibrationSource(data, task)) || (needs.training && !task)))
     throw new OptionError(
       'ERR_OPTION',
-      needs.data && task
-        ? `${spec.pass}: needs examples one by one, which ${task.name} is not: it is for classifiers and encoders`
-        : `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
+      `${spec.pass}: needs data ${needs.training ? 'to train on' : 'for calibration'}; give it as the option "data"`,
     )
+  if (needs.losses) checkLosses(spec.pass, model, options)
   if (needs.distill) checkDistill(needs.distill, model, teachersOf(options) ?? [model])
   const validated = task ? task.evaluate !== undefined : validation !== undefined
-  return definition.plan?.(model, spec.options, { targets, examples: task?.examples ?? data?.size, validated, snapshots })
+  return definition.plan?.(model, spec.options, {
+    targets,
+    examples: task?.examples ?? data?.size,
+    validated,
+    snapshots,
+    data,
+    validation,
+    task,
+  })
 }
