@@ -100,6 +100,23 @@ describe('grids (A7.1, N02)', () => {
   })
 })
 
+it('importance counts where one scale holds for the whole weight too', async () => {
+  // Columns of rows 0 and 1, then of rows 2 and 3 (another group of channels): only the small values matter.
+  const values = Float32Array.from([4, 0.5, 4, 0.4, -0.3, 4, 0.45, 4])
+  const importance = Float32Array.from([1e-3, 1, 1, 1e-3])
+  const rules = { symmetric: true, codes: codeRange(4, true, 'mse'), mode: 'mse' } as const
+  const at = { rows: 4, cols: 2, layout: 'tensor', groups: 1 } as const
+  const cost = ({ scale }: Grid): number =>
+    values.reduce((sum, x, i) => {
+      const e = x - quantizeOne(x, { scale, zero: 0 }, rules.codes)
+      return sum + importance[Math.floor(i / 4) * 2 + (i % 2)]! * e * e
+    }, 0)
+  const [plain] = await gridsOf(values, at, rules, async () => {})
+  const [weighted] = await gridsOf(values, at, { ...rules, importance }, async () => {})
+  expect(weighted!.scale).toBeLessThan(plain!.scale)
+  expect(cost(weighted!)).toBeLessThan(cost(plain!))
+})
+
 it('a long search lets other work run, and finds the same', async () => {
   const values = Float32Array.from({ length: 200_000 }, (_, i) => Math.sin(i * i))
   let turns = 0

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { compress, prune, quantize, recipe, train } from '../../ts/compress/index.js'
-import { columnSizes } from '../../ts/compress/observe/sizes.js'
+import { columnSizes } from '../../ts/compress/observe/columns.js'
 import { scalesFor, searchScales } from '../../ts/compress/quantize/awq-search.js'
 import { learnRounding, type RoundingProblem } from '../../ts/compress/quantize/learned-rounding.js'
 import { blockErrors, diagonalBlocks, outputErrorOf } from '../../ts/compress/quantize/output-error.js'

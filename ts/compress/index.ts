@@ -1,53 +1,8 @@
 /** Compression: recipes of passes, the runner, and training. */
-import { adaround } from './quantize/adaround.js'
-import { awq } from './quantize/awq.js'
-import { auto } from './quantize/auto.js'
-import { distillTrain } from './distill/train.js'
-import { dual as buildDual } from './dual/build.js'
-import { biasCorrection } from './quantize/bias-correction.js'
-import { binary } from './quantize/binary.js'
-import { cast } from './quantize/cast.js'
-import { codebook } from './quantize/codebook.js'
-import { dynamicInt8 } from './quantize/dynamic-int8.js'
-import { equalize } from './quantize/equalize.js'
-import { gptq } from './quantize/gptq.js'
-import { hqq } from './quantize/hqq.js'
-import { mixed } from './quantize/mixed.js'
-import { qat } from './quantize/qat.js'
-import { rtn } from './quantize/rtn.js'
-import { smooth } from './quantize/smooth.js'
-import { staticInt8 } from './quantize/static-int8.js'
-import { csr } from './sparsify/csr.js'
-import { layout } from './sparsify/layout.js'
 import { retrain } from './train/retrain.js'
 import { train as trainModel } from './train/train.js'
 
-export { prune } from './prune/index.js'
-/** Passes that train a smaller net on what a larger one says. */
-export const distill = { train: distillTrain } as const
-/** Passes that store weights in fewer bits. */
-export const quantize = {
-  rtn,
-  gptq,
-  hqq,
-  mixed,
-  biasCorrection,
-  dynamic: dynamicInt8,
-  static: staticInt8,
-  qat,
-  smooth,
-  equalize,
-  auto,
-  awq,
-  adaround,
-  codebook,
-  cast,
-  binary,
-} as const
-/** Passes that give layers a little twin (dual-module inference). */
-export const dual = { build: buildDual } as const
-/** Passes that store only what is not 0. */
-export const sparsify = { csr, layout } as const
+export { distill, dual, prune, quantize, sparsify } from './families.js'
 
 /** Trains a model; `train.rewindLearningRate({ epochs })` and its siblings are the ways to retrain that passes take. */
 export const train = Object.assign(trainModel, retrain)

@@ -3,7 +3,7 @@
  * second moments, no retraining needed.
  */
 import { z } from 'zod'
-import { columnSquares } from '../observe/squares.js'
+import { columnSquares } from '../observe/columns.js'
 import { calibrate, calibrationSource } from '../run/calibrate.js'
 import { valuesOf } from '../values.js'
 import { definePruning } from './define.js'

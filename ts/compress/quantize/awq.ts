@@ -8,41 +8,31 @@
  */
 import { z } from 'zod'
 import type { ScalableConsumer, ScalableLink } from '../../graph/scalable.js'
-import { QuantizedWeight, type Model, type PlacedWeight } from '../../nn/index.js'
-import { tensor } from '../../tensor/index.js'
+import type { Model, PlacedWeight } from '../../nn/index.js'
 import { convertWeights } from '../convert.js'
-import { gramOf, type Gram } from '../observe/gram.js'
-import { columnSizes } from '../observe/sizes.js'
+import type { Gram } from '../observe/gram.js'
+import { columnSizes } from '../observe/columns.js'
 import { definePass, type PassContext } from '../pass.js'
 import { release } from '../release.js'
 import { denseValues } from '../values.js'
 import { columnFactors, searchClips, searchScales } from './awq-search.js'
+import { askGrams, codeOptions, codesWeight, gramFor } from './by-gram.js'
 import { codeRange, groupCount } from './grid.js'
 import type { MatrixGrid } from './output-error.js'
 import { checkedModel, linksOf, Rescaler } from './rescale.js'
-import { codesFor, groupsOf, type LayerCodes } from './weight-only.js'
+import { codesFor, groupsOf, type LayerCodes } from './awq-codes.js'
 
 const NAME = 'quantize/awq'
 
 const options = z.strictObject({
-  bits: z.int().min(2).max(8).default(4),
-  mode: z.enum(['symmetric', 'affine']).default('affine'),
+  ...codeOptions,
   layout: z.enum(['channel', 'group']).default('group'),
-  /** Most values that share a scale where layout is 'group'; rows that it does not divide are cut evenly. */
-  groupSize: z
-    .int()
-    .min(2)
-    .max(2 ** 20)
-    .default(32),
-  scales: z.enum(['f32', 'f16']).default('f16'),
   /** Search clipped ranges too. */
   clip: z.boolean().default(true),
   /** How codes are chosen on the grids that were found: the nearest, as the authors do, or with feedback as GPTQ does. */
   rounding: z.enum(['nearest', 'feedback']).default('nearest'),
   /** Of 'feedback': added to the diagonal of the second moments, as a share of its mean. */
   damping: z.number().positive().max(10).default(0.01),
-  /** Examples to calibrate on. */
-  samples: z.int().positive().max(1e7).default(256),
 })
 type AwqOptions = z.output<typeof options>
 
@@ -53,13 +43,7 @@ export const awq = definePass({
   options,
   needs: () => ({ calibration: true }),
   roles: ['matrix', 'kernel'],
-  ask: (o, targets) => ({
-    samples: o.samples,
-    requests: targets.filter(fits).flatMap(({ layer, module }) => {
-      const [gram, sizes] = [gramOf(module), columnSizes(module)]
-      return gram && sizes ? [{ path: layer, statistic: gram }, { path: layer, statistic: sizes }] : [] // prettier-ignore
-    }),
-  }),
+  ask: (o, targets) => askGrams(o, targets, [columnSizes]),
   apply: async (model, context) => {
     const { scaled, factors } = await channelScales(model, context)
     try {
@@ -76,12 +60,7 @@ export const awq = definePass({
               context.note('channels of its input not scaled: no layer before it can take the factors', target.path)
             return roundLayer(target, rescaled(gram, factors.get(target.path)), context)
           },
-          convert: ({ path, weight }, done) => {
-            if (typeof done === 'string') return { left: done }
-            if (context.options.scales === 'f16' && !done.halves)
-              context.note('scales stored as f32: some lie outside the range of f16', path)
-            return quantized(weight.shape, done, context.options)
-          },
+          convert: (target, codes) => (typeof codes === 'string' ? { left: codes } : codesWeight(target, codes, context)),
         },
       )
       release(scaled, [model, result])
@@ -92,20 +71,6 @@ export const awq = definePass({
     }
   },
 })
-
-/** Floating weights of layers that multiply. */
-function fits({ weight, role, name }: PlacedWeight): boolean {
-  return (role === 'matrix' || role === 'kernel') && name === 'weight' && weight.trainable().length > 0
-}
-
-/** The second moments of a layer's input, or why it is left alone. */
-function gramFor(target: PlacedWeight, context: PassContext<AwqOptions>): Gram | string {
-  if (!fits(target)) return `${target.weight.description} with role ${target.role} is not a layer's floating weight`
-  const statistic = gramOf(target.module)
-  if (!statistic) return `layers of kind ${target.module.kind} do not say what their products see`
-  const gram = context.statistic(target.layer, statistic)
-  return !gram || gram.count === 0 ? 'no calibration example reached this layer' : gram
-}
 
 const gridFor = (cols: number, { bits, mode, layout, groupSize }: AwqOptions): MatrixGrid => {
   const symmetric = mode === 'symmetric'
@@ -203,20 +168,4 @@ async function roundLayer(target: PlacedWeight, gram: Gram, context: PassContext
   })
   context.note(`output error ${done.share.toFixed(3)} of that of rounding to nearest with these channels`, target.path)
   return done
-}
-
-function quantized(
-  shape: readonly number[],
-  { q, scale, zero, halves, matrix, groups }: LayerCodes,
-  { bits, layout }: AwqOptions,
-): QuantizedWeight {
-  return new QuantizedWeight({
-    shape,
-    bits,
-    layout,
-    scaleDtype: halves ? 'f16' : 'f32',
-    q: tensor(q, matrix),
-    scale: tensor(scale, [matrix[0], groups]),
-    zero: zero && tensor(zero, [matrix[0], groups]),
-  })
 }

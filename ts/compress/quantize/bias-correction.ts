@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import { DenseWeight, type PlacedWeight, type Weight } from '../../nn/index.js'
 import { tensor } from '../../tensor/index.js'
-import { columnMeans } from '../observe/mean.js'
+import { columnMeans } from '../observe/columns.js'
 import { definePass } from '../pass.js'
 import { denseValues } from '../values.js'
 

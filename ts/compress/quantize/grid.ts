@@ -101,7 +101,7 @@ export interface GridRules {
   readonly symmetric: boolean
   readonly codes: CodeRange
   readonly mode: 'max' | 'mse'
-  /** For 'mse' per channel or group: what a squared error of column c of row r counts, at [floor(r G / rows) * cols + c] of G * cols numbers. */
+  /** For 'mse': what a squared error of column c of row r counts, at [floor(r G / rows) * cols + c] of G * cols numbers. */
   readonly importance?: Float32Array | undefined
 }
 
@@ -140,8 +140,17 @@ function* allGrids(values: Float32Array, at: RunLayout, rules: GridRules): Gener
 
 /** Of `size` values of row r from column `col`. */
 function importanceOf({ importance }: GridRules, at: RunLayout, r: number, col: number, size: number): Float32Array | undefined {
-  if (!importance || at.layout === 'tensor') return undefined
-  const group = Math.floor((r * (importance.length / at.cols)) / at.rows)
+  if (!importance) return undefined
+  const groupRows = (at.rows * at.cols) / importance.length
+  if (at.layout === 'tensor') {
+    const all = new Float32Array(size)
+    for (let row = 0; row < at.rows; row++) {
+      const from = Math.floor(row / groupRows) * at.cols
+      all.set(importance.subarray(from, from + at.cols), row * at.cols)
+    }
+    return all
+  }
+  const group = Math.floor(r / groupRows)
   return importance.subarray(group * at.cols + col, group * at.cols + col + size)
 }
 

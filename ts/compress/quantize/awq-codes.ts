@@ -1,4 +1,4 @@
-/** What AWQ and AdaRound share: the grids and codes of one layer, every group of its channels, and what they cost its output. */
+/** The last step of AWQ: the grids and codes of one layer, every group of its channels, and what they cost its output. */
 import type { PlacedWeight } from '../../nn/index.js'
 import { quantizeRows } from '../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../tensor/index.js'
@@ -6,19 +6,13 @@ import type { Gram } from '../observe/gram.js'
 import { checkFinite } from '../train/working-copy.js'
 import { denseValues } from '../values.js'
 import type { Reader } from './awq-search.js'
+import type { Codes } from './by-gram.js'
 import type { Grid } from './grid.js'
 import { halfScales } from './half.js'
 import { outputCodes } from './output-codes.js'
 import { outputErrorOf, rangeGrids, roundingError, type MatrixGrid } from './output-error.js'
 
-export interface LayerCodes {
-  readonly matrix: readonly [rows: number, cols: number]
-  readonly groups: number
-  readonly q: Int8Array
-  readonly scale: Float32Array
-  readonly zero: Float32Array | null
-  /** The scales are exact in f16. */
-  readonly halves: boolean
+export interface LayerCodes extends Codes {
   /** Squared error of the layer's output over that of rounding to nearest on the whole ranges; at most 1. */
   readonly share: number
 }
@@ -54,7 +48,7 @@ export async function codesFor(where: string, target: PlacedWeight, gram: Gram, 
   const scale = Float32Array.from(best.grids, (g) => g.scale)
   const zero = Float32Array.from(best.grids, (g) => g.zero)
   const shape = [rows, grid.groups] as const
-  const result = { matrix: [rows, cols], groups: grid.groups, scale, zero: grid.symmetric ? null : zero, halves: best.halves } as const
+  const result = { matrix: [rows, cols], shape, scale, zero: grid.symmetric ? null : zero, halves: best.halves } as const
   const least = Math.min(nearest, baseline)
   if (o.feedback) {
     const encoding = { values, rows, cols, grids: best.grids, shape, codes: grid.codes }
