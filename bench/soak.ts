@@ -1,10 +1,12 @@
 /**
- * Long runs that a test suite has no time for: `npm run soak` (about 25 minutes), `npm run soak -- --short` (about a minute), `-- --only latency,leak`.
+ * Long runs that a test suite has no time for: `npm run soak` (about 40 minutes), `npm run soak -- --short` (about a minute), `-- --only latency,leak`.
  *
  *   latency    fs.readFile beside a training in a worker: p99 <= 2 x idle + 20 ms, with libuv's threads as they are and with one (UV_THREADPOOL_SIZE=1)
  *   terminate  trainings in workers that are aborted at any moment: each ends with ERR_ABORTED, nothing stays allocated
  *   sessions   runs of sessions in worker threads that are terminated at any moment (test/runtime/lifetime.test.ts, with 500 instead of 20)
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
+ *   sanitizers native runner with every kernel under ASan and UBSan (`npm test` on CI leaves the kernels out)
+ *   gyp        a full build with node-gyp (on CI only its commands are looked at)
  *   calibration  1e6 examples through the calibrators of static quantization: resident memory on a plateau
  *
  * Needs a build. Prints one line of JSON for each; exit code 1 where a promise does not hold.
@@ -162,6 +164,18 @@ function sessions(trials: number): Promise<object> {
   return Promise.resolve({ ok: status === 0 && clean, trials, ...(status === 0 ? {} : { output: stdout.slice(-2000) }) })
 }
 
+/** A part of tools/test.cjs that CI has no time for. */
+function part(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<object> {
+  const root = path.join(import.meta.dirname, '..')
+  const done = spawnSync(process.execPath, ['tools/test.cjs', ...args], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env } })
+  const counts = done.stdout.trimEnd().split('\n').at(-1)
+  return Promise.resolve({
+    ok: done.status === 0,
+    counts,
+    ...(done.status === 0 ? {} : { output: done.stdout.slice(-2000) + done.stderr.slice(-2000) }),
+  })
+}
+
 async function leak(steps: number): Promise<object> {
   const size = 64
   const { normal } = random(4)
@@ -237,6 +251,8 @@ const runs: Readonly<Record<string, () => Promise<object>>> = {
   latencyOneThread: () => latency(short ? 10 : 120),
   terminate: () => terminate(short ? 12 : 500),
   sessions: () => sessions(short ? 20 : 500),
+  sanitizers: () => part(['asan']),
+  gyp: () => part(['packaging', 'test/packaging/builders.test.ts'], { TERSOR_FULL_BUILD: '1' }),
   leak: () => leak(short ? 4000 : 100_000),
   calibration: () => calibration(short ? 50_000 : 1_000_000),
 }

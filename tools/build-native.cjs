@@ -1,7 +1,8 @@
 /**
  * Builds the addon into build/Release, incrementally.
- *   node tools/build-native.cjs [--builder=cmake|gyp] [--tests] [--stage]
+ *   node tools/build-native.cjs [--builder=cmake|gyp] [--tests] [--stage] [--dry-run]
  * cmake-js is the default: it takes its headers from npm packages and downloads nothing. node-gyp is the fallback where there is no cmake.
+ * --dry-run prints what node-gyp would have make do, and builds nothing.
  * --tests also builds tersor_test (cmake only); --stage copies the stripped addon to prebuilds/<platform>-<arch>/.
  */
 const cp = require('node:child_process')
@@ -24,13 +25,14 @@ function buildWithCmake(targets) {
   quietly('native build', 'cmake', ['--build', 'build', '--config', 'Release', '--parallel', jobs, '--target', ...targets])
 }
 
-function buildWithGyp() {
+function buildWithGyp(dryRun) {
   // Headers: the ones that stand beside this node, where it has them; else npm's nodedir or node-gyp's own cache.
   const prefix = path.resolve(fs.realpathSync(process.execPath), '..', '..')
   const ownHeaders = fs.existsSync(path.join(prefix, 'include', 'node', 'node_api.h'))
   const headers = ownHeaders && !process.env.npm_config_nodedir ? [`--nodedir=${prefix}`] : []
   const gyp = binOf('node-gyp')
   quietly('node-gyp configure', process.execPath, [gyp, 'configure', ...headers]) // each time: the source list may have changed
+  if (dryRun) return process.stdout.write(quietly('make', 'make', ['--dry-run', '--directory', 'build', 'V=1', 'BUILDTYPE=Release']).stdout)
   quietly('node-gyp build', process.execPath, [gyp, 'build', '--jobs', jobs])
 }
 
@@ -54,7 +56,7 @@ function main(args) {
   // Both builders write build/Release and a build/Makefile: what the other one left has to go.
   const owner = fs.existsSync(path.join(build, 'CMakeCache.txt')) ? 'cmake' : fs.existsSync(path.join(build, 'config.gypi')) ? 'gyp' : ''
   if (owner && owner !== builder) fs.rmSync(build, { recursive: true, force: true })
-  if (builder === 'gyp') buildWithGyp()
+  if (builder === 'gyp') buildWithGyp(args.includes('--dry-run'))
   else buildWithCmake(args.includes('--tests') ? ['tersor', 'tersor_test'] : ['tersor'])
   if (args.includes('--stage')) stage()
 }

@@ -3,7 +3,7 @@
  *   node tools/test.cjs                        native runner, then vitest (project unit)
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
- *   node tools/test.cjs asan                   native runner under ASan + UBSan, in build-asan
+ *   node tools/test.cjs asan [--without-kernels]   native runner under ASan + UBSan, in build-asan
  *   node tools/test.cjs arm [filters...]       native runner cross-built for Arm in build-arm, its kernel tests under qemu
  * The addon is built first where it is missing or stale.
  */
@@ -82,10 +82,12 @@ function runCaps() {
 }
 
 /** Its own build folder; any report ends the runner. ASan's signal stack would make the kernel refuse the AMX permission: off. */
-function runAsan() {
+function runAsan(args) {
   const folder = 'build-asan'
+  const kernels = args.includes('--without-kernels') ? 'OFF' : 'ON'
   const sanitizers = 'address,undefined,float-cast-overflow'
-  quietly('cmake', 'cmake', ['-S', '.', '-B', folder, '-DTERSOR_ADDON=OFF', '-DTERSOR_TESTS=ON', `-DTERSOR_SANITIZE=${sanitizers}`])
+  const options = ['-DTERSOR_ADDON=OFF', '-DTERSOR_TESTS=ON', `-DTERSOR_SANITIZE=${sanitizers}`, `-DTERSOR_SANITIZE_KERNELS=${kernels}`]
+  quietly('cmake', 'cmake', ['-S', '.', '-B', folder, ...options])
   quietly('sanitizer build', 'cmake', ['--build', folder, '--parallel', String(os.availableParallelism()), '--target', 'tersor_test'])
   const env = {
     ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:allocator_may_return_null=1',
