@@ -9,6 +9,7 @@ import {
   BinaryWeight,
   CodebookWeight,
   DenseWeight,
+  DualWeight,
   type MaskedWeight,
   maskWeight,
   NarrowWeight,
@@ -35,6 +36,8 @@ export interface Case {
   make(): Weight
   /** Largest |value - source| over the elements that the kind keeps. */
   readonly error: number
+  /** What it stands for, where that is neither the source nor what `pruned` keeps of it. */
+  readonly kept?: () => Tensor
 }
 
 export const source = (use: Use): Tensor => normal(shapes[use], 7)
@@ -198,6 +201,51 @@ table.push(
         },
       ]),
   ),
+)
+
+/** The two largest of each four neighbours. */
+const twoOfFour = (use: Use): MaskedWeight => {
+  const values = source(use).read() as Float32Array
+  const bits = new Uint8Array(Math.ceil(values.length / 8))
+  for (let at = 0; at < values.length; at += 4)
+    for (const i of [0, 1, 2, 3].sort((a, b) => Math.abs(values[at + b]!) - Math.abs(values[at + a]!)).slice(0, 2))
+      bits[(at + i) >> 3]! |= 1 << ((at + i) & 7)
+  return maskWeight(new DenseWeight(source(use)), tensor(bits))
+}
+/** Everything is exact: what it computes is what its big part computes. */
+const twinned = (use: Use, big: () => Weight, bits: 4 | 32): DualWeight => {
+  const [rows] = matrix(use)
+  const scale = tensor(new Float32Array(rows).fill(0.25), [rows, 1])
+  const little =
+    bits === 32
+      ? new DenseWeight(normal([rows, 6], 8))
+      : new QuantizedWeight({ shape: [rows, 6], q: quantizeRows(normal([rows, 6], 8), scale, null, -8, 7), scale, bits, layout: 'channel' })
+  const rule = { choice: { rule: 'top-k', ratio: 0 }, side: 'magnitude' } as const
+  return new DualWeight({ big: big(), little, k: 6, copies: 1, projection: { seed: 3, stream: 0 }, ...rule })
+}
+table.push(
+  ...(['matrix', 'table'] as const).flatMap((use): Case[] => [
+    {
+      ...{ name: `2:4 f32 ${use}`, use, kind: 'sparse-layout', error: 0 },
+      make: () => scope(() => sparseLayoutFrom(twoOfFour(use), '2:4')),
+      kept: () => twoOfFour(use).value,
+    },
+    {
+      ...{ name: `2:4 int8 ${use}`, use, kind: 'sparse-layout', error: step(8) * 1.01 },
+      make: () => scope(() => sparseLayoutFrom(quantized(use, { bits: 8, layout: 'channel' }, twoOfFour(use).value), '2:4')),
+      kept: () => twoOfFour(use).value,
+    },
+  ]),
+  ...(['matrix', 'kernel'] as const).flatMap((use): Case[] => [
+    {
+      ...{ name: `dual ${use}`, use, kind: 'dual', error: 0 },
+      make: () => scope(() => twinned(use, () => new DenseWeight(source(use)), 32)),
+    },
+    {
+      ...{ name: `dual of int8, 4-bit twin ${use}`, use, kind: 'dual', error: step(8) * 1.01 },
+      make: () => scope(() => twinned(use, () => quantized(use, { bits: 8, layout: 'channel' }), 4)),
+    },
+  ]),
 )
 
 export const sameRaw = (a: RawTensor, b: RawTensor): void => {

@@ -1,4 +1,5 @@
 /** Conversion of weights one by one: what most passes that need no training do. */
+import { sizeOf } from '../base/shape.js'
 import type { Model, PlacedWeight, Weight } from '../nn/index.js'
 import { scope } from '../tensor/index.js'
 import type { PassContext } from './pass.js'
@@ -15,6 +16,13 @@ export interface Converter<P> {
   readonly convert: (target: PlacedWeight, prepared: P) => Conversion
 }
 
+/** For the report, of a weight whose values are entries of tables: they were compressed before, and what is made of them shares no entries. */
+export function sharedNote(weight: Weight): string | undefined {
+  const leaves = weight.trainable()
+  if (leaves.length === 0 || leaves.some(({ value }) => value.size >= sizeOf(weight.shape))) return undefined
+  return `made of ${weight.description}: its shared values are rounded a second time`
+}
+
 /** The model with each target converted. What was made is freed when an error or the caller's signal ends it halfway. */
 export async function convertWeights<O, P = undefined>(model: Model, context: PassContext<O>, converter: Converter<P>): Promise<Model> {
   const { task, prepare, convert } = converter
@@ -25,7 +33,11 @@ export async function convertWeights<O, P = undefined>(model: Model, context: Pa
       const prepared = prepare ? await prepare(target) : (undefined as P)
       const result = scope(() => convert(target, prepared))
       if ('left' in result) context.note(`left alone: ${result.left}`, target.path)
-      else changed.set(target.path, result)
+      else {
+        changed.set(target.path, result)
+        const shared = sharedNote(target.weight)
+        if (shared !== undefined) context.note(shared, target.path)
+      }
       context.progress(task, done + 1, context.targets.length)
     }
   } catch (error) {

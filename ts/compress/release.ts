@@ -7,3 +7,13 @@ export function release(old: Model, kept: readonly Model[]): void {
   for (const { weight } of old.weights()) if (!weights.has(weight)) weight.dispose()
   for (const t of old.state().values()) if (!states.has(t)) t.dispose()
 }
+
+/** Runs `work`, which still has a use for `made`; where it throws (a checkpoint that cannot be written), what `made` has and `kept` has not is freed. */
+export function owning<T>(made: Model, kept: Model, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    release(made, [kept])
+    throw error
+  }
+}

@@ -5,7 +5,7 @@ import { MaskedWeight, ScoredWeight, type Model, type Weight } from '../../nn/in
 import { maskApply } from '../../ops/index.js'
 import { fromRaw, scope, tensor, toRaw, zeros } from '../../tensor/index.js'
 import type { PassContext, PassState } from '../pass.js'
-import { release } from '../release.js'
+import { owning, release } from '../release.js'
 import type { TrainStart } from '../train/contract.js'
 import { retrainTask, stepsPerEpoch } from '../train/retrain-task.js'
 import { retrainPlan, type Retrain, type RetrainPlan } from '../train/retrain.js'
@@ -73,8 +73,10 @@ export class MovementRun {
         },
       }
       const result = await runTraining(scored, task, settings, hooks, state ? { resume: state } : start, control)
-      checkpoint(() => pack(result.state), true)
-      const done = this.#hardened(result.model)
+      const done = owning(result.model, this.source, () => {
+        checkpoint(() => pack(result.state), true)
+        return this.#hardened(result.model)
+      })
       release(result.model, [done, this.source])
       figure('steps', result.state.step - first)
       for (const { path, text } of deadNotes(

@@ -11,6 +11,7 @@ import { packState, type TrainState } from '../train/state.js'
 import { stepsPerEpoch } from '../train/retrain-task.js'
 import type { TrainTask } from '../train/task.js'
 import { runTraining } from '../train/training.js'
+import { owning } from '../release.js'
 import { cubicOf, cubicSparsity } from './amount.js'
 import { candidate } from './candidates.js'
 import { computeShare } from './compute.js'
@@ -75,7 +76,7 @@ export async function retrainRound<O extends PruneOptions>(
     resume ? { resume } : plan.start,
     control,
   )
-  checkpoint(() => pack(result.state), true)
+  owning(result.model, model, () => checkpoint(() => pack(result.state), true))
   return { model: rates ? withDropout(result.model, dropoutRates(model)) : result.model, state: result.state }
 }
 

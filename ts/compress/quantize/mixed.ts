@@ -28,7 +28,8 @@ import { isTersorError } from '../../base/errors.js'
 import { shuffle } from '../../base/rng.js'
 import { subset, type Dataset } from '../../data/dataset.js'
 import { modelFileBytes } from '../../models/file.js'
-import type { Model } from '../../nn/index.js'
+import type { Model, Weight } from '../../nn/index.js'
+import { sharedNote } from '../convert.js'
 import { gramOf } from '../observe/gram.js'
 import { definePass, type PassContext } from '../pass.js'
 import { calibrationSource } from '../run/calibrate.js'
@@ -260,9 +261,12 @@ class Mixing {
     for (const target of this.context.targets)
       if (!canBeRounded(target)) this.context.note(`left alone: ${target.weight.description} is not a floating matrix`, target.path)
     const weights = this.#rounded.weights()
+    const before = new Map<string, Weight>(this.context.targets.map((t) => [t.path, t.weight]))
     for (const g of found.groups)
       for (const path of g.paths) {
         const weight = weights.get(path)
+        const shared = weight && sharedNote(before.get(path)!)
+        if (shared !== undefined) this.context.note(shared, path)
         const bytes = weight ? `${weight.bytes()} bytes` : 'as it is'
         this.context.note(`${curvatureText(g)}: ${bits[g.name]} bits, ${bytes}${g.paths.length > 1 ? ` (group ${g.name})` : ''}`, path)
       }

@@ -17,7 +17,7 @@ import { QuantizedWeight, type FakeConfig, type FakeInputConfig, type Model, typ
 import { sizeOf } from '../../base/shape.js'
 import { magnitudeOf } from '../observe/magnitude.js'
 import { definePass, type PassContext, type PassState } from '../pass.js'
-import { release } from '../release.js'
+import { owning, release } from '../release.js'
 import { retrainEpochs, retrainPlan, retrainSchema, checkRetrain, type Retrain } from '../train/retrain.js'
 import { trainSettingsSchema, trainingOf } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
@@ -161,8 +161,10 @@ async function trainFake(model: Model, context: PassContext<QatOptions>): Promis
       ...(signal ? { signal } : {}),
     }
     const result = await runTraining(fake, task, plan.settings, hooks, resume ? { resume } : plan.start, {})
-    checkpoint(() => pack(result.state), true)
-    const hard = hardenModel(result.model, model)
+    const hard = owning(result.model, model, () => {
+      checkpoint(() => pack(result.state), true)
+      return hardenModel(result.model, model)
+    })
     const inputs: Record<string, JsonObject> = {}
     for (const { path, weight } of hard.weights()) {
       if (!(weight instanceof QuantizedWeight) || !fits.some((t) => t.path === path)) continue

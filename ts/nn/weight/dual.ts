@@ -12,7 +12,7 @@
  * In a file: the parts of both weights under "big." and "little."; the projection is its seed.
  */
 import { z } from 'zod'
-import { OptionError, ShapeError } from '../../base/errors.js'
+import { ModelFormatError, OptionError, ShapeError } from '../../base/errors.js'
 import type { RawTensor } from '../../base/dtype.js'
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
@@ -255,11 +255,19 @@ export const dualKind = defineWeightKind({
     const { k, copies, projection, choice, side, big, little } = parseWeightConfig('dual', configSchema, given)
     const of = (prefix: string, { kind, config }: Config['big'], own: Shape): Weight =>
       weightKind(kind).restore(partsUnder(prefix, parts), config as Json, own)
-    const values = of('big', big, shape)
+    const stray = Object.keys(parts).find((name) => !/^(big|little)\./.test(name))
+    if (stray !== undefined)
+      throw new ModelFormatError(
+        'ERR_MODEL_FORMAT',
+        `weight: the parts of a dual weight begin with "big." and "little.", the file has "${stray}"`,
+      )
+    const made: Weight[] = []
     try {
-      return new DualWeight({ k, copies, projection, choice, side, big: values, little: of('little', little, [shape[0]!, copies * k]) })
+      made.push(of('big', big, shape))
+      made.push(of('little', little, [shape[0]!, copies * k]))
+      return new DualWeight({ k, copies, projection, choice, side, big: made[0]!, little: made[1]! })
     } catch (error) {
-      values.dispose()
+      for (const w of made) w.dispose()
       throw error
     }
   },

@@ -9,7 +9,7 @@ import { channelStructure, type ChannelGroup, type ChannelStructure, type UnitSe
 import { modelFileBytes } from '../../../models/file.js'
 import type { Model, UnitKind } from '../../../nn/index.js'
 import type { PassContext, PassState } from '../../pass.js'
-import { release } from '../../release.js'
+import { owning, release } from '../../release.js'
 import { retrainPlan, type Retrain } from '../../train/retrain.js'
 import { trainingOf, type TrainSettings } from '../../train/settings.js'
 import { packState, unpackState, type Snapshots, type TrainState } from '../../train/state.js'
@@ -217,7 +217,7 @@ export class StructuredRun<O extends StructuredOptions> {
       ...(signal ? { signal } : {}),
     }
     const result = await runTraining(this.#current, task, plan.settings, hooks, resume ? { resume } : plan.start, {})
-    checkpoint(() => pack(result.state), true)
+    owning(result.model, this.#current, () => checkpoint(() => pack(result.state), true))
     return result
   }
 
