@@ -38,7 +38,7 @@ describe('data specs', () => {
     [':x', 'format "" is unknown'],
     ['csv:', 'the path is missing'],
     ['csv:,label=x', 'the path is missing'],
-    ['csv:x,lable=y', 'option "lable" is unknown, csv has label, text, header, quote'],
+    ['csv:x,lable=y', 'option "lable" is unknown, csv has label, text, target, header, quote'],
     ['csv:x,constructor=y', 'option "constructor" is unknown'],
     ['idx:x,split=validation', 'option "split" cannot be "validation"'],
     ['idx:x,split=test,split=train', 'option "split" stands twice'],

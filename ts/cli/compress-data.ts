@@ -1,19 +1,26 @@
-/** What `tersor compress` calibrates and trains on, and how it measures a model before and after: classifiers and encoders by accuracy, language models by perplexity. */
+/** What `tersor compress` calibrates and trains on, and how it measures a model before and after: classifiers and encoders by accuracy, language models by perplexity, regressions by their squared error, translators by what they write. */
 import { evaluateModel, probeOf } from '../analyze/index.js'
 import { DataError, OptionError } from '../base/errors.js'
 import type { CompressOptions } from '../compress/index.js'
+import { pacer } from '../base/pace.js'
 import { language, languageFigures } from '../compress/train/tasks/language.js'
+import { evaluateRegression, regression, type RegressionData } from '../compress/train/tasks/regression.js'
+import { tokens } from '../compress/train/tasks/tokens.js'
 import { loadData, type Dataset } from '../data/index.js'
+import { pairVocabulariesOf } from '../models/pairs.js'
 import { vocabularyOf } from '../models/vocabulary.js'
 import type { Model } from '../nn/index.js'
 import { formatCount, formatPercent } from '../report/format.js'
 import type { Variant } from '../report/index.js'
-import { heldOutText, wholeText } from './train-tasks.js'
+import { translationFigures } from './evaluate-tasks.js'
+import { heldOutText, wholeText } from './train/language.js'
+import { targetsFor } from './train/regression.js'
+import { figureOf, pairsFor, pairTask } from './train/seq2seq.js'
 import type { Ui } from './ui.js'
 
 /** One model, measured. */
 export interface Measured {
-  readonly metric: 'accuracy' | 'perplexity'
+  readonly metric: 'accuracy' | 'perplexity' | 'mse' | 'bleu' | 'cer'
   readonly value: number
   readonly n: number
   /** For tables and plots of proportions. */
@@ -33,7 +40,53 @@ interface Specs {
 }
 
 export async function compressData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
-  return model.info.task === 'language' ? languageData(model, specs, ui) : labelledData(model, specs, ui)
+  const { task } = model.info
+  if (task === 'language') return languageData(model, specs, ui)
+  if (task === 'regression') return numbersData(model, specs, ui)
+  return task === 'tokens' ? pairsData(model, specs, ui) : labelledData(model, specs, ui)
+}
+
+/** Deviations of the targets, the units that a training of `tersor train` ended with. */
+function unitsOf(model: Model): readonly number[] | undefined {
+  const last = Object.values(model.root.children).at(-1)
+  return last?.kind === 'affine' ? (last.config as { readonly scale: readonly number[] }).scale : undefined
+}
+
+async function numbersData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
+  const read = (spec: string | undefined): Promise<RegressionData | undefined> =>
+    spec === undefined ? Promise.resolve(undefined) : targetsFor(spec, model, ui)
+  const [data, validation] = [await read(specs.data), await read(specs.validation)]
+  const scale = unitsOf(model)
+  return {
+    options: data ? { task: regression(data, { ...(scale ? { scale } : {}), validation }) } : {},
+    ...(validation
+      ? {
+          measure: async (_name, of) => ({
+            metric: 'mse',
+            value: (await evaluateRegression(of, validation, pacer('compress', ui.signal))).mse!,
+            n: validation.size,
+          }),
+        }
+      : {}),
+  }
+}
+
+/** Without pairs of their own for validation those that the spec holds out. */
+async function pairsData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
+  const vocabularies = pairVocabulariesOf(model)
+  const metric = figureOf(vocabularies)
+  const own = specs.validation === undefined ? undefined : (await pairsFor(specs.validation, vocabularies, true, ui)).train
+  const corpus = specs.data === undefined ? undefined : await pairsFor(specs.data, vocabularies, own !== undefined, ui)
+  const held = own ?? corpus?.valid ?? []
+  const validation = held.length > 0 ? { validation: pairTask(specs.validation ?? specs.data!, held) } : {}
+  return {
+    options: corpus ? { task: tokens(pairTask(corpus.name, corpus.train), { ...validation, order: 'bucketed' }) } : {},
+    ...(held.length > 0
+      ? {
+          measure: async (name, of) => ({ metric, value: (await translationFigures(of, name, held, 1, ui))[metric], n: held.length }),
+        }
+      : {}),
+  }
 }
 
 async function labelledData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
@@ -84,7 +137,12 @@ async function perplexityOf(name: string, model: Model, text: Int32Array, ui: Ui
 
 /** "accuracy 99.10 % -> 99.02 % (n = 10,000), agreement 99.8 %". */
 export function comparison(before: Measured, after: Measured): string {
-  const show = ({ metric, value }: Measured): string => (metric === 'accuracy' ? formatPercent(value, 2) : value.toFixed(2))
+  const show = ({ metric, value }: Measured): string =>
+    metric === 'accuracy' || metric === 'cer'
+      ? formatPercent(value, 2)
+      : metric === 'mse'
+        ? String(Number(value.toPrecision(5)))
+        : value.toFixed(2)
   const same = agreementOf(before, after)
   return `${before.metric} ${show(before)} -> ${show(after)} (n = ${formatCount(after.n)})${same === undefined ? '' : `, agreement ${formatPercent(same)}`}`
 }

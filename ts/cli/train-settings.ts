@@ -1,4 +1,4 @@
-/** Settings of a training as options of the command line. What an option leaves out the task's defaults say (train-tasks.ts). */
+/** Settings of a training as options of the command line. What an option leaves out the task's defaults say (train/). */
 import type { Command } from 'commander'
 import { OptionError } from '../base/errors.js'
 import type { TrainSettingsInput } from '../compress/train/settings.js'
@@ -164,7 +164,7 @@ export function addSettings(command: Command, defaults: (name: keyof SettingDefa
     .option('--prefetch <n>', 'batches that they make ahead (default 2 + workers)', integer(0, 1024))
     .option(
       '--metric <name>',
-      'figure of validation that decides: accuracy, macroF1, matthews; language: perplexity, accuracy (default the first)',
+      'figure of validation that decides: accuracy, macroF1, matthews; regression: mse, mae, r2, pearson, spearman; language: perplexity, accuracy; translation: those and bleu, cer or wer (default the first)',
     )
     .option('--patience <n>', 'end after so many evaluations in a row without a better one', integer(1, 1e6))
     .option('--min-delta <x>', 'with --patience: by how much better counts as better (default 0)', real(0, 1e12))

@@ -28,7 +28,8 @@ function numbersOf(
   return new View(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / bytes)
 }
 
-function toFeatures(name: string, tensor: RawTensor): Float32Array | Uint8Array {
+/** Finite numbers of a tensor; bytes stay bytes. */
+export function toFeatures(name: string, tensor: RawTensor): Float32Array | Uint8Array {
   const numbers = numbersOf(name, tensor)
   if (numbers instanceof Uint8Array) return numbers
   const features = numbers instanceof Float32Array ? numbers : Float32Array.from(numbers as ArrayLike<number>, Number)
@@ -105,10 +106,17 @@ export function loadIdx(spec: IdxSpec, options: LoadOptions = {}): NumberDataset
   return fromArrays({ name: `idx:${spec.path},split=${split}`, x, y, inputShape, scale: x.dtype === 'u8' ? 1 / 255 : 1 }, options)
 }
 
-const usualX = ['x', 'X', 'x_train', 'data', 'features', 'images']
-const usualY = ['y', 'Y', 'y_train', 'labels', 'label', 'target', 'targets']
+export const usualX = ['x', 'X', 'x_train', 'data', 'features', 'images']
+export const usualY = ['y', 'Y', 'y_train', 'labels', 'label', 'target', 'targets']
 
-function pick(name: string, tensors: Map<string, RawTensor>, what: string, asked: string | undefined, usual: readonly string[]): RawTensor {
+/** The tensor that was asked for, or the first of the usual names. */
+export function pick(
+  name: string,
+  tensors: Map<string, RawTensor>,
+  what: string,
+  asked: string | undefined,
+  usual: readonly string[],
+): RawTensor {
   const key = asked ?? usual.find((k) => tensors.has(k))
   const tensor = key === undefined ? undefined : tensors.get(key)
   if (tensor) return tensor

@@ -36,6 +36,18 @@ export {
   type NpzSpec,
   type TableSpec,
 } from './spec.js'
+export { loadPairs, PAIR_MARKS, type LoadPairsOptions, type PairCorpus, type PairVocabularies, type TokenPair } from './pairs.js'
+export {
+  formatPairSpec,
+  pairForms,
+  parsePairSpec,
+  type PairOptions,
+  type PairSpec,
+  type PairTableSpec,
+  type ParallelSpec,
+  type PronunciationsSpec,
+} from './pair-spec.js'
+export { loadTargets, type NumberTargets } from './targets.js'
 export { loadText, type LoadTextOptions, type TextCorpus, type TextProgress } from './text.js'
 export {
   formatTextSpec,

@@ -11,8 +11,10 @@ export const anyText: ParseValue = (text) => (text === '' ? undefined : text)
 export const yesNo: ParseValue = (text) => ({ yes: true, true: true, no: false, false: false })[text.toLowerCase()]
 export const positive: ParseValue = (text) => (Number(text) > 0 && Number.isFinite(Number(text)) ? Number(text) : undefined)
 export const positiveInteger: ParseValue = (text) => (/^[0-9]{1,10}$/.test(text) && Number(text) > 0 ? Number(text) : undefined)
+/** A share in [0, 1). */
+export const shareBelowOne: ParseValue = (text) => (/^[0-9.]+$/.test(text) && Number(text) < 1 ? Number(text) : undefined)
 /** A share in [0, 1), or the path of a file. */
-export const shareOrPath: ParseValue = (text) => (/^[0-9.]+$/.test(text) && Number(text) < 1 ? Number(text) : anyText(text))
+export const shareOrPath: ParseValue = (text) => shareBelowOne(text) ?? anyText(text)
 export const oneOf =
   (...words: string[]): ParseValue =>
   (text) =>

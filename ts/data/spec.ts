@@ -29,6 +29,8 @@ export interface TableSpec {
   readonly label?: string
   /** Column of the text; makes a data set of texts. Default for tsv: `text`. Without, all other columns are numbers. */
   readonly text?: string
+  /** Column of numbers to predict (`loadTargets`); several are joined by "+". */
+  readonly target?: string
   /** Whether the first row names the columns; default true. */
   readonly header?: boolean
   /** Whether `"` quotes fields (RFC 4180). Default: csv yes, tsv no (in text/tab-separated-values it is an ordinary character). */
@@ -37,14 +39,14 @@ export interface TableSpec {
 
 export type DataSpec = IdxSpec | NpzSpec | TableSpec
 
-const table = { label: anyText, text: anyText, header: yesNo, quote: yesNo }
+const table = { label: anyText, text: anyText, target: anyText, header: yesNo, quote: yesNo }
 
 /** Every form of a data set, and its options. */
 export const dataForms: Readonly<Record<DataSpec['format'], SpecForm>> = {
   idx: { usage: 'idx:DIR[,split=train|test]', options: { split: oneOf('train', 'test') } },
   npz: { usage: 'npz:FILE[,x=NAME][,y=NAME][,divide=NUMBER]', options: { x: anyText, y: anyText, divide: positive } },
-  csv: { usage: 'csv:FILE[,label=COLUMN][,text=COLUMN][,header=yes|no][,quote=yes|no]', options: table },
-  tsv: { usage: 'tsv:FILE[,text=COLUMN][,label=COLUMN][,header=yes|no][,quote=yes|no]', options: table },
+  csv: { usage: 'csv:FILE[,label=COLUMN][,text=COLUMN][,target=COLUMN][,header=yes|no][,quote=yes|no]', options: table },
+  tsv: { usage: 'tsv:FILE[,text=COLUMN][,label=COLUMN][,target=COLUMN][,header=yes|no][,quote=yes|no]', options: table },
 }
 
 /** Parses `FORMAT:PATH[,option=value]...`. A comma in the path is kept unless an option follows it. */

@@ -95,7 +95,13 @@ const headerSchema = z.strictObject({
     task: z.enum(modelTasks),
     classes: z.array(z.string()).optional(),
     inputShape: z.array(z.int().positive()).optional(),
-    normalize: z.strictObject({ mean: z.number(), std: z.number().positive() }).optional(),
+    normalize: z
+      .strictObject({
+        mean: z.union([z.number(), z.array(z.number())]),
+        std: z.union([z.number().positive(), z.array(z.number().positive())]),
+      })
+      .optional(),
+    targets: z.array(z.string()).optional(),
     history: z.array(json).optional(),
   }),
   weights: z.record(z.string(), z.strictObject({ kind: z.string(), config: json, shape: z.array(z.int().nonnegative()) })).default({}),

@@ -9,6 +9,7 @@ export { lenet5 } from './lenet5.js'
 export { mlp } from './mlp.js'
 export { basicBlock, bottleneck, invertedResidual } from './vision/index.js'
 export { vocabularyOf, withVocabulary } from './vocabulary.js'
+export { PAIR_VOCABULARIES, pairVocabulariesOf, translateTexts, withPairVocabularies } from './pairs.js'
 export {
   loadHuggingFace,
   publishedConfigs,

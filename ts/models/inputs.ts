@@ -3,7 +3,7 @@
  * tokenizer. Training, calibration and evaluation all go through here.
  */
 import type { Dataset, NumberDataset } from '../data/dataset.js'
-import { DataError, UnsupportedError } from '../base/errors.js'
+import { DataError, ModelFormatError, UnsupportedError } from '../base/errors.js'
 import { sizeOf } from '../base/shape.js'
 import type { Model, ModuleInput } from '../nn/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
@@ -58,12 +58,30 @@ export function numberInputs(model: Model, dataset: NumberDataset, x: Float32Arr
       'ERR_DATA',
       `${dataset.name}: samples are [${dataset.inputShape.join(', ')}], the model takes [${shape.join(', ')}]`,
     )
-  const normalize = model.info.normalize
-  if (normalize) {
-    const factor = 1 / normalize.std
-    for (let i = 0; i < x.length; i++) x[i] = (x[i]! - normalize.mean) * factor
-  }
+  normalizeInPlace(model, x, count)
   return tensor(x, [count, ...shape])
+}
+
+/** Scales `count` samples as the model's info says. Lists that do not fit a sample: ERR_MODEL_FORMAT. */
+export function normalizeInPlace({ info: { name, normalize } }: Model, x: Float32Array, count: number): void {
+  if (!normalize) return
+  const { mean, std } = normalize
+  if (typeof mean === 'number' && typeof std === 'number') {
+    const factor = 1 / std
+    for (let i = 0; i < x.length; i++) x[i] = (x[i]! - mean) * factor
+    return
+  }
+  const row = x.length / Math.max(1, count)
+  const list = (v: number | readonly number[]): Float64Array => {
+    if (typeof v !== 'number' && v.length !== row)
+      throw new ModelFormatError('ERR_MODEL_FORMAT', `${name}: normalize has ${v.length} numbers, a sample has ${row}`)
+    return typeof v === 'number' ? new Float64Array(row).fill(v) : Float64Array.from(v)
+  }
+  const [means, factors] = [list(mean), list(std).map((v) => 1 / v)]
+  for (let i = 0, k = 0; i < x.length; i++) {
+    x[i] = (x[i]! - means[k]!) * factors[k]!
+    if (++k === row) k = 0
+  }
 }
 
 /** Indices cut into batches; texts sorted by length first, so that a batch pads little. */

@@ -43,8 +43,10 @@ export interface ModelInfo {
   readonly classes?: readonly string[]
   /** Shape of one input, for example [1, 28, 28]; encoders have none. */
   readonly inputShape?: readonly number[]
-  /** Values are scaled before the model sees them: (x - mean) / std. */
-  readonly normalize?: { readonly mean: number; readonly std: number }
+  /** Values are scaled before the model sees them: (x - mean) / std; lists have one number for each element of an input. */
+  readonly normalize?: { readonly mean: number | readonly number[]; readonly std: number | readonly number[] }
+  /** What the numbers that a regression predicts are called. */
+  readonly targets?: readonly string[]
   /** What was done, oldest first: training, passes. */
   readonly history: readonly Json[]
   readonly [key: string]: Json | undefined

@@ -1,8 +1,8 @@
 /** Layers without weights, and the container. */
 import { z } from 'zod'
-import { dropout as dropoutOp, reshape } from '../ops/index.js'
-import type { Tensor } from '../tensor/index.js'
-import { isSecond, keepsChannels, mainInput, type ChannelInput } from './channels.js'
+import { add, dropout as dropoutOp, mul, reshape, scaleShift } from '../ops/index.js'
+import { tensor, type Tensor } from '../tensor/index.js'
+import { freezesChannels, isSecond, keepsChannels, mainInput, type ChannelInput } from './channels.js'
 import { defineModule, join, moduleKind, release, runChild, single, type Module, type ModuleSpec } from './module.js'
 
 const flattenConfig = z.strictObject({})
@@ -57,6 +57,32 @@ export const identity = defineModule<z.infer<typeof flattenConfig>>({
   weights: () => ({}),
   forward: (_m, _c, input) => ('handle' in input ? (input as Tensor) : single('identity', input.x ?? input)),
   channels: keepsChannels,
+})
+
+const affineConfig = z
+  .strictObject({
+    /** One number for each element of the last dimension. */
+    scale: z.array(z.number().positive().finite()).min(1).max(65_536),
+    shift: z.array(z.number().finite()),
+  })
+  .refine((c) => c.shift.length === c.scale.length, 'shift must have as many numbers as scale')
+/**
+ * x [..., N] -> x * scale + shift with constants that are not trained: from what a net computes with to the units of what it predicts. Lists of other
+ * lengths, a scale that is not positive: ERR_OPTION.
+ *
+ * @example
+ * affine({ scale: [25.5], shift: [180] })   // behind the last layer: centimetres
+ */
+export const affine = defineModule<z.infer<typeof affineConfig>>({
+  kind: 'affine',
+  config: affineConfig,
+  weights: () => ({}),
+  forward: (_m, { scale, shift }, input) => {
+    const x = single('affine', input)
+    if (scale.length === 1) return scaleShift(x, scale[0]!, shift[0])
+    return add(mul(x, tensor(Float32Array.from(scale))), tensor(Float32Array.from(shift)))
+  },
+  channels: freezesChannels('each channel has its own units'),
 })
 
 const sequentialConfig = z.strictObject({})

@@ -1,17 +1,15 @@
-/** `tersor evaluate`: accuracy, macro F1 and Matthews correlation (language models: perplexity and accuracy), bytes and latency of a model on held-out data; fits a probe for encoders. */
+/** `tersor evaluate`: accuracy, macro F1 and Matthews correlation bytes and latency of a classifier or encoder on held-out data; fits a probe for encoders. Models for other tasks: evaluate-tasks.ts. */
 import { statSync } from 'node:fs'
 import type { Command } from 'commander'
-import { DataError, OptionError } from '../../base/errors.js'
+import { OptionError } from '../../base/errors.js'
 import { classScores, evaluateModel, fitProbe, loyaltyOf, outputs, probeOf, withProbe, type Evaluation } from '../../analyze/index.js'
 import type { LoyaltyFigures } from '../../analyze/metrics/index.js'
-import { languageFigures } from '../../compress/train/tasks/language.js'
 import { loadData, type Dataset } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
-import { vocabularyOf } from '../../models/vocabulary.js'
-import { outFile } from '../options.js'
-import { heldOutText } from '../train-tasks.js'
+import { evaluateLanguage, evaluateNumbers, evaluateTranslator, PARTS } from '../evaluate-tasks.js'
+import { integer, outFile } from '../options.js'
 import { runCommand, type Ui } from '../ui.js'
 
 interface EvaluateOptions {
@@ -20,6 +18,7 @@ interface EvaluateOptions {
   readonly probe?: string
   readonly out?: string
   readonly teacher?: string
+  readonly beam?: number
   readonly json?: boolean
 }
 
@@ -33,56 +32,13 @@ export async function probed(model: Model, spec: string, ui: Ui): Promise<Model>
   return withProbe(model, probe, { data: data.name, examples: data.size })
 }
 
-/** Corpus perplexity of a language model: the state carried through the whole text, every token counted. */
-async function evaluateLanguage(file: string, model: Model, o: EvaluateOptions, ui: Ui): Promise<void> {
+/** Options of classifiers and encoders, which other models do not have. */
+function refuseClassifierOptions({ info }: Model, o: EvaluateOptions): void {
+  const kind = info.task === 'language' ? 'a language model' : `made for ${info.task}`
   if (o.probe !== undefined || o.out !== undefined)
-    throw new OptionError('ERR_OPTION', `evaluate: --probe and --out are for encoders; ${model.info.name} is a language model`)
+    throw new OptionError('ERR_OPTION', `evaluate: --probe and --out are for encoders; ${info.name} is ${kind}`)
   if (o.teacher !== undefined)
-    throw new OptionError('ERR_OPTION', `evaluate: --teacher compares classifiers and encoders; ${model.info.name} is a language model`)
-  const split = o.split ?? 'test'
-  const text = (await heldOutText(o.data, vocabularyOf(model), ui))[split as keyof typeof PARTS]
-  if (text.length < 2)
-    throw new DataError(
-      'ERR_DATA',
-      `${o.data}: the ${split} part has ${text.length} tokens; --split takes ${Object.keys(PARTS).join(', ')}`,
-    )
-  const bar = ui.progress('evaluating', text.length)
-  const started = performance.now()
-  const { perplexity: value, accuracy } = await languageFigures(model, text, {
-    signal: ui.signal,
-    onProgress: (done, total) => bar.update(Math.round((done / total) * text.length)),
-  }).finally(() => bar.end())
-  const n = text.length - 1
-  const tokensPerSecond = (1000 * n) / (performance.now() - started)
-  const bytes = statSync(file).size
-  ui.table({
-    head: ['model', 'file', 'metric', 'value', 'bits per token', 'tokens', 'accuracy', 'tokens/s'],
-    numeric: [false, true, false, true, true, true, true, true],
-    rows: [
-      [
-        model.info.name,
-        formatBytes(bytes),
-        'perplexity',
-        value.toFixed(2),
-        Math.log2(value).toFixed(3),
-        formatCount(n),
-        formatPercent(accuracy, 2),
-        formatCount(Math.round(tokensPerSecond)),
-      ],
-    ],
-  })
-  ui.result({
-    model: model.info.name,
-    file,
-    bytes,
-    metric: 'perplexity',
-    value,
-    accuracy,
-    bitsPerToken: Math.log2(value),
-    split,
-    n,
-    tokensPerSecond,
-  })
+    throw new OptionError('ERR_OPTION', `evaluate: --teacher compares classifiers and encoders; ${info.name} is ${kind}`)
 }
 
 /** Loyalty of a model that was just evaluated; a teacher of other classes is ERR_OPTION. */
@@ -93,18 +49,20 @@ async function loyaltyTo(file: string, model: Model, e: Evaluation, data: Datase
   return loyaltyOf({ scores: e.scores, classes: e.scores.length / e.n }, theirs, model, teacher)
 }
 
-const PARTS = { train: true, valid: true, test: true } as const
-
 export function registerEvaluate(program: Command): void {
   program
     .command('evaluate')
-    .description('accuracy, file size and latency of a model on held-out data')
+    .description('accuracy, error, perplexity or BLEU of a model on held-out data, with file size and latency')
     .argument('<model>', 'model file, or a tfjs folder of a known architecture')
-    .requiredOption('--data <spec>', 'held-out data: idx:DIR,split=test, npz:FILE, csv:FILE, tsv:FILE; text:PATH, brown, moby-dick')
+    .requiredOption(
+      '--data <spec>',
+      'held-out data: idx:DIR,split=test, npz:FILE, csv:FILE, tsv:FILE; text:PATH, brown, moby-dick; parallel:FILE,target=FILE, pronunciations',
+    )
     .option('--split <part>', 'language models: which part of the text, train, valid or test (default test)')
     .option('--probe <spec>', 'for an encoder: fit a logistic probe on this data and save it with the model')
     .option('--out <file>', 'where to save the model with its probe (default: the model file itself)', outFile)
     .option('--teacher <model>', 'label and probability loyalty to this model: how far its answers were kept')
+    .option('--beam <n>', 'translators: hypotheses kept while a target is written (default 1: greedy)', integer(1, 1000))
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -112,7 +70,9 @@ export function registerEvaluate(program: Command): void {
         '  $ tersor evaluate encoder.safetensors --probe tsv:train.tsv --data tsv:heldout.tsv   # once, on the uncompressed encoder\n' +
         '  $ tersor evaluate encoder.int8.safetensors --data tsv:heldout.tsv --json\n' +
         '  $ tersor evaluate small.safetensors --data idx:mnist,split=test --teacher lenet5.safetensors\n' +
-        '  $ tersor evaluate whale.safetensors --data moby-dick',
+        '  $ tersor evaluate whale.safetensors --data moby-dick\n' +
+        '  $ tersor evaluate houses.safetensors --data csv:held.csv\n' +
+        '  $ tersor evaluate en-de.safetensors --data parallel:test.en,target=test.de --beam 4',
     )
     .action((file: string, o: EvaluateOptions) =>
       runCommand(o.json ?? false, async (ui) => {
@@ -122,9 +82,15 @@ export function registerEvaluate(program: Command): void {
             'ERR_OPTION',
             `evaluate: --split must be one of ${Object.keys(PARTS).join(', ')}, got ${JSON.stringify(o.split)}`,
           )
-        if (model.info.task === 'language') return evaluateLanguage(file, model, o, ui)
+        const { task } = model.info
+        if (o.beam !== undefined && task !== 'tokens')
+          throw new OptionError('ERR_OPTION', `evaluate: --beam is for translators; ${model.info.name} is made for ${task}`)
+        if (task === 'language' || task === 'regression' || task === 'tokens') refuseClassifierOptions(model, o)
+        if (task === 'language') return evaluateLanguage(file, model, o.data, (o.split ?? 'test') as keyof typeof PARTS, ui)
         if (o.split !== undefined)
           throw new OptionError('ERR_OPTION', `evaluate: --split is for language models; give ${model.info.name} the data itself`)
+        if (task === 'regression') return evaluateNumbers(file, model, o.data, ui)
+        if (task === 'tokens') return evaluateTranslator(file, model, o.data, o.beam ?? 1, ui)
         const isFile = statSync(file).isFile()
         let savedAs: string | undefined
         if (o.out !== undefined && o.probe === undefined)

@@ -5,6 +5,7 @@
 import { DataError, OptionError } from '../../../base/errors.js'
 import { sameShape, sizeOf } from '../../../base/shape.js'
 import { TOKENIZER } from '../../../models/inputs.js'
+import { PAIR_VOCABULARIES } from '../../../models/pairs.js'
 import { VOCABULARY } from '../../../models/vocabulary.js'
 import type { Model, ModuleInput } from '../../../nn/index.js'
 import { reshape, scaleShift } from '../../../ops/index.js'
@@ -36,7 +37,7 @@ export function checkTeacher(student: Model, teacher: Model): void {
   }
   if (
     (own.task === 'language' || own.task === 'tokens') &&
-    !(sameExtra(student, teacher, VOCABULARY) && sameExtra(student, teacher, TOKENIZER))
+    ![VOCABULARY, TOKENIZER, ...Object.values(PAIR_VOCABULARIES)].every((name) => sameExtra(student, teacher, name))
   )
     refuse(teacher, `has another vocabulary than ${own.name}`)
 }
@@ -59,7 +60,13 @@ export function teacherInput(student: Model, teacher: Model, x: ModuleInput, sam
   if (!('handle' in x) || own.task === 'language' || own.task === 'tokens') return refuse(teacher, `does not read the input of ${own.name}`)
   let y = x as Tensor
   const [from, to] = [own.normalize ?? { mean: 0, std: 1 }, theirs.normalize ?? { mean: 0, std: 1 }]
-  if (from.mean !== to.mean || from.std !== to.std) y = scaleShift(y, from.std / to.std, (from.mean - to.mean) / to.std)
+  if (JSON.stringify(from) !== JSON.stringify(to)) {
+    const { mean: m0, std: s0 } = from
+    const { mean: m1, std: s1 } = to
+    if (typeof m0 !== 'number' || typeof m1 !== 'number' || typeof s0 !== 'number' || typeof s1 !== 'number')
+      return refuse(teacher, `scales its input column by column, otherwise than ${own.name}`)
+    y = scaleShift(y, s0 / s1, (m0 - m1) / s1)
+  }
   const shape = theirs.inputShape ?? y.shape.slice(1)
   if (sizeOf(shape) * y.shape[0]! !== y.size)
     return refuse(teacher, `takes [${shape.join(', ')}], ${own.name} [${y.shape.slice(1).join(', ')}]`)

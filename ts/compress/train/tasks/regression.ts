@@ -5,8 +5,9 @@ import type { JsonObject } from '../../../base/json-types.js'
 import type { Portable } from '../../../base/portable.js'
 import { sizeOf } from '../../../base/shape.js'
 import { targetsHash } from '../../run/fingerprint.js'
+import { normalizeInPlace } from '../../../models/inputs.js'
 import type { Model } from '../../../nn/index.js'
-import { huberLoss, mse } from '../../../ops/index.js'
+import { huberLoss, mse, mul } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { Metrics, TrainTask } from '../task.js'
 import { badSample } from './classification.js'
@@ -73,19 +74,22 @@ export function regressionData({ name, features, inputShape, targets, outputs = 
 export interface RegressionOptions {
   /** 'mse' (default) or Huber's with `delta` (default 1). */
   readonly loss?: 'mse' | { readonly huber: number }
+  /** Errors are taken in these units, one number for each output: the standard deviations of the targets, say. Figures stay in the units of the targets. Default 1. */
+  readonly scale?: readonly number[]
   readonly validation?: RegressionData | undefined
 }
 
 /** A batch as tensors; the model gives [B, outputs] or, for one output, [B]. */
 function inputs(model: Model, data: RegressionData, indices: ArrayLike<number>): { x: Tensor; y: Float32Array } {
   const { x, y } = data.batch(indices)
-  const { inputShape: shape = data.inputShape, normalize } = model.info
-  if (normalize) for (let i = 0; i < x.length; i++) x[i] = (x[i]! - normalize.mean) / normalize.std
+  const { inputShape: shape = data.inputShape } = model.info
+  normalizeInPlace(model, x, indices.length)
   return { x: tensor(x, [indices.length, ...shape]), y }
 }
 
 /**
- * The task of models that predict numbers. Targets are used as they are: bring them to a scale near 1. Figures on held-out data: mse (it decides), mae,
+ * The task of models that predict numbers. Errors are taken in units of `scale`, the model gives targets as they are: end it with `affine`, so that its last
+ * layer works near 1. Figures on held-out data: mse (it decides), mae,
  * r2 (share of the variance that is explained), pearson and spearman (correlations); of several outputs the means. A correlation with a constant is not
  * defined and left out.
  *
@@ -94,16 +98,20 @@ function inputs(model: Model, data: RegressionData, indices: ArrayLike<number>):
  * @example
  * const { model } = await trainTask(untrained, regression(data, { loss: { huber: 1 }, validation }), { epochs: 20 })
  */
-export function regression(data: RegressionData, { loss = 'mse', validation }: RegressionOptions = {}): TrainTask<Uint32Array> {
+export function regression(data: RegressionData, { loss = 'mse', scale, validation }: RegressionOptions = {}): TrainTask<Uint32Array> {
   let options: JsonObject | undefined
   const delta = loss === 'mse' ? undefined : loss.huber
   if (delta !== undefined && !(delta > 0 && delta < Infinity))
     throw new OptionError('ERR_OPTION', `regression: huber must be a positive number, got ${delta}`)
+  if (scale && (scale.length !== data.outputs || !scale.every((s) => s > 0 && s < Infinity)))
+    throw new OptionError('ERR_OPTION', `regression: scale must be ${data.outputs} positive numbers, got ${JSON.stringify(scale)}`)
+  /** [outputs], as a factor. */
+  const factors = scale && Float32Array.from(scale, (s) => 1 / s)
   return {
     kind: 'regression',
-    portable: { make: 'regression', args: [data, { loss, validation }] },
+    portable: { make: 'regression', args: [data, { loss, ...(scale ? { scale } : {}), validation }] },
     get options() {
-      return (options ??= { loss, digest: targetsHash(data) })
+      return (options ??= { loss, ...(scale ? { scale: [...scale] } : {}), digest: targetsHash(data) })
     },
     name: data.name,
     examples: data.size,
@@ -121,8 +129,12 @@ export function regression(data: RegressionData, { loss = 'mse', validation }: R
     },
     loss: ({ forward, model }, indices) => {
       const { x, y } = inputs(model, data, indices)
-      const got = forward(x)
-      const target = tensor(y, got.size === y.length ? got.shape : [indices.length, data.outputs])
+      const raw = forward(x)
+      const target = tensor(
+        factors ? y.map((v, i) => v * factors[i % data.outputs]!) : y,
+        raw.size === y.length ? raw.shape : [indices.length, data.outputs],
+      )
+      const got = factors ? mul(raw, factors.length === 1 ? tensor(factors, []) : tensor(factors)) : raw
       return delta === undefined ? mse(got, target) : huberLoss(got, target, { delta })
     },
     findBad: (indices, step) => {

@@ -4,14 +4,16 @@
  */
 import { Bleu, ErrorRate, Perplexity } from '../../../analyze/metrics/index.js'
 import { DataError, OptionError } from '../../../base/errors.js'
+import type { JsonObject } from '../../../base/json-types.js'
 import type { Portable } from '../../../base/portable.js'
 import { Rng } from '../../../base/rng.js'
+import { arrayHash } from '../../run/fingerprint.js'
 import { translate } from '../../../models/translate.js'
 import type { Model, ModuleInput } from '../../../nn/index.js'
 import { argmax, crossEntropy } from '../../../ops/index.js'
 import { scope, tensor, type Tensor } from '../../../tensor/index.js'
 import type { Metrics, TrainTask } from '../task.js'
-import { refuseLoading, sampleBatches, splitIndices } from './samples.js'
+import { bucketedBatches, refuseLoading, sampleBatches, splitIndices } from './samples.js'
 
 /** Label of a position that costs nothing and does not count. */
 export const IGNORE = -100
@@ -30,6 +32,10 @@ export interface TokenData {
   batch(indices: ArrayLike<number>, rng: Rng): TokenBatch
   /** What the model writes by itself for some samples, and what it should. */
   decode?(model: Model, indices: ArrayLike<number>): readonly DecodedTokens[]
+  /** Tokens of each sample, for batches of similar length. */
+  readonly lengths?: ArrayLike<number>
+  /** Differs where the data differs: a checkpoint belongs to it. */
+  digest?(): string
   /** How another thread makes the same data. */
   readonly portable?: Portable
 }
@@ -46,6 +52,8 @@ export interface TokenOptions {
    * characters, 'wer' where they are words.
    */
   readonly decode?: 'bleu' | 'cer' | 'wer'
+  /** 'bucketed': batches of samples of similar length, which pad less; needs the `lengths` of the data. Default 'shuffled'. */
+  readonly order?: 'shuffled' | 'bucketed'
 }
 
 /**
@@ -57,14 +65,23 @@ export interface TokenOptions {
  * @example
  * const { model } = await trainTask(untrained, tokens(sequencePairs({ name: 'reverse', pairs, begin: 1, end: 2, pad: 0 })), { epochs: 5 })
  */
-export function tokens(data: TokenData, { validation, decode }: TokenOptions = {}): TrainTask<Uint32Array> {
+export function tokens(data: TokenData, { validation, decode, order = 'shuffled' }: TokenOptions = {}): TrainTask<Uint32Array> {
   if (decode && !['bleu', 'cer', 'wer'].includes(decode))
     throw new OptionError('ERR_OPTION', `tokens: decode must be bleu, cer or wer, got ${JSON.stringify(decode)}`)
   if (decode && !validation?.decode)
     throw new OptionError('ERR_OPTION', `tokens: decode needs validation data that can be decoded, ${validation?.name ?? 'there is none'}`)
+  if (order !== 'shuffled' && order !== 'bucketed')
+    throw new OptionError('ERR_OPTION', `tokens: order must be shuffled or bucketed, got ${JSON.stringify(order)}`)
+  if (order === 'bucketed' && data.lengths?.length !== data.size)
+    throw new OptionError('ERR_OPTION', `tokens: order 'bucketed' needs the lengths of ${data.name}`)
+  const bucketed = order === 'bucketed' ? { order } : {}
+  let options: JsonObject | undefined
   return {
     kind: 'tokens',
-    portable: { make: 'tokens', args: [data, { validation, decode }] },
+    portable: { make: 'tokens', args: [data, { validation, decode, ...bucketed }] },
+    get options() {
+      return (options ??= { ...bucketed, ...(data.digest ? { digest: data.digest() } : {}) })
+    },
     name: data.name,
     examples: data.size,
     check: (model, settings) => {
@@ -72,7 +89,8 @@ export function tokens(data: TokenData, { validation, decode }: TokenOptions = {
       // A model that cannot decode is told before the first step.
       if (decode && validation!.size > 0) scope(() => void validation!.decode!(model, [0]))
     },
-    batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
+    batches: (_model, settings, from) =>
+      order === 'bucketed' ? bucketedBatches(data.lengths!, settings, from) : sampleBatches(data.size, settings, from),
     count: (indices) => indices.length,
     split: splitIndices,
     calibration: { size: data.size, batch: 8, input: (_model, indices) => data.batch(indices, Rng.of(0, 'calibration')).x },
@@ -147,6 +165,20 @@ export function padded(rows: readonly ArrayLike<number>[], fill: number): { read
   return { ids, length }
 }
 
+/** Over every id and every length. */
+function rowsHash(rows: readonly ArrayLike<number>[]): string {
+  const ids = new Int32Array(rows.reduce((n, row) => n + row.length, 0))
+  let at = 0
+  for (const row of rows) {
+    ids.set(row, at)
+    at += row.length
+  }
+  return arrayHash(
+    Int32Array.from(rows, (row) => row.length),
+    ids,
+  )
+}
+
 export interface SequencePairs {
   readonly name: string
   /** [source, target] as token numbers. */
@@ -171,6 +203,8 @@ export function sequencePairs(given: SequencePairs): TokenData {
   return {
     name,
     size: pairs.length,
+    lengths: Float64Array.from(pairs, ([s, t]) => s.length + t.length),
+    digest: () => rowsHash(pairs.flat()),
     portable: { make: 'sequencePairs', args: [given] },
     batch: (indices) => {
       const rows = Array.from(indices, (i) => pairs[i]!)
@@ -235,6 +269,8 @@ export function maskedText(text: MaskedText): TokenData {
   return {
     name,
     size: rows.length,
+    lengths: Float64Array.from(rows, (row) => row.length),
+    digest: () => rowsHash(rows),
     portable: { make: 'maskedText', args: [text] },
     batch: (indices, rng) => {
       const { ids, length } = padded(
