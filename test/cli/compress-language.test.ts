@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import type { CompressReport } from '../../ts/compress/index.js'
+import { writeNpy } from '../../ts/formats/index.js'
 import { json, tempDir, tersor, succeeds } from './lib.js'
 
 const dir = tempDir()
@@ -82,4 +83,14 @@ it('tells how sensitive its layers are, gives them bits, and keeps an error budg
   const recipe = writeRecipe([[{ pass: 'quantize/auto', options: { maxDrop: 1, samples: 16, probes: 8 } }]])
   const { report } = await json<Compressed>(['compress', model, '--recipe', recipe, '--data', text, '--out', at('auto.safetensors')])
   expect(report.passes[0]!.figures).toMatchObject({ figure: 'accuracy', 'measured on': 'validation data' })
+})
+
+it('dual modules: what the twins answer is drawn step by step, and bench is the gate of their speed', async () => {
+  const [out, page] = [at('dual.safetensors'), at('dual.html')]
+  await succeeds(['compress', model, '--recipe', 'dual-module', '--data', text, '--out', out, '--report', page])
+  expect(fs.readFileSync(page, 'utf8')).toMatch(/Answered by twins[^]*<svg[^]*rnn\.weight_hh_l0/)
+  writeNpy(at('ids.npy'), { dtype: 'i32', shape: [1, 12], data: new Uint8Array(48) })
+  const bench = await tersor(['bench', out, '--input', at('ids.npy'), '--rounds', '3', '--require-speedup', '1000'])
+  expect(bench.code).toBe(1)
+  expect(bench.stdout).toMatch(/rnn[^]*not 1000x as fast: .*rnn/)
 })

@@ -257,6 +257,22 @@ describe('dual/build', () => {
     expect(images.report.passes[0]!.notes.map((n) => n.text)).toContain('left alone: a kernel has no twin')
   })
 
+  it('the report says what the twins answered, step by step', async () => {
+    const made = async (options: Parameters<typeof dual.build>[0]): Promise<Record<string, number[]>> => {
+      const { report } = await compress(words('lstm'), recipe([[dual.build(options, { targets: ['rnn.weight_hh*'] })]], { seed: 2 }), {
+        task,
+      })
+      return report.passes[0]!.figures.ratios as unknown as Record<string, number[]>
+    }
+    const exact = await made({ ratio: 0.25 })
+    expect(exact).toEqual({ 'rnn.weight_hh_l0': Array(12).fill(0.25), 'rnn.weight_hh_l1': Array(12).fill(0.25) })
+    const moving = Object.values(await made({ ratio: 0.5, rule: 'adaptive' }))
+    for (const ratios of moving) {
+      expect(new Set(ratios).size).toBeGreaterThan(1)
+      expect(ratios.every((r) => r >= 0 && r <= 1)).toBe(true)
+    }
+  })
+
   it('an interrupted run that is resumed gives the same bits; an aborted one leaves no tensors', async () => {
     const model = words('lstm', 1)
     const made = recipe([[dual.build({ ratio: 0.5, rule: 'adaptive' }, { targets: ['rnn.**'] })]], { seed: 9 })

@@ -21,7 +21,16 @@ import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
 import { loadModel, modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import { formatBytes, formatDuration, formatRatio } from '../../report/format.js'
-import { layerTable, machineFacts, reportHtml, type LayerRow, type Report, type SensitivityRow, type Variant } from '../../report/index.js'
+import {
+  layerTable,
+  machineFacts,
+  reportHtml,
+  type CurvePlot,
+  type LayerRow,
+  type Report,
+  type SensitivityRow,
+  type Variant,
+} from '../../report/index.js'
 import { agreementOf, comparison, compressData, type Measured } from '../compress-data.js'
 import { eventView, planText } from '../events.js'
 import { io } from '../io.js'
@@ -105,6 +114,15 @@ function sensitivityRows(report: CompressReport): SensitivityRow[] {
     return sensitivityRowsOf({ groups }, bits)
   }
   return []
+}
+
+/** Of passes that gave layers a little twin: what the twins answered, step by step. */
+function twinCurves({ passes }: CompressReport): CurvePlot[] {
+  return passes.flatMap(({ figures }) => {
+    const all = Object.entries((figures.ratios ?? {}) as Readonly<Record<string, readonly number[]>>)
+    const curves = all.flatMap(([name, ratios]) => (ratios.length > 1 ? [{ name, points: ratios.map((y, i) => ({ x: i + 1, y })) }] : []))
+    return curves.length > 0 ? [{ title: 'Answered by twins', xLabel: 'step', yLabel: 'share of the outputs', curves }] : []
+  })
 }
 
 /** A measured model in the report: tables and plots are of proportions. */
@@ -231,6 +249,7 @@ export function registerCompress(program: Command): void {
           ].filter((v) => v !== undefined)
           if (o.report !== undefined) {
             const sensitive = sensitivityRows(result.report)
+            const twins = twinCurves(result.report)
             const page: Report = {
               report: 1,
               title: `Compression of ${model.info.name}`,
@@ -245,6 +264,7 @@ export function registerCompress(program: Command): void {
                   ],
                   variants,
                   layers: { title: 'Weights', rows },
+                  ...(twins.length > 0 ? { curves: twins } : {}),
                   ...(sensitive.length > 0 ? { sensitivity: { title: 'Sensitivity of layers', rows: sensitive } } : {}),
                   recipes: { [o.recipe]: recipe as unknown as Json },
                 },

@@ -16,6 +16,7 @@ import { trainSettingsSchema } from '../train/settings.js'
 import { fitTwin, storeTwin, type Block } from './fit.js'
 import { addRows, emptyMoments, recurrentRows, type Moments } from './moments.js'
 import { followedBy, jobsOf, type Job } from './jobs.js'
+import { answeredRatios } from './ratios.js'
 import { projectionSize, tuneThresholds, upperQuantile, type GatePredictions } from './rule.js'
 
 const NAME = 'dual/build'
@@ -77,12 +78,15 @@ export const dual = definePass({
         else figures[job.key] = await twin(job, side, seen, context, changed)
         context.progress(NAME, done + 1, jobs.length)
       }
+      context.figure('twins', figures)
+      if (changed.size === 0) return model
+      const made = model.withWeights(changed)
+      context.figure('ratios', await answeredRatios(made, context))
+      return made
     } catch (error) {
       for (const w of changed.values()) w.dispose()
       throw error
     }
-    context.figure('twins', figures)
-    return changed.size === 0 ? model : model.withWeights(changed)
   },
 })
 
