@@ -5,6 +5,7 @@ import { compress, gridQuantizer, quantize, recipe, train, type PassSpec } from 
 import type { TextDataset } from '../../../ts/data/index.js'
 import type { Model, PlacedWeight } from '../../../ts/nn/index.js'
 import { mean, type PaperRun, type Row } from './paper.js'
+import { sampleDeviation } from './spread.js'
 
 const BITS = [2, 3, 4, 8]
 const LAYOUTS = { tensor: 'layer-wise (one range per matrix)', channel: 'row-wise', group: 'group-wise (32 values)' } as const
@@ -250,11 +251,21 @@ export class MixedBits {
       holds: learned,
       detail: `${at('fp32').toFixed(2)} % against ${majority.toFixed(2)} %`,
     })
-    /** By accuracy, as in the paper, and by the loss on the same windows. */
+    /** By accuracy, as in the paper, and by the loss on the same examples; with the spread of the difference over the seeds. */
     const better = (text: string, a: string, b: string): void => {
-      const [la, lb] = [at(`${a} loss`), at(`${b} loss`)]
-      claim({ text, holds: learned && at(a) > at(b), detail: `${at(a).toFixed(2)} % against ${at(b).toFixed(2)} %` })
-      claim({ text: `${text}: by loss`, holds: learned && la < lb, detail: `${la.toFixed(4)} against ${lb.toFixed(4)}` })
+      for (const [what, unit, digits, sign] of [
+        ['', ' %', 2, 1],
+        [' loss', '', 4, -1],
+      ] as const) {
+        const [one, other] = [of(a + what), of(b + what)]
+        const differences = one.map((v, i) => v - other[i]!)
+        const spread = `${mean(differences).toFixed(digits)} ± ${sampleDeviation(differences).toFixed(digits)}`
+        claim({
+          text: what === '' ? text : `${text}: by loss`,
+          holds: learned && sign * mean(differences) > 0,
+          detail: `${mean(one).toFixed(digits)}${unit} against ${mean(other).toFixed(digits)}${unit}; difference ${spread}`,
+        })
+      }
     }
     for (const [way, k] of [
       ['largest eigenvalue, per encoder layer', 0],
