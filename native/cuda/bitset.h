@@ -6,7 +6,8 @@
 #pragma once
 #include "cuda/device.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 
 constexpr int kTile = 1024;
 
@@ -87,4 +88,5 @@ inline int64_t tiles_of(int64_t n) { return (n + kTile - 1) / kTile; }
 __device__ inline int64_t warp_of_grid() { return (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; }
 __device__ inline int64_t warps_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x / 32; }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

@@ -2,7 +2,8 @@
 #pragma once
 #include "cuda/device.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 
 template <class T> struct KeyTraits;
 template <> struct KeyTraits<float> {
@@ -50,4 +51,5 @@ template <class Count> __device__ int find_from_top(const Count* counts, int bin
   }
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

@@ -5,7 +5,8 @@
 #include "cuda/offsets.h"
 #include "cuda/topk.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 // Bits behind `size` count as nothing.
@@ -69,17 +70,19 @@ template <class T> __global__ void __launch_bounds__(256) pack_kernel(const T* x
   }
 }
 
+// y may be x: all of a tile is read before any of it is written.
 template <class T> __global__ void __launch_bounds__(256) apply_kernel(const T* x, const uint8_t* mask, int64_t n, T* y) {
   const int64_t tiles = (n + kTile - 1) / kTile;
   for (int64_t tile = warp_of_grid(); tile < tiles; tile += warps_of_grid()) {
     const uint32_t bits = transpose_tile(load_word(mask, tile * kTile, n));
     const int64_t first = tile * kTile + (threadIdx.x & 31) * 4;
+    T v[32];
+    TERSOR_UNROLL
+    for (int u = 0; u < 8; u++) load_four(x, first + u * 128, n, v + u * 4);
     TERSOR_UNROLL
     for (int u = 0; u < 8; u++) {
-      T v[4];
-      load_four(x, first + u * 128, n, v);
-      for (int c = 0; c < 4; c++) v[c] = bits >> (u * 4 + c) & 1 ? v[c] : T(0);
-      store_four(y, first + u * 128, n, v);
+      for (int c = 0; c < 4; c++) v[u * 4 + c] = bits >> (u * 4 + c) & 1 ? v[u * 4 + c] : T(0);
+      store_four(y, first + u * 128, n, v + u * 4);
     }
   }
 }
@@ -206,4 +209,5 @@ Status mask_indices_cuda(Stream& s, mask_indices_args& a) {
   return launch<places_kernel>(s, Grid{static_cast<unsigned>(blocks)}, 256, 0, mask.as<const uint8_t>(), a.size, static_cast<const int32_t*>(counts), a.index.as<int32_t>());
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

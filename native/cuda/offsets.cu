@@ -1,7 +1,8 @@
 // Exclusive prefix sums of i32 counts: pieces of 4096 by a block each, then the sums of pieces by one block, which is enough below 2^31 counts.
 #include "cuda/offsets.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 constexpr int kPiece = 4096;  // 256 threads of 16
@@ -76,4 +77,5 @@ Status offsets_from_counts(Stream& s, const int32_t* counts, int64_t n, int32_t*
   return launch<offsets_kernel>(s, grid, 256, 0, counts, n, static_cast<const int32_t*>(sums), offsets);
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

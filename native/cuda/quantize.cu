@@ -58,7 +58,7 @@ template <class T> Status ranges(Stream& s, range_rows_args& a, const T* x) {
   T *lows, *highs;
   TERSOR_TRY(s.scratch(runs * pieces, &lows));
   TERSOR_TRY(s.scratch(runs * pieces, &highs));
-  TERSOR_TRY(launch<range_kernel<T, 256>>(s, runs * pieces, 256, 0, x, cols, a.groups, run, pieces, runs * pieces, lows, highs));
+  TERSOR_TRY((launch<range_kernel<T, 256>>(s, runs * pieces, 256, 0, x, cols, a.groups, run, pieces, runs * pieces, lows, highs)));
   return launch<join_kernel<T>>(s, blocks_for(s, runs, 8), 256, 0, lows, highs, runs, pieces, lo, hi);
 }
 

@@ -13,7 +13,8 @@
 
 #include "cuda/bitset.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 constexpr int kDepth = 128, kVectors = 64, kWarps = 16, kThreads = kWarps * 32;
@@ -263,4 +264,5 @@ Status csr_linear_cuda(Stream& s, csr_linear_args& a) {
 
 Status csr_multiply_cuda(Stream& s, csr_multiply_args& a) { return product(s, a, Vectors::columns, a.x.shape[0], a.x.shape[1]); }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

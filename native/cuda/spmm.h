@@ -2,7 +2,8 @@
 #pragma once
 #include "cuda/launch.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 
 struct SparseMatrix {
   int64_t rows = 0, cols = 0, stored = 0;  // stored: entries; offsets beyond are taken as that
@@ -27,4 +28,5 @@ Status spmm_s32(Stream& s, const SparseMatrix& w, const int32_t* x, int64_t n, f
 // scale and bias of a product, opened; `values` decides whether they are needed.
 Status open_epilogue(Stream& s, const TensorRef& scale, const TensorRef& bias, SparseMatrix* w);
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

@@ -87,6 +87,11 @@ Status Stream::synchronize() {
 }
 
 Status Stream::check_values(const char* op, const char* name, int64_t limit, unsigned long long** at, unsigned long long* ticket) {
+  return add_check({op, name, limit, Code::shape}, at, ticket);
+}
+Status Stream::check_rule(Code code, const char* rule, unsigned long long** at, unsigned long long* ticket) { return add_check({nullptr, rule, 0, code}, at, ticket); }
+
+Status Stream::add_check(const Check& check, unsigned long long** at, unsigned long long* ticket) {
   if (!report_) {
     void* data;
     TERSOR_TRY(allocator_->allocate(sizeof *report_, &data));
@@ -96,7 +101,7 @@ Status Stream::check_values(const char* op, const char* name, int64_t limit, uns
   if (checks_.size() >> 23) TERSOR_TRY(synchronize());
   *at = report_;
   *ticket = static_cast<unsigned long long>(checks_.size()) << kPositionBits;
-  checks_.push_back({op, name, limit});
+  checks_.push_back(check);
   return {};
 }
 
@@ -110,8 +115,9 @@ Status Stream::reported() {
   if (found == ~0ull) return {};
   TERSOR_TRY(runtime::fill(queue_, report_, 0xff, sizeof *report_));
   const Check& c = checks[static_cast<size_t>(found >> kPositionBits)];
-  return fail(Code::shape, "%s: %s must be in [0, %lld), which the one at position %lld is not", c.op, c.name, static_cast<long long>(c.limit),
-              static_cast<long long>(found & ((1ull << kPositionBits) - 1)));
+  const long long position = static_cast<long long>(found & ((1ull << kPositionBits) - 1));
+  if (!c.op) return fail(c.code, "%s (position %lld)", c.name, position);
+  return fail(c.code, "%s: %s must be in [0, %lld), which the one at position %lld is not", c.op, c.name, static_cast<long long>(c.limit), position);
 }
 
 }  // namespace cuda

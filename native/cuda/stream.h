@@ -40,6 +40,8 @@ class Stream {
   // Checks of values that only the device can see (an index beyond a table). arm() gives the place where a kernel reports (see launch.h: IndexCheck) and
   // remembers the message, "... must be in [0, limit) ..."; the first bad position makes the next synchronize or download fail with it, once.
   Status check_values(const char* op, const char* name, int64_t limit, unsigned long long** at, unsigned long long* ticket);
+  // The same with a rule and a code of its own: "quantize_rows: x must not be NaN". The text stays where it is.
+  Status check_rule(Code code, const char* rule, unsigned long long** at, unsigned long long* ticket);
 
   // The call's own bookkeeping (plugin.cc).
   Status begin(const char* op);
@@ -59,10 +61,12 @@ class Stream {
     int64_t bytes;
   };
   struct Check {
-    const char* op;
+    const char* op;    // nullptr: name is the whole rule
     const char* name;
     int64_t limit;
+    Code code;
   };
+  Status add_check(const Check& check, unsigned long long** at, unsigned long long* ticket);
   runtime::Queue* queue_ = nullptr;
   std::unique_ptr<Allocator> allocator_;
   std::vector<Block> scratch_;

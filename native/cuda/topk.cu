@@ -11,7 +11,8 @@
 // read back, and topk_radix.cu does the work. Bytes: 4 n read once, n / 8 written, 16 of the 1 to 3 % inside.
 #include "cuda/topk.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 constexpr int kSamples = 32768, kSampleThreads = 1024, kPerThread = kSamples / kSampleThreads;
@@ -295,4 +296,5 @@ Status topk_mask_cuda(Stream& s, topk_mask_args& a) {
   return x.dtype == DType::f64 ? topk_run(s, a, x.as<const double>()) : topk_run(s, a, x.as<const float>());
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

@@ -4,7 +4,8 @@
 #include "cuda/keys.h"
 #include "cuda/launch.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 
 // Exactly k ones, 0 < k < n, x contiguous. No host round trip; any contents.
 Status topk_by_radix(Stream& s, const float* x, int64_t n, int64_t k, bool magnitude, uint8_t* mask);
@@ -19,4 +20,5 @@ inline unsigned warp_blocks(const Stream& s, int64_t items, int per_multiprocess
   return static_cast<unsigned>(want < 1 ? 1 : want < most ? want : most);
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

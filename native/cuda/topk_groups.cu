@@ -5,7 +5,8 @@
 //         Bytes: 4 n + n / 8.
 #include "cuda/topk.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 template <class T> __global__ void __launch_bounds__(256) rows_kernel(const T* x, int64_t rows, int64_t cols, int64_t k, bool magnitude, uint8_t* mask) {
@@ -136,4 +137,5 @@ Status nm_mask_cuda(Stream& s, nm_mask_args& a) {
   return x.dtype == DType::f64 ? nm_run(s, a, x.as<const double>()) : nm_run(s, a, x.as<const float>());
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor

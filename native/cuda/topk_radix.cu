@@ -4,7 +4,8 @@
 // Bytes: passes * 4 n (3 passes for f32, 6 for f64) + 4 n + n / 8, and once more 4 n over tiles with ties that are not all wanted.
 #include "cuda/topk.h"
 
-namespace tersor::cuda {
+namespace tersor {
+namespace cuda {
 namespace {
 
 constexpr int kBins = 2048;
@@ -204,4 +205,5 @@ Status threshold_mask_cuda(Stream& s, threshold_mask_args& a) {
   return mark_from(s, x.as<const float>(), x.size(), a.magnitude, first_key<float>(a.threshold), a.mask.as<uint8_t>());
 }
 
-}  // namespace tersor::cuda
+}  // namespace cuda
+}  // namespace tersor
