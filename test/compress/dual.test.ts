@@ -13,7 +13,19 @@ import { languageModel, loadModel, saveModel } from '../../ts/models/index.js'
 import { exportOnnx } from '../../ts/graph/export/index.js'
 import { trace } from '../../ts/graph/trace.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, DualWeight, freshValues, Model, watchDual } from '../../ts/nn/index.js'
+import {
+  activation,
+  batchNorm,
+  build,
+  conv2d,
+  DualWeight,
+  flatten,
+  freshValues,
+  linear,
+  Model,
+  sequential,
+  watchDual,
+} from '../../ts/nn/index.js'
 import { matmul, randomNormal, scaleShift, sub, mul, sum } from '../../ts/ops/index.js'
 import { session } from '../../ts/runtime/index.js'
 import { full, scope, tensor, type Tensor } from '../../ts/tensor/index.js'
@@ -254,7 +266,78 @@ describe('dual/build', () => {
       [64, null],
     ])
     const images = await compress(convnet(), recipe([[dual.build({ ratio: 0.4 })]]), { data: bars(40) })
-    expect(images.report.passes[0]!.notes.map((n) => n.text)).toContain('left alone: a kernel has no twin')
+    expect(images.report.passes[0]!.notes.map((n) => n.text)).toContain(
+      'left alone: convolutions get twins where the option "convolutions" asks for them',
+    )
+  })
+
+  it('convolutions, where asked: a linear layer of patches, each place with rows of its own', async () => {
+    const conv = {
+      in: 2,
+      out: 12,
+      kernel: [3, 3] as [number, number],
+      stride: [2, 1] as [number, number],
+      padding: [1, 0] as [number, number],
+    }
+    const spec = sequential({
+      first: conv2d({ ...conv, in: 1, out: 2, stride: [1, 1], padding: [1, 1], bias: true }),
+      norm: batchNorm({ channels: 2 }),
+      conv: conv2d({ ...conv, bias: true }),
+      relu: activation({ function: 'relu' }),
+      grouped: conv2d({ ...conv, in: 12, groups: 2, bias: true }),
+      tanh: activation({ function: 'tanh' }),
+      flat: flatten({}),
+      out: linear({ in: 96, out: 2, bias: true, init: 'he' }),
+    })
+    const info = { name: 'images', task: 'classification' as const, classes: ['upright', 'lying'], inputShape: [1, 8, 8], history: [] }
+    const model = new Model(build(spec, freshValues(Rng.of(2, 'init'))), info)
+    const data = bars(60)
+    const run = async (o: Parameters<typeof dual.build>[0]): ReturnType<typeof compress> =>
+      compress(model, recipe([[dual.build({ convolutions: true, ...o })]]), { data })
+    const x = randomNormal([3, 1, 8, 8], { seed: 2 })
+    const dense = numbers(model.forward(x))
+    expect(numbers((await run({ ratio: 0 })).model.forward(x))).toEqual(dense)
+    const { model: m, report } = await run({ ratio: 0.5, k: 6, big: 'int8' })
+    const { ratios, twins: built } = report.passes[0]!.figures as unknown as {
+      ratios: Record<string, number[]>
+      twins: Record<string, object>
+    }
+    expect(Object.keys(built)).toEqual(['conv'])
+    expect(ratios).toEqual({ 'conv.weight': [0.5] })
+    expect(report.passes[0]!.notes.map((n) => `${n.path}: ${n.text}`)).toEqual([
+      'grouped.weight: left alone: a kernel of kind conv2d in groups has no twin',
+      'first: left alone: no ReLU, sigmoid or tanh follows',
+      'out: left alone: no ReLU, sigmoid or tanh follows',
+    ])
+    // The same twin as a linear layer, on patches that are cut here.
+    const weight = duals(m)[0]!
+    const [input, bias] = [randomNormal([2, 2, 5, 4], { seed: 6 }), randomNormal([12], { seed: 7 })]
+    const values = numbers(input)
+    const places = [0, 1].flatMap((b) => [0, 1, 2].flatMap((i) => [0, 1].map((j) => [b, i, j] as const)))
+    const patches = places.flatMap(([b, i, j]) =>
+      [0, 1].flatMap((c) =>
+        Array.from({ length: 9 }, (_, t) => {
+          const [row, column] = [2 * i - 1 + Math.floor(t / 3), j + (t % 3)]
+          return row < 0 || row > 4 ? 0 : values[((b * 2 + c) * 5 + row) * 4 + column]!
+        }),
+      ),
+    )
+    const rows = numbers(weight.apply(tensor(Float32Array.from(patches), [12, 18]), { op: 'linear', bias }))
+    const image = numbers(weight.apply(input, { op: 'conv2d', bias, stride: [2, 1], padding: [1, 0] }))
+    places.forEach(([b, i, j], p) => {
+      for (let n = 0; n < 12; n++) expect(image[((b * 12 + n) * 3 + i) * 2 + j]).toBe(rows[p * 12 + n])
+    })
+    const file = join(folder, 'images.safetensors')
+    saveModel(m, file)
+    const want = numbers(m.forward(x))
+    expect(want).not.toEqual(dense)
+    expect(numbers(loadModel(file).forward(x))).toEqual(want)
+    const s = session(m)
+    const y = await s.run(x)
+    // The session folds the norm.
+    const got = Object.values(y as unknown as Record<string, { data: Float32Array }>)[0]!.data
+    expect(Math.max(...got.map((v, n) => Math.abs(v - want[n]!)))).toBeLessThan(1e-5)
+    s.dispose()
   })
 
   it('the report says what the twins answered, step by step', async () => {

@@ -3,9 +3,10 @@ import { z } from 'zod'
 import { blocks, mainInput, stretched, type ChannelFlow, type ChannelInput, type Channels, type Units } from './channels.js'
 import { filled, initial, initRules, type InitRule } from './init.js'
 import { conv1d as slide1d, conv2d as slide2d, conv2dMaxPool, narrowed, narrowedResult, permute, reshape } from '../ops/index.js'
-import { tensor, type Tensor } from '../tensor/index.js'
+import type { Tensor } from '../tensor/index.js'
 import { defineModule, single, vector, type Module, type ModuleKind, type ModuleSpec } from './module.js'
 import type { PoolConfig } from './pool.js'
+import { pickers } from './weight/patches.js'
 
 const size = z
   .int()
@@ -133,14 +134,6 @@ const makeConv2d = defineModule<Conv2dConfig>({
   columns: ({ kernel, stride, padding, dilation, groups }, x) =>
     folded(slide2d(x, pickers(x.shape[1]!, kernel), null, { stride, padding, dilation, groups: x.shape[1]! }), groups),
 })
-
-/** Filters of a depthwise convolution that fetch every tap of every channel: 1 there and 0 elsewhere. */
-function pickers(channels: number, kernel: readonly number[]): Tensor {
-  const taps = kernel.reduce((a, b) => a * b, 1)
-  const filters = new Float32Array(channels * taps * taps)
-  for (let i = 0; i < channels * taps; i++) filters[i * taps + (i % taps)] = 1
-  return tensor(filters, [channels * taps, 1, ...kernel])
-}
 
 /** What they fetched, [B, channels * taps, ...space] -> [groups, channels / groups * taps, B * space]. */
 function folded(fetched: Tensor, groups: number): Tensor {

@@ -1,5 +1,5 @@
 /**
- * Dual-module inference (Liu et al., ICML 2020): linear, LSTM and GRU layers get a little twin, fitted to their pre-activations, quantized, with the rule that says
+ * Dual-module inference (Liu et al., ICML 2020): linear, LSTM and GRU layers, and convolutions where asked, get a little twin, fitted to their pre-activations, quantized, with the rule that says
  * which outputs it may answer. The weights themselves do not change; a recurrent layer whose input weight is no target computes its input part exactly.
  *
  * Trains on nothing: one sweep over the data (or the run's `task`) for second moments and some rows to tune thresholds on.
@@ -8,14 +8,23 @@ import { z } from 'zod'
 import type { JsonObject } from '../../base/json-types.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import { CarriedState } from '../../models/language.js'
-import { DenseWeight, DualWeight, MaskedWeight, QuantizedWeight, type DualRule, type Model, type Weight } from '../../nn/index.js'
-import { add, linear, quantizeRows, reshape, sigmoid, slice, mul, sub } from '../../ops/index.js'
+import {
+  DenseWeight,
+  DualWeight,
+  MaskedWeight,
+  QuantizedWeight,
+  moduleKind,
+  type DualRule,
+  type Model,
+  type Weight,
+} from '../../nn/index.js'
+import { add, linear, permute, quantizeRows, reshape, sigmoid, slice, mul, sub } from '../../ops/index.js'
 import { keep, scope, tensor, type Tensor } from '../../tensor/index.js'
 import { definePass, type PassContext } from '../pass.js'
 import { trainSettingsSchema } from '../train/settings.js'
 import { fitTwin, storeTwin, type Block } from './fit.js'
 import { addRows, emptyMoments, recurrentRows, type Moments } from './moments.js'
-import { followedBy, jobsOf, type Job } from './jobs.js'
+import { colsOf, followedBy, jobsOf, type Job } from './jobs.js'
 import { answeredRatios } from './ratios.js'
 import { projectionSize, tuneThresholds, upperQuantile, type GatePredictions } from './rule.js'
 
@@ -41,6 +50,8 @@ const options = z.strictObject({
   init: z.enum(['ridge', 'random']).default('ridge'),
   /** Of ridge, as a share of the mean second moment. */
   damping: z.number().positive().max(10).default(1e-4),
+  /** Convolutions too: as linear layers of their patches, which touches fewer weights and takes more time (kernels of this machine are bound by arithmetic there). */
+  convolutions: z.boolean().optional(),
   /** Steps of gradient descent on the moments. */
   steps: z.int().min(0).max(100_000).default(20),
   /** Examples, or tokens of a task, that are looked at. */
@@ -55,15 +66,14 @@ export const dual = definePass({
   summary: 'little twins that predict which outputs of a layer need its exact weights',
   options,
   needs: () => ({ training: true }),
-  // Kernels are left alone, and the report says so.
   roles: ['matrix', 'kernel'],
   plan: (model, o, { targets }) => ({
-    twins: jobsOf(targets)
+    twins: jobsOf(targets, asked(o))
       .jobs.filter((job) => followedBy(model, job) !== undefined)
       .map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
   }),
   apply: async (model, context) => {
-    const { jobs, left } = jobsOf(context.targets)
+    const { jobs, left } = jobsOf(context.targets, asked(context.options))
     for (const [path, reason] of left) context.note(`left alone: ${reason}`, path)
     const moments = await sweep(model, jobs, context)
     const changed = new Map<string, Weight>()
@@ -90,11 +100,16 @@ export const dual = definePass({
   },
 })
 
+const asked = ({ convolutions = false }: Options): { readonly convolutions: boolean } => ({ convolutions })
+
 function sizeOf({ outputs, parts }: Job, o: Options): number {
-  const cols = Math.min(...parts.map(({ weight }) => weight.shape[1]!))
+  const cols = Math.min(...parts.map(({ weight }) => colsOf(weight)))
   if (o.projection === 'none') return cols
   return Math.min(cols, o.k ?? Math.min(projectionSize(outputs, o.epsilon), Math.max(1, cols >> 1)))
 }
+
+/** [1, K, n] as rows. */
+const transposed = (columns: Tensor): Tensor => permute(reshape(columns, columns.shape.slice(1)), [1, 0])
 
 /** Runs the data through the model. Tasks carry their state as they do in training. */
 async function sweep(model: Model, jobs: readonly Job[], context: Context): Promise<Map<Job, Moments>> {
@@ -111,6 +126,8 @@ async function sweep(model: Model, jobs: readonly Job[], context: Context): Prom
     if (!here) return
     scope(() => {
       const { module } = here[0]!
+      const { columns } = moduleKind(module.kind)
+      if (module.kind === 'conv2d') return rowsOf(here[0]!, transposed(columns!(module.config, input)))
       if (module.kind === 'linear') return rowsOf(here[0]!, reshape(input, [input.size / input.shape.at(-1)!, input.shape.at(-1)!]))
       recurrentRows(module, input, (suffix, rows) => {
         const job = here.find((j) => j.suffix === suffix)
@@ -162,11 +179,11 @@ async function twin(
   const k = sizeOf(job, o)
   const { parts, outputs } = job
   const seed = context.rng(job.key).int(2 ** 31)
-  const blocks: Block[] = parts.map(({ weight }, i) => ({ cols: weight.shape[1]!, seed, stream: i }))
+  const blocks: Block[] = parts.map(({ weight }, i) => ({ cols: colsOf(weight), seed, stream: i }))
   const w = scope(() => joined(parts))
   try {
     const ternary = o.projection === 'ternary'
-    if (!ternary && parts.some(({ weight }) => weight.shape[1] !== k)) {
+    if (!ternary && parts.some(({ weight }) => colsOf(weight) !== k)) {
       context.note('left alone: without a projection the input must be as wide as the state', job.layer)
       return {}
     }
@@ -206,7 +223,7 @@ async function twin(
 /** [N, sum of columns]: the values of all parts side by side. */
 function joined(parts: Job['parts']): Tensor {
   const rows = parts[0]!.weight.shape[0]!
-  const cols = parts.map(({ weight }) => weight.shape[1]!)
+  const cols = parts.map(({ weight }) => colsOf(weight))
   const size = cols.reduce((a, b) => a + b, 0)
   const out = new Float32Array(rows * size)
   let at = 0
@@ -234,7 +251,7 @@ function bigOf(weight: Weight, { big }: Options): Weight {
     return weight instanceof MaskedWeight
       ? new MaskedWeight(weight.value.alias(), weight.mask.alias())
       : new DenseWeight(weight.dense().alias())
-  const [rows, cols] = weight.shape as [number, number]
+  const [rows, cols] = [weight.shape[0]!, colsOf(weight)]
   const values = weight.dense().read() as Float32Array
   const scale = Float32Array.from(
     { length: rows },
@@ -245,7 +262,7 @@ function bigOf(weight: Weight, { big }: Options): Weight {
     shape: weight.shape,
     bits: 8,
     layout: 'channel',
-    q: quantizeRows(weight.dense(), steps, null, -127, 127),
+    q: quantizeRows(reshape(weight.dense(), [rows, cols]), steps, null, -127, 127),
     scale: steps,
   })
 }
@@ -265,7 +282,7 @@ function tune(
   const cut = (begin: number, count: number): Tensor => slice(rows, [0, begin], [rows.shape[0]!, count])
   let from = skip
   const predicted = twins.map((t) => {
-    const cols = t.shape[1]!
+    const cols = colsOf(t)
     const y = t.apply(cut(from, cols), { op: 'linear', bias: null })
     from += cols
     return y

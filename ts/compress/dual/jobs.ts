@@ -1,7 +1,8 @@
-/** Which weights get twins together: the one of a linear layer, both of a direction of a recurrent layer; and what follows a layer. */
+/** Which weights get twins together: the one of a linear layer or convolution, both of a direction of a recurrent layer; and what follows a layer. */
 import type { DualWeight, Model, Module, PlacedWeight } from '../../nn/index.js'
 import { DenseWeight, MaskedWeight, QuantizedWeight } from '../../nn/index.js'
 import { add } from '../../ops/index.js'
+import { sizeOf } from '../../base/shape.js'
 import { full, type Tensor } from '../../tensor/index.js'
 
 export interface Job {
@@ -23,19 +24,31 @@ export interface Job {
 
 const recurrent = /^weight_(ih|hh)(_l\d+(?:_reverse)?)$/
 
-function problem({ weight, role, module, name }: PlacedWeight): string | undefined {
-  if (role !== 'matrix') return `a ${role} has no twin`
-  if (module.kind === 'lstm' || module.kind === 'gru' ? !recurrent.test(name) : module.kind !== 'linear' || name !== 'weight')
+/** Columns of a weight as a matrix. */
+export const colsOf = ({ shape }: { readonly shape: readonly number[] }): number => sizeOf(shape.slice(1))
+
+function problem({ weight, role, module, name }: PlacedWeight, convolutions: boolean): string | undefined {
+  const patches = role === 'kernel' && module.kind === 'conv2d' && module.config.groups === 1
+  if (patches && !convolutions) return 'convolutions get twins where the option "convolutions" asks for them'
+  if (role !== 'matrix' && !patches) return `a ${role} of kind ${module.kind}${module.kind === 'conv2d' ? ' in groups' : ''} has no twin`
+  if (
+    module.kind === 'lstm' || module.kind === 'gru'
+      ? !recurrent.test(name)
+      : !['linear', 'conv2d'].includes(module.kind) || name !== 'weight'
+  )
     return `layers of kind ${module.kind} have no twins`
   const exact = (weight instanceof DenseWeight || weight instanceof MaskedWeight) && weight.value.dtype === 'f32'
   if (exact || (weight instanceof QuantizedWeight && weight.layout !== 'group' && !weight.zero && !weight.input)) return undefined
   return weight.kind === 'dual' ? 'it has a twin' : `${weight.description} is not f32 (dense or masked), or codes per tensor or row`
 }
 
-export function jobsOf(targets: readonly PlacedWeight[]): { readonly jobs: Job[]; readonly left: Map<string, string> } {
+export function jobsOf(
+  targets: readonly PlacedWeight[],
+  { convolutions }: { readonly convolutions: boolean },
+): { readonly jobs: Job[]; readonly left: Map<string, string> } {
   const left = new Map<string, string>()
   const fit = targets.filter((t) => {
-    const reason = problem(t)
+    const reason = problem(t, convolutions)
     if (reason) left.set(t.path, reason)
     return !reason
   })
@@ -45,7 +58,7 @@ export function jobsOf(targets: readonly PlacedWeight[]): { readonly jobs: Job[]
     const outputs = weight.shape[0]!
     const bias = (names: readonly string[]) => (): Tensor =>
       names.reduce((sum, n) => (module.weights[n] ? add(sum, module.weights[n].dense()) : sum), full([outputs], 0))
-    if (module.kind === 'linear') {
+    if (module.kind === 'linear' || module.kind === 'conv2d') {
       jobs.push({ key: layer || name, layer, module, cell: 'linear', suffix: '', parts: [target], outputs, units: 0, bias: bias(['bias']) })
       continue
     }

@@ -6,8 +6,8 @@
  *   y_LL = L (P x) + b      insensitive: |y_LL| > threshold (in front of sigmoid, tanh), y_LL < threshold (in front of ReLU), or the K best by rank
  *
  * Linear layers ask it through `apply`, recurrent layers through `recurrent` (asked of the recurrent weight, which knows the thresholds of all gates; with a
- * plain input weight the input part is exact). With nothing insensitive it computes what `big` computes, bit for bit. Convolutions, lookups and training
- * use the values of `big`.
+ * plain input weight the input part is exact). Two-dimensional convolutions in one group are a linear layer of their patches: every place has sensitive rows of
+ * its own. With nothing insensitive it computes what `big` computes, bit for bit. Lookups, other convolutions and training use the values of `big`.
  *
  * In a file: the parts of both weights under "big." and "little."; the projection is its seed.
  */
@@ -21,6 +21,7 @@ import { gruDirection, lstmDirection } from '../../ops/recurrent.js'
 import { full, keep, scope, tensor, type Tensor } from '../../tensor/index.js'
 import type { ForwardContext } from '../module.js'
 import { matrixShape, parseWeightConfig, percent, withTemporary, type Parts } from './parts.js'
+import { patchesOf } from './patches.js'
 import { QuantizedWeight } from './quantized.js'
 import { defineWeightKind, weightKind, type Leaf, type RecurrentUse, type Weight, type WeightUse } from './weight.js'
 
@@ -174,10 +175,19 @@ export class DualWeight implements Weight {
 
   apply(x: Tensor, use: WeightUse, context?: ForwardContext): Tensor {
     const exactly = this.#exactly()
-    if (use.op !== 'linear' || exactly === 0 || context?.training) return this.big.apply(x, use, context)
+    if (exactly === 0 || context?.training) return this.big.apply(x, use, context)
+    if (use.op === 'linear') return this.#linear(x, use.bias, exactly)
+    if (use.op !== 'conv2d' || (use.groups ?? 1) !== 1) return this.big.apply(x, use, context)
+    return scope(() => {
+      const { rows, image } = patchesOf(x, this.shape.slice(2), use)
+      return image(this.#linear(rows, use.bias, exactly))
+    })
+  }
+
+  #linear(x: Tensor, bias: Tensor | null, exactly: number): Tensor {
     const { thresholds, packed, twin, values, scale } = this.#ready(1)
     const below = this.side === 'below'
-    const [y, count] = dualLinear(x, values, scale, use.bias, packed, twin, thresholds, this.k, this.copies, exactly, below)
+    const [y, count] = dualLinear(x, values, scale, bias, packed, twin, thresholds, this.k, this.copies, exactly, below)
     watcher?.(this, count, this.shape[0]!)
     withTemporary([count], () => undefined)
     return y
