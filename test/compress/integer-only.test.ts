@@ -127,10 +127,59 @@ describe('nets', () => {
       [1, 8, 8],
     )
 
+  const grouped = (): Model =>
+    spec(
+      sequential({
+        conv: conv2d({ in: 1, out: 8, kernel: [3, 3], padding: [1, 1] }),
+        relu0: activation({ function: 'relu' }),
+        depthwise: conv2d({ in: 8, out: 8, kernel: [3, 3], padding: [1, 1], groups: 8 }),
+        norm: batchNorm({ channels: 8 }),
+        relu1: activation({ function: 'relu6' }),
+        pairs: conv2d({ in: 8, out: 6, kernel: [3, 2], stride: [2, 1], padding: [1, 0], groups: 2 }),
+        relu2: activation({ function: 'relu' }),
+        wide: conv2d({ in: 6, out: 6, kernel: [3, 3], padding: [2, 1], dilation: [2, 1], groups: 3 }),
+        relu3: activation({ function: 'relu' }),
+        mean: globalAvgPool({}),
+        fc: linear({ in: 6, out: 2, bias: true, init: 'he' }),
+      }),
+      [1, 8, 8],
+    )
+
+  it('groups and dilation: the sums of codes in whole numbers, exactly', async () => {
+    const q = await quantized(spec(sequential({ conv: conv2d({ in: 4, out: 6, kernel: [3, 2], stride: [1, 2], padding: [2, 1], dilation: [2, 1], groups: 2 }) }), [4, 4, 4]), images) // prettier-ignore
+    const net = integerOnly(q)
+    const x = tensor(images.batch([5]).x, [1, 4, 4, 4])
+    const [weight] = net.weights()
+    const codes = (weight!.weight as QuantizedWeight).q.read() as Int8Array
+    const [first] = (net.spec().config as unknown as { steps: readonly { scale: number; zero: number }[] }).steps
+    const { scale, zero } = first!
+    const u8 = Array.from(x.read() as Float32Array, (v) => Math.max(0, Math.min(255, Math.round(v / scale) + zero)))
+    const bias = [...net.state()].find(([path]) => path.endsWith('_bias'))![1].read() as Int32Array
+    const give = (net.spec().config as unknown as { steps: readonly { scale: readonly number[] }[] }).steps.at(-1)!
+    const y = net.predict(x)
+    expect(y.shape).toEqual([1, 6, 4, 3])
+    const got = y.read() as Float32Array
+    for (let n = 0; n < 6; n++)
+      for (let i = 0; i < 4; i++)
+        for (let j = 0; j < 3; j++) {
+          let sum = bias[n]!
+          for (let c = 0; c < 2; c++)
+            for (let a = 0; a < 3; a++)
+              for (let b = 0; b < 2; b++) {
+                const [row, column] = [i - 2 + 2 * a, 2 * j - 1 + b]
+                const inside = row >= 0 && row < 4 && column >= 0 && column < 4
+                const code = inside ? u8[(2 * Math.floor(n / 3) + c) * 16 + row * 4 + column]! : zero
+                sum += codes[n * 12 + c * 6 + a * 2 + b]! * (code - zero)
+              }
+          expect(got[(n * 4 + i) * 3 + j]).toBe(Math.fround(sum * give.scale[n % give.scale.length]!))
+        }
+  })
+
   it.each([
     ['linear, ReLU', () => mlp(), points],
     ['convolution, batch norm, ReLU, max pool, flatten, linear', () => conv, images],
     ['residual blocks, means', residual, images],
+    ['depthwise, grouped and dilated convolutions', grouped, images],
   ])('%s: what layers with quantized inputs give, within a step or two', async (_name, make, data) => {
     const q = await quantized(make(), data)
     scope(() => {

@@ -8,7 +8,7 @@
 import { z } from 'zod'
 import { ModelFormatError, ShapeError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
-import { cast, permute, qgemmPack, qgemmS32, qmatmulFixed, quantizeRows, reshape, scaleShift } from '../ops/index.js'
+import { cast, concat, permute, qgemmPack, qgemmS32, qmatmulFixed, quantizeRows, reshape, scaleShift, slice } from '../ops/index.js'
 import { keep, scope, tensor, type Tensor } from '../tensor/index.js'
 import { defineModule, single, type Module, type ModuleSpec } from './module.js'
 import { rescale, roundingShift, type FixedPoint } from './weight/fixed-point.js'
@@ -38,8 +38,10 @@ const steps = {
     from: register,
     to: register,
     layer: z.string(),
-    /** Of the filters [O, C, kh, kw]; without, a matrix. */
-    window: z.strictObject({ kernel: pair, stride: pair, padding }).optional(),
+    /** Of the filters [O, C / groups, kh, kw]; without, a matrix. */
+    window: z.strictObject({ kernel: pair, stride: pair, padding, dilation: pair.optional() }).optional(),
+    /** Runs of channels that see each other only; default 1. */
+    groups: z.int().positive().optional(),
     xZero: code,
     yZero: code,
     limits: z.tuple([code, code]),
@@ -95,6 +97,7 @@ type Window = {
   readonly kernel: readonly [number, number]
   readonly stride: readonly [number, number]
   readonly padding: readonly [number, number]
+  readonly dilation?: readonly [number, number] | undefined
 }
 
 const config = z
@@ -113,6 +116,8 @@ const config = z
       if (s.op === 'sum' && read.length === 0) wrong(i, 'a sum needs summands')
       for (const r of read) if (!known.has(r)) wrong(i, `no step before it writes value ${r}`)
       for (const name of used) if (!Object.hasOwn(layers, name)) wrong(i, `there is no layer ${JSON.stringify(name)}`)
+      if (s.op === 'product' && s.groups !== undefined && (layers[s.layer]?.[0] ?? 0) % s.groups !== 0)
+        wrong(i, `${s.groups} groups do not divide the rows of ${s.layer}`)
       if ((s.op === 'give') !== (i === steps.length - 1)) wrong(i, "the last step, and no other, is 'give'")
       if ('to' in s) known.add(s.to)
     }
@@ -120,7 +125,8 @@ const config = z
 export type IntegerConfig = z.infer<typeof config>
 
 interface Layer {
-  readonly packed: Tensor
+  /** By group. */
+  readonly packed: readonly Tensor[]
   readonly factors: FixedPoint[]
 }
 const packs = new WeakMap<QuantizedWeight, Layer>()
@@ -205,18 +211,33 @@ function product(m: Module, s: Product, x: Tensor): Tensor {
   const w = m.weights[s.layer] as QuantizedWeight
   const at = (part: string): Tensor => m.state[`${s.layer}_${part}`]!
   const rows = w.shape[0]!
-  const { packed } = layerOf(m, s.layer)
+  const { groups = 1 } = s
+  const { packed } = layerOf(m, s.layer, groups)
   const seen = s.window ? windows(x, s.window, s.xZero) : x
-  const flat = s.window
-    ? reshape(seen, [seen.shape[0]! * seen.shape[1]! * seen.shape[2]!, seen.size / (seen.shape[0]! * seen.shape[1]! * seen.shape[2]!)])
-    : x
-  const y = s.to32
-    ? withBias(qgemmS32(flat, packed, null, null, rows, s.xZero), at('bias'))
-    : qmatmulFixed(flat, packed, at('bias'), at('multiplier'), at('exponent'), null, rows, s.xZero, 'u8', s.yZero, ...s.limits)
-  if (!s.window) return y
+  const one = (flat: Tensor, pack: Tensor, count: number, of: (part: string) => Tensor): Tensor =>
+    s.to32
+      ? withBias(qgemmS32(flat, pack, null, null, count, s.xZero), of('bias'))
+      : qmatmulFixed(flat, pack, of('bias'), of('multiplier'), of('exponent'), null, count, s.xZero, 'u8', s.yZero, ...s.limits)
+  if (!s.window) return one(x, packed[0]!, rows, at)
+  const places = seen.shape[0]! * seen.shape[1]! * seen.shape[2]!
+  const parts = packed.map((pack, g) => {
+    const count = rows / groups
+    const own = groups === 1 ? seen : channelsOf(seen, g, groups)
+    return one(reshape(own, [places, own.size / places]), pack, count, (part) =>
+      groups === 1 ? at(part) : slice(at(part), [g * count], [count]),
+    )
+  })
+  const y = parts.length === 1 ? parts[0]! : concat(parts, 1)
   const [b, h, width] = seen.shape as [number, number, number]
   const channels = permute(reshape(y, [b, h, width, rows]), [0, 3, 1, 2])
   return reshape(channels, [b, rows, h, width])
+}
+
+/** The channels of a group, of windows [B, H, W, C, kh, kw]. */
+function channelsOf(seen: Tensor, group: number, groups: number): Tensor {
+  const [b, h, w, c, kh, kw] = seen.shape as [number, number, number, number, number, number]
+  if (c % groups !== 0) throw new ShapeError('ERR_SHAPE', `integer: ${c} channels are no ${groups} groups`)
+  return slice(seen, [0, 0, 0, (group * c) / groups, 0, 0], [b, h, w, c / groups, kh, kw])
 }
 
 function withBias(sums: Tensor, bias: Tensor): Tensor {
@@ -228,26 +249,31 @@ function withBias(sums: Tensor, bias: Tensor): Tensor {
 }
 
 /** Packed once per weight and process. */
-function layerOf(m: Module, name: string): Layer {
+function layerOf(m: Module, name: string, groups = 1): Layer {
   const w = m.weights[name] as QuantizedWeight
   let found = packs.get(w)
   if (!found) {
     if (w.kind !== 'quantized' || w.zero)
       throw new ModelFormatError('ERR_MODEL_FORMAT', `integer: the weight of ${name} must be symmetric codes, got ${w.description}`)
     const [multiplier, exponent] = ['multiplier', 'exponent'].map((part) => m.state[`${name}_${part}`]!.read() as Int32Array)
-    found = { packed: keep(qgemmPack(w.q)), factors: Array.from(multiplier!, (v, i) => ({ multiplier: v, exponent: exponent![i]! })) }
+    const rows = w.shape[0]! / groups
+    const packed = Array.from({ length: groups }, (_, g) =>
+      keep(qgemmPack(groups === 1 ? w.q : slice(w.q, [g * rows, 0], [rows, w.q.shape[1]!]))),
+    )
+    found = { packed, factors: Array.from(multiplier!, (v, i) => ({ multiplier: v, exponent: exponent![i]! })) }
     packs.set(w, found)
   }
   return found
 }
 
 /** [B, C, H, W] -> a view [B, H', W', C, kh, kw] of x with `fill` around it. */
-function windows(x: Tensor, { kernel, stride, padding: around }: Window, fill: number): Tensor {
+function windows(x: Tensor, { kernel, stride, padding: around, dilation = [1, 1] }: Window, fill: number): Tensor {
   const [b, c, h, w] = x.shape as [number, number, number, number]
   const [ph, pw] = around
   const [height, width] = [h + 2 * ph, w + 2 * pw]
-  const rows = Math.floor((height - kernel[0]) / stride[0]) + 1
-  const cols = Math.floor((width - kernel[1]) / stride[1]) + 1
+  const reach = kernel.map((k, i) => (k - 1) * dilation[i]! + 1) as [number, number]
+  const rows = Math.floor((height - reach[0]) / stride[0]) + 1
+  const cols = Math.floor((width - reach[1]) / stride[1]) + 1
   if (x.rank !== 4 || rows < 1 || cols < 1) throw new ShapeError('ERR_SHAPE', `integer: ${x} has no window of [${kernel}]`)
   const codes = x.read() as Uint8Array
   const padded = ph + pw === 0 ? codes : new Uint8Array(b * c * height * width).fill(fill)
@@ -257,7 +283,7 @@ function windows(x: Tensor, { kernel, stride, padding: around }: Window, fill: n
   const plane = height * width
   return tensor(padded, [b, c, height, width]).view(
     [b, rows, cols, c, kernel[0], kernel[1]],
-    [c * plane, stride[0] * width, stride[1], plane, width, 1],
+    [c * plane, stride[0] * width, stride[1], plane, dilation[0] * width, dilation[1]],
   )
 }
 

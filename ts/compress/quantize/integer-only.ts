@@ -365,13 +365,20 @@ function inputOf(m: Module): InputQuantization | undefined {
 function productProblem({ kind, config }: Module): string | undefined {
   if (kind === 'linear') return undefined
   if (kind !== 'conv2d') return `layers of kind ${kind} have no integer form here`
-  const { groups, dilation, padding } = config as unknown as { groups: number; dilation: Limits; padding: unknown }
-  if (groups !== 1 || dilation.some((d) => d !== 1)) return 'convolutions with groups or dilation have no integer form here'
+  const { padding } = config
   return Array.isArray(padding) && padding.every((p) => typeof p === 'number') ? undefined : 'padding must be the same on both sides'
 }
 
-function windowOf({ kind, config }: Module): { window?: { kernel: Limits; stride: Limits; padding: Limits } } {
+type WindowOf = Pick<Extract<IntegerStep, { op: 'product' }>, 'window' | 'groups'>
+
+function windowOf({ kind, config }: Module): WindowOf {
   if (kind !== 'conv2d') return {}
-  const { kernel, stride, padding } = config as unknown as { kernel: Limits; stride: Limits; padding: Limits }
-  return { window: { kernel, stride, padding } }
+  const { kernel, stride, padding, dilation, groups } = config as unknown as Record<
+    'kernel' | 'stride' | 'padding' | 'dilation',
+    Limits
+  > & {
+    groups: number
+  }
+  const apart = dilation.some((d) => d !== 1) ? { dilation } : {}
+  return { window: { kernel, stride, padding, ...apart }, ...(groups === 1 ? {} : { groups }) }
 }
