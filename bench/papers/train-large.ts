@@ -187,7 +187,9 @@ class Grid {
                 'counted',
               ),
             ),
-        detail: best.map((p, i) => `${named(p.width)} (${p.bits} bits, ${100 * p.sparsity} % zeros) ${scores[i]!.toFixed(2)} %`).join(', '),
+        detail:
+          best.map((p, i) => `${named(p.width)} (${p.bits} bits, ${100 * p.sparsity} % zeros) ${scores[i]!.toFixed(2)} %`).join(', ') +
+          (larger.length === 0 ? '; no larger net was made so small' : ''),
       })
     }
   }

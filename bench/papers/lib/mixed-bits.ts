@@ -60,8 +60,8 @@ export interface MixedBitsSetup {
   readonly shards: number
   /** Random vectors for traces, at most. */
   readonly vectors: number
-  /** Bits for each encoder layer by its largest eigenvalue too. */
-  readonly byLayer: boolean
+  /** Beside traces: bits for each encoder layer by its largest eigenvalue, and by the measured loss. */
+  readonly thorough: boolean
   /** Of the budgets, halfway between 2 and 3 bits too. */
   readonly between: boolean
 }
@@ -142,7 +142,7 @@ export class MixedBits {
   }
 
   #assignments(): readonly (typeof assignments)[number][] {
-    return assignments.filter(([, method]) => this.setup.byLayer || method !== 'eigenvalue')
+    return assignments.filter(([, method]) => this.setup.thorough || method === 'trace')
   }
 
   #budgets(): readonly ('3' | '2.5')[] {
@@ -170,9 +170,10 @@ export class MixedBits {
     }
     const layers = [`${prefix}*`]
     const costs = (s: Sensitivities): number[] => s.groups.flatMap((g) => g.choices.map((c) => c.cost))
-    const [trace, direct] = [await measure('trace', []), await measure('direct', [])]
+    const trace = await measure('trace', [])
+    if (!this.setup.thorough) return { trace }
+    const direct = await measure('direct', [])
     this.#add('spearman trace', metrics.spearman(costs(trace), costs(direct)))
-    if (!this.setup.byLayer) return { trace, direct }
     const eigenvalue = await measure('eigenvalue', layers)
     this.#add('spearman eigenvalue', metrics.spearman(costs(eigenvalue), costs(await measure('direct', layers))))
     return { trace, eigenvalue, direct }
@@ -208,7 +209,7 @@ export class MixedBits {
     const {
       run: { row, claim },
       between: more,
-      byLayer,
+      thorough,
     } = this.setup
     const { test, again } = this.#data
     const of = (name: string): readonly number[] => this.#values.get(name)!
@@ -239,7 +240,7 @@ export class MixedBits {
       both(trained, `mixed bits by trace, encoder ${RATIO}x smaller`, `trained ${RATIO}x optimal`)
       both(trained, 'the same bytes, reversed', `trained ${RATIO}x reversed`)
     }
-    for (const method of byLayer ? ['trace', 'eigenvalue'] : ['trace'])
+    for (const method of thorough ? ['trace', 'eigenvalue'] : [])
       row({ table: 'Rank correlation with the measured rise of the loss', method, metric: 'Spearman', values: of(`spearman ${method}`) })
 
     const counts = test.classes.map((_, c) => test.labels.filter((label) => label === c).length)
@@ -271,7 +272,7 @@ export class MixedBits {
       ['largest eigenvalue, per encoder layer', 0],
       ['trace, per weight', 2],
     ] as const) {
-      if (!byLayer && k === 0) continue
+      if (!thorough && k === 0) continue
       const [best, worst] = [assignments[k][0], assignments[k + 1]![0]]
       better(`bytes of 3 bits: mixed bits by the Hessian (${way}) beat uniform bits`, `${best}, 3`, 'uniform')
       better(`bytes of 3 bits: mixed bits by the Hessian (${way}) beat the reversed assignment`, `${best}, 3`, `${worst}, 3`)
