@@ -5,21 +5,28 @@
 #include <cstdint>
 #include <cstring>
 
+// Functions of this kind are compiled for devices too (cuda/).
+#if defined(__CUDACC__)
+#define TERSOR_PORTABLE __host__ __device__
+#else
+#define TERSOR_PORTABLE
+#endif
+
 namespace tersor {
 namespace {
 
-inline uint32_t f32_bits(float f) {
+TERSOR_PORTABLE inline uint32_t f32_bits(float f) {
   uint32_t u;
   memcpy(&u, &f, 4);
   return u;
 }
-inline float f32_from_bits(uint32_t u) {
+TERSOR_PORTABLE inline float f32_from_bits(uint32_t u) {
   float f;
   memcpy(&f, &u, 4);
   return f;
 }
 
-inline float f32_from_f16(uint16_t h) {
+TERSOR_PORTABLE inline float f32_from_f16(uint16_t h) {
   const uint32_t magnitude = h & 0x7fffu;
   // Subnormals are small integers times 2^-24; this way no f32 subnormal (slow on many processors) arises.
   const uint32_t small = f32_bits(static_cast<float>(static_cast<int32_t>(magnitude & 0x3ffu)) * f32_from_bits(0x33800000u));
@@ -30,7 +37,7 @@ inline float f32_from_f16(uint16_t h) {
   return f32_from_bits(body | static_cast<uint32_t>(h & 0x8000u) << 16);
 }
 
-inline uint16_t f16_from_f32(float f) {
+TERSOR_PORTABLE inline uint16_t f16_from_f32(float f) {
   const uint32_t u = f32_bits(f), a = u & 0x7fffffffu;
   const uint32_t normal = (a - 0x38000000u + 0xfffu + ((a >> 13) & 1u)) >> 13;
   // Below 2^-14: adding 1/2 leaves the rounded multiple of 2^-24 in the low bits.
@@ -43,9 +50,9 @@ inline uint16_t f16_from_f32(float f) {
   return static_cast<uint16_t>(h | ((u >> 16) & 0x8000u));
 }
 
-inline float f32_from_bf16(uint16_t h) { return f32_from_bits(static_cast<uint32_t>(h) << 16); }
+TERSOR_PORTABLE inline float f32_from_bf16(uint16_t h) { return f32_from_bits(static_cast<uint32_t>(h) << 16); }
 
-inline uint16_t bf16_from_f32(float f) {
+TERSOR_PORTABLE inline uint16_t bf16_from_f32(float f) {
   const uint32_t u = f32_bits(f);
   const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const uint32_t top = u >> 16;
@@ -54,7 +61,7 @@ inline uint16_t bf16_from_f32(float f) {
 }
 
 // f64 to f32 with the last bit set when inexact (round to odd): a second rounding to 16 bits is then the correct rounding of the f64.
-inline float f32_odd_from_f64(double d) {
+TERSOR_PORTABLE inline float f32_odd_from_f64(double d) {
   const float f = static_cast<float>(d);
   if (!(d == d)) return f;
   uint32_t u = f32_bits(f);
@@ -64,8 +71,8 @@ inline float f32_odd_from_f64(double d) {
   u = got < magnitude ? u + 1u : u - 1u;
   return f32_from_bits(u);
 }
-inline uint16_t f16_from_f64(double d) { return f16_from_f32(f32_odd_from_f64(d)); }
-inline uint16_t bf16_from_f64(double d) { return bf16_from_f32(f32_odd_from_f64(d)); }
+TERSOR_PORTABLE inline uint16_t f16_from_f64(double d) { return f16_from_f32(f32_odd_from_f64(d)); }
+TERSOR_PORTABLE inline uint16_t bf16_from_f64(double d) { return bf16_from_f32(f32_odd_from_f64(d)); }
 
 }  // namespace
 }  // namespace tersor

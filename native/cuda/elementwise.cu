@@ -1,6 +1,5 @@
-// Elementwise ops of two inputs with NumPy broadcasting (f32, f64, i32) and of one: the formulas of kernels/elementwise/*.def, one kernel a type and access
-// width; the formula is picked by a uniform branch around a thread's 16 elements.
-// Bound by memory: binary f32 moves 12 bytes an element.
+// Elementwise ops of two inputs with NumPy broadcasting (f32, f64, i32), and where: the formulas of kernels/elementwise/binary.def, one kernel a type and
+// access width; the formula is picked by a uniform branch around a thread's 16 elements. Bound by memory: f32 moves 12 bytes an element.
 #include "cuda/kernels.h"
 #include "cuda/vec.h"
 #include "cuda/walk.h"
@@ -60,6 +59,22 @@ struct BinaryInteger {
   }
 };
 
+// a where the condition is not 0, else b; the inputs are condition, a, b.
+template <class T> struct Where {
+  using In = T;
+  using Out = T;
+  static constexpr int inputs = 3;
+  template <int n> __device__ void apply(const T (&x)[3][n], T (&y)[n]) const {
+    TERSOR_UNROLL for (int i = 0; i < n; i++) y[i] = x[0][i] != T(0) ? x[1][i] : x[2][i];
+  }
+};
+
+template <class T> Status where_run(Stream& s, where_args& a) {
+  const TensorRef* const in[3] = {&a.condition, &a.a, &a.b};
+  const T* const data[3] = {a.condition.as<T>(), a.a.as<T>(), a.b.as<T>()};
+  return walk(s, Where<T>{}, walk_dims(in, a.y), data, a.y.as<T>());
+}
+
 template <class F> Status binary_run(Stream& s, BinaryOp op, const TensorRef& a, const TensorRef& b, const TensorRef& y) {
   using T = typename F::In;
   const TensorRef* const in[2] = {&a, &b};
@@ -80,6 +95,8 @@ Status binary(Stream& s, BinaryOp op, const TensorRef& a, const TensorRef& b, co
   Status name##_any(Stream& s, name##_args& a) { return binary(s, BinaryOp::name, a.a, a.b, a.y); }
 #include "kernels/elementwise/binary.def"
 #undef TERSOR_BINARY
+
+Status where_any(Stream& s, where_args& a) { return a.a.dtype == DType::f32 ? where_run<float>(s, a) : where_run<double>(s, a); }
 
 }  // namespace cuda
 }  // namespace tersor
