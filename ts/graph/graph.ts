@@ -64,16 +64,22 @@ export function hasSubgraphs(node: GraphNode): boolean {
   return false
 }
 
-/** A node with every subgraph replaced. */
+/** A node with every subgraph replaced; the node itself where all of them stay. */
 export function mapSubgraphs(node: GraphNode, f: (graph: Graph) => Graph): GraphNode {
   if (!hasSubgraphs(node)) return node
+  let changed = false
+  const map = (graph: Graph): Graph => {
+    const next = f(graph)
+    changed ||= next !== graph
+    return next
+  }
   const attributes = Object.fromEntries(
     Object.entries(node.attributes).map(([name, a]): [string, Attribute] => {
       if (a.type !== 'graph' && a.type !== 'graphs') return [name, a]
-      return [name, a.type === 'graph' ? { type: 'graph', value: f(a.value) } : { type: 'graphs', value: a.value.map(f) }]
+      return [name, a.type === 'graph' ? { type: 'graph', value: map(a.value) } : { type: 'graphs', value: a.value.map(map) }]
     }),
   )
-  return { ...node, attributes }
+  return changed ? { ...node, attributes } : node
 }
 
 /** `Conv "backbone/conv1"`, or by its first output. */

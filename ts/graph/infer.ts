@@ -30,10 +30,16 @@ export function mergeTypes(a: ValueType, b: ValueType | undefined): ValueType {
   return { ...(dtype ? { dtype } : {}), ...(shape ? { shape } : {}), ...(a.value ? { value: a.value } : {}) }
 }
 
+/** Graphs never change: what was found out about one holds. */
+const found = new WeakMap<Graph, ReadonlyMap<string, ValueType>>()
+
 /** Types of every value of the graph, its subgraphs' included (their names come without a path: they are unique in a checked import). */
-export function inferTypes(graph: Graph, inputs: ReadonlyMap<string, ValueType> = new Map()): Map<string, ValueType> {
+export function inferTypes(graph: Graph): ReadonlyMap<string, ValueType> {
+  const known = found.get(graph)
+  if (known) return known
   const types = new Map<string, ValueType>()
-  walk(graph, inputs, types)
+  walk(graph, new Map(), types)
+  found.set(graph, types)
   return types
 }
 
@@ -102,7 +108,7 @@ export function broadcastDims(ctx: InferContext, shapes: readonly (readonly Dim[
 
 /** Shape and dtype of the first input. */
 export const sameType: (ctx: InferContext, inputs: readonly (ValueType | undefined)[]) => ValueType[] = (_ctx, [x]) => [
-  { ...(x?.dtype ? { dtype: x.dtype } : {}), ...(x?.shape ? { shape: x.shape } : {}) },
+  x === undefined ? nothing : x.value === undefined ? x : valueType(x.dtype, x.shape),
 ]
 
 /** A type from what is known; parts that are undefined are left out. */

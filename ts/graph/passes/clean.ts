@@ -11,17 +11,22 @@ export function removeIdentities(graph: Graph): Graph {
   const visit = (g: Graph): Graph => {
     const outputs = new Set(g.outputs)
     const nodes: GraphNode[] = []
+    let changed = false
     for (const node of g.nodes) {
       const x = resolve(node.inputs[0] ?? '')
       const plain = node.domain === '' && (node.op === 'Identity' || (node.op === 'Dropout' && node.inputs.length === 1))
       if (plain && x !== '' && !node.outputs[1] && !outputs.has(node.outputs[0]!)) {
         map.set(node.outputs[0]!, x)
+        changed = true
         continue
       }
-      const next = mapSubgraphs(node, visit)
-      nodes.push(next.inputs.some((n) => map.has(n)) ? { ...next, inputs: next.inputs.map(resolve) } : next)
+      const mapped = mapSubgraphs(node, visit)
+      const next = map.size > 0 && mapped.inputs.some((n) => map.has(n)) ? { ...mapped, inputs: mapped.inputs.map(resolve) } : mapped
+      changed ||= next !== node
+      nodes.push(next)
     }
-    return { ...g, nodes, outputs: g.outputs.map(resolve) }
+    // An output of a branch may be a value of the graph around it.
+    return changed || g.outputs.some((name) => map.has(name)) ? { ...g, nodes, outputs: g.outputs.map(resolve) } : g
   }
   return visit(graph)
 }
@@ -30,14 +35,19 @@ export function removeIdentities(graph: Graph): Graph {
 export function removeDead(graph: Graph): Graph {
   const needed = new Set(graph.outputs)
   const kept: GraphNode[] = []
+  let changed = false
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i]!
-    if (!node.outputs.some((name) => needed.has(name))) continue
+    if (!node.outputs.some((name) => needed.has(name))) {
+      changed = true
+      continue
+    }
     const next = mapSubgraphs(node, removeDead)
+    changed ||= next !== node
     kept.push(next)
     for (const name of next.inputs) needed.add(name)
     if (hasSubgraphs(next)) for (const inner of subgraphs(next)) for (const name of freeNames(inner)) needed.add(name)
   }
   const constants = new Map([...graph.constants].filter(([name]) => needed.has(name)))
-  return { ...graph, nodes: kept.reverse(), constants }
+  return changed || constants.size < graph.constants.size ? { ...graph, nodes: kept.reverse(), constants } : graph
 }

@@ -33,21 +33,25 @@ export function foldConstants(graph: Graph): Graph {
     for (const [name, t] of g.constants) known.set(name, t)
     const constants = new Map(g.constants)
     const nodes: GraphNode[] = []
+    let changed = false
     const put = (name: string, t: GraphTensor): void => {
       known.set(name, t)
       constants.set(name, t)
     }
     for (const node of g.nodes) {
       if (hasSubgraphs(node)) {
-        nodes.push(mapSubgraphs(node, visit))
+        const next = mapSubgraphs(node, visit)
+        changed ||= next !== node
+        nodes.push(next)
         continue
       }
       const byValue = node.outputs.length === 1 ? valueOf(types.get(node.outputs[0]!)) : undefined
       const results = byValue ? [byValue] : (asStored(node, g, known) ?? made.get(node, known, () => fold(node, g, known, types)))
-      if (results) results.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
-      else nodes.push(node)
+      if (!results) nodes.push(node)
+      results?.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
+      changed ||= results !== undefined
     }
-    return { ...g, nodes, constants }
+    return changed ? { ...g, nodes, constants } : g
   }
   return visit(graph)
 }

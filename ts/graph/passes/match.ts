@@ -22,6 +22,34 @@ type Constants = ReadonlyMap<string, GraphTensor>
 
 const floats: readonly string[] = ['f32', 'f64', 'f16', 'bf16']
 
+/** Who makes and who takes each value of a graph, and what is seen from outside of its nodes: outputs, and what subgraphs take. */
+interface Links {
+  readonly makers: ReadonlyMap<string, GraphNode>
+  readonly users: ReadonlyMap<string, GraphNode[]>
+  readonly held: ReadonlySet<string>
+}
+const links = new WeakMap<Graph, Links>()
+
+function linksOf(graph: Graph): Links {
+  const known = links.get(graph)
+  if (known) return known
+  const makers = new Map<string, GraphNode>()
+  const users = new Map<string, GraphNode[]>()
+  const held = new Set(graph.outputs)
+  for (const node of graph.nodes) {
+    for (const name of node.outputs) if (name !== '') makers.set(name, node)
+    for (const name of node.inputs) {
+      const list = users.get(name)
+      if (list) list.push(node)
+      else users.set(name, [node])
+    }
+    for (const inner of subgraphs(node)) for (const name of freeNames(inner)) held.add(name)
+  }
+  const all = { makers, users, held }
+  links.set(graph, all)
+  return all
+}
+
 /** One graph (or subgraph) as a pass sees it. */
 export class View {
   readonly graph: Graph
@@ -29,42 +57,35 @@ export class View {
   readonly made = new Map<string, GraphTensor>()
   readonly #types: ReadonlyMap<string, ValueType>
   readonly #constants: readonly Constants[]
-  readonly #makers = new Map<string, GraphNode>()
-  readonly #users = new Map<string, GraphNode[]>()
-  /** Seen from outside of the nodes: outputs, and what subgraphs take. */
-  readonly #held: Set<string>
+  readonly #links: Links
+  /** Names that were given, beside those of #types. */
   readonly #used: Set<string>
 
-  constructor(graph: Graph, types: ReadonlyMap<string, ValueType>, outer: readonly Constants[] = [], used = new Set<string>(types.keys())) {
+  constructor(graph: Graph, types: ReadonlyMap<string, ValueType>, outer: readonly Constants[] = [], used = new Set<string>()) {
     this.graph = graph
     this.#types = types
     this.#constants = [graph.constants, ...outer]
     this.#used = used
-    this.#held = new Set(graph.outputs)
-    for (const node of graph.nodes) {
-      for (const name of node.outputs) if (name !== '') this.#makers.set(name, node)
-      for (const name of node.inputs) this.#users.set(name, [...(this.#users.get(name) ?? []), node])
-      for (const inner of subgraphs(node)) for (const name of freeNames(inner)) this.#held.add(name)
-    }
+    this.#links = linksOf(graph)
   }
 
   /** The node that makes a value, in this graph; with `op`: only if it is that one of ONNX's own. */
   maker(name: string | undefined, ...ops: readonly string[]): GraphNode | undefined {
-    const node = name === undefined ? undefined : this.#makers.get(name)
+    const node = name === undefined ? undefined : this.#links.makers.get(name)
     return node && (ops.length === 0 || (node.domain === '' && ops.includes(node.op))) ? node : undefined
   }
   users(name: string): readonly GraphNode[] {
-    return this.#users.get(name) ?? []
+    return this.#links.users.get(name) ?? []
   }
   /** The node that alone takes a value, once. */
   only(name: string | undefined, ...ops: readonly string[]): GraphNode | undefined {
-    if (name === undefined || this.#held.has(name)) return undefined
+    if (name === undefined || this.#links.held.has(name)) return undefined
     const list = this.users(name)
     const [node] = list
     return list.length === 1 && (ops.length === 0 || (node!.domain === '' && ops.includes(node!.op))) ? node : undefined
   }
   held(name: string): boolean {
-    return this.#held.has(name)
+    return this.#links.held.has(name)
   }
 
   /** Whether nothing outside of `covers` sees what its nodes make, results of `at` excepted. */
@@ -72,7 +93,8 @@ export class View {
     const inside = new Set(covers)
     return covers.every(
       (node) =>
-        node === at || node.outputs.every((name) => name === '' || (!this.#held.has(name) && this.users(name).every((n) => inside.has(n)))),
+        node === at ||
+        node.outputs.every((name) => name === '' || (!this.#links.held.has(name) && this.users(name).every((n) => inside.has(n)))),
     )
   }
 
@@ -117,7 +139,7 @@ export class View {
   /** A name that no value has. */
   fresh(hint: string): string {
     let name = hint
-    for (let i = 1; this.#used.has(name); i++) name = `${hint}~${i}`
+    for (let i = 1; this.#types.has(name) || this.#used.has(name); i++) name = `${hint}~${i}`
     this.#used.add(name)
     return name
   }
@@ -132,7 +154,7 @@ export class View {
 /** Every place where `match` finds its pattern, changed; subgraphs too. The graph itself where there is none. */
 export function rewrite(graph: Graph, match: Match): Graph {
   const types = inferTypes(graph)
-  const used = new Set(types.keys())
+  const used = new Set<string>()
   const visit = (g: Graph, outer: readonly Constants[]): Graph => {
     const view = new View(g, types, outer, used)
     const gone = new Set<GraphNode>()
