@@ -258,6 +258,11 @@ void meet(uint32_t mask, const char* what, int line, void* data, Meeting body) {
   yield();
 }
 
+void give_way() {
+  wake(machine.current->index);
+  yield();
+}
+
 void poison(void* data, size_t bytes) {
   char* p = static_cast<char*>(data);
   for (; bytes >= 4; bytes -= 4, p += 4) memcpy(p, &kPoison, 4);

@@ -76,6 +76,7 @@ void* shared_array(const void* place, size_t bytes, const char* name);
 // All lanes of `mask` meet here with data of their own; the last one to come runs body, then all go on.
 using Meeting = void (*)(void* const (&data)[32], uint32_t mask);
 void meet(uint32_t mask, const char* what, int line, void* data, Meeting body);
+void give_way();                                     // the others go on first: for a thread that waits until memory changes
 void poison(void* data, size_t bytes);
 void copy_start(void* to, const void* from, int bytes, int filled, int line);  // `filled` bytes of from, the rest zero
 void copy_commit();

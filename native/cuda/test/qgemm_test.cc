@@ -1,0 +1,124 @@
+// The int8 products on the device, to the bit as on the CPU: shapes of all tiles, ragged edges, all forms of x, all epilogues.
+#include "cuda/test/packed_op.h"
+
+using namespace tersor;
+using namespace tersor::test;
+
+namespace {
+
+PackedBoth pack(Arena& arena, const TensorRef& w) {
+  qgemm_pack_args a{};
+  a.w = w;
+  return pack_both(arena, "qgemm_pack", a);
+}
+
+struct Shape {
+  int64_t m, n, k;
+};
+
+}  // namespace
+
+TERSOR_TEST(cuda_qgemm_s32_is_exact) {
+  for (const Shape s : {Shape{1, 1, 1}, {3, 70, 64}, {16, 33, 200}, {17, 65, 63}, {66, 130, 129}, {5, 9, 0}, {0, 4, 8}, {4, 0, 8}}) {
+    Arena arena;
+    const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {s.n, s.k}));
+    for (const DType t : {DType::u8, DType::i8}) {
+      qgemm_s32_args a{};
+      a.x = arena_codes(arena, t, {s.m, s.k});
+      a.out = s.n;
+      a.x_zero = t == DType::u8 ? 137 : -5;
+      check_packed(arena, "qgemm_s32", a, w, exact());
+      if (s.m < 8) continue;
+      a.x_zeros = t == DType::u8 ? arena.uniform(DType::i32, {s.m}, 0, 255) : arena.uniform(DType::i32, {s.m}, -128, 127);
+      a.w_zeros = arena.uniform(DType::i32, {s.n}, -128, 127);
+      check_packed(arena, "qgemm_s32", a, w, exact());
+    }
+  }
+}
+
+TERSOR_TEST(cuda_qgemm_of_views_and_extremes) {
+  Arena arena;
+  const TensorRef wide = arena.uniform(DType::i8, {96, 40}, -128, -128);
+  const PackedBoth w = pack(arena, Arena::transposed(Arena::sliced(wide, 1, 0, 20, 2)));
+  qgemm_s32_args a{};
+  a.x = Arena::transposed(arena_codes(arena, DType::u8, {96, 18}));
+  a.out = 20;
+  a.x_zero = 255;
+  check_packed(arena, "qgemm_s32", a, w, exact());
+}
+
+TERSOR_TEST(cuda_qgemm_of_a_deep_k_has_64_bits) {
+  Arena arena;
+  const int64_t k = 66000;
+  const PackedBoth w = pack(arena, arena.uniform(DType::i8, {2, k}, -128, -127));
+  qgemm_s32_args a{};
+  a.x = arena.uniform(DType::u8, {2, k + 64}, 250, 255);
+  a.x = Arena::sliced(a.x, 1, 0, k);
+  a.out = 2;
+  check_packed(arena, "qgemm_s32", a, w, exact());
+}
+
+TERSOR_TEST(cuda_qlinear_has_the_bits_of_the_cpu) {
+  Arena arena;
+  const int64_t m = 37, n = 75, k = 130;
+  const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {n, k}));
+  const TensorRef x = arena.uniform(DType::f32, {m, k}, -3, 4), scale = arena.uniform(DType::f32, {n}, 0.001, 0.01), one = arena.uniform(DType::f32, {1}, 0.001, 0.01);
+  for (int act = 0; act < 6; act++) {
+    qlinear_args a{};
+    a.x = x, a.w_scale = act % 2 ? scale : one, a.out = n, a.x_scale = 0.031, a.x_zero = 117;
+    if (act != 2) a.bias = arena.uniform(DType::f32, {n}, -2, 2);
+    a.act = static_cast<activation>(act);
+    check_packed(arena, "qlinear", a, w, exact());
+  }
+  for (const bool symmetric : {true, false}) {
+    qlinear_dynamic_args a{};
+    a.x = arena.uniform(DType::f32, {m, k}, -3, 4), a.w_scale = scale, a.out = n, a.symmetric = symmetric;
+    a.x.as<float>()[5 * k + 3] = INFINITY, a.x.as<float>()[7 * k] = NAN;
+    for (int64_t i = 0; i < k; i++) a.x.as<float>()[9 * k + i] = 0;
+    a.bias = arena.uniform(DType::f32, {n}, -2, 2);
+    a.act = activation::gelu;
+    check_packed(arena, "qlinear_dynamic", a, w, exact());
+    a.residual = Arena::transposed(arena.uniform(DType::f32, {n, m}, -2, 2));
+    check_packed(arena, "qlinear_dynamic", a, w, exact());
+  }
+}
+
+TERSOR_TEST(cuda_qmatmul_narrows_as_the_cpu) {
+  Arena arena;
+  const int64_t m = 19, n = 68, k = 96;
+  const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {n, k}));
+  for (const DType t : {DType::u8, DType::i8, DType::f32}) {
+    qmatmul_args a{};
+    a.x = t == DType::f32 ? arena.uniform(t, {m, k}, -3, 3) : arena_codes(arena, t, {m, k});
+    a.w_scale = arena.uniform(DType::f32, {n}, 0.0001, 0.001), a.out = n, a.x_scale = 0.02, a.x_zero = t == DType::i8 ? -7 : 120;
+    a.y_scale = 0.05, a.act = activation::none;
+    for (const DType y : {DType::f32, DType::u8, DType::i8}) {
+      a.dtype = y, a.y_zero = y == DType::u8 ? 100 : -20;
+      check_packed(arena, "qmatmul", a, w, exact());
+    }
+    if (t == DType::f32) continue;
+    a.x_scales = arena.uniform(DType::f32, {m}, 0.01, 0.02), a.x_zeros = arena.uniform(DType::i32, {m}, 0, 100), a.w_zeros = arena.uniform(DType::i32, {n}, -20, 20);
+    a.residual = arena.uniform(DType::f32, {m, n}, -1, 1), a.act = activation::relu;
+    check_packed(arena, "qmatmul", a, w, exact());
+
+    qmatmul_fixed_args f{};
+    f.x = a.x, f.out = n, f.x_zero = a.x_zero, f.dtype = t, f.y_zero = t == DType::u8 ? 128 : 3, f.lo = t == DType::u8 ? 5 : -100, f.hi = 120;
+    f.multiplier = arena.uniform(DType::i32, {n}, 1 << 30, INT32_MAX), f.exponent = arena.uniform(DType::i32, {n}, -14, 2);
+    f.bias = arena.uniform(DType::i32, {n}, -5000, 5000);
+    check_packed(arena, "qmatmul_fixed", f, w, exact());
+    f.exponent = arena.integers(DType::i32, {-31}, {1});
+    f.w_zeros = arena.uniform(DType::i32, {n}, -128, 127);
+    check_packed(arena, "qmatmul_fixed", f, w, exact());
+  }
+}
+
+TERSOR_TEST(cuda_refuses_what_the_cpu_packed) {
+  Arena arena;
+  const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {8, 64}));
+  qgemm_s32_args a{};
+  a.x = arena_codes(arena, DType::u8, {2, 64}), a.packed = arena.make(DType::u8, {w.cpu.shape[0]}), a.out = 8;
+  memcpy(a.packed.data, w.cpu.data, static_cast<size_t>(w.cpu.shape[0]));
+  Results r;
+  const Status status = run_device(arena, "qgemm_s32", &a, &r);
+  CHECK_MSG(status.code == Code::shape && strstr(status.message, "packed"), "foreign packed bytes are refused");
+}
