@@ -98,6 +98,31 @@ describe.each(halves)('%s', (dtype) => {
       })
     }))
 
+  it.each([
+    ['plain', 1, undefined],
+    ['grouped', 2, undefined],
+    ['pooled', 1, 2],
+  ] as const)('%s convolutions go through f32 some images at a time: same values, bounded copies', (_name, groups, pool) =>
+    scope(() => {
+      const [b, c, side] = [48, 8, 64]
+      const [x, w, bias] = [half(random([b, c, side, side])), half(random([c, c / groups, 3, 3], 0.3)), half(random([c]))]
+      const run = (x: Tensor, w: Tensor, bias: Tensor): Tensor =>
+        pool ? ops.conv2dMaxPool(x, w, bias, { padding: 1, pool }) : ops.conv2d(x, w, bias, { padding: 1, groups })
+      const wide = [x, w, bias].map((t) => ops.cast(t, 'f32')) as [Tensor, Tensor, Tensor]
+      const before = memory().bytes
+      resetPeakMemory()
+      const y = scope(() => ops.withPrecision(dtype, () => run(x, w, bias)))
+      // In f32 a batch is 6 MiB and its result 6 MiB or a quarter of that.
+      expect(memory().peakBytes - before).toBeLessThan(y.bytes + 10 * 2 ** 20)
+      expect(bytes(y)).toBe(bytes(half(run(...wide))))
+      const cotangent = random(y.shape)
+      const loss = (y: Tensor): Tensor => sum(ops.mul(ops.widened(y), cotangent), [], false)
+      const got = valueAndGrad(() => loss(ops.withPrecision(dtype, () => run(x, w, bias))), [x, w, bias])
+      const want = valueAndGrad(() => loss(ops.widened(half(run(...wide)))), wide)
+      got.grads.forEach((g, i) => near(g, want.grads[i]!, 8 * eps[dtype], `gradient ${i}`))
+    }),
+  )
+
   it('second derivatives exist, by f32 products', () =>
     scope(() => {
       const [x, w, v] = [random([4, 3]), random([2, 3]), random([2, 3])]

@@ -4,6 +4,7 @@
  */
 import { definePrimitive, done, withAdapter, type Adapter, type PrimitiveDefinition } from '../autograd/index.js'
 import { callOp, Tensor } from '../tensor/index.js'
+import { convolutionHalf, convolutionHalfGradients, halfConvolution } from './convolution-half.js'
 import { cast } from './memory.js'
 
 export type Precision = 'f32' | 'bf16' | 'f16'
@@ -61,6 +62,7 @@ function atBorder(definition: General): Run {
   return definePrimitive<readonly unknown[], string>({
     ...definition,
     forward: (...args) => {
+      if (halfConvolution(definition.name)) return convolutionHalf(definition.name, args)
       const wide = args.map((x) => (isHalf(x) ? callOp('cast', [x, 'f32'])[0]! : x))
       const [y, ...more] = withAdapter(undefined, () => forward(...wide))
       wide.forEach((t, i) => t !== args[i] && (t as Tensor).dispose())
@@ -72,6 +74,7 @@ function atBorder(definition: General): Run {
     grad:
       grad &&
       ((call, dy) => {
+        if (halfConvolution(definition.name) && !call.higher) return convolutionHalfGradients(definition.name, call.args, call.results, dy)
         const copy = <T>(x: T): T =>
           !isHalf(x) ? x : call.higher ? (cast(x, 'f32') as T & Tensor) : (callOp('cast', [x, 'f32'])[0] as T & Tensor)
         const args = reads === 'nothing' ? call.args : call.args.map(copy)
