@@ -14,6 +14,7 @@ import {
   type Module,
 } from '../../ts/nn/index.js'
 import { dequantizeRows, fakeQuantize, maskApply, mul, quantizeRows, sum } from '../../ts/ops/index.js'
+import { gridOf } from '../../ts/nn/weight/grid.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 
 const normals = (n: number, seed = 1, scale = 1): Float32Array => {
@@ -89,6 +90,20 @@ describe('fakeQuantize', () => {
       const loss = (): Tensor => sum(mul(dy, fakeQuantize(x, scale, null, { ...options, gradient: 'learned' })), [], false)
       const second = valueAndGrad(() => sum(grad(loss, [scale])[0]!, [], false), [scale]).grads
       expect(second[0]!.item()).toBeCloseTo((1 * 0.26 + 2 * -0.74 + 5 * 0.1 + 6 * 1.74) / (s * s), 3)
+    }))
+
+  it('the scale of the largest magnitude clips nothing: "clipped" and "straight" have one gradient, at any size', () =>
+    scope(() => {
+      for (const [n, size] of [1, 1e-30, 1e30, 3e-38].entries())
+        for (const bits of [2, 4, 8]) {
+          const w = tensor(normals(400 + n).map((v) => Math.fround(v * size)), [1, 400 + n]) // prettier-ignore
+          const most = 2 ** (bits - 1) - 1
+          const largest = (w.read() as Float32Array).reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+          const { scale } = gridOf(-largest, largest, true, { qmin: -most, qmax: most })
+          const options = { qmin: -most, qmax: most, gradient: 'clipped' } as const
+          const [dw] = grad(() => sum(fakeQuantize(w, tensor([[scale]]), null, options), [], false), [w])
+          expect(values(dw).every((g) => g === 1), `${size}, ${bits} bits`).toBe(true) // prettier-ignore
+        }
     }))
 
   it('refuses scales that are none and NaN', () =>

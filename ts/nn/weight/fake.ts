@@ -144,8 +144,9 @@ export class FakeWeight implements Weight {
 
   #options(): FakeQuantizeOptions {
     const { qmin, qmax } = this.#codes
-    const { gradient } = this.scheme
-    if (gradient !== 'learned') return { qmin, qmax, gradient }
+    const { gradient, mode } = this.scheme
+    // A symmetric scale is the largest magnitude's: no value is clipped, the gradient passes everywhere, and there is nothing to compute.
+    if (gradient !== 'learned') return { qmin, qmax, gradient: mode === 'symmetric' ? 'straight' : gradient }
     return { qmin, qmax, gradient, scaleGradient: 1 / Math.sqrt((this.value.size / this.step!.size) * qmax) }
   }
 
