@@ -145,6 +145,42 @@ describe('attention', () => {
     const masked = graphOf({ inputs: { ...X, m: ['B', 1, 1, 'T'] }, ...attention('x', 'y', 8, 2, { scale, mask: 'm' }) })
     expect(fused(masked)).toEqual(['tersor.Attention'])
   })
+  it('with the causal mask of GPT-2: a table sliced to the length, and a mask added behind it', () => {
+    const size = 8
+    const causal = Array.from({ length: size * size }, (_, i) => (i % size <= Math.floor(i / size) ? 1 : 0))
+    const constants = [
+      constant('table', [1, 1, size, size], causal, 'bool'),
+      number('root', 2),
+      number('hidden', -3.4028234663852886e38),
+      ints('from', 0),
+      ints('two', 2),
+      ints('three', 3),
+    ]
+    const build = (added: boolean, value = 'hidden'): Graph =>
+      graphOf({
+        inputs: { q: ['B', 2, 'T', 4], k: ['B', 2, 'T', 4], v: ['B', 2, 'T', 4], m: ['B', 1, 1, 'T'] },
+        constants: [...constants, number('small', -3)],
+        nodes: [
+          node('Transpose', ['k'], ['kt'], { perm: [0, 1, 3, 2] }),
+          node('MatMul', ['q', 'kt'], ['s']),
+          node('Div', ['s', 'root'], ['d']),
+          node('Shape', ['q'], ['shape']),
+          node('Gather', ['shape', 'two'], ['length']),
+          node('Slice', ['table', 'from', 'length', 'two'], ['rows']),
+          node('Slice', ['rows', 'from', 'length', 'three'], ['sees']),
+          node('Where', ['sees', 'd', value], ['c']),
+          ...(added ? [node('Add', ['c', 'm'], ['e'])] : []),
+          node('Softmax', [added ? 'e' : 'c'], ['p'], { axis: -1 }),
+          node('MatMul', ['p', 'v'], ['y']),
+        ],
+      })
+    for (const added of [false, true]) {
+      const found = ops(law(build(added), 'fuse-attention'))
+      expect(found).toContain('tersor.Attention')
+      expect(found).not.toContain('Softmax')
+    }
+    expect(ops(law(build(false, 'small'), 'fuse-attention'))).toContain('Softmax')
+  })
   it('of heads that are apart already', () => {
     const nodes = [
       node('Transpose', ['k'], ['kt'], { perm: [0, 1, 3, 2] }),

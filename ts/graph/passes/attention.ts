@@ -3,7 +3,7 @@
  *
  * - scale: Mul or Div by a number on the scores, on q, on k, or on both before the product
  * - k: Transpose of the last two dimensions, or straight to [B, heads, D, S]
- * - mask: any value added to the scores
+ * - mask: any value added to the scores, and Where(condition, scores, number below -1e4) before it, as GPT-2 has its causal mask: the condition becomes such a value
  * - where q, k and v are split from [B, length, heads D] by Reshape and Transpose, and the result goes back the same way, the node takes and gives
  *   [B, length, heads D], and all these are gone
  *
@@ -12,7 +12,7 @@
  */
 import { hasAttribute, intAttribute, intsAttribute } from '../define.js'
 import type { Dim, Graph, GraphNode } from '../graph.js'
-import { fusedNode, otherInput, rewrite, type Replacement, type View } from './match.js'
+import { f32Constant, fusedNode, otherInput, rewrite, type Replacement, type View } from './match.js'
 
 /** A value without the numbers that it is multiplied with. */
 interface Scaled {
@@ -106,27 +106,67 @@ function broadcasts(mask: readonly Dim[], scores: readonly Dim[] | undefined): b
   return mask.every((d, i) => d === 1 || same(d, at(i)) || (at(i) !== 1 && at(i) !== undefined))
 }
 
-/** The scores without the mask and the number. */
-function scoresOf(name: string, view: View): { product: GraphNode; mask: string; scale: number; nodes: readonly GraphNode[] } | undefined {
-  const direct = withoutScale(name, view)
-  const product = view.only(direct.name) ? view.maker(direct.name, 'MatMul') : undefined
-  if (product) return { product, mask: '', scale: direct.scale, nodes: direct.nodes }
-  const sum = view.only(name) ? view.maker(name, 'Add') : undefined
-  if (!sum) return undefined
+/** Scores of the product, and what is done to them before the softmax. */
+interface Scores {
+  readonly product: GraphNode
+  readonly scale: number
+  readonly nodes: readonly GraphNode[]
+  /** Added to the scores; '' where nothing is. */
+  readonly mask: string
+  /** Scores become this number where the condition does not hold. */
+  readonly hidden?: { readonly condition: string; readonly value: string } | undefined
+}
+
+/** The scores behind numbers only. */
+function plainScores(name: string, view: View): Scores | undefined {
+  const { name: from, scale, nodes } = withoutScale(name, view)
+  const product = view.only(from) ? view.maker(from, 'MatMul') : undefined
+  return product && { product, scale, nodes, mask: '' }
+}
+
+/** Scores that a condition hides. */
+function hiddenScores(name: string, view: View): Scores | undefined {
+  const node = view.only(name) ? view.maker(name, 'Where') : undefined
+  const [condition, scores, value] = node?.inputs ?? []
+  const inner = scores === undefined ? undefined : plainScores(scores, view)
+  const number = view.number(value)
+  if (!node || !inner || number === undefined || number > -1e4 || !masks(condition!, inner.product.outputs[0]!, view)) return undefined
+  return { ...inner, nodes: [node, ...inner.nodes], hidden: { condition: condition!, value: value! } }
+}
+
+const masks = (mask: string, scores: string, view: View): boolean => {
+  const rank = view.rank(mask)
+  return rank !== undefined && rank <= 4 && broadcasts(view.shape(mask)!, view.shape(scores))
+}
+
+/** The scores without masks and numbers. */
+function scoresOf(name: string, view: View): Scores | undefined {
+  const direct = plainScores(name, view) ?? hiddenScores(name, view)
+  const sum = !direct && view.only(name) ? view.maker(name, 'Add') : undefined
+  if (!sum) return direct
   for (const [scores, mask] of [sum.inputs, [...sum.inputs].reverse()] as [string, string][]) {
-    const inner = withoutScale(scores, view)
-    const found = view.only(inner.name) ? view.maker(inner.name, 'MatMul') : undefined
-    const rank = view.rank(mask)
-    if (
-      found &&
-      rank !== undefined &&
-      rank <= 4 &&
-      view.type(mask).dtype === 'f32' &&
-      broadcasts(view.shape(mask)!, view.shape(inner.name))
-    )
-      return { product: found, mask, scale: inner.scale, nodes: [sum, ...inner.nodes] }
+    const inner = plainScores(scores, view) ?? hiddenScores(scores, view)
+    if (inner && view.type(mask).dtype === 'f32' && masks(mask, inner.product.outputs[0]!, view))
+      return { ...inner, mask, nodes: [sum, ...inner.nodes] }
   }
   return undefined
+}
+
+/** The mask of all that hides scores, with the nodes that make it. */
+function maskOf({ mask, hidden, product }: Scores, view: View): { readonly name: string; readonly nodes: readonly GraphNode[] } {
+  if (!hidden) return { name: mask, nodes: [] }
+  const hint = product.outputs[0]!
+  const plain = (op: string, inputs: readonly string[]): GraphNode => ({
+    op,
+    domain: '',
+    name: '',
+    inputs,
+    outputs: [view.fresh(`${hint}~mask`)],
+    attributes: {},
+  })
+  const chosen = plain('Where', [hidden.condition, view.put(`${hint}~zero`, f32Constant([], [0])), hidden.value])
+  const nodes = mask === '' ? [chosen] : [chosen, plain('Add', [chosen.outputs[0]!, mask])]
+  return { name: nodes.at(-1)!.outputs[0]!, nodes }
 }
 
 function softmaxAxis(node: GraphNode, view: View): number | undefined {
@@ -161,8 +201,10 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   if (!k || v.scale !== 1 || lead.some((dims) => dims.some((d, i) => !same(d, lead[0]![i])))) return undefined
   const scale = scores.scale * q.scale * k.scale
   const inside = [node, product, scores.product, ...scores.nodes, ...q.nodes, ...k.nodes, ...v.nodes]
-  const make = (at: GraphNode, inputs: readonly string[], more: GraphNode['attributes'] = {}): GraphNode =>
-    fusedNode('Attention', at, [...inputs, scores.mask], { scale: { type: 'float', value: scale }, ...more })
+  const make = (at: GraphNode, inputs: readonly string[], more: GraphNode['attributes'] = {}): GraphNode[] => {
+    const mask = maskOf(scores, view)
+    return [...mask.nodes, fusedNode('Attention', at, [...inputs, mask.name], { scale: { type: 'float', value: scale }, ...more })]
+  }
   const parts = [q, k, v]
   const heads = q.whole?.heads
   if (heads !== undefined && parts.every((p) => p.whole?.heads === heads)) {
@@ -171,7 +213,7 @@ function match(node: GraphNode, view: View): Replacement | undefined {
     if (back) {
       const covers = [...inside, ...parts.flatMap((p) => p.whole!.nodes), ...back]
       const names = parts.map((p) => p.whole!.name)
-      return { at: back[1]!, covers, nodes: [make(back[1]!, names, { heads: { type: 'int', value: heads } })] }
+      return { at: back[1]!, covers, nodes: make(back[1]!, names, { heads: { type: 'int', value: heads } }) }
     }
   }
   const turns: GraphNode[] = []
@@ -185,7 +227,7 @@ function match(node: GraphNode, view: View): Replacement | undefined {
   // A number before the split that is not part of the node here stays where it is.
   if (parts.some((p) => p.whole && p.whole.nodes.length > 1)) return undefined
   const names = parts.map(apart)
-  return { at: product, covers: inside, nodes: [...turns, make(product, names)] }
+  return { at: product, covers: inside, nodes: [...turns, ...make(product, names)] }
 }
 
 export function fuseAttention(graph: Graph): Graph {
