@@ -8,8 +8,9 @@ from native/ops/ops.def, and both sides work on the very same tensors.
 Time: medians of rounds of enough calls, both contenders in turns, inputs larger than the L2 or rotated. Share: of the time that the bytes would take at the copy
 bandwidth measured in the same run. Every case is compared with PyTorch before it is timed.
 """
-import argparse, ctypes as c, json, os, re, statistics, sys, time
+import argparse, ctypes as c, itertools, json, os, re, statistics, sys, time
 import torch
+import networks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DTYPES = re.findall(r'^TERSOR_DTYPE\((\w+),', open(f'{ROOT}/native/base/dtype.def').read(), re.M)
@@ -159,7 +160,7 @@ def main():
     rows, failed = [], 0
     print(f'copy bandwidth {bandwidth / 1e9:.0f} GB/s, {dev.table.build.decode()}')
     print(f'{"case":22} {"ms":>9} {"torch ms":>9} {"ratio":>6} {"GB/s":>7} {"share":>6} {"TFLOP/s":>8}')
-    for name, op, fields, rival, results, size, flops in cases(dev, a.device, a.quick):
+    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick)):
         if a.filter not in name: continue
         run = dev.call(op, **fields)
         if run is None:

@@ -48,7 +48,7 @@ constexpr int kSide = 16, kChunkDepth = 32, kChunkRows = 16;
 template <class T> struct TileOf;  // side of a tile of scores
 template <> struct TileOf<float> { static constexpr int kRows = 64; };
 template <> struct TileOf<double> { static constexpr int kRows = 32; };
-constexpr int64_t staging_elements(int rows, int wide) {
+__host__ __device__ constexpr int64_t staging_elements(int rows, int wide) {
   const int64_t pair = 2 * kChunkDepth * (rows + 4), chunk = static_cast<int64_t>(kChunkRows) * wide;
   return pair > chunk ? pair : chunk;
 }

@@ -82,7 +82,7 @@ template <class T, int R, int E> __device__ void store_slice(const T (&acc)[R / 
 }
 
 // grid: x tile of keys of one head, y slice of E columns of dk and dv
-template <class T, int E> __global__ void __launch_bounds__(kSide * kSide) attention_grad_keys(AttentionCall<T> a) {
+template <class T, int E> __global__ void __launch_bounds__(kSide * kSide, E <= 64 ? 2 : 1) attention_grad_keys(AttentionCall<T> a) {
   constexpr int R = TileOf<T>::kRows, N = R / kSide;
   TERSOR_SHARED(T, staging, staging_elements(R, E));
   TERSOR_SHARED(T, tile, R * (R + 4));
@@ -105,7 +105,7 @@ template <class T, int E> __global__ void __launch_bounds__(kSide * kSide) atten
 }
 
 // grid: x tile of queries of one head, y slice of E columns of dq
-template <class T, int E> __global__ void __launch_bounds__(kSide * kSide) attention_grad_queries(AttentionCall<T> a) {
+template <class T, int E> __global__ void __launch_bounds__(kSide * kSide, E <= 64 ? 2 : 1) attention_grad_queries(AttentionCall<T> a) {
   constexpr int R = TileOf<T>::kRows, N = R / kSide;
   TERSOR_SHARED(T, staging, staging_elements(R, E));
   TERSOR_SHARED(T, tile, R * (R + 4));

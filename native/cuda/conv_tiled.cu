@@ -15,8 +15,9 @@ namespace {
 enum class Kind { forward, grad_input, grad_weight };
 constexpr int kDepth = 16, kWide = 128, kTN = 4;
 
-struct Tap {
-  int64_t a, b;  // offsets; a: in A (of k), or in C (of n)
+// Offsets are 32-bit (conv_is_tiled): half the registers, and an entry is one load.
+struct alignas(16) Tap {
+  int32_t a, b;  // a: in A (of k), or in C (of n)
   int32_t y, x;
 };
 
@@ -30,36 +31,36 @@ struct TiledConv {
 template <Kind KIND> __device__ Tap tap_of(const ConvGeometry& g, uint32_t k) {  // channel and tap
   const uint32_t taps = static_cast<uint32_t>(g.taps()), c = k / taps, t = k % taps, kw = static_cast<uint32_t>(g.kw);
   const int32_t y = static_cast<int32_t>(t / kw * static_cast<uint32_t>(g.dh)), x = static_cast<int32_t>(t % kw * static_cast<uint32_t>(g.dw));
-  if (KIND == Kind::grad_input) return {c * g.depth() + t, c * g.out_plane(), -y, -x};
-  return {k, c * g.plane(), y, x};
+  const int32_t channel = static_cast<int32_t>(c);
+  if (KIND == Kind::grad_input) return {channel * static_cast<int32_t>(g.depth()) + static_cast<int32_t>(t), channel * static_cast<int32_t>(g.out_plane()), -y, -x};
+  return {static_cast<int32_t>(k), channel * static_cast<int32_t>(g.plane()), y, x};
 }
 // Image and position of the output; of the input for grad_input.
-template <Kind KIND> __device__ Tap place_of(const ConvGeometry& g, int64_t i) {
-  if (KIND == Kind::grad_input) {
-    const int64_t b = i / g.plane(), p = i % g.plane();
-    return {b * g.in * g.plane() + p, b * g.out * g.out_plane(), static_cast<int32_t>(p / g.w + g.top), static_cast<int32_t>(p % g.w + g.left)};
-  }
-  const int64_t b = i / g.out_plane(), p = i % g.out_plane();
-  return {b * g.out * g.out_plane() + p, b * g.in * g.plane(), static_cast<int32_t>(p / g.ow * g.sh - g.top), static_cast<int32_t>(p % g.ow * g.sw - g.left)};
+template <Kind KIND> __device__ Tap place_of(const ConvGeometry& g, uint32_t i) {
+  const bool in = KIND == Kind::grad_input;
+  const uint32_t columns = static_cast<uint32_t>(in ? g.w : g.ow), plane = static_cast<uint32_t>(in ? g.plane() : g.out_plane());
+  const uint32_t b = i / plane, p = i % plane;
+  const int32_t y = static_cast<int32_t>(p / columns), x = static_cast<int32_t>(p % columns), at_in = static_cast<int32_t>(b * static_cast<uint32_t>(g.in * g.plane()));
+  const int32_t at_out = static_cast<int32_t>(b * static_cast<uint32_t>(g.out * g.out_plane()));
+  if (in) return {at_in + static_cast<int32_t>(p), at_out, y + static_cast<int32_t>(g.top), x + static_cast<int32_t>(g.left)};
+  return {at_out + static_cast<int32_t>(p), at_in, y * static_cast<int32_t>(g.sh) - static_cast<int32_t>(g.top), x * static_cast<int32_t>(g.sw) - static_cast<int32_t>(g.left)};
 }
 
 template <Kind KIND> __device__ float image_at(const ConvGeometry& g, const float* image, const Tap& k, const Tap& n) {
-  int32_t y = k.y + n.y, x = k.x + n.x, width = static_cast<int32_t>(g.w);
+  int32_t y = k.y + n.y, x = k.x + n.x;
+  const int32_t height = static_cast<int32_t>(KIND == Kind::grad_input ? g.oh : g.h), width = static_cast<int32_t>(KIND == Kind::grad_input ? g.ow : g.w);
   if (KIND == Kind::grad_input) {
     const int32_t sh = static_cast<int32_t>(g.sh), sw = static_cast<int32_t>(g.sw);
     if (y < 0 || x < 0 || (sh > 1 && y % sh != 0) || (sw > 1 && x % sw != 0)) return 0;
     if (sh > 1) y /= sh;
     if (sw > 1) x /= sw;
-    width = static_cast<int32_t>(g.ow);
-    if (y >= g.oh || x >= width) return 0;
-  } else if (y < 0 || x < 0 || y >= g.h || x >= width) {
-    return 0;
   }
-  return image[k.b + n.b + static_cast<int64_t>(y) * width + x];
+  if (static_cast<uint32_t>(y) >= static_cast<uint32_t>(height) || static_cast<uint32_t>(x) >= static_cast<uint32_t>(width)) return 0;
+  return image[k.b + n.b + y * width + x];
 }
 
 // grid: x columns of C, y rows of C, z group (and run, for grad_weight: run * groups + group).
-template <Kind KIND, int BM, int TM> __global__ void __launch_bounds__(BM / TM * (kWide / kTN)) conv_tiles(TiledConv p) {
+template <Kind KIND, int BM, int TM> __global__ void __launch_bounds__(BM / TM * (kWide / kTN), BM / TM * (kWide / kTN) == 256 ? 2 : 4) conv_tiles(TiledConv p) {
   constexpr int kT = BM / TM * (kWide / kTN);  // threads
   static_assert(kT % kWide == 0, "a thread's column, or its place in the depth, is fixed");
   constexpr int kA = (BM * kDepth + kT - 1) / kT, kB = kWide * kDepth / kT, kPitch = BM + 4;
@@ -74,36 +75,37 @@ template <Kind KIND, int BM, int TM> __global__ void __launch_bounds__(BM / TM *
   const int64_t k_from = run * p.run, k_to = p.k - k_from < p.run ? p.k : k_from + p.run;
   const float* a = p.a;
   const float* b = p.b;
-  int64_t a_row;
-  if (KIND == Kind::forward) a += (group * g.group_out + m0) * p.k, a_row = p.k, b += group * g.group_in * g.plane();
-  else if (KIND == Kind::grad_input) a += group * g.group_out * g.depth() + m0 * g.taps(), a_row = g.taps(), b += group * g.group_out * g.out_plane();
-  else a += (group * g.group_out + m0) * g.out_plane(), a_row = g.out_plane(), b += group * g.group_in * g.plane();
+  int32_t a_row;
+  if (KIND == Kind::forward) a += (group * g.group_out + m0) * p.k, a_row = static_cast<int32_t>(p.k), b += group * g.group_in * g.plane();
+  else if (KIND == Kind::grad_input) a += group * g.group_out * g.depth() + m0 * g.taps(), a_row = static_cast<int32_t>(g.taps()), b += group * g.group_out * g.out_plane();
+  else a += (group * g.group_out + m0) * g.out_plane(), a_row = static_cast<int32_t>(g.out_plane()), b += group * g.group_in * g.plane();
 
-  const auto column = [&](int64_t n) { return kAlongK ? tap_of<KIND>(g, static_cast<uint32_t>(n)) : place_of<KIND>(g, n); };
-  const auto depth = [&](int64_t k) { return kAlongK ? place_of<KIND>(g, k) : tap_of<KIND>(g, static_cast<uint32_t>(k)); };
+  const auto column = [&](int64_t n) { return kAlongK ? tap_of<KIND>(g, static_cast<uint32_t>(n)) : place_of<KIND>(g, static_cast<uint32_t>(n)); };
+  const auto depth = [&](int64_t k) { return kAlongK ? place_of<KIND>(g, static_cast<uint32_t>(k)) : tap_of<KIND>(g, static_cast<uint32_t>(k)); };
   for (int i = t; i < kWide; i += kT) ns[i] = n0 + i < p.n ? column(n0 + i) : Tap{0, 0, 0, 0};
-  const int64_t steps = (k_to - k_from + kDepth - 1) / kDepth;
+  const int steps = static_cast<int>((k_to - k_from + kDepth - 1) / kDepth), length = static_cast<int>(k_to - k_from);
+  const int live_m = p.m - m0 < BM ? static_cast<int>(p.m - m0) : BM, live_n = p.n - n0 < kWide ? static_cast<int>(p.n - n0) : kWide;
   for (int i = t; i < 2 * kDepth; i += kT)
     if (k_from + i < k_to) ks[i] = depth(k_from + i);
   __syncthreads();
 
   float ra[kA], rb[kB];
-  const auto load = [&](int64_t step) {
+  const auto load = [&](int step) {
     const Tap* table = ks + step % 2 * kDepth;
-    const int64_t left = k_to - k_from - step * kDepth;
+    const int left = length - step * kDepth;
     const Tap own = kAlongK ? table[t % kDepth] : ns[t % kWide];  // the same for all loads of a thread
     TERSOR_UNROLL
     for (int i = 0; i < kA; i++) {
       const int e = t + i * kT, k = e % kDepth, m = e / kDepth;
-      ra[i] = m < BM && k < left && m0 + m < p.m ? a[m * a_row + table[k].a] : 0.0f;
+      ra[i] = k < left && m < live_m ? a[m * a_row + table[k].a] : 0.0f;
     }
     TERSOR_UNROLL
     for (int i = 0; i < kB; i++) {
       const int e = t + i * kT, k = kAlongK ? e % kDepth : e / kWide, n = kAlongK ? e / kDepth : e % kWide;
-      rb[i] = k < left && n0 + n < p.n ? image_at<KIND>(g, b, kAlongK ? own : table[k], kAlongK ? ns[n] : own) : 0.0f;
+      rb[i] = k < left && n < live_n ? image_at<KIND>(g, b, kAlongK ? own : table[k], kAlongK ? ns[n] : own) : 0.0f;
     }
   };
-  const auto keep = [&](int64_t step) {
+  const auto keep = [&](int step) {
     float* to_a = at + step % 2 * (kDepth * kPitch);
     float* to_b = bt + step % 2 * (kDepth * kWide);
     TERSOR_UNROLL
@@ -123,7 +125,7 @@ template <Kind KIND, int BM, int TM> __global__ void __launch_bounds__(BM / TM *
   load(0);
   keep(0);
   __syncthreads();
-  for (int64_t step = 0; step < steps; step++) {
+  for (int step = 0; step < steps; step++) {
     const bool more = step + 1 < steps;
     if (more) load(step + 1);
     // The table of this step was read a step ago: it takes the one after the next.
@@ -180,7 +182,7 @@ __global__ void add_runs(const float* parts, int64_t runs, int64_t n, float* out
 // Rows of a tile: as tall as M, less where that gives few blocks. The results do not depend on it.
 template <Kind KIND> Status run_tiles(Stream& stream, const TiledConv& p, int64_t runs) {
   const int64_t columns = (p.n + kWide - 1) / kWide, planes = p.g.groups * runs;
-  if (planes > 65535 || p.n > (int64_t(1) << 37)) return fail(Code::unsupported, "conv2d: more groups or positions than a grid has on this device");
+  if (planes > 65535) return fail(Code::unsupported, "conv2d: more groups or positions than a grid has on this device");
   const auto blocks = [&](int64_t rows) { return columns * ((p.m + rows - 1) / rows) * planes; };
   if (p.m > 32 && blocks(64) >= 256) return launch<conv_tiles<KIND, 64, 8>>(stream, Grid{columns, (p.m + 63) / 64, planes}, 256, 0, p);
   if (p.m > 16 && blocks(32) >= 128) return launch<conv_tiles<KIND, 32, 8>>(stream, Grid{columns, (p.m + 31) / 32, planes}, 128, 0, p);
@@ -191,8 +193,8 @@ template <Kind KIND> Status run_tiles(Stream& stream, const TiledConv& p, int64_
 
 bool conv_is_tiled(const ConvGeometry& g) {
   constexpr int64_t kMost = INT32_MAX;
-  const bool fits = g.depth() < kMost && g.group_out * g.taps() < kMost && g.batch * g.out_plane() < kMost && (g.h + g.top + g.dh * g.kh) < kMost / 2 &&
-                    (g.w + g.left + g.dw * g.kw) < kMost / 2;
+  const bool fits = g.batch * g.in * g.plane() < kMost && g.batch * g.out * g.out_plane() < kMost && g.out * g.depth() < kMost &&
+                    g.h + 2 * g.top + g.dh * g.kh < kMost / 4 && g.w + 2 * g.left + g.dw * g.kw < kMost / 4 && g.sh < kMost / 4 && g.sw < kMost / 4;
   return fits && g.group_out >= 8 && g.group_in >= 1 && g.group_in * g.taps() >= 8;
 }
 

@@ -64,7 +64,9 @@ template <class T> __global__ void unpool_tiles(const T* dy, const int32_t* inde
     while (__syncthreads_or(waits)) {
       if (waits) atomicMin(&turn[at], static_cast<int>(threadIdx.x));
       __syncthreads();
-      if (waits && turn[at] == static_cast<int>(threadIdx.x)) {
+      const bool first = waits && turn[at] == static_cast<int>(threadIdx.x);
+      __syncthreads();
+      if (first) {
         sums[at] += v;
         turn[at] = kThreads;
         waits = false;
