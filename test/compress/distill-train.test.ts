@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
-import { compress, cutLayers, distill, quantize, recipe, train, type CompressEvent } from '../../ts/compress/index.js'
+import { compress, cutLayers, distill, planCompression, quantize, recipe, train, type CompressEvent } from '../../ts/compress/index.js'
 import { keptLayers } from '../../ts/compress/distill/cut.js'
 import { numberDataset, type NumberDataset } from '../../ts/data/dataset.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
+import { architectures } from '../../ts/models/index.js'
 import { textClassifier } from '../../ts/models/transformer/heads.js'
 import { memory } from '../../ts/native/devices.js'
 import { activation, build, defineModule, freshValues, linear, Model, runChild, sequential, type Module } from '../../ts/nn/index.js'
@@ -91,6 +92,16 @@ describe('students that are cut out', () => {
     expect(caught(() => cutLayers(transformer(3), [0, 3]))).toEqual(pointer('/student/keep/1'))
     expect(caught(() => cutLayers(transformer(3), [1, 1]))).toEqual(pointer('/student/keep/1'))
     expect(caught(() => cutLayers(transformer(3), []))).toEqual(pointer('/student/keep'))
+    // Layers of different widths: nothing would fit behind one another.
+    expect(caught(() => cutLayers(mlp(), [0, 1]))).toEqual(pointer('/student'))
+    expect(caught(() => cutLayers(mlp(), [0, 2]))).toBeInstanceOf(Model)
+    const { spec, inputShape } = architectures.resnet20({ inputShape: [1, 8, 8], classes: 2 })
+    const stages = new Model(build(spec, freshValues(Rng.of(1, 'init'))), { name: 'r', task: 'classification', inputShape, history: [] })
+    const student = recipe([[distill.train({ student: { layers: 2 }, training: quick })]])
+    expect(caught(() => planCompression(stages, student, { data: blobs(8) }))).toMatchObject({
+      code: 'ERR_OPTION',
+      message: expect.stringMatching(/layer2 of r cannot be left out/),
+    })
   })
 })
 

@@ -4,7 +4,7 @@
  */
 import { OptionError } from '../../base/errors.js'
 import { sameShape } from '../../base/shape.js'
-import { Model, moduleKind, specTensors, type Module } from '../../nn/index.js'
+import { join, Model, moduleKind, specTensors, type Module } from '../../nn/index.js'
 import { parseConfig } from '../../nn/module.js'
 import { modulesOf, repeatedLayers, type Repeated } from '../train/distill/layers.js'
 
@@ -28,7 +28,7 @@ export function cuttable(model: Model): Repeated {
 /**
  * The model with the layers `keep` (ascending numbers) of its repeated ones.
  *
- * - no repeated layers, numbers that are none of them, layers that do not fit behind one another, weights shared between layers: ERR_OPTION
+ * - no repeated layers, numbers that are none of them, layers that would not fit behind one another, weights shared between layers: ERR_OPTION
  *
  * @example
  * cutLayers(teacher, [0, 2, 4, 7, 9, 11])   // DistilBERT's beginning
@@ -41,6 +41,7 @@ export function cutLayers(model: Model, keep: readonly number[]): Model {
     if (i > 0 && k <= keep[i - 1]!) refuse(`/student/keep/${i}`, 'layers must rise')
   })
   if (keep.length === 0) refuse('/student/keep', 'at least one layer must be kept')
+  checkNeighbours(model, parent, names, new Set(keep))
   const holder = modulesOf(model.root).get(parent)!
   const cut = shortened(holder, names, keep)
   const rebuild = (module: Module): Module =>
@@ -54,6 +55,28 @@ export function cutLayers(model: Model, keep: readonly number[]): Model {
   const out = new Model(rebuild(model.root), model.info, model.extras)
   check(model, out)
   return out
+}
+
+/**
+ * A layer can go where what comes in goes on behind it: where it has the shapes of the layer before or behind it (then what it gives is as wide as what it takes), or
+ * square weights alone.
+ */
+function checkNeighbours(model: Model, parent: string, names: readonly string[], keep: ReadonlySet<number>): void {
+  const weights = model.weights()
+  const shapes = names.map((name) => {
+    const below = `${join(parent, name)}.`
+    return weights.flatMap(({ path, weight }) => (path.startsWith(below) ? [{ path: path.slice(below.length), shape: weight.shape }] : []))
+  })
+  const texts = shapes.map((list) => JSON.stringify(list))
+  for (const [i, name] of names.entries()) {
+    if (keep.has(i) || texts[i] === texts[i - 1] || texts[i] === texts[i + 1]) continue
+    if (shapes[i]!.every(({ shape }) => shape.length < 2 || shape[0] === shape[1])) continue
+    const all = names.join(', ')
+    refuse(
+      '/student',
+      `layer ${join(parent, name)} of ${model.info.name} cannot be left out: the layers beside it have other shapes, so nothing would fit behind it (layers: ${all}); keep it, or give the student as "spec"`,
+    )
+  }
 }
 
 /** `layers` of the configuration follows the number of layers; children are numbered anew where the kind names them itself. */
