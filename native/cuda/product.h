@@ -180,8 +180,9 @@ struct FloatEpilogue {
   FloatTo bias_type = FloatTo::f32;
   int64_t bias_step = 1;
   const float* residual = nullptr;
+  PackedCheck packed;
 
-  __device__ __forceinline__ void look() const {}
+  __device__ __forceinline__ void look() const { packed.look(); }
   struct Part {
     float bias[4];
   };
