@@ -4,6 +4,7 @@
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan [--without-kernels]   native runner under ASan + UBSan, in build-asan
+ *   node tools/test.cjs nvcc                   the CUDA library compiles, in build-nvcc
  *   node tools/test.cjs arm [filters...]       native runner cross-built for Arm in build-arm, its kernel tests under qemu
  * The addon is built first where it is missing or stale.
  */
@@ -118,6 +119,18 @@ function runArm(filters) {
   )
 }
 
+/** That the CUDA library compiles and links, where there is nvcc: one architecture, hardly optimized. Whether it is right the emulator says, and tools/gpu.sh. */
+function runNvcc() {
+  if (cp.spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
+    console.log('skip nvcc: it is not on the PATH')
+    return { passed: 0, failed: 0, skipped: 1 }
+  }
+  const options = ['-DTERSOR_ADDON=OFF', '-DTERSOR_CUDA=ON', '-DTERSOR_CUDA_FAST=ON', '-DTERSOR_CUDA_ARCHITECTURES=90a-real']
+  quietly('cmake', 'cmake', ['-S', '.', '-B', 'build-nvcc', ...options])
+  quietly('nvcc build', 'cmake', ['--build', 'build-nvcc', '--parallel', String(os.availableParallelism()), '--target', 'tersor_cuda'])
+  return { passed: 1, failed: 0, skipped: 0 }
+}
+
 function runVitest(project, args) {
   quietly('native build', process.execPath, ['tools/build-native.cjs'])
   const report = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-vitest-')), 'report.json')
@@ -159,6 +172,7 @@ const RUNNERS = {
   caps: runCaps,
   asan: runAsan,
   arm: runArm,
+  nvcc: runNvcc,
   unit: (args) => runVitest('unit', args),
   packaging: (args) => runVitest('packaging', args),
 }

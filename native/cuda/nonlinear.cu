@@ -12,12 +12,12 @@ namespace {
 template <class T> struct LaneOf { using V = simd::F32; };
 template <> struct LaneOf<double> { using V = simd::F64; };
 
-// One function a call; the branch is uniform. Long formulas: the loop stays a loop, its arrays in registers by the unrolling of the caller's accesses.
+// One function a call; the branch is uniform.
 template <DType D, bool gradient> struct Nonlinear {
   using In = typename Number<D>::Storage;
   using Out = In;
   using Value = typename Number<D>::Value;
-  static constexpr int inputs = gradient ? 2 : 1;
+  static constexpr int inputs = gradient ? 2 : 1, elements = 8;
   NonlinearOp op;
   Value p, q;
 

@@ -12,14 +12,14 @@ namespace {
 template <class T> struct LaneOf { using V = simd::F32; };
 template <> struct LaneOf<double> { using V = simd::F64; };
 
-// Formulas whose code is long (they hold a path through double functions) are not unrolled.
-constexpr bool is_long(UnaryOp op) { return op == UnaryOp::sin || op == UnaryOp::cos; }
+// Formulas whose code is long (they hold a path through double functions) have kernels of their own.
+__host__ __device__ constexpr bool is_long(UnaryOp op) { return op == UnaryOp::sin || op == UnaryOp::cos; }
 
 template <DType D> struct Unary {
   using In = typename Number<D>::Storage;
   using Out = In;
   using Value = typename Number<D>::Value;
-  static constexpr int inputs = 1;
+  static constexpr int inputs = 1, elements = 8;
   UnaryOp op;
   Value p, q;
 
@@ -43,7 +43,7 @@ template <DType D> struct Unary {
 template <DType D> struct UnaryHalf {
   using In = uint16_t;
   using Out = uint16_t;
-  static constexpr int inputs = 1;
+  static constexpr int inputs = 1, elements = 8;
   UnaryOp op;
 
   template <int n> __device__ void apply(const In (&x)[1][n], Out (&y)[n]) const {
@@ -58,7 +58,7 @@ template <DType D> struct UnaryHalf {
 template <DType D, bool cosine> struct Circular {
   using In = typename Number<D>::Storage;
   using Out = In;
-  static constexpr int inputs = 1;
+  static constexpr int inputs = 1, elements = 8;
   template <int n> __device__ void apply(const In (&x)[1][n], Out (&y)[n]) const {
     using V = typename LaneOf<In>::V;
     TERSOR_UNROLL

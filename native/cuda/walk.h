@@ -1,5 +1,5 @@
 // Elementwise loops over N inputs of any strides (0 = broadcast) and one row-major result. The host merges dimensions and decides how wide accesses are; the
-// kernel gives each thread kUnroll vectors a block apart, loads all of them before it computes, and stores.
+// kernel gives each thread several vectors a block apart, loads all of them before it computes, and stores.
 //
 // A functor says what is computed:
 //   struct F { using In = float; using Out = float; static constexpr int inputs = 2;
@@ -11,7 +11,15 @@
 namespace tersor {
 namespace cuda {
 
-constexpr int kWalkThreads = 256, kWalkUnroll = 4;
+constexpr int kWalkThreads = 256;
+
+// Elements of a thread: 16, or what F::elements says. Functors with many long formulas take 8: half the code, and still enough bytes in flight.
+template <class F, class = void> struct WalkElements {
+  static constexpr int value = 16;
+};
+template <class F> struct WalkElements<F, std::void_t<decltype(F::elements)>> {
+  static constexpr int value = F::elements;
+};
 
 template <int N> struct WalkDims {  // innermost last; at least one dimension
   int rank = 0;
@@ -135,7 +143,7 @@ template <int W, class F, int N> Status run(Stream& s, const F& f, const WalkDim
     a.step[k] = w.stride[k][last];
     for (int d = 0; d < w.rank; d++) a.stride[k][d] = w.stride[k][d] * (d == last ? W : 1);
   }
-  constexpr int U = sizeof(typename F::Out) * W <= 16 && sizeof(typename F::In) * W <= 16 ? kWalkUnroll : 2;
+  constexpr int most = WalkElements<F>::value / W, U = most > 4 ? 4 : most > 1 ? most : 1;
   return launch<walk_kernel<F, W, U>>(s, ceil_div(count, int64_t(kWalkThreads * U)), kWalkThreads, 0, a, f);
 }
 
