@@ -10,7 +10,7 @@ bandwidth measured in the same run. Every case is compared with PyTorch before i
 """
 import argparse, ctypes as c, itertools, json, os, re, statistics, sys, time
 import torch
-import networks
+import networks, products
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DTYPES = re.findall(r'^TERSOR_DTYPE\((\w+),', open(f'{ROOT}/native/base/dtype.def').read(), re.M)
@@ -160,8 +160,9 @@ def main():
     rows, failed = [], 0
     print(f'copy bandwidth {bandwidth / 1e9:.0f} GB/s, {dev.table.build.decode()}')
     print(f'{"case":22} {"ms":>9} {"torch ms":>9} {"ratio":>6} {"GB/s":>7} {"share":>6} {"TFLOP/s":>8}')
-    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick)):
+    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick), products.cases(dev, a.device, a.quick)):
         if a.filter not in name: continue
+        os.environ['TERSOR_CUDA_PATHS'] = fields.pop('paths', '')
         run = dev.call(op, **fields)
         if run is None:
             print(f'{name:22} no kernel'); continue
