@@ -4,7 +4,7 @@
 //
 // Limit on paper (H200, 4 bits): the bytes of the codes, N K / 2 at 4.3 TB/s: 19 bytes or 38 weights a cycle and multiprocessor. 128 k of 16 outputs are 2048 weights: 12 mma
 // (m16n8k32) and about 100 instructions of a warp for 8 rows of x, 24 and about 170 for 16: 82 and 48 weights a cycle at four instructions a cycle. Eight warps of a block
-// share what they read of x in L1 (3 bytes a value and row): L2 gives 3 * 8 / 64 of the bytes of the codes beside them at 8 rows.
+// share what they read of x in L1 (3 bytes a value and row): L2 gives 3 * 8 / 64 of the bytes of the codes beside them at 8 rows, twice that at 16.
 #include "cuda/activations.h"
 #include "cuda/gemm.h"
 #include "cuda/kernels.h"
@@ -112,8 +112,9 @@ struct Dot {
   float* partial;  // [splits][m][n]
 };
 
-// 16 outputs a warp, rows [row0, row0 + 8) of x. kWide: blocks of four whole steps, of which lane t % 4 takes step t.
-template <int bits, bool kWide> __device__ __forceinline__ void dot_rows(const Dot& d, const WgemmDeviceHeader& h, int64_t output0, int64_t row0, int64_t begin, int64_t end, float (&total)[4]) {
+// 16 outputs a warp, rows [row0, row0 + 8 kTiles) of x. kWide: blocks of four whole steps, of which lane t % 4 takes step t.
+template <int bits, bool kWide, int kTiles>
+__device__ __forceinline__ void dot_rows(const Dot& d, const WgemmDeviceHeader& h, int64_t output0, int64_t row0, int64_t begin, int64_t end, float (&total)[kTiles][4]) {
   const int g = lane_id() >> 2, t = lane_id() & 3;
   const int64_t row_steps = h.row_steps(), steps = h.steps();
   const uint32_t* codes[2];
@@ -126,12 +127,13 @@ template <int bits, bool kWide> __device__ __forceinline__ void dot_rows(const D
   }
   const float* const scales = reinterpret_cast<const float*>(d.packed + h.scales_at());
   const float* const zeros = reinterpret_cast<const float*>(d.packed + h.zeros_at());
-  const int64_t x_row = row0 + g < d.m ? row0 + g : d.m - 1;
-  const int8_t* const planes = d.x.planes + x_row * 3 * d.x.room;
+  const int8_t* planes[kTiles];
+  TERSOR_UNROLL
+  for (int r = 0; r < kTiles; r++) planes[r] = d.x.planes + (row0 + r * 8 + g < d.m ? row0 + r * 8 + g : d.m - 1) * 3 * d.x.room;
   for (int64_t step = begin; step < end;) {
     const int64_t group = step / steps, in_group = step % steps, left = steps - in_group;
     const int count = left < 4 ? static_cast<int>(left) : 4;
-    int32_t acc[3][4] = {};
+    int32_t acc[kTiles][3][4] = {};
     if (kWide) {
       uint32_t words[2][bits];
       TERSOR_UNROLL
@@ -150,18 +152,22 @@ template <int bits, bool kWide> __device__ __forceinline__ void dot_rows(const D
       }
       TERSOR_UNROLL
       for (int half = 0; half < 2; half++) {
-        uint4 x[3];
+        uint4 x[kTiles][3];
         TERSOR_UNROLL
-        for (int q = 0; q < 3; q++) x[q] = *reinterpret_cast<const uint4*>(planes + q * d.x.room + (step + t) * 32 + half * 16);
+        for (int r = 0; r < kTiles; r++)
+          TERSOR_UNROLL
+          for (int q = 0; q < 3; q++) x[r][q] = *reinterpret_cast<const uint4*>(planes[r] + q * d.x.room + (step + t) * 32 + half * 16);
         TERSOR_UNROLL
         for (int s = 0; s < 2; s++) {
           const int quad = half * 4 + s * 2;
           const uint32_t a[4] = {wgemm_quad<bits>(words[0], quad), wgemm_quad<bits>(words[1], quad), wgemm_quad<bits>(words[0], quad + 1), wgemm_quad<bits>(words[1], quad + 1)};
           TERSOR_UNROLL
-          for (int q = 0; q < 3; q++) {
-            const uint32_t b[2] = {s ? x[q].z : x[q].x, s ? x[q].w : x[q].y};
-            mma_m16n8k32_u8s8(acc[q], a, b);
-          }
+          for (int r = 0; r < kTiles; r++)
+            TERSOR_UNROLL
+            for (int q = 0; q < 3; q++) {
+              const uint32_t b[2] = {s ? x[r][q].z : x[r][q].x, s ? x[r][q].w : x[r][q].y};
+              mma_m16n8k32_u8s8(acc[r][q], a, b);
+            }
         }
       }
     } else {
@@ -173,11 +179,13 @@ template <int bits, bool kWide> __device__ __forceinline__ void dot_rows(const D
           a[i] = wgemm_quad<bits>(words, 2 * t), a[2 + i] = wgemm_quad<bits>(words, 2 * t + 1);
         }
         TERSOR_UNROLL
-        for (int q = 0; q < 3; q++) {
-          const uint2 v = *reinterpret_cast<const uint2*>(planes + q * d.x.room + (step + s) * 32 + t * 8);
-          const uint32_t b[2] = {v.x, v.y};
-          mma_m16n8k32_u8s8(acc[q], a, b);
-        }
+        for (int r = 0; r < kTiles; r++)
+          TERSOR_UNROLL
+          for (int q = 0; q < 3; q++) {
+            const uint2 v = *reinterpret_cast<const uint2*>(planes[r] + q * d.x.room + (step + s) * 32 + t * 8);
+            const uint32_t b[2] = {v.x, v.y};
+            mma_m16n8k32_u8s8(acc[r][q], a, b);
+          }
       }
     }
     float scale[2], zero[2];
@@ -187,47 +195,50 @@ template <int bits, bool kWide> __device__ __forceinline__ void dot_rows(const D
       zero[i] = h.affine ? zeros[outputs[i] * h.groups + group] : 0.0f;
     }
     TERSOR_UNROLL
-    for (int j = 0; j < 2; j++) {
-      const int64_t r = row0 + 2 * t + j < d.m ? row0 + 2 * t + j : d.m - 1;
-      const BlockInfo info = d.x.info[r * (d.x.room / 32) + step];
+    for (int j = 0; j < 2 * kTiles; j++) {
+      const int64_t wanted = row0 + j / 2 * 8 + 2 * t + j % 2, row = wanted < d.m ? wanted : d.m - 1;
+      const BlockInfo info = d.x.info[row * (d.x.room / 32) + step];
+      const int32_t(&sums)[3][4] = acc[j / 2];
       TERSOR_UNROLL
       for (int i = 0; i < 2; i++) {
-        const int v = i * 2 + j;
-        float f = fmaf(static_cast<float>((acc[2][v] + info.start[2]) * 256 + acc[1][v] + info.start[1]), 256.0f, static_cast<float>(acc[0][v] + info.start[0]));
+        const int v = i * 2 + j % 2;
+        float f = fmaf(static_cast<float>((sums[2][v] + info.start[2]) * 256 + sums[1][v] + info.start[1]), 256.0f, static_cast<float>(sums[0][v] + info.start[0]));
         if (h.affine) f = fmaf(-info.sum, zero[i], f);
-        total[v] = fmaf(f, scale[i] * info.scale, total[v]);
+        total[j / 2][v] = fmaf(f, scale[i] * info.scale, total[j / 2][v]);
       }
     }
     step += count;
   }
 }
 
-// blockIdx: x outputs, y part of K, z rows of x by eight.
-__global__ void __launch_bounds__(256) dot_blocks(Dot d, PackedCheck check) {
+// blockIdx: x outputs, y part of K, z rows of x by eight or, with two tiles, sixteen.
+template <int kTiles> __global__ void __launch_bounds__(256) dot_blocks(Dot d, PackedCheck check) {
   check.look();
   const WgemmDeviceHeader h = *reinterpret_cast<const WgemmDeviceHeader*>(d.packed);
   if (h.magic != kWgemmDeviceMagic || h.n != d.n || h.k != d.k || h.row_steps() * 32 > d.x.room) return;
   const bool wide = h.group() % 128 == 0;
   const int64_t unit = wide ? 4 : h.steps(), units = unit > 0 ? h.row_steps() / unit : 0;
   const int64_t begin = units * blockIdx.y / gridDim.y * unit, end = units * (blockIdx.y + 1) / gridDim.y * unit;
-  const int64_t output0 = blockIdx.x * int64_t(kOutputs) + warp_id() * 16, row0 = blockIdx.z * int64_t(8);
+  const int64_t output0 = blockIdx.x * int64_t(kOutputs) + warp_id() * 16, row0 = blockIdx.z * int64_t(8 * kTiles);
   if (output0 >= d.n) return;
-  float total[4] = {};
+  float total[kTiles][4] = {};
   switch (h.bits * 2 + (wide ? 1 : 0)) {
-    case 17: dot_rows<8, true>(d, h, output0, row0, begin, end, total); break;
-    case 16: dot_rows<8, false>(d, h, output0, row0, begin, end, total); break;
-    case 9: dot_rows<4, true>(d, h, output0, row0, begin, end, total); break;
-    case 8: dot_rows<4, false>(d, h, output0, row0, begin, end, total); break;
-    case 7: dot_rows<3, true>(d, h, output0, row0, begin, end, total); break;
-    case 6: dot_rows<3, false>(d, h, output0, row0, begin, end, total); break;
-    case 5: dot_rows<2, true>(d, h, output0, row0, begin, end, total); break;
-    default: dot_rows<2, false>(d, h, output0, row0, begin, end, total); break;
+    case 17: dot_rows<8, true, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 16: dot_rows<8, false, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 9: dot_rows<4, true, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 8: dot_rows<4, false, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 7: dot_rows<3, true, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 6: dot_rows<3, false, kTiles>(d, h, output0, row0, begin, end, total); break;
+    case 5: dot_rows<2, true, kTiles>(d, h, output0, row0, begin, end, total); break;
+    default: dot_rows<2, false, kTiles>(d, h, output0, row0, begin, end, total); break;
   }
   TERSOR_UNROLL
-  for (int v = 0; v < 4; v++) {
-    const int64_t n = output0 + (lane_id() >> 2) + v / 2 * 8, row = row0 + (lane_id() & 3) * 2 + v % 2;
-    if (n < d.n && row < d.m) d.partial[(blockIdx.y * d.m + row) * d.n + n] = total[v];
-  }
+  for (int r = 0; r < kTiles; r++)
+    TERSOR_UNROLL
+    for (int v = 0; v < 4; v++) {
+      const int64_t n = output0 + (lane_id() >> 2) + v / 2 * 8, row = row0 + r * 8 + (lane_id() & 3) * 2 + v % 2;
+      if (n < d.n && row < d.m) d.partial[(blockIdx.y * d.m + row) * d.n + n] = total[r][v];
+    }
 }
 
 // Parts of K are added in their order; rows that integers cannot hold are computed here, in f32.
@@ -290,7 +301,8 @@ Status wgemm(Stream& stream, wgemm_args& a) {
   PackedCheck check;
   TERSOR_TRY(check.open(stream, "wgemm", a.packed.data, kWgemmDeviceMagic));
   TERSOR_TRY(launch<prepare_rows>(stream, m, 256, 0, x.as<float>(), k, a.packed.as<WgemmDeviceHeader>(), d.x));
-  TERSOR_TRY(launch<dot_blocks>(stream, Grid(blocks, splits, ceil_div<int64_t>(m, 8)), 256, 0, d, check));
+  if (m <= 8) TERSOR_TRY(launch<dot_blocks<1>>(stream, Grid(blocks, splits), 256, 0, d, check));
+  else TERSOR_TRY(launch<dot_blocks<2>>(stream, Grid(blocks, splits, ceil_div<int64_t>(m, 16)), 256, 0, d, check));
   return launch<finish_rows>(stream, blocks_for(stream, m * n, 256), 256, 0, d, static_cast<int>(splits), x.as<float>(), a.bias.present() ? a.bias.as<float>() : nullptr,
                              a.bias.present() ? a.bias.stride[0] : 0, a.residual.present() ? residual.as<float>() : nullptr, static_cast<Act>(a.act), a.y.as<float>());
 }
