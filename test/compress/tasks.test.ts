@@ -10,6 +10,7 @@ import {
   regressionData,
   sequencePairs,
   tokens,
+  trainSettings,
   trainTask,
   unpackState,
   type TaskOptions,
@@ -314,4 +315,33 @@ describe('parts of a batch of tokens', () => {
     expect(weights.every(Number.isFinite)).toBe(true)
     expect(loss).toBeGreaterThan(1)
   })
+})
+
+it('data without an example is ERR_DATA for every task, before the first step', async () => {
+  const settings = { epochs: 1, batchSize: 4 }
+  const numbers = regressionData({ name: 'none', features: new Float32Array(0), inputShape: [2], targets: new Float32Array(0) })
+  const none = sequencePairs({ name: 'none', pairs: [], begin: 1, end: 7, pad: 0 })
+  for (const run of [
+    () => trainTask(net(), regression(numbers), settings),
+    () => trainTask(lm('tokens'), tokens(none, { order: 'bucketed' }), settings),
+    () => trainTask(lm(), language(new Int32Array(0), { name: 'none' }), settings),
+  ])
+    await expect(run()).rejects.toMatchObject({ code: 'ERR_DATA' })
+})
+
+it('bucketed batches hold every sample once an epoch, of similar length, and go on exactly from any step', async () => {
+  const lengths = pairs.map(([s, t]) => s.length + t.length)
+  const task = tokens(copying, { order: 'bucketed' })
+  const settings = trainSettings({ epochs: 2, batchSize: 8 })
+  const model = lm('tokens')
+  const take = (from: number, n: number): number[][] => {
+    const source = task.batches(model, settings, { epoch: Math.floor(from / 5), batch: from % 5 })
+    return Array.from({ length: n }, () => Array.from(source.next() as Uint32Array))
+  }
+  const all = take(0, 10)
+  expect(take(3, 7)).toEqual(all.slice(3))
+  for (const epoch of [all.slice(0, 5), all.slice(5)]) expect(epoch.flat().sort((a, b) => a - b)).toEqual(pairs.map((_, i) => i))
+  const spread = (batch: readonly number[]): number =>
+    Math.max(...batch.map((i) => lengths[i]!)) - Math.min(...batch.map((i) => lengths[i]!))
+  expect(all.filter((batch) => spread(batch) === 0).length).toBeGreaterThanOrEqual(6)
 })

@@ -1,6 +1,6 @@
 /** What a training takes and gives, and what it refuses before it begins. */
 import type { RawTensor } from '../../base/dtype.js'
-import { CheckpointError, OptionError } from '../../base/errors.js'
+import { CheckpointError, DataError, OptionError } from '../../base/errors.js'
 import type { Leaf, Model } from '../../nn/index.js'
 import type { TrainEvent } from '../events.js'
 import type { EpochRecord } from '../outcome.js'
@@ -61,6 +61,8 @@ export interface TrainResult {
 
 /** ERR_OPTION for what cannot be trained, ERR_CHECKPOINT for a state of another training. */
 export function checkTask(model: Model, task: TrainTask, settings: TrainSettings, { fromEpoch = 0, resume }: TrainStart): void {
+  // Language models say more: how many tokens they need.
+  if (task.kind !== 'language' && task.examples === 0) throw new DataError('ERR_DATA', `train: ${task.name} has no examples`)
   task.check?.(model, settings)
   if (model.leaves().size === 0)
     throw new OptionError('ERR_OPTION', `train: no weight of ${model.info.name} can be trained (quantized and sparse weights are final)`)
