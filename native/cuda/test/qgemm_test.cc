@@ -1,5 +1,13 @@
 // The int8 products on the device, to the bit as on the CPU: shapes of all tiles, ragged edges, all forms of x, all epilogues.
+#include <cstdlib>
+
 #include "cuda/test/packed_op.h"
+
+namespace tersor {
+namespace cuda {
+const char* wgmma_state(int32_t device, int cluster);  // hopper.cu
+}
+}  // namespace tersor
 
 using namespace tersor;
 using namespace tersor::test;
@@ -121,4 +129,19 @@ TERSOR_TEST(cuda_refuses_what_the_cpu_packed) {
   Results r;
   const Status status = run_device(arena, "qgemm_s32", &a, &r);
   CHECK_MSG(status.code == Code::shape && strstr(status.message, "packed"), "foreign packed bytes are refused");
+}
+
+// On a device of compute capability 9.0: shapes of the wgmma path against the CPU, and that its self check did not withdraw it. The emulator has a test of its own.
+TERSOR_TEST(cuda_wgmma_serves_on_its_device) {
+  if (emulated() || device_sm() != 90 || getenv("TERSOR_CUDA_PATHS")) return skip_case("wants a device of compute capability 9.0 with all paths on");
+  Arena arena;
+  for (const Shape s : {Shape{1024, 1024, 256}, {1100, 1030, 1000}}) {
+    const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {s.n, s.k}));
+    for (const DType t : {DType::u8, DType::i8}) {
+      qgemm_s32_args a{};
+      a.x = arena_codes(arena, t, {s.m, s.k}), a.out = s.n, a.x_zero = 3;
+      check_packed(arena, "qgemm_s32", a, w, exact());
+    }
+  }
+  CHECK_MSG(strstr(cuda::wgmma_state(0, 1), "checked") != nullptr, cuda::wgmma_state(0, 1));
 }
