@@ -47,17 +47,35 @@ template <bool Rows, class A> struct Panel {
   static constexpr int kPitch = Rows ? kVectors + 1 : kVectors;
   A v[16];
 
-  __device__ void load(const A* x, int64_t n, int64_t cols, int64_t n0, int64_t k0) {
+  // wide: four vectors of a column lie in 16 aligned bytes.
+  __device__ void load(const A* x, int64_t n, int64_t cols, int64_t n0, int64_t k0, bool wide) {
+    const int t = static_cast<int>(threadIdx.x);
+    if (Rows) {
+      const A* p = x + (n0 + t / kDepth) * cols + k0 + t % kDepth;
+      const int left = k0 + t % kDepth < cols ? static_cast<int>(n - n0 < kVectors ? n - n0 : kVectors) - t / kDepth : 0;
+      TERSOR_UNROLL
+      for (int i = 0; i < 16; i++, p += kThreads / kDepth * cols) v[i] = kThreads / kDepth * i < left ? *p : A(0);
+      return;
+    }
+    const int m = t % (kVectors / 4) * 4, left = static_cast<int>(n - n0 < kVectors ? n - n0 : kVectors) - m;  // vectors from m on
+    const int depth = static_cast<int>(cols - k0 < kDepth ? cols - k0 : kDepth) - t / (kVectors / 4);             // columns from this thread's on
+    const A* p = x + (k0 + t / (kVectors / 4)) * n + n0 + m;
+    struct alignas(16) Four {
+      A v[4];
+    };
     TERSOR_UNROLL
-    for (int i = 0; i < 16; i += Rows ? 1 : 4) {
-      if (Rows) {
-        const int at = i * kThreads + static_cast<int>(threadIdx.x), m = at / kDepth, k = at % kDepth;
-        v[i] = n0 + m < n && k0 + k < cols ? x[(n0 + m) * cols + k0 + k] : A(0);
+    for (int i = 0; i < 4; i++, p += kThreads / (kVectors / 4) * n) {
+      const bool live = kThreads / (kVectors / 4) * i < depth;
+      Four f = {{A(0), A(0), A(0), A(0)}};
+      if (wide) {
+        if (live && left > 0) f = *reinterpret_cast<const Four*>(p);
       } else {
-        const int at = i / 4 * kThreads + static_cast<int>(threadIdx.x), k = at / (kVectors / 4), m = at % (kVectors / 4) * 4;
-        if (k0 + k < cols) load_four(x + (k0 + k) * n + n0, m, n - n0, v + i);
-        else v[i] = v[i + 1] = v[i + 2] = v[i + 3] = A(0);
+        TERSOR_UNROLL
+        for (int c = 0; c < 4; c++)
+          if (live && c < left) f.v[c] = p[c];
       }
+      TERSOR_UNROLL
+      for (int c = 0; c < 4; c++) v[i * 4 + c] = f.v[c];
     }
   }
   __device__ void store(A* panel) const {
@@ -68,6 +86,7 @@ template <bool Rows, class A> struct Panel {
         panel[at % kDepth * kPitch + at / kDepth] = v[i];
       } else {
         const int at = i / 4 * kThreads + static_cast<int>(threadIdx.x);
+        TERSOR_UNROLL
         for (int c = 0; c < 4; c++) panel[at * 4 + c] = v[i + c];  // at * 4 = k * 64 + m
       }
     }
@@ -82,6 +101,7 @@ template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads)
   uint2* const mine = reinterpret_cast<uint2*>(staged + warp * 16);
   const int64_t row0 = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * P;
   for (int i = threadIdx.x; i < kPitch; i += kThreads) panel[kDepth * kPitch + i] = A(0);
+  const bool wide = n % 4 == 0 && (reinterpret_cast<uintptr_t>(x) & 15) == 0;
   for (int64_t n0 = static_cast<int64_t>(blockIdx.y) * kVectors; n0 < n; n0 += static_cast<int64_t>(gridDim.y) * kVectors) {
     A sum[P][2];
     int32_t cursor[P], end[P];
@@ -93,13 +113,13 @@ template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads)
       end[r] = row0 + r < w.rows ? offset_at(w, row0 + r + 1) : 0;
     }
     Panel<Rows, A> next;
-    next.load(x, n, w.cols, n0, 0);
+    next.load(x, n, w.cols, n0, 0, wide);
     for (int64_t k0 = 0; k0 < w.cols; k0 += kDepth) {
       __syncthreads();
       next.store(panel);
       __syncthreads();
       const bool last = k0 + kDepth >= w.cols;
-      if (!last) next.load(x, n, w.cols, n0, k0 + kDepth);
+      if (!last) next.load(x, n, w.cols, n0, k0 + kDepth, wide);
       const int64_t limit = last ? int64_t(1) << 40 : k0 + kDepth;
       int32_t column[P];
       A value[P];

@@ -36,6 +36,11 @@ export function innerProduct(a: Tensor, b: Tensor): number {
   return value
 }
 
+/** @internal The same as a tensor f64 [] where the vectors lie: nobody waits for it. */
+export function innerProductAt(a: Tensor, b: Tensor): Tensor {
+  return innerOp(a, b)
+}
+
 /** y := alpha x + beta y in place; alpha and beta finite numbers, x of y's shape and dtype, or y itself. With beta 0, y is not read. */
 export function axpby(y: Tensor, x: Tensor, alpha: number, beta: number): void {
   axpbyOp(y, x, alpha, beta)
@@ -51,4 +56,11 @@ export function orthogonalize(v: Tensor, basis: Tensor, rows: number): { readonl
   c.dispose()
   norm.dispose()
   return result
+}
+
+/** @internal The same without numbers: the norm of what is left, a tensor f64 [] where v lies. */
+export function orthogonalizeAt(v: Tensor, basis: Tensor, rows: number): Tensor {
+  const [c, norm] = orthogonalOp(v, basis, rows)
+  c.dispose()
+  return norm
 }

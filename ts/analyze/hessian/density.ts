@@ -46,8 +46,8 @@ export async function density(a: SymmetricOperator, options: DensityOptions = {}
   let products = 0
   for (let i = 0; i < vectors; i++) {
     const t: Krylov = { alpha: [], beta: [] }
-    const basis = new Basis(a.size, a.dtype, steps)
-    const start = rademacher(a.size, a.dtype, seed, streams.density, i)
+    const basis = new Basis(a, steps)
+    const start = rademacher(a, seed, streams.density, i)
     try {
       const seen = (): boolean => {
         options.onProgress?.({ stage: where, done: i * steps + t.alpha.length, total: vectors * steps })

@@ -4,13 +4,13 @@
  * Matrix Computations, 10.1).
  */
 import { axpby, innerProduct } from '../../ops/index.js'
-import { zeros, type Tensor } from '../../tensor/index.js'
+import type { Tensor } from '../../tensor/index.js'
 import type { RunOptions, SymmetricOperator } from './operator.js'
 import { checkCount, checkRun, checkTolerance } from './options.js'
 import type { EigenPair } from './power.js'
 import { tridiagonalEigen } from './tridiagonal.js'
 import { OptionError } from '../../base/errors.js'
-import { Basis, checkFinite, gaussian, streams } from './vectors.js'
+import { Basis, checkFinite, gaussian, streams, zeroVector } from './vectors.js'
 
 /** The tridiagonal matrix: `alpha` on the diagonal, `beta[j]` between j and j + 1; the last beta is what the last step left. */
 export interface Krylov {
@@ -33,7 +33,7 @@ export async function krylov(
   const unit = a.dtype === 'f32' ? 2 ** -24 : 2 ** -53
   const norm = checkFinite(where, 'the norm of the start vector', basis.purge(start))
   basis.push(start, norm)
-  const w = zeros([a.size], a.dtype)
+  const w = zeroVector(a)
   try {
     for (;;) {
       const q = basis.row(basis.count - 1)
@@ -117,9 +117,9 @@ export async function lanczos(a: SymmetricOperator, options: LanczosOptions = {}
   if (!['magnitude', 'largest', 'smallest'].includes(which))
     throw new OptionError('ERR_OPTION', `${where}: which must be one of magnitude, largest, smallest, got ${String(which)}`)
   const good = (r: Ritz): boolean => r.error <= tolerance * (Math.abs(r.value) + 1e-6)
-  const basis = new Basis(a.size, a.dtype, Math.min(most, a.size))
+  const basis = new Basis(a, Math.min(most, a.size))
   const t: Krylov = { alpha: [], beta: [] }
-  const start = gaussian(a.size, a.dtype, seed, streams.lanczos, 0)
+  const start = gaussian(a, seed, streams.lanczos, 0)
   try {
     const enough = (): boolean => {
       const { list } = ritz(t, which)

@@ -8,6 +8,7 @@ import { globs } from '../../base/glob.js'
 import { pacer } from '../../base/pace.js'
 import type { Dataset } from '../../data/dataset.js'
 import { distinctLeaves, type Leaf, type Model } from '../../nn/index.js'
+import type { Device } from '../../native/device.js'
 import { memory } from '../../native/devices.js'
 import { axpby, crossEntropy, innerProduct, maskApply } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
@@ -47,6 +48,7 @@ export class ModelHessian implements SymmetricOperator {
   readonly size: number
   readonly dtype: 'f32' | 'f64'
   readonly parts: readonly VectorPart[]
+  readonly device: Device
   readonly #leaves: readonly Leaf[]
   readonly #batches: readonly LossBatch[]
   readonly #kept = new Map<number, HvpOperator<readonly Tensor[]>>()
@@ -78,6 +80,7 @@ export class ModelHessian implements SymmetricOperator {
       where,
       this.#leaves.map((leaf) => leaf.value),
     )
+    this.device = this.#leaves[0]!.value.device
     const { parts, size } = layOut(chosen.map(([path, leaf]) => [path, leaf.value.shape]))
     this.parts = parts
     this.size = size
@@ -103,7 +106,7 @@ export class ModelHessian implements SymmetricOperator {
         axpby(to, masked, 1, 0)
         masked.dispose()
       })
-      if (!Number.isFinite(innerProduct(out, out)))
+      if (this.device.id === 0 && !Number.isFinite(innerProduct(out, out)))
         throw new NumericError('ERR_NUMERIC', `hessian: a product of ${this.model.info.name} over ${this.data.name} is not finite`, {
           details: { stage: 'hessian', tensor: 'H v', index: 0 },
         })

@@ -5,6 +5,7 @@
 import { hvpOperator, type TensorTree } from '../../autograd/index.js'
 import { DTypeError, OptionError } from '../../base/errors.js'
 import { pacer } from '../../base/pace.js'
+import type { Device } from '../../native/device.js'
 import { Tensor } from '../../tensor/index.js'
 import { axpby } from '../../ops/index.js'
 import { partView } from './vectors.js'
@@ -23,9 +24,11 @@ export interface SymmetricOperator {
   readonly size: number
   readonly dtype: 'f32' | 'f64'
   readonly parts: readonly VectorPart[]
+  /** Where the vectors lie; the processor unless given. */
+  readonly device?: Device
   /**
    * out := A v, both [size] of `dtype` and contiguous. Rejects with ERR_ABORTED when the signal fires and with ERR_NUMERIC when A itself is not
-   * finite; lets the event loop run between batches.
+   * finite (on a device that is left to who reads the result: nothing waits for the device here); lets the event loop run between batches.
    */
   apply(v: Tensor, out: Tensor, signal?: AbortSignal): Promise<void>
 }
@@ -75,6 +78,7 @@ export class FunctionHessian implements SymmetricOperator {
   readonly size: number
   readonly dtype: 'f32' | 'f64'
   readonly parts: readonly VectorPart[]
+  readonly device: Device
   readonly #breathe = pacer('hessian')
   readonly #operator: { apply(v: readonly Tensor[]): readonly Tensor[]; dispose(): void }
 
@@ -83,6 +87,7 @@ export class FunctionHessian implements SymmetricOperator {
     const named: [string, Tensor][] = params instanceof Tensor ? [['0', params]] : Object.entries(params as Record<string, Tensor>)
     const list = named.map(([, t]) => t)
     this.dtype = commonDType('hessian.ofFunction', list)
+    this.device = list[0]!.device
     const { parts, size } = layOut(named.map(([name, t]) => [name, t.shape]))
     if (size === 0) throw new OptionError('ERR_OPTION', 'hessian.ofFunction: the parameters have no elements')
     this.parts = parts

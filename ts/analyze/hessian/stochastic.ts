@@ -3,10 +3,10 @@
  * for independent signs v. Defaults and stop rule of PyHessian (Yao et al. 2020, arXiv 1912.07145, algorithm 1).
  */
 import { axpby, innerProduct, mul } from '../../ops/index.js'
-import { scope, zeros, type Tensor } from '../../tensor/index.js'
+import { scope, type Tensor } from '../../tensor/index.js'
 import type { RunOptions, SymmetricOperator } from './operator.js'
 import { checkCount, checkRun, checkTolerance, relativeChange } from './options.js'
-import { checkFinite, partView, rademacher, streams } from './vectors.js'
+import { checkFinite, partView, rademacher, streams, zeroVector } from './vectors.js'
 
 export interface SampleOptions extends RunOptions {
   /** Most random vectors; default 100. */
@@ -42,10 +42,10 @@ async function sample(
   const seed = checkRun(stage, a, options)
   const most = checkCount(stage, 'maxSamples', options.maxSamples ?? 100, 1)
   const tolerance = checkTolerance(stage, options.tolerance ?? 1e-3)
-  const product = zeros([a.size], a.dtype)
+  const product = zeroVector(a)
   try {
     for (let i = 0; i < most; i++) {
-      const v = rademacher(a.size, a.dtype, seed, streams[stage], i)
+      const v = rademacher(a, seed, streams[stage], i)
       try {
         await a.apply(v, product, options.signal)
         const { stop, estimate } = take(v, product, tolerance)
@@ -105,7 +105,7 @@ export interface DiagonalResult {
 
 /** The diagonal. Errors as those of `trace`. The stop rule compares norms of the change and of the estimate. */
 export async function diagonal(a: SymmetricOperator, options: SampleOptions = {}): Promise<DiagonalResult> {
-  const estimate = zeros([a.size], a.dtype)
+  const estimate = zeroVector(a)
   let samples = 0
   try {
     const converged = await sample(a, 'diagonal', options, (v, product, tolerance) =>

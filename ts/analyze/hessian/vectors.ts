@@ -1,8 +1,9 @@
 /** Flat vectors for the methods of this folder: parts, random directions, and a growing orthonormal basis. */
-import { axpby, cast, innerProduct, orthogonalize, randomNormal, randomUniform, scaleShift, step } from '../../ops/index.js'
+import { axpby, cast, innerProduct, orthogonalize, randomNormal, randomUniform, scaleShift, sqrt, step } from '../../ops/index.js'
 import { NumericError } from '../../base/errors.js'
+import { innerProductAt, orthogonalizeAt } from '../../ops/vectors.js'
 import { scope, zeros, type Tensor } from '../../tensor/index.js'
-import type { VectorPart } from './operator.js'
+import type { SymmetricOperator, VectorPart } from './operator.js'
 
 type Real = 'f32' | 'f64'
 
@@ -10,6 +11,22 @@ type Real = 'f32' | 'f64'
 export function partView(flat: Tensor, part: VectorPart): Tensor {
   const strides = part.shape.map((_, i) => part.shape.slice(i + 1).reduce((n, d) => n * d, 1))
   return flat.view(part.shape, strides, part.size === 0 ? 0 : part.offset)
+}
+
+/** What an operator's vectors are made from: its size, its type, and where they lie. */
+export type VectorSpace = Pick<SymmetricOperator, 'size' | 'dtype' | 'device'>
+
+/** t where the space's vectors lie; t itself is given away. */
+function placed(space: VectorSpace, t: Tensor): Tensor {
+  if (!space.device || space.device === t.device) return t
+  const there = t.to(space.device)
+  t.dispose()
+  return there
+}
+
+/** A vector of zeros, or `rows` of them. */
+export function zeroVector(space: VectorSpace, rows?: number): Tensor {
+  return placed(space, zeros(rows === undefined ? [space.size] : [rows, space.size], space.dtype))
 }
 
 /** What random vectors are for: each method draws from streams of its own. */
@@ -22,13 +39,14 @@ const source = (seed: number, stream: number, index: number): { seed: number; st
 })
 
 /** Independent signs, +1 or -1: vector `index` of `stream`. */
-export function rademacher(size: number, dtype: Real, seed: number, stream: number, index: number): Tensor {
-  return scope(() => inType(scaleShift(step(scaleShift(randomUniform([size], source(seed, stream, index)), 1, -0.5)), 2, -1), dtype))
+export function rademacher(space: VectorSpace, seed: number, stream: number, index: number): Tensor {
+  const signs = (): Tensor => scaleShift(step(scaleShift(randomUniform([space.size], source(seed, stream, index)), 1, -0.5)), 2, -1)
+  return scope(() => placed(space, inType(signs(), space.dtype)))
 }
 
 /** Independent standard normal numbers: vector `index` of `stream`. */
-export function gaussian(size: number, dtype: Real, seed: number, stream: number, index: number): Tensor {
-  return scope(() => inType(randomNormal([size], source(seed, stream, index)), dtype))
+export function gaussian(space: VectorSpace, seed: number, stream: number, index: number): Tensor {
+  return scope(() => placed(space, inType(randomNormal([space.size], source(seed, stream, index)), space.dtype)))
 }
 
 /** Rows per block of a basis: a block is orthogonalised against in one call, and memory grows by blocks. */
@@ -39,10 +57,9 @@ export class Basis {
   readonly #blocks: Tensor[] = []
   #count = 0
 
-  /** For at most `most` vectors of `size` elements. */
+  /** For at most `most` vectors. */
   constructor(
-    readonly size: number,
-    readonly dtype: Real,
+    readonly space: VectorSpace,
     readonly most: number,
   ) {}
 
@@ -59,15 +76,27 @@ export class Basis {
     return norm
   }
 
+  /** The same without waiting for a device: the norm is a tensor f64 []. */
+  purgeAt(v: Tensor): Tensor {
+    if (this.#count === 0) return scope(() => sqrt(innerProductAt(v, v)))
+    let norm: Tensor | undefined
+    for (let pass = 0; pass < 2; pass++)
+      for (let b = 0; b * BLOCK < this.#count; b++) {
+        norm?.dispose()
+        norm = orthogonalizeAt(v, this.#blocks[b]!, Math.min(BLOCK, this.#count - b * BLOCK))
+      }
+    return norm!
+  }
+
   /** Appends v / norm. */
   push(v: Tensor, norm: number): void {
-    if (this.#count % BLOCK === 0) this.#blocks.push(zeros([Math.min(BLOCK, this.most - this.#count), this.size], this.dtype))
+    if (this.#count % BLOCK === 0) this.#blocks.push(zeroVector(this.space, Math.min(BLOCK, this.most - this.#count)))
     this.#count++
     this.#use(this.#count - 1, (row) => axpby(row, v, 1 / norm, 0))
   }
 
   #use<T>(i: number, f: (row: Tensor) => T): T {
-    const row = this.#blocks[Math.floor(i / BLOCK)]!.view([this.size], [1], (i % BLOCK) * this.size)
+    const row = this.#blocks[Math.floor(i / BLOCK)]!.view([this.space.size], [1], (i % BLOCK) * this.space.size)
     try {
       return f(row)
     } finally {
@@ -82,7 +111,7 @@ export class Basis {
 
   /** sum_i c_i row_i, a new tensor. */
   combine(c: ArrayLike<number>): Tensor {
-    const y = zeros([this.size], this.dtype)
+    const y = zeroVector(this.space)
     for (let i = 0; i < this.#count; i++) this.#use(i, (row) => axpby(y, row, c[i]!, 1))
     return y
   }

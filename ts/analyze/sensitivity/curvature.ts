@@ -91,7 +91,7 @@ export class TraceSampler {
   /** The share of each group in sample i: the trace of its block, and noise from the blocks beside it. */
   async sample(i: number): Promise<number[]> {
     const h = this.#h
-    const v = rademacher(h.size, h.dtype, this.options.seed, streams.trace, i)
+    const v = rademacher(h, this.options.seed, streams.trace, i)
     const product = zeros([h.size], h.dtype)
     try {
       await h.apply(v, product, this.options.signal)
