@@ -17,6 +17,8 @@ DTYPES = re.findall(r'^TERSOR_DTYPE\((\w+),', open(f'{ROOT}/native/base/dtype.de
 ENUMS = {m[0]: [v.strip() for v in m[1].split(',')] for m in re.findall(r'^TERSOR_ENUM\((\w+),\s*([^)]*)\)', open(f'{ROOT}/native/ops/enums.def').read(), re.M)}
 ROWS = {m[0]: re.findall(r'([TOMRIFBLDE])\(([^)]*)\)', m[1]) for m in re.findall(r'^OP\((\w+),\s*(.*)\)\s*$', open(f'{ROOT}/native/ops/ops.def').read(), re.M)}
 NAMES = {torch.float64: 'f64', torch.float32: 'f32', torch.float16: 'f16', torch.bfloat16: 'bf16', torch.int64: 'i64', torch.int32: 'i32', torch.int16: 'i16', torch.int8: 'i8', torch.uint8: 'u8', torch.bool: 'b8'}
+if hasattr(torch, 'uint16'): NAMES[torch.uint16] = 'u16'
+from sparse import sparse_cases  # beside this file
 
 
 class Status(c.Structure):
@@ -137,6 +139,7 @@ def cases(dev, d, quick):
     C, S = (8, 8) if quick else (128, 56)
     xi, wi = r(4 if quick else 32, C, S, S), r(C, C, 3, 3)
     yield 'conv2d 3x3', 'conv2d', dict(x=xi, w=wi, stride=[1, 1], padding=[1, 1], y=torch.empty_like(xi)), lambda: torch.nn.functional.conv2d(xi, wi, padding=1), ['y'], 8 * xi.numel(), 2 * xi.numel() * C * 9
+    yield from sparse_cases(dev, d, quick, r, e)
 
 
 def main():
