@@ -10,7 +10,7 @@ bandwidth measured in the same run. Every case is compared with PyTorch before i
 """
 import argparse, ctypes as c, itertools, json, os, re, statistics, sys, time
 import torch
-import networks, products
+import networks, products, sparse
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DTYPES = re.findall(r'^TERSOR_DTYPE\((\w+),', open(f'{ROOT}/native/base/dtype.def').read(), re.M)
@@ -18,7 +18,6 @@ ENUMS = {m[0]: [v.strip() for v in m[1].split(',')] for m in re.findall(r'^TERSO
 ROWS = {m[0]: re.findall(r'([TOMRIFBLDE])\(([^)]*)\)', m[1]) for m in re.findall(r'^OP\((\w+),\s*(.*)\)\s*$', open(f'{ROOT}/native/ops/ops.def').read(), re.M)}
 NAMES = {torch.float64: 'f64', torch.float32: 'f32', torch.float16: 'f16', torch.bfloat16: 'bf16', torch.int64: 'i64', torch.int32: 'i32', torch.int16: 'i16', torch.int8: 'i8', torch.uint8: 'u8', torch.bool: 'b8'}
 if hasattr(torch, 'uint16'): NAMES[torch.uint16] = 'u16'
-from sparse import sparse_cases  # beside this file
 
 
 class Status(c.Structure):
@@ -139,7 +138,6 @@ def cases(dev, d, quick):
     C, S = (8, 8) if quick else (128, 56)
     xi, wi = r(4 if quick else 32, C, S, S), r(C, C, 3, 3)
     yield 'conv2d 3x3', 'conv2d', dict(x=xi, w=wi, stride=[1, 1], padding=[1, 1], y=torch.empty_like(xi)), lambda: torch.nn.functional.conv2d(xi, wi, padding=1), ['y'], 8 * xi.numel(), 2 * xi.numel() * C * 9
-    yield from sparse_cases(dev, d, quick, r, e)
 
 
 def main():
@@ -163,7 +161,7 @@ def main():
     rows, failed = [], 0
     print(f'copy bandwidth {bandwidth / 1e9:.0f} GB/s, {dev.table.build.decode()}')
     print(f'{"case":22} {"ms":>9} {"torch ms":>9} {"ratio":>6} {"GB/s":>7} {"share":>6} {"TFLOP/s":>8}')
-    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick), products.cases(dev, a.device, a.quick)):
+    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick), products.cases(dev, a.device, a.quick), sparse.cases(dev, a.device, a.quick)):
         if a.filter not in name: continue
         os.environ['TERSOR_CUDA_PATHS'] = fields.pop('paths', '')
         run = dev.call(op, **fields)

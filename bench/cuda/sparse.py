@@ -2,7 +2,9 @@
 import torch
 
 
-def sparse_cases(dev, d, quick, r, e):
+def cases(dev, d, quick):
+    r = lambda *s: torch.rand(*s, device=d).sub_(0.5)
+    e = lambda *s, t=torch.float32: torch.full(s, 77, device=d).to(t)
     u8, i8, i32 = torch.uint8, torch.int8, torch.int32
     n = 1 << 12 if quick else 100_000_000
     x, mask = r(n), e((n + 7) // 8, t=u8)
