@@ -3,7 +3,7 @@
 #include <string>
 
 #include "bindings/pending.h"
-#include "ops/util.h"
+#include "ops/transfer.h"
 #include "plan/convolutions.h"
 #include "plan/fuse.h"
 
@@ -14,6 +14,7 @@ namespace {
 // One run, from its inputs to its outputs.
 struct Run : Pending {
   std::shared_ptr<const Plan> plan;
+  PlaceRef place;  // the plan's, which may be gone before the block
   void* block = nullptr;
   int64_t block_bytes = 0;
   std::vector<const void*> inputs;
@@ -22,10 +23,14 @@ struct Run : Pending {
   const std::atomic<bool>* flag = cancel.get();  // what ends it early; may be null
   bool as_tensors = false;
 
-  ~Run() override { deallocate(block, block_bytes); }
+  ~Run() override {
+    if (place.get() && block) place.get()->release(block, block_bytes);
+    else deallocate(block, block_bytes);
+  }
 
   Status open(std::shared_ptr<const Plan> p, bool profile) {
     plan = std::move(p);
+    place = PlaceRef(plan->place());
     if (profile) times.resize(static_cast<size_t>(plan->stats().steps));
     int64_t at = 0;
     std::vector<int64_t> places;
@@ -33,7 +38,7 @@ struct Run : Pending {
       places.push_back(at);
       at += (t.bytes() + 2 * static_cast<int64_t>(kAlignment) - 1) / static_cast<int64_t>(kAlignment) * static_cast<int64_t>(kAlignment);
     }
-    TERSOR_TRY(allocate("session", at, &block));
+    TERSOR_TRY(place.get() ? place.get()->allocate("session", at, &block) : allocate("session", at, &block));
     block_bytes = at;
     for (const int64_t place : places) inputs.push_back(static_cast<char*>(block) + place);
     return {};
@@ -44,11 +49,22 @@ struct Run : Pending {
     for (const TensorRef& t : plan->outputs()) {
       TensorRef own{};
       set_shape(own, t.dtype, t.shape, t.rank);
-      TERSOR_TRY(allocate_tensor("session", own));
+      TERSOR_TRY(allocate_tensor("session", own, place.get()));
       outputs.push_back(own);
       memory.push_back(own.data);
     }
-    return plan->run(inputs.data(), memory.data(), flag, times.empty() ? nullptr : times.data());
+    TERSOR_TRY(plan->run(inputs.data(), memory.data(), flag, times.empty() ? nullptr : times.data()));
+    if (!place.get()) return {};
+    if (as_tensors) return place.get()->synchronize();
+    for (TensorRef& t : outputs) {  // arrays are made of the processor's memory
+      TensorRef own = t;
+      TERSOR_TRY(allocate_tensor("session", own));
+      const Status s = place.get()->download(own.data, t.data, t.bytes());
+      storage_of(s.ok() ? t : own)->release();
+      if (!s.ok()) return s;
+      t = own;
+    }
+    return {};
   }
   void work() override {
     if (status.ok()) status = without_exceptions([&] { return compute(); });
@@ -178,6 +194,7 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       const Status finished = recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program);
       state->out()[0] = static_cast<double>(recording->decisive());
       TERSOR_TRY(finished);
+      if (program.place.get()) flags |= 1;  // rewrites choose among the processor's kernels
       if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_));
       if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));
@@ -217,7 +234,7 @@ std::shared_ptr<const Plan> find(napi_env env, Env* state, napi_value v) {
 }
 
 // Copies an input: a typed array or the handle of a tensor.
-Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want, void* to) {
+Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want, void* to, Place* place) {
   double handle = 0;
   if (read_number(env, v, &handle)) {
     const TensorRef* t = state->lookup(handle);
@@ -225,7 +242,7 @@ Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want,
     bool same = t->dtype == want.dtype && t->rank == want.rank;
     for (int i = 0; same && i < t->rank; i++) same = t->shape[i] == want.shape[i];
     if (!same) return fail(Code::shape, "session: an input must be %s, got %s", TERSOR_TEXT(want), TERSOR_TEXT(*t));
-    return copy_contiguous(*t, to, nullptr);
+    return transfer("session", *t, tensor_place(*t), to, place);
   }
   napi_typedarray_type type;
   void* data = nullptr;
@@ -234,6 +251,7 @@ Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want,
   if (!array_fits(want.dtype, type)) return fail(Code::dtype, "session: the array of an input does not fit %s", TERSOR_TEXT(want));
   if (static_cast<int64_t>(bytes) != want.bytes())
     return fail(Code::shape, "session: the array of an input has %lld bytes, %s has %lld", static_cast<long long>(bytes), TERSOR_TEXT(want), static_cast<long long>(want.bytes()));
+  if (place) return place->upload(to, data, want.bytes());
   if (bytes) memcpy(to, data, bytes);
   return {};
 }
@@ -259,7 +277,7 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
       for (uint32_t i = 0; i < n; i++) {
         napi_value v = nullptr;
         napi_get_element(env, argv[1], i, &v);
-        TERSOR_TRY(copy_input(env, state, v, plan->inputs()[i], const_cast<void*>(run->inputs[i])));
+        TERSOR_TRY(copy_input(env, state, v, plan->inputs()[i], const_cast<void*>(run->inputs[i]), plan->place()));
       }
       if (!async) {
         run->flag = state->cancel();  // of the job that a worker works for, in stretches that may be interrupted

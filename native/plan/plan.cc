@@ -4,7 +4,8 @@
 #include <new>
 #include <numeric>
 
-#include "ops/strided.h"
+#include "ops/transfer.h"
+#include "ops/util.h"
 #include "plan/layout.h"
 
 namespace tersor {
@@ -60,10 +61,7 @@ Plan::Plan(Program&& program) : program_(std::move(program)) {
 }
 
 Plan::~Plan() {
-  for (Frame* frame : free_) {
-    deallocate(frame->arena, arena_bytes_);
-    delete frame;
-  }
+  for (Frame* frame : free_) free_frame(frame);
   // Packs go first: a source that can be written again has no pack that another plan could find. This may run on a job thread.
   for (Slot& slot : program_.slots) {
     if (slot.kind != Slot::Kind::constant) continue;
@@ -176,7 +174,7 @@ Status Plan::take(Frame** frame) const {
   try {
     made.reset(new Frame);
     made->args = template_;
-    s = allocate("session", arena_bytes_, &made->arena);
+    s = place() ? place()->allocate("session", arena_bytes_, &made->arena) : allocate("session", arena_bytes_, &made->arena);
   } catch (const std::bad_alloc&) {
     s = fail(Code::memory_budget, "session: no memory for the arguments of %zu steps", program_.steps.size());
   }
@@ -200,7 +198,13 @@ void Plan::give(Frame* frame) const {
     }
     frames_--;
   }
-  deallocate(frame->arena, arena_bytes_);
+  free_frame(frame);
+}
+
+// On a place the release stands behind the run that was queued.
+void Plan::free_frame(Frame* frame) const {
+  if (place()) place()->release(frame->arena, arena_bytes_);
+  else deallocate(frame->arena, arena_bytes_);
   delete frame;
 }
 
@@ -216,7 +220,7 @@ Status Plan::copy_outputs(Frame& frame, const void* const* inputs, void* const* 
                                                          : static_cast<char*>(frame.arena) + place_[s];
     from.data = const_cast<char*>(static_cast<const char*>(base)) + place_of(from);
     from.owner = nullptr;
-    TERSOR_TRY(copy_contiguous(from, outputs[i], cancel));
+    TERSOR_TRY(place() ? transfer("session", from, place(), outputs[i], place()) : copy_contiguous(from, outputs[i], cancel));
   }
   return {};
 }
@@ -240,12 +244,14 @@ Status Plan::run(const void* const* inputs, void* const* outputs, const std::ato
       break;
     }
     if (times) times[i].begin = now();
-    s = program_.steps[i].entry->cpu(base + step_at_[i], context);
+    const Entry& entry = *program_.steps[i].entry;
+    s = place() ? place()->call(op_index(entry), base + step_at_[i], context) : entry.cpu(base + step_at_[i], context);
+    if (times && place() && s.ok()) s = place()->synchronize();
     if (times) times[i].end = now();
     for (; checked < sizes_.size() && sizes_[checked].step == i; checked++) {
       int64_t& size = *reinterpret_cast<int64_t*>(base + sizes_[checked].at);
       if (size == sizes_[checked].size) continue;
-      if (s.ok()) s = fail(Code::unsupported, "session: the size of a result of %s depends on values", program_.steps[i].entry->name);
+      if (s.ok()) s = fail(Code::unsupported, "session: the size of a result of %s depends on values", entry.name);
       size = sizes_[checked].size;  // the frame is used again
     }
     if (!s.ok()) break;

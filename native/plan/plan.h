@@ -32,9 +32,11 @@ class Plan {
   const std::vector<TensorRef>& inputs() const { return program_.inputs; }
   const std::vector<TensorRef>& outputs() const { return program_.outputs; }
   const Program& program() const { return program_; }
+  Place* place() const { return program_.place.get(); }
   PlanStats stats() const;
 
-  // inputs: row-major values, readable 64 bytes beyond their end. outputs: row-major memory of the outputs' shapes. times: one per step, or null.
+  // inputs: row-major values, readable 64 bytes beyond their end. outputs: row-major memory of the outputs' shapes; both on the plan's place, where the run is
+  // queued when this returns. times: one per step, or null; on a place each step is waited for then.
   // Cancelled: ERR_ABORTED at the next step or inside a long one; the outputs are undefined then. Any number of threads at a time.
   Status run(const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel, StepTime* times) const;
 
@@ -61,6 +63,7 @@ class Plan {
   void make_template();
   Status take(Frame** frame) const;
   void give(Frame* frame) const;
+  void free_frame(Frame* frame) const;
   Status copy_outputs(Frame& frame, const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel) const;
 
   Program program_;

@@ -55,6 +55,7 @@ struct Program {
   std::vector<Storage*> sources;  // what constants were made from before the runs (folded calls, packed weights), each with a reference of its own
   std::vector<Step> steps;
   std::vector<TensorRef> inputs, outputs;  // in slots; inputs are row-major
+  PlaceRef place;                          // where all of it lies and runs
 
   Program() = default;
   Program(Program&&) = default;

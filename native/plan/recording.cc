@@ -95,6 +95,12 @@ Status Recording::check(const Step& step, bool* depends) {
   return why;
 }
 
+Status Recording::lies_on(Place* place) {
+  if (!placed_) place_ = PlaceRef(place);
+  placed_ = true;
+  return place_.get() == place ? Status() : fail(Code::unsupported, "the run computes on %s and on %s", place_name(place_.get()), place_name(place));
+}
+
 bool Recording::decided_by(uint64_t inputs) {
   if (!inputs || inputs & kLarge) return false;
   decisive_ |= inputs;
@@ -127,12 +133,16 @@ void Recording::call(const Entry& entry, const void* before) {
     if (!depends) fresh_.insert(s);
   });
   if (!depends) return;
+  Place* place = nullptr;  // a call's tensors lie together
+  each_tensor(step, [&](char, const TensorRef& t) { place = tensor_place(t); });
+  const Status one = lies_on(place);
+  if (!one.ok()) return refuse(one);
   const uint64_t inputs = behind(step);
   behind_.resize(program_.slots.size(), 0);
   each_tensor(step, [&](char kind, const TensorRef& t) {
     if (kind == 'R' || kind == 'M') behind_[static_cast<size_t>(known(t))] |= inputs;
   });
-  each_tensor(step, [&](char, TensorRef& t) { place(t); });
+  each_tensor(step, [&](char, TensorRef& t) { this->place(t); });
   program_.steps.push_back(std::move(step));
 }
 
@@ -164,7 +174,12 @@ Status Recording::finish(const TensorRef* outputs, int count, Program* program) 
     decided_ = true;
     refuse(fail(Code::unsupported, "values of inputs decide what is computed"));
   }
+  for (int i = 0; i < count && why_.ok(); i++) {
+    const Status one = lies_on(tensor_place(outputs[i]));
+    if (!one.ok()) refuse(one);
+  }
   if (!why_.ok()) return why_;
+  program->place = std::move(place_);
   for (int i = 0; i < count; i++) {
     TensorRef t = outputs[i];
     place(t);

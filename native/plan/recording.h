@@ -4,7 +4,7 @@
 // that were read on the way to a constant, by calls or by the host, are sources of the program: they must keep their values as long as the constants do.
 //
 // A run is not recordable, and finish() says why, where its list of calls may depend on values: something reads a value that depends on an input, a
-// result's size depends on such values, the host overwrites a tensor that a call has used or that outlives the run, or a call changes one that outlives it.
+// result's size depends on such values, calls compute on two devices, the host overwrites a tensor that a call has used or that outlives the run, or a call changes one that outlives it.
 // Where such values depend on small integer inputs only (a sample rate, a count), decisive() says which: recorded once more with those left out of the
 // inputs, that is as constants, the run is recordable, for these values of them.
 #pragma once
@@ -50,6 +50,7 @@ class Recording {
   }
   void place(TensorRef& t);
   Status check(const Step& step, bool* depends);
+  Status lies_on(Place* place);  // one for the whole run
   // Whether only small inputs are behind these; they are decisive then.
   bool decided_by(uint64_t inputs);
   uint64_t behind(const Step& step) const;
@@ -63,6 +64,8 @@ class Recording {
   Program program_;
   std::vector<uint64_t> behind_;  // by slot: the inputs that a value depends on, large ones as kLarge
   uint64_t decisive_ = 0;
+  PlaceRef place_;        // of the steps
+  bool placed_ = false;   // place_ is known
   bool decided_ = false;  // finish() refused for decisive_ alone
   size_t marked_ = 0;
   Status why_;

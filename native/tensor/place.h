@@ -3,6 +3,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "base/status.h"
 #include "base/tensor_ref.h"
@@ -39,6 +40,27 @@ class Place {
 
  private:
   std::atomic<int> refs_{1};
+};
+
+// A reference to a place, or to none (the processor).
+class PlaceRef {
+ public:
+  PlaceRef() = default;
+  explicit PlaceRef(Place* place) : place_(place) {
+    if (place_) place_->retain();
+  }
+  PlaceRef(PlaceRef&& other) noexcept : place_(other.place_) { other.place_ = nullptr; }
+  PlaceRef& operator=(PlaceRef&& other) noexcept {
+    std::swap(place_, other.place_);
+    return *this;
+  }
+  ~PlaceRef() {
+    if (place_) place_->drop();
+  }
+  Place* get() const { return place_; }
+
+ private:
+  Place* place_ = nullptr;
 };
 
 inline const char* place_name(const Place* place) { return place ? place->name() : "cpu"; }
