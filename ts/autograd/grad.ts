@@ -4,6 +4,7 @@
  */
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import type { Shape } from '../base/shape.js'
+import { whereTensorLies } from '../native/device.js'
 import { callOp, collectDisposables, ones, scope, Tensor, zeros } from '../tensor/index.js'
 import { Scope, withScope } from '../tensor/scope.js'
 import { add, permute, sumTo } from './core.js'
@@ -36,7 +37,7 @@ export function rebuild<P extends TensorTree>(tree: P, list: readonly Tensor[]):
 }
 
 /**
- * Value of fn and its gradients with respect to `params`. fn returns a scalar tensor, or `{ value, aux }` where aux is anything to be
+ * Value of fn and its gradients with respect to `params`, on their device (constants that fn makes lie there too). fn returns a scalar tensor, or `{ value, aux }` where aux is anything to be
  * kept (its tensors survive). Everything else that fn made is freed, saved tensors as soon as their rule has run.
  *
  * @example
@@ -76,7 +77,7 @@ export function valueAndGrad<P extends TensorTree, Aux = undefined>(
     )
     return { value, aux, grads: rebuild(params, found) }
   }
-  return higher ? body() : withScope(own, body)
+  return whereTensorLies(list[0], () => (higher ? body() : withScope(own, body)))
 }
 
 /** Gradients only. */

@@ -3,6 +3,7 @@
  * operation count a product costs 1 to 2 times the function with its gradient; without the recording it would cost that again on top.
  */
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../base/errors.js'
+import { whereTensorLies } from '../native/device.js'
 import { Tensor } from '../tensor/index.js'
 import { Scope, withScope } from '../tensor/scope.js'
 import { backward, leaves, rebuild, valueAndGrad, type TensorTree } from './grad.js'
@@ -72,10 +73,12 @@ export class HvpOperator<P extends TensorTree> {
     if (other >= 0) throw new DTypeError('ERR_DTYPE', `hvpOperator: vector ${other} must be ${this.#list[other]!.dtype}, got ${v[other]!}`)
     const seeds = new Map(this.#gradList.map((g, i) => [g, v[i]!]))
     const own = new Scope()
-    return withScope(own, () =>
-      rebuild(
-        this.#params,
-        backward(this.#tape, seeds, this.#list, false, (t) => own.has(t)),
+    return whereTensorLies(this.#list[0], () =>
+      withScope(own, () =>
+        rebuild(
+          this.#params,
+          backward(this.#tape, seeds, this.#list, false, (t) => own.has(t)),
+        ),
       ),
     )
   }

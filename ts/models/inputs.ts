@@ -5,6 +5,7 @@
 import type { Dataset, NumberDataset } from '../data/dataset.js'
 import { DataError, ModelFormatError, UnsupportedError } from '../base/errors.js'
 import { sizeOf } from '../base/shape.js'
+import { onDevice } from '../native/device.js'
 import type { Model, ModuleInput } from '../nn/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 
@@ -36,7 +37,7 @@ export function textEncoder(model: Model): TextEncoder {
   return encoder
 }
 
-/** One batch as the model's input, with its labels. Call inside a scope, or dispose the tensors. */
+/** One batch as the model's input, where the model lies, with its labels. Call inside a scope, or dispose the tensors. */
 export function batchInputs(
   model: Model,
   dataset: Dataset,
@@ -44,7 +45,7 @@ export function batchInputs(
 ): { readonly x: ModuleInput; readonly labels: Int32Array } {
   if (dataset.input === 'text') {
     const { texts, labels } = dataset.batch(indices)
-    return { x: textEncoder(model).encode(texts), labels }
+    return { x: onDevice(model.device, () => textEncoder(model).encode(texts)), labels }
   }
   const { x, labels } = dataset.batch(indices)
   return { x: numberInputs(model, dataset, x, indices.length), labels }
@@ -59,7 +60,7 @@ export function numberInputs(model: Model, dataset: NumberDataset, x: Float32Arr
       `${dataset.name}: samples are [${dataset.inputShape.join(', ')}], the model takes [${shape.join(', ')}]`,
     )
   normalizeInPlace(model, x, count)
-  return tensor(x, [count, ...shape])
+  return onDevice(model.device, () => tensor(x, [count, ...shape]))
 }
 
 /** Scales `count` samples as the model's info says. Lists that do not fit a sample: ERR_MODEL_FORMAT. */

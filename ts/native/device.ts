@@ -142,6 +142,7 @@ const loaded = new Set<string>()
 /** Loads the library of a kind; why not, or "". */
 function library(kind: string): string {
   if (loaded.has(kind)) return ''
+  if (addon().deviceLoad(kind, []) === '') return (loaded.add(kind), '') // another thread has loaded it
   const { files, tried, own } = deviceFiles(kind)
   if (files.length === 0) {
     const places = tried.map((file) => `  ${file}`).join('\n')

@@ -9,6 +9,7 @@ export {
   type PlacedWeight,
   type ValueSource,
 } from './model.js'
+export { toDevice } from './to-device.js'
 export {
   defineModule,
   join,

@@ -6,7 +6,8 @@ import { OptionError } from '../base/errors.js'
 import type { DType, RawTensor } from '../base/dtype.js'
 import type { Json, JsonObject } from '../base/json-types.js'
 import { sizeOf } from '../base/shape.js'
-import { scope, tensor, full, type Tensor } from '../tensor/index.js'
+import { cpu, hasDevices, whereTensorLies, type Device } from '../native/device.js'
+import { collectDisposables, scope, tensor, full, Tensor } from '../tensor/index.js'
 import type { Rng } from './init.js'
 import {
   join,
@@ -64,9 +65,16 @@ export class Model {
     this.extras = extras
   }
 
+  /** Where its weights lie (the first of them; the processor for a model without any). */
+  get device(): Device {
+    return hasDevices() ? (firstTensor(this.root)?.device ?? cpu) : cpu
+  }
+
   /** Output for one batch. Call inside a scope (or dispose the result). */
   forward(x: ModuleInput, context: Partial<ForwardContext> = {}): Tensor {
-    return run(this.root, x, { path: '', root: this.root, training: false, seed: 0, step: 0, ...context })
+    const all: ForwardContext = { path: '', root: this.root, training: false, seed: 0, step: 0, ...context }
+    if (!hasDevices()) return run(this.root, x, all)
+    return whereTensorLies(x instanceof Tensor ? x : Object.values(x)[0], () => run(this.root, x, all))
   }
 
   /** The same with every temporary freed. */
@@ -173,6 +181,15 @@ export class Model {
 export function distinctLeaves(model: Model): Map<string, Leaf> {
   const seen = new Set<Tensor>()
   return new Map([...model.leaves()].filter(([, { value }]) => !seen.has(value) && seen.add(value)))
+}
+
+function firstTensor(module: Module): Tensor | undefined {
+  for (const held of [...Object.values(module.weights), ...Object.values(module.state), ...Object.values(module.children)]) {
+    const found =
+      held instanceof Tensor ? held : 'weights' in held ? firstTensor(held) : ([...collectDisposables(held)][0] as Tensor | undefined)
+    if (found) return found
+  }
+  return undefined
 }
 
 function visit(module: Module, path: string, see: (module: Module, path: string) => void): void {

@@ -7,6 +7,7 @@ import { z } from 'zod'
 import type { RawTensor } from '../base/dtype.js'
 import { CheckpointError, OptionError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
+import { whereTensorLies } from '../native/device.js'
 import { adamStep, adamwStep, assign, lambStep, rmspropStep, sgdStep } from '../ops/index.js'
 import { fromRaw, keep, toRaw, zeros, type Tensor } from '../tensor/index.js'
 import type { Group } from './groups.js'
@@ -139,7 +140,7 @@ export class Optimizer {
     for (const [path, { value }] of parameters)
       this.#slots.set(
         path,
-        slots.map((name) => keep(zeros(unused?.includes(name) ? [0] : value.shape, value.dtype))),
+        whereTensorLies(value, () => slots.map((name) => keep(zeros(unused?.includes(name) ? [0] : value.shape, value.dtype)))),
       )
   }
 
@@ -187,7 +188,7 @@ export class Optimizer {
               details: { reason: 'slots' },
             },
           )
-        const value = fromRaw(raw)
+        const value = whereTensorLies(t, () => fromRaw(raw))
         assign(t, value)
         value.dispose()
       })

@@ -10,7 +10,8 @@ import { abortError } from '../base/pace.js'
 import { optimizeModel, type PassResult } from '../graph/index.js'
 import { loadModel } from '../models/index.js'
 import { addon, nativeError } from '../native/call.js'
-import { Model, type ModuleInput } from '../nn/index.js'
+import { defaultDevice, device, onDevice, type Device, type DeviceSpec } from '../native/device.js'
+import { Model, toDevice, type ModuleInput } from '../nn/index.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { Profile } from './profile.js'
 import {
@@ -42,6 +43,11 @@ export interface SessionOptions {
    * is. Default: what `fuse` says.
    */
   readonly optimize?: boolean
+  /**
+   * Where it runs: the model is copied there if it lies elsewhere, inputs go there with each run. Default: where the model lies (a function: where tensors are made).
+   * Plans of devices are replayed call by call, not rewritten: `fuse` changes nothing there.
+   */
+  readonly device?: DeviceSpec
 }
 
 export interface RunOptions {
@@ -49,6 +55,8 @@ export interface RunOptions {
 }
 
 export interface SessionInfo {
+  /** 'cpu', 'cuda:0' */
+  readonly device: string
   readonly classes: readonly SessionClass[]
   /** From opening the file to a model in memory; 0 where a model was given. */
   readonly loadMs: number
@@ -68,7 +76,8 @@ const none: readonly number[] = []
  */
 export class Session {
   readonly #forward: (inputs: ModuleInput, output: (path: string) => void) => Tensor | Readonly<Record<string, Tensor>>
-  readonly #options: Required<Omit<SessionOptions, 'optimize'>>
+  readonly #options: Required<Omit<SessionOptions, 'optimize' | 'device'>>
+  readonly #device: Device
   readonly #loadMs: number
   readonly #passes: readonly PassResult[]
   readonly #optimizeMs: number
@@ -89,12 +98,18 @@ export class Session {
       throw new OptionError('ERR_OPTION', `session: classes must be an integer >= 1, got ${classes}`)
     this.#options = { output, classes, fuse }
     this.#loadMs = loadMs
+    this.#device = options.device !== undefined ? device(options.device) : model instanceof Model ? model.device : defaultDevice()
     const began = performance.now()
-    const optimized = model instanceof Model && optimize ? optimizeModel(model) : undefined
+    const moved = model instanceof Model && model.device !== this.#device ? toDevice(model, this.#device) : undefined
+    const here = moved ?? model
+    const optimized = here instanceof Model && optimize ? onDevice(this.#device, () => optimizeModel(here)) : undefined
     this.#optimizeMs = optimized?.passes.length ? performance.now() - began : 0
     this.#passes = optimized?.passes ?? []
-    this.#release = optimized?.dispose ?? ((): void => undefined)
-    const runs = optimized?.model ?? model
+    this.#release = (): void => {
+      optimized?.dispose()
+      moved?.dispose()
+    }
+    const runs = optimized?.model ?? here
     this.#forward =
       typeof runs === 'function'
         ? (inputs) => runs(inputs as never)
@@ -139,6 +154,7 @@ export class Session {
   info(): SessionInfo {
     this.#check()
     return {
+      device: this.#device.name,
       classes: [...this.#classes.values()].map(describe),
       loadMs: this.#loadMs,
       passes: this.#passes,
@@ -210,7 +226,7 @@ export class Session {
 
   /** What a plan would give, by calls one after the other. */
   #eager(feed: Feed, flags: number): Ran {
-    const named = scope(() => this.#named(this.#forward(inputsOf(feed), () => undefined)))
+    const named = onDevice(this.#device, () => scope(() => this.#named(this.#forward(inputsOf(feed, this.#device), () => undefined))))
     const tensors = Object.values(named)
     const outputs = infosOf(Object.entries(named))
     if (flags & AS_HANDLES) return { outputs, out: tensors }
@@ -273,54 +289,56 @@ export class Session {
 
   /** A class for these values of the inputs `byValue`; `deciding`: more inputs whose values decided something, and no plan. */
   #recordFor(feed: Feed, byValue: readonly number[]): Class & { readonly deciding: readonly number[] } {
+    return onDevice(this.#device, () => scope(() => this.#recordHere(feed, byValue)))
+  }
+
+  #recordHere(feed: Feed, byValue: readonly number[]): Class & { readonly deciding: readonly number[] } {
     const native = addon()
-    return scope(() => {
-      const inputs = inputsOf(feed)
-      const all = feed.single ? [inputs as Tensor] : Object.values(inputs as Readonly<Record<string, Tensor>>)
-      const free = all.map((_, i) => i).filter((i) => !byValue.includes(i))
-      const labels: string[] = []
-      const began = performance.now()
-      if (native.planBegin(free.map((i) => all[i]!.handle)) < 0) throw nativeError(native)
-      let entries: (readonly [string, Tensor])[]
-      let recorded: number
-      let plan: number
-      try {
-        entries = Object.entries(this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1))))
-        recorded = performance.now()
-        const outputs = entries.map(([, t]) => t.handle)
-        plan = native.planEnd(outputs, this.#options.fuse ? 0 : UNFUSED)
-      } catch (e) {
-        native.planDrop()
-        throw e
-      }
-      let reason = ''
-      let deciding = none
-      if (plan < 0) {
-        const bits = native.out[0]!
-        const error = nativeError(native)
-        if (error.code !== 'ERR_UNSUPPORTED') throw error
-        reason = error.message
-        deciding = free.filter((_, i) => Math.floor(bits / 2 ** i) % 2 === 1)
-      }
-      return {
-        key: feed.key + valuesText(feed, byValue),
-        byValue,
-        names: feed.names,
-        deciding,
-        plan: Math.max(plan, 0),
-        reason,
-        outputs: infosOf(entries),
-        labels,
-        recordMs: recorded - began,
-        compileMs: performance.now() - recorded,
-        runs: 0,
-      }
-    })
+    const inputs = inputsOf(feed, this.#device)
+    const all = feed.single ? [inputs as Tensor] : Object.values(inputs as Readonly<Record<string, Tensor>>)
+    const free = all.map((_, i) => i).filter((i) => !byValue.includes(i))
+    const labels: string[] = []
+    const began = performance.now()
+    if (native.planBegin(free.map((i) => all[i]!.handle)) < 0) throw nativeError(native)
+    let entries: (readonly [string, Tensor])[]
+    let recorded: number
+    let plan: number
+    try {
+      entries = Object.entries(this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1))))
+      recorded = performance.now()
+      const outputs = entries.map(([, t]) => t.handle)
+      plan = native.planEnd(outputs, this.#options.fuse ? 0 : UNFUSED)
+    } catch (e) {
+      native.planDrop()
+      throw e
+    }
+    let reason = ''
+    let deciding = none
+    if (plan < 0) {
+      const bits = native.out[0]!
+      const error = nativeError(native)
+      if (error.code !== 'ERR_UNSUPPORTED') throw error
+      reason = error.message
+      deciding = free.filter((_, i) => Math.floor(bits / 2 ** i) % 2 === 1)
+    }
+    return {
+      key: feed.key + valuesText(feed, byValue),
+      byValue,
+      names: feed.names,
+      deciding,
+      plan: Math.max(plan, 0),
+      reason,
+      outputs: infosOf(entries),
+      labels,
+      recordMs: recorded - began,
+      compileMs: performance.now() - recorded,
+      runs: 0,
+    }
   }
 }
 
-function inputsOf(feed: Feed): ModuleInput {
-  const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!))
+function inputsOf(feed: Feed, on: Device): ModuleInput {
+  const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!, on))
   return feed.single ? tensors[0]! : Object.fromEntries(tensors.map((t, i) => [feed.names[i]!, t]))
 }
 
@@ -332,6 +350,7 @@ function inputsOf(feed: Feed): ModuleInput {
  *
  * Imported graphs are optimized once, here (`optimize: false` leaves it out). Weights that a graph pass folded are copies: after training the model, make a new session.
  *
+ * - a device that is not there: ERR_DEVICE
  * - a file that cannot be loaded: what {@link load} throws
  * - a function that gives no tensor or record of tensors: ERR_OPTION when it first runs
  * - `classes` that is not a positive integer: ERR_OPTION
@@ -344,6 +363,7 @@ function inputsOf(feed: Feed): ModuleInput {
 export function session(model: Model | SessionFunction | string, options: SessionOptions = {}): Session {
   if (typeof model !== 'string') return new Session(model, options, 0)
   const began = performance.now()
-  const loaded = loadModel(model)
+  const { device: on } = options
+  const loaded = on === undefined ? loadModel(model) : onDevice(on, () => loadModel(model))
   return new Session(loaded, options, performance.now() - began, loaded)
 }

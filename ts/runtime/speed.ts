@@ -79,7 +79,7 @@ function layerInputs(model: Model, inputs: SessionInputs): Map<string, Tensor> {
   const seen = new Map<string, Tensor>()
   const feed = feedOf(inputs)
   scope(() => {
-    const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!))
+    const tensors = feed.values.map((v, i) => ownTensor(v, feed.dtypes[i]!, model.device))
     const x = feed.single ? tensors[0]! : Object.fromEntries(tensors.map((t, i) => [feed.names[i]!, t]))
     model.forward(x, { observe: (path, input) => void (seen.has(path) || seen.set(path, keep(callOp('copy', [input])[0]!))) })
   })

@@ -2,6 +2,7 @@
 import { arrayClass, dtypeInfo, dtypeOfArray, type DType, type TypedArray } from '../base/dtype.js'
 import { DTypeError, OptionError, ShapeError } from '../base/errors.js'
 import { checkShape, sizeOf, type Shape } from '../base/shape.js'
+import type { Device } from '../native/device.js'
 import { callOp, tensor, type Tensor } from '../tensor/index.js'
 
 /** An array with its shape. */
@@ -57,9 +58,10 @@ function check(name: string, v: SessionInput): DType {
   return dtype
 }
 
-/** @internal A row-major tensor of its own with the input's values. */
-export function ownTensor(v: SessionInput, dtype: DType): Tensor {
-  return isTensor(v) ? callOp('copy', [v])[0]! : tensor(v.data, v.shape, dtype)
+/** @internal A row-major tensor of its own on that device (which is where tensors are made now) with the input's values. */
+export function ownTensor(v: SessionInput, dtype: DType, on: Device): Tensor {
+  if (!isTensor(v)) return tensor(v.data, v.shape, dtype)
+  return v.device === on ? callOp('copy', [v])[0]! : v.to(on)
 }
 
 /** @internal What the addon takes; not those that a plan was made for values of. */

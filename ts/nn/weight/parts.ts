@@ -4,7 +4,8 @@ import type { DType, RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, OptionError } from '../../base/errors.js'
 import { sizeOf, type Shape } from '../../base/shape.js'
 import { tapeStack } from '../../autograd/primitive.js'
-import { callOp, type Tensor } from '../../tensor/index.js'
+import { cpu, defaultDevice, hasDevices, onDevice } from '../../native/device.js'
+import { callOp, scope, Tensor } from '../../tensor/index.js'
 
 export type Parts = Readonly<Record<string, RawTensor>>
 
@@ -50,6 +51,15 @@ export function parseWeightConfig<T>(kind: string, schema: z.ZodType<T>, config:
 /** Runs a native op that gives one tensor, outside of any tape: storage, not arithmetic. */
 export function one(op: Parameters<typeof callOp>[0], args: readonly unknown[]): Tensor {
   return callOp(op, args)[0]!
+}
+
+/** The same for entropy coding, which only the processor does: tensors go there, and the result to where tensors are made. */
+export function onProcessor(op: Parameters<typeof callOp>[0], args: readonly unknown[]): Tensor {
+  if (!hasDevices()) return one(op, args)
+  return scope(() => {
+    const moved = args.map((a) => (a instanceof Tensor ? a.to(cpu) : a))
+    return onDevice(cpu, () => one(op, moved)).to(defaultDevice())
+  })
 }
 
 /** Runs fn on a temporary and frees it at once, unless a tape may have saved it (then the scope of the tape frees it). */

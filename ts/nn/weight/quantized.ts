@@ -24,7 +24,7 @@ import { fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/i
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
 import { onGrid, plainInput, plainPadding, within } from './integer-input.js'
-import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
+import { checkPartNames, matrixShape, one, onProcessor, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
 import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
 
 export type QuantizedLayout = 'tensor' | 'channel' | 'group' | 'rows'
@@ -131,7 +131,7 @@ export class QuantizedWeight implements Weight {
   }
   #bytesOfCodes(): number {
     if (this.coding === 'packed') return packedBytes(this.q.size, this.bits)
-    return (this.#codeBytes ??= scope(() => one('sparse_encode', [this.q]).size))
+    return (this.#codeBytes ??= scope(() => onProcessor('sparse_encode', [this.q]).size))
   }
 
   nonzeros(): number {
@@ -197,7 +197,9 @@ export class QuantizedWeight implements Weight {
   parts(): Record<string, RawTensor> {
     return scope(() => {
       const codes =
-        this.coding === 'sparse' ? { code: toRaw(one('sparse_encode', [this.q])) } : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
+        this.coding === 'sparse'
+          ? { code: toRaw(onProcessor('sparse_encode', [this.q])) }
+          : { q: toRaw(one('pack_bits', [this.q, this.bits])) }
       const firsts = (t: Tensor): Tensor =>
         this.rowsPerScale === 1
           ? t
@@ -273,7 +275,7 @@ function zerosFit(zero: Tensor, bits: number): boolean {
 
 function restoreCodes(parts: Parts, bits: number, sparse: boolean, rows: number, cols: number): Tensor {
   if (!sparse) return unpack(parts, 'q', bits, rows, cols)
-  const q = one('sparse_decode', [fromRaw(partOf('quantized', parts, 'code', ['u8'])), [rows, cols]])
+  const q = onProcessor('sparse_decode', [fromRaw(partOf('quantized', parts, 'code', ['u8'])), [rows, cols]])
   const half = 2 ** (bits - 1)
   const wrong = (q.read() as Int8Array).find((v) => v < -half || v >= half)
   if (wrong !== undefined)

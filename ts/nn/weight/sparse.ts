@@ -14,7 +14,7 @@ import { csrGroup, csrLinear, csrToDense, dequantizeRows, reshape } from '../../
 import { callOp, fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
-import { checkPartNames, matrixShape, one, parseWeightConfig, partOf, percent, type Parts } from './parts.js'
+import { checkPartNames, matrixShape, one, onProcessor, parseWeightConfig, partOf, percent, type Parts } from './parts.js'
 import { QuantizedWeight } from './quantized.js'
 import { defineWeightKind, type Leaf, type Weight, type WeightUse } from './weight.js'
 
@@ -71,7 +71,7 @@ export class SparseWeight implements Weight {
   }
 
   bytes(): number {
-    if (this.scale) return this.scale.bytes + (this.#codeBytes ??= scope(() => one('sparse_encode', [this.#matrix()]).size))
+    if (this.scale) return this.scale.bytes + (this.#codeBytes ??= scope(() => onProcessor('sparse_encode', [this.#matrix()]).size))
     return this.values.bytes + this.columns.bytes + this.#rowCounts().byteLength
   }
 
@@ -112,7 +112,7 @@ export class SparseWeight implements Weight {
 
   parts(): Record<string, RawTensor> {
     return scope(() => {
-      if (this.scale) return { code: toRaw(one('sparse_encode', [this.#matrix()])), scale: toRaw(this.scale) }
+      if (this.scale) return { code: toRaw(onProcessor('sparse_encode', [this.#matrix()])), scale: toRaw(this.scale) }
       return { values: toRaw(this.values), columns: toRaw(this.columns), counts: toRaw(tensor(this.#rowCounts())) }
     })
   }
@@ -175,7 +175,9 @@ function restoreCodes(parts: Parts, shape: Shape, rows: number, cols: number): S
   checkPartNames('sparse', parts, ['code', 'scale'])
   const scale = partOf('sparse', parts, 'scale', ['f32'])
   if (scale.shape[0] !== 1) checkPartShape('sparse', 'scale', scale, [rows])
-  const [values, indptr, columns] = fromMatrix(one('sparse_decode', [fromRaw(partOf('sparse', parts, 'code', ['u8'])), [rows, cols]]))
+  const [values, indptr, columns] = fromMatrix(
+    onProcessor('sparse_decode', [fromRaw(partOf('sparse', parts, 'code', ['u8'])), [rows, cols]]),
+  )
   return new SparseWeight({ shape, values, indptr, columns, scale: fromRaw(scale) })
 }
 

@@ -10,10 +10,11 @@ import {
   type TaskOptions,
   type TrainTask,
 } from '../../compress/index.js'
+import { setDefaultDevice } from '../../native/device.js'
 import { WorkerJob } from '../../native/worker-job.js'
 import { buffersOf, type JobReply, type JobSetup, type SentCompression, type SentTraining, type Work } from './messages.js'
 import { importFrom, unpack } from './parcel-data.js'
-import { packModel, unpackModel } from './parcel-model.js'
+import { packModel, parcelDevice, unpackModel } from './parcel-model.js'
 
 type Port = NonNullable<typeof parentPort>
 type Say = (reply: JobReply, memory?: ArrayBuffer[]) => void
@@ -63,6 +64,7 @@ async function serve(port: Port, { job: id, modules, work }: JobSetup): Promise<
   try {
     const job = WorkerJob.attach(id)
     for (const module of modules) await importFrom(module)
+    setDefaultDevice(parcelDevice(work.model)) // batches and constants are made where the model lies
     const result = await (work.kind === 'train'
       ? trainWork(job, work, say, controller.signal)
       : compressWork(job, work, say, controller.signal))

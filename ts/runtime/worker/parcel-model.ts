@@ -2,6 +2,7 @@
 import type { RawTensor } from '../../base/dtype.js'
 import type { Json } from '../../base/json-types.js'
 import { InternalError } from '../../base/errors.js'
+import { device, onDevice, type Device, type DeviceSpec } from '../../native/device.js'
 import type { WorkerJob } from '../../native/worker-job.js'
 import { build, Model, weightKind, type ModelInfo, type ModuleSpec, type Weight } from '../../nn/index.js'
 import { callOp, scope, tensorFromPage, type Tensor } from '../../tensor/index.js'
@@ -21,6 +22,9 @@ export interface ModelParcel {
   readonly extras: Readonly<Record<string, RawTensor>>
   readonly weights: ReadonlyMap<string, ParcelWeight>
   readonly state: ReadonlyMap<string, number>
+  /** Where it lies, and whether ops without a kernel there run on the processor. */
+  readonly device: string
+  readonly fallback: boolean
 }
 
 function lend(job: WorkerJob, t: Tensor): number {
@@ -38,11 +42,16 @@ export function packModel(job: WorkerJob, model: Model): ModelParcel {
     weights.set(path, { kind: weight.kind, config: weight.config(), shape: weight.shape, ...values })
   }
   const state = new Map([...model.state()].map(([path, t]) => [path, lend(job, t)]))
-  return { spec: model.spec(), info: model.info, extras: model.extras, weights, state }
+  const { name, fallback } = model.device
+  return { spec: model.spec(), info: model.info, extras: model.extras, weights, state, device: name, fallback }
 }
 
+/** This thread's queue on the device of a model that comes from another thread. */
+export const parcelDevice = (parcel: ModelParcel): Device => device(parcel.device as DeviceSpec, { fallback: parcel.fallback })
+
 /** The caller's to dispose. What was lent is shared with the other side, not copied. */
-export function unpackModel(job: WorkerJob, { spec, info, extras, weights, state }: ModelParcel): Model {
+export function unpackModel(job: WorkerJob, parcel: ModelParcel): Model {
+  const { spec, info, extras, weights, state } = parcel
   const entry = <T>(of: ReadonlyMap<string, T>, path: string): T => {
     const found = of.get(path)
     if (found === undefined) throw new InternalError('ERR_INTERNAL', `worker: ${path} of ${info.name} did not arrive`)
@@ -54,5 +63,7 @@ export function unpackModel(job: WorkerJob, { spec, info, extras, weights, state
     if (parts) return weightKind(kind).restore(parts, config, shape)
     return weightKind(kind).adopt!(Object.fromEntries(Object.entries(lent!).map(([name, index]) => [name, take(index)])))
   }
-  return scope(() => new Model(build(spec, { weight, state: (path) => take(entry(state, path)) }), info, extras))
+  return onDevice(parcelDevice(parcel), () =>
+    scope(() => new Model(build(spec, { weight, state: (path) => take(entry(state, path)) }), info, extras)),
+  )
 }
