@@ -3,7 +3,7 @@
  *   node tools/build-native.cjs [--builder=cmake|gyp] [--tests] [--stage] [--dry-run]
  * cmake-js is the default: it takes its headers from npm packages and downloads nothing. node-gyp is the fallback where there is no cmake.
  * --dry-run prints what node-gyp would have make do, and builds nothing.
- * --tests also builds tersor_test (cmake only); --stage copies the stripped addon to prebuilds/<platform>-<arch>/.
+ * --tests also builds tersor_test and, on Linux, the emulated CUDA library with its own (cmake only); --stage copies the stripped addon to prebuilds/<platform>-<arch>/.
  */
 const cp = require('node:child_process')
 const fs = require('node:fs')
@@ -13,15 +13,20 @@ const { root, quietly, binOf, withLock } = require('./lib.cjs')
 const { sources } = require('./sources.cjs')
 
 const build = path.join(root, 'build')
+const emulates = process.platform === 'linux' // its threads are fibers, its memory has guard pages
 const jobs = String(Math.max(1, os.availableParallelism()))
+
+const tests = ['tersor_test', ...(emulates ? ['tersor_cuda_emulated', 'tersor_cuda_test_emulated'] : [])]
 
 function has(command) {
   return cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
 }
 
 function buildWithCmake(targets) {
-  const cmakeJs = [binOf('cmake-js'), '--out', 'build', '--log-level', 'error', '--CDTERSOR_TESTS=ON']
-  if (!fs.existsSync(path.join(build, 'CMakeCache.txt'))) quietly('cmake-js configure', process.execPath, [cmakeJs[0], 'configure', ...cmakeJs.slice(1)])
+  const cmakeJs = [binOf('cmake-js'), '--out', 'build', '--log-level', 'error', '--CDTERSOR_TESTS=ON', `--CDTERSOR_CUDA_EMULATE=${emulates ? 'ON' : 'OFF'}`]
+  const cache = path.join(build, 'CMakeCache.txt')
+  // A folder from before there was the emulated library knows no such target.
+  if (!fs.existsSync(cache) || (emulates && !/^TERSOR_CUDA_EMULATE:\w+=ON$/m.test(fs.readFileSync(cache, 'utf8')))) quietly('cmake-js configure', process.execPath, [cmakeJs[0], 'configure', ...cmakeJs.slice(1)])
   quietly('native build', 'cmake', ['--build', 'build', '--config', 'Release', '--parallel', jobs, '--target', ...targets])
 }
 
@@ -57,7 +62,7 @@ function main(args) {
   const owner = fs.existsSync(path.join(build, 'CMakeCache.txt')) ? 'cmake' : fs.existsSync(path.join(build, 'config.gypi')) ? 'gyp' : ''
   if (owner && owner !== builder) fs.rmSync(build, { recursive: true, force: true })
   if (builder === 'gyp') buildWithGyp(args.includes('--dry-run'))
-  else buildWithCmake(args.includes('--tests') ? ['tersor', 'tersor_test'] : ['tersor'])
+  else buildWithCmake(['tersor', ...(args.includes('--tests') ? tests : [])])
   if (args.includes('--stage')) stage()
 }
 

@@ -1,6 +1,6 @@
 /**
  * Runs the tests and prints one closing line over all runners: `N passed, N failed, N skipped`.
- *   node tools/test.cjs                        native runner, then vitest (project unit)
+ *   node tools/test.cjs                        native runner, CUDA kernels on the emulator, then vitest (project unit)
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan [--without-kernels]   native runner under ASan + UBSan, in build-asan
@@ -34,7 +34,9 @@ function show({ what, stdout, stderr, signal, status }) {
 function runNative() {
   const program = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'tersor_test.exe' : 'tersor_test')
   quietly('native build', process.execPath, ['tools/build-native.cjs', '--builder=cmake', '--tests'])
-  return runEach(halves('native runner', program))
+  const cuda = path.join(root, 'build', 'Release', 'tersor_cuda_test_emulated')
+  const emulated = fs.existsSync(cuda) ? [{ what: 'CUDA kernels, emulated', program: cuda, args: [], env: {} }] : []
+  return runEach([...halves('native runner', program), ...emulated])
 }
 
 /** The tests of a runner in two halves, side by side. */
