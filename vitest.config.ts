@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+// Read by the emulated CUDA library of test/native/cuda.test.ts when it is loaded: devices to break and one to go on with.
+process.env.TERSOR_CUDA_EMULATE_DEVICES ??= '3'
+
 /**
  * Two projects: `unit` (npm test) and `packaging` (npm run test:packaging: packs and installs, minutes).
  * Forked processes: a crash of the addon takes one file down, not the run. Files share a process and its modules (the library is evaluated once for each

@@ -35,11 +35,9 @@ describe.skipIf(!existsSync(file))('a CUDA device (emulated)', () => {
   beforeAll(() => {
     const before = process.env.TERSOR_CUDA_PATH
     process.env.TERSOR_CUDA_PATH = file
-    process.env.TERSOR_CUDA_EMULATE_DEVICES = '3'
     try {
       cuda = device('cuda')
     } finally {
-      delete process.env.TERSOR_CUDA_EMULATE_DEVICES
       if (before === undefined) delete process.env.TERSOR_CUDA_PATH
       else process.env.TERSOR_CUDA_PATH = before
     }
@@ -156,9 +154,9 @@ describe.skipIf(!existsSync(file))('a CUDA device (emulated)', () => {
   it('takes gradients, and makes their constants there', () => {
     const w = tensor([3]).to(cuda)
     const x = tensor([5]).to(cuda)
-    const { value, grads } = valueAndGrad(() => ops.mul(ops.mul(w, w), ops.add(x, tensor([1]))), [w])
+    const { value, grads } = valueAndGrad(() => ops.mul(w, ops.add(x, tensor([1]))), [w])
     expect([value.device, grads[0]!.device]).toEqual([cuda, cuda])
-    expect([value.item(), grads[0]!.item()]).toEqual([54, 36])
+    expect([value.item(), grads[0]!.item()]).toEqual([18, 6])
     for (const t of [w, x, value, ...grads]) t.dispose()
   })
 
