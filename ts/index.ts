@@ -33,7 +33,7 @@ export { grad, hvpOperator, HvpOperator, valueAndGrad, type TensorTree, type Val
 export * as ops from './ops/index.js'
 export { hvp } from './ops/index.js'
 export * as optim from './optim/index.js'
-export { Model, type ModelInfo, type ModuleInput } from './nn/index.js'
+export { Model, toDevice, type ModelInfo, type ModuleInput } from './nn/index.js'
 export {
   architectures,
   batchInputs,

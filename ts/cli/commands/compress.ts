@@ -1,6 +1,7 @@
 /** `tersor compress`: applies a recipe to a model, saves the result, and reports what it gained and lost. */
 import { existsSync, rmdirSync } from 'node:fs'
 import type { Command } from 'commander'
+import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { OptionError } from '../../base/errors.js'
 import { suggestion } from '../../base/nearest.js'
 import type { Json } from '../../base/json-types.js'
@@ -37,10 +38,10 @@ import { io } from '../io.js'
 import { outFile, real } from '../options.js'
 import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
-import { RESUME, runCommand, type Ui } from '../ui.js'
+import { RESUME, type Ui } from '../ui.js'
 import { writeModel } from '../write-model.js'
 
-interface CompressCliOptions {
+interface CompressCliOptions extends DeviceCliOptions {
   readonly recipe: string
   readonly data?: string
   readonly validation?: string
@@ -176,6 +177,8 @@ export function registerCompress(program: Command): void {
     .option('--plan', 'say what the recipe is going to do (rounds, epochs) and stop')
     .option('--resume', 'go on from the checkpoint of an interrupted run')
     .option('--ipc', 'send events to the parent process')
+    .addOption(deviceOption())
+    .addOption(fallbackOption())
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -190,8 +193,8 @@ export function registerCompress(program: Command): void {
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
     .action((modelFile: string, o: CompressCliOptions) =>
-      runCommand(
-        o.json ?? false,
+      runOnDevice(
+        o,
         async (ui) => {
           const named = readRecipe(o.recipe)
           const recipe = o.maxDrop === undefined ? named : withMaxDrop(named, o.maxDrop)

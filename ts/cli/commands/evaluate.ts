@@ -1,6 +1,7 @@
 /** `tersor evaluate`: accuracy, macro F1 and Matthews correlation bytes and latency of a classifier or encoder on held-out data; fits a probe for encoders. Models for other tasks: evaluate-tasks.ts. */
 import { statSync } from 'node:fs'
 import type { Command } from 'commander'
+import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { OptionError } from '../../base/errors.js'
 import { classScores, evaluateModel, fitProbe, loyaltyOf, outputs, probeOf, withProbe, type Evaluation } from '../../analyze/index.js'
 import type { LoyaltyFigures } from '../../analyze/metrics/index.js'
@@ -10,9 +11,9 @@ import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
 import { evaluateLanguage, evaluateNumbers, evaluateTranslator, PARTS } from '../evaluate-tasks.js'
 import { integer, outFile } from '../options.js'
-import { runCommand, type Ui } from '../ui.js'
+import { type Ui } from '../ui.js'
 
-interface EvaluateOptions {
+interface EvaluateOptions extends DeviceCliOptions {
   readonly data: string
   readonly split?: string
   readonly probe?: string
@@ -63,6 +64,8 @@ export function registerEvaluate(program: Command): void {
     .option('--out <file>', 'where to save the model with its probe (default: the model file itself)', outFile)
     .option('--teacher <model>', 'label and probability loyalty to this model: how far its answers were kept')
     .option('--beam <n>', 'translators: hypotheses kept while a target is written (default 1: greedy)', integer(1, 1000))
+    .addOption(deviceOption())
+    .addOption(fallbackOption())
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -75,7 +78,7 @@ export function registerEvaluate(program: Command): void {
         '  $ tersor evaluate en-de.safetensors --data parallel:test.en,target=test.de --beam 4',
     )
     .action((file: string, o: EvaluateOptions) =>
-      runCommand(o.json ?? false, async (ui) => {
+      runOnDevice(o, async (ui) => {
         let model = loadModel(file)
         if (o.split !== undefined && !Object.hasOwn(PARTS, o.split))
           throw new OptionError(

@@ -1,14 +1,15 @@
 /** `tersor run`: one run of a model on given inputs; what it gives as .npy files, times of the steps, a trace. */
 import type { Command } from 'commander'
+import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { writeNpy } from '../../formats/index.js'
 import { loadModel } from '../../models/file.js'
 import { formatMs, formatPercent } from '../../report/format.js'
 import { session, type Session, type SessionValue } from '../../runtime/index.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
 import { outFile } from '../options.js'
-import { runCommand, type Ui } from '../ui.js'
+import { type Ui } from '../ui.js'
 
-interface RunOptions extends InputOptions {
+interface RunOptions extends InputOptions, DeviceCliOptions {
   readonly out?: string
   readonly profile?: boolean
   readonly trace?: string
@@ -47,13 +48,15 @@ export function registerRun(program: Command): void {
     .option('--out <file>', 'writes the output as .npy (several outputs: one file each, with the name)', outFile)
     .option('--profile', 'times of each step')
     .option('--trace <file>', "writes a trace for Chrome's viewer (implies --profile)", outFile)
+    .addOption(deviceOption())
+    .addOption(fallbackOption())
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       '\nExamples:\n  $ tersor run model.safetensors --input x.npy --out y.npy\n  $ tersor run encoder.safetensors --text "two words" --trace trace.json',
     )
     .action((file: string, o: RunOptions) =>
-      runCommand(o.json ?? false, async (ui) => {
+      runOnDevice(o, async (ui) => {
         const began = performance.now()
         const model = loadModel(file)
         const loadMs = performance.now() - began

@@ -3,16 +3,17 @@ import type { Command } from 'commander'
 import { trainTask } from '../../compress/train/train.js'
 import type { EpochRecord } from '../../compress/outcome.js'
 import { formatBytes, formatCount } from '../../report/format.js'
+import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { eventLines, eventView, metricsText } from '../events.js'
 import { integer, outFile, real } from '../options.js'
 import { dropCheckpoints, removeSnapshots, saveTrainState, snapshotFile, trainPaths } from '../train-files.js'
 import { trainCurves, writeTrainReport } from '../train-report.js'
 import { addSettings, checkSettings, trainSettingsOf, type SettingOptions } from '../train-settings.js'
 import { architectureNames, defaultsText, kindOf, refuseOthers, taskNames, type TaskCliOptions } from '../train/index.js'
-import { RESUME, runCommand, type Ui } from '../ui.js'
+import { RESUME, type Ui } from '../ui.js'
 import { writeModel } from '../write-model.js'
 
-interface TrainCliOptions extends SettingOptions, TaskCliOptions {
+interface TrainCliOptions extends SettingOptions, TaskCliOptions, DeviceCliOptions {
   readonly out: string
   readonly report?: string
   readonly checkpointSeconds: number
@@ -115,6 +116,8 @@ export function registerTrain(program: Command): void {
     .option('--checkpoint-seconds <s>', 'time between checkpoints', real(0, 1e6), 20)
     .option('--resume', 'go on from the checkpoint of an interrupted run')
     .option('--report <file>', 'write a page with the curves of the training (HTML)', outFile)
+    .addOption(deviceOption())
+    .addOption(fallbackOption())
     .option('--json', 'print JSON: events as lines on stderr, the result on stdout')
     .addHelpText(
       'after',
@@ -125,5 +128,5 @@ export function registerTrain(program: Command): void {
         '  $ tersor train mlp --data csv:houses.csv,target=price --validation csv:held.csv --out houses.safetensors --loss huber\n' +
         '  $ tersor train seq2seq --data parallel:train.en,target=train.de,lower=yes --out en-de.safetensors --metric bleu --keep-best',
     )
-    .action((architecture: string, o: TrainCliOptions) => runCommand(o.json ?? false, (ui) => trainCommand(architecture, o, ui), RESUME))
+    .action((architecture: string, o: TrainCliOptions) => runOnDevice(o, (ui) => trainCommand(architecture, o, ui), RESUME))
 }
