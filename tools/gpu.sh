@@ -39,7 +39,7 @@ step() { # step NAME SECONDS COMMAND...
 generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)
 run=build-gpu/Release/tersor_cuda_test
-small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum)
+small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum --filter bit_sets --filter csr_damage --filter long_vectors --filter selected_rows)
 if step configure 120 cmake "${generator[@]}" -S . -B build-gpu -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON -DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target" &&
   step build 300 cmake --build build-gpu --parallel "$(nproc)" --target tersor_cuda tersor_cuda_test; then
   step tests 120 "$run"
