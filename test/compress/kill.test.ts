@@ -22,8 +22,7 @@ beforeAll(async () => {
     entryPoints: [join(import.meta.dirname, 'kill-child.ts')],
     outfile: child,
     ...{ bundle: true, platform: 'node', format: 'esm', target: 'node20' },
-    // Files that only register something count too.
-    ...{ ignoreAnnotations: true, logLevel: 'error' },
+    logLevel: 'error',
     banner: { js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);" },
     plugins: [
       {
