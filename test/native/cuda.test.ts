@@ -19,7 +19,7 @@ import {
   session,
   setDefaultDevice,
   tensor,
-  Tensor,
+  type Tensor,
   valueAndGrad,
   zeros,
   type Device,
@@ -168,7 +168,7 @@ describe.skipIf(!existsSync(file))('a CUDA device (emulated)', () => {
     expect(s.info().device).toBe('cuda:0')
     expect([...s.runSync(input).output!.data]).toEqual([2, 30, 400])
     expect([...(await s.run({ data: new Float32Array([0, 0, 1]), shape: [3] })).output!.data]).toEqual([1, 10, 200])
-    const { output } = await s.runTensors(scope(() => tensor([5, 5, 5])) as never) // from the processor
+    const { output } = await s.runTensors(scope(() => tensor([5, 5, 5]))) // from the processor
     expect([output!.device, output!.toArray()]).toEqual([cuda, [6, 60, 600]])
     output!.dispose()
     expect(() => weights.write(new Float32Array(3))).toThrow(code('ERR_BUSY'))
