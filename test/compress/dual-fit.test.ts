@@ -16,7 +16,6 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const numbers = (t: Tensor): number[] => [...(t.read() as Float32Array)]
 const total = (t: Tensor): number => sum(t, [], false).item()
 
-
 describe('sizes and bounds', () => {
   it('k is that of the paper: 966, 417, 266 for 6000 gates', () => {
     expect([0.3, 0.5, 0.7].map((e) => projectionSize(6000, e))).toEqual([966, 417, 266])
