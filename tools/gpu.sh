@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command, without Node: builds the CUDA library for the GPU that is there, runs its tests, lets compute-sanitizer look for bad
-# accesses and races, and measures beside PyTorch where python3 has it. Under 8 minutes on 16 cores.
-#   bash tools/gpu.sh [OUT]     OUT (build-gpu/results): summary.json, bench.json, logs. Also: npm run gpu
+# Everything that needs a GPU, in one command, without Node: builds the CUDA library for the GPU that is there, runs its tests, measures beside PyTorch where
+# python3 has it, and lets compute-sanitizer look for bad accesses and races. On 16 cores it ends within TERSOR_GPU_SECONDS (480): every step has a limit, later
+# ones what is left. summary.json is written again after every step and bench.json after every case: what is known stays, whatever hangs later.
+#   bash tools/gpu.sh [OUT]     OUT (build-gpu/results): summary.json, bench.json, logs; 7 files. Also: npm run gpu
+# The wgmma path is tried first, alone: where it fails or hangs, everything else runs with TERSOR_CUDA_PATHS=mma. Each test has a process of its own, so that one
+# that hangs or loses the device takes no other with it.
 # Ends with 0 only when all of it passed; 3: no GPU, or no nvcc or cmake.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-build-gpu/results}
+total=${TERSOR_GPU_SECONDS:-480}
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
 
 stop() {
   echo "gpu: $1" >&2
@@ -21,51 +26,108 @@ command -v cmake >/dev/null || stop "cmake is not on the PATH"
 IFS=, read -r name driver capability clock memory_clock memory <<<"$gpu"
 sm=$(tr -d ' .' <<<"$capability")
 case $sm in 90 | 100 | 103 | 120) target=${sm}a-real ;; *) target=$sm-real ;; esac
+nvcc_release=$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 echo "gpu: $gpu"
+rm -f "$out"/{summary.json,bench.json,build.log,tests.log,bench.log,memcheck.log,racecheck.log}
 
-status=0
+status=0 listed=() failed_tests=() skipped_tests=() passed_tests=0
+export PYTHONUNBUFFERED=1
 declare -A took result
-step() { # step NAME SECONDS COMMAND...
-  local step=$1 limit=$2 begin=$SECONDS
-  shift 2
-  echo "== $step"
-  if timeout "$limit" "$@" >"$out/$step.log" 2>&1; then result[$step]=passed; else result[$step]=failed status=1; fi
+
+summary() {
+  local separator= step test
+  {
+    printf '{ "device": "%s", "driver": "%s", "sm": %s, "clock": "%s", "memory_clock": "%s", "memory": "%s", "nvcc": "%s", "paths": "%s", "seconds": %s,\n  "steps": {' "$name" "${driver# }" \
+      "$sm" "${clock# }" "${memory_clock# }" "${memory# }" "$nvcc_release" "${TERSOR_CUDA_PATHS:-}" "$SECONDS"
+    for step in configure build wgmma tests bench memcheck racecheck; do
+      [ -n "${result[$step]:-}" ] || continue
+      printf '%s "%s": { "result": "%s", "seconds": %s }' "$separator" "$step" "${result[$step]}" "${took[$step]:-0}"
+      separator=,
+    done
+    printf ' },\n  "tests": { "listed": %s, "passed": %s, "skipped": %s, "failed": [' "${#listed[@]}" "$passed_tests" "${#skipped_tests[@]}"
+    separator=
+    for test in "${failed_tests[@]+"${failed_tests[@]}"}"; do
+      printf '%s"%s"' "$separator" "$test"
+      separator=', '
+    done
+    echo '] } }'
+  } >"$out/summary.part" && mv "$out/summary.part" "$out/summary.json"
+}
+
+# step NAME LOG SECONDS COMMAND...: passed, failed, timeout, or late (nothing left of the time: not run). The log grows.
+step() {
+  local step=$1 log=$out/$2.log limit=$3 begin=$SECONDS code
+  shift 3
+  local left=$((total - SECONDS))
+  [ "$limit" -le "$left" ] || limit=$left
+  if [ "$limit" -lt 5 ]; then
+    result[$step]=late status=1
+    summary
+    return 1
+  fi
+  echo "== $step" | tee -a "$log"
+  timeout -k 10 "$limit" "$@" >>"$log" 2>&1
+  code=$?
+  case $code in 0) result[$step]=passed ;; 124 | 137) result[$step]=timeout status=1 ;; *) result[$step]=failed status=1 ;; esac
   took[$step]=$((SECONDS - begin))
-  tail -n 40 "$out/$step.log"
-  echo "== $step: ${result[$step]}, ${took[$step]} s"
-  [ "${result[$step]}" = passed ]
+  tail -n 40 "$log"
+  echo "== $step: ${result[$step]} ($code), ${took[$step]} s"
+  summary
+  [ $code -eq 0 ]
 }
 
 generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)
-run=build-gpu/Release/tersor_cuda_test
-small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum --filter bit_sets --filter csr_damage --filter long_vectors --filter selected_rows)
-if step configure 120 cmake "${generator[@]}" -S . -B build-gpu -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON -DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target" &&
-  step build 300 cmake --build build-gpu --parallel "$(nproc)" --target tersor_cuda tersor_cuda_test; then
-  step tests 120 "$run"
-  if command -v compute-sanitizer >/dev/null; then
-    step memcheck 100 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
-    step racecheck 100 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
-  else
-    echo "== compute-sanitizer is not on the PATH: skipped"
+run=$PWD/build-gpu/Release/tersor_cuda_test
+
+# Every test in a process of its own, six at a time.
+tests() {
+  local begin=$SECONDS limit=120 left=$((total - SECONDS)) work i n code
+  [ "$limit" -le "$left" ] || limit=$left
+  work=$(mktemp -d)
+  mapfile -t listed < <("$run" --list)
+  n=${#listed[@]}
+  echo "== tests ($n)"
+  [ "$n" -gt 0 ] && [ "$limit" -ge 5 ] &&
+    seq 0 $((n - 1)) | timeout -k 10 "$limit" xargs -P 6 -I{} bash -c 'timeout --foreground -k 5 40 "$0" --part "$1/$2" >"$3/$1.log" 2>&1; echo $? >"$3/$1.code"' "$run" {} "$n" "$work"
+  for ((i = 0; i < n; i++)); do
+    code=$(cat "$work/$i.code" 2>/dev/null || echo late)
+    { echo "== ${listed[i]}: $code" && cat "$work/$i.log" 2>/dev/null; } >>"$out/tests.log"
+    if [ "$code" != 0 ]; then
+      failed_tests+=("${listed[i]}")
+      { echo "== ${listed[i]}: $code" && tail -n 6 "$work/$i.log" 2>/dev/null; } | cut -c 1-400
+    elif grep -q ' 0 failed, [1-9][0-9]* skipped' "$work/$i.log"; then
+      skipped_tests+=("${listed[i]}")
+    else
+      passed_tests=$((passed_tests + 1))
+    fi
+  done
+  rm -rf "$work"
+  result[tests]=passed took[tests]=$((SECONDS - begin))
+  [ "$n" -gt 0 ] && [ ${#failed_tests[@]} -eq 0 ] || result[tests]=failed status=1
+  echo "== tests: ${result[tests]}, $passed_tests passed, ${#failed_tests[@]} failed, ${#skipped_tests[@]} skipped, ${took[tests]} s"
+  summary
+}
+
+small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum --filter bit_sets --filter csr_damage --filter long_vectors --filter selected_rows --filter qgemm_s32 --filter half_of_all --filter wgemm_within --filter cuda_attention)
+if step configure build 120 cmake "${generator[@]+"${generator[@]}"}" -S . -B build-gpu -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON -DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target" &&
+  step build build 330 cmake --build build-gpu --parallel "$(nproc)" --target tersor_cuda tersor_cuda_test; then
+  if [ "$sm" = 90 ] && [ -z "${TERSOR_CUDA_PATHS:-}" ]; then
+    step wgmma tests 40 "$run" --filter wgmma_serves || export TERSOR_CUDA_PATHS=mma
   fi
+  tests
   if python3 -c 'import torch' 2>/dev/null; then
-    step bench 180 python3 bench/cuda/bench.py --library build-gpu/Release/tersor_cuda.so --json "$out/bench.json"
+    step bench bench 170 python3 bench/cuda/bench.py --library build-gpu/Release/tersor_cuda.so --json "$out/bench.json"
   else
     echo "== python3 has no torch: bench skipped"
   fi
+  if command -v compute-sanitizer >/dev/null; then
+    step memcheck memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
+    step racecheck racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
+  else
+    echo "== compute-sanitizer is not on the PATH: skipped"
+  fi
 fi
-
-{
-  printf '{ "device": "%s", "driver": "%s", "sm": %s, "clock": "%s", "memory_clock": "%s", "memory": "%s", "nvcc": "%s",\n  "steps": {' "$name" "${driver# }" "$sm" "${clock# }" \
-    "${memory_clock# }" "${memory# }" "$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')"
-  separator=
-  for step in configure build tests memcheck racecheck bench; do
-    [ -n "${result[$step]:-}" ] || continue
-    printf '%s "%s": { "result": "%s", "seconds": %s }' "$separator" "$step" "${result[$step]}" "${took[$step]}"
-    separator=,
-  done
-  echo ' } }'
-} >"$out/summary.json"
+summary
 cat "$out/summary.json"
 exit $status

@@ -6,7 +6,8 @@ from native/ops/ops.def, and both sides work on the very same tensors.
     python3 bench/cuda/bench.py --library build-cuda/Release/tersor_cuda_emulated.so --device cpu --quick      (do the cases run; times mean nothing)
 
 Time: medians of rounds of enough calls, both contenders in turns, inputs larger than the L2 or rotated. Share: of the time that the bytes would take at the copy
-bandwidth measured in the same run. Every case is compared with PyTorch before it is timed.
+bandwidth measured in the same run. Every case is compared with PyTorch before it is timed. The JSON is written again after every case, so that what was measured stays where a later
+case hangs. TERSOR_CUDA_PATHS=mma leaves out the cases that ask for other paths; clusters (wgmma2) come last.
 """
 import argparse, ctypes as c, itertools, json, os, re, statistics, sys, time
 import torch
@@ -64,7 +65,9 @@ class Device:
     def synchronize(self): must(self.wait(self.stream))
 
     def call(self, op, **given):
-        """A function of no arguments that queues the op. Results are given tensors too; an optional tensor may be missing."""
+        """A function of no arguments that queues the op. Results are given tensors too; an optional tensor may be missing. The library's stream does not wait for PyTorch's: what
+        is on its way there, making the inputs, is waited for here."""
+        if torch.cuda.is_available(): torch.cuda.synchronize()
         row = ROWS[op]
         args_type = type(f'{op}_args', (c.Structure,), {'_fields_': [(name.split(',')[-1].strip(), KINDS[kind]) for kind, name in row]})
         args, signature = args_type(), []
@@ -140,6 +143,22 @@ def cases(dev, d, quick):
     yield 'conv2d 3x3', 'conv2d', dict(x=xi, w=wi, stride=[1, 1], padding=[1, 1], y=torch.empty_like(xi)), lambda: torch.nn.functional.conv2d(xi, wi, padding=1), ['y'], 8 * xi.numel(), 2 * xi.numel() * C * 9
 
 
+def guarded(name, generator, failed):
+    """What a generator gives; where making a case fails, that is noted and the generator ends."""
+    try:
+        yield from generator
+    except Exception as error:
+        failed(f'cases of {name}', error)
+
+
+def clusters_last(cases):
+    late = []
+    for case in cases:
+        if case[2].get('paths') == 'wgmma2': late.append(case)
+        else: yield case
+    yield from late
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--library', required=True)
@@ -158,17 +177,31 @@ def main():
     copy = statistics.median(seconds(lambda: to.copy_(from_), wait_torch, least) for _ in range(rounds))
     bandwidth = 8 * from_.numel() / copy
     del from_, to
-    rows, failed = [], 0
+    rows, forced = [], os.environ.get('TERSOR_CUDA_PATHS', '')
+    about = dict(library=a.library, build=dev.table.build.decode(), copy_gbytes_per_second=bandwidth / 1e9, torch=torch.__version__, device=torch.cuda.get_device_name(0) if gpu else 'emulated', paths=forced)
+
+    def save(complete=False):
+        if not a.json: return
+        with open(a.json + '.part', 'w') as f: json.dump(dict(about=about, complete=complete, cases=rows), f, indent=1)
+        os.replace(a.json + '.part', a.json)
+
+    def note(name, error):
+        rows.append(dict(name=name, failed=f'{type(error).__name__}: {error}'))
+        print(f'{name:22} FAILED: {error}', flush=True)
+
     print(f'copy bandwidth {bandwidth / 1e9:.0f} GB/s, {dev.table.build.decode()}')
     print(f'{"case":22} {"ms":>9} {"torch ms":>9} {"ratio":>6} {"GB/s":>7} {"share":>6} {"TFLOP/s":>8}')
-    for name, op, fields, rival, results, size, flops in itertools.chain(cases(dev, a.device, a.quick), networks.cases(a.device, a.quick), products.cases(dev, a.device, a.quick), sparse.cases(dev, a.device, a.quick)):
+    families = dict(memory=cases(dev, a.device, a.quick), products=products.cases(dev, a.device, a.quick), networks=networks.cases(a.device, a.quick), sparse=sparse.cases(dev, a.device, a.quick))
+    every = itertools.chain.from_iterable(guarded(name, generator, note) for name, generator in families.items())
+    for name, op, fields, rival, results, size, flops in clusters_last(every):
         if a.filter not in name: continue
-        os.environ['TERSOR_CUDA_PATHS'] = fields.pop('paths', '')
-        run = dev.call(op, **fields)
-        if run is None:
-            print(f'{name:22} no kernel'); continue
-        row = dict(name=name, op=op)
+        paths, row = fields.pop('paths', ''), dict(name=name, op=op)
+        if forced and paths not in ('', forced): continue
+        os.environ['TERSOR_CUDA_PATHS'] = forced or paths
         try:
+            run = dev.call(op, **fields)
+            if run is None:
+                print(f'{name:22} no kernel'); continue
             wait_torch()
             run(); dev.synchronize()
             got = {f: fields[f].clone() for f in results}
@@ -186,17 +219,14 @@ def main():
             row['gbytes_per_second'], row['share_of_copy'], row['tflops'] = size / row['ms'] / 1e6, size / bandwidth / row['ms'] * 1e3, flops / row['ms'] / 1e9
             if theirs: row['torch_ms'] = 1e3 * statistics.median(theirs)
             torch_ms = row.get('torch_ms')
-            print(f'{name:22} {row["ms"]:9.4f} {torch_ms or 0:9.4f} {torch_ms / row["ms"] if torch_ms else 0:6.2f} {row["gbytes_per_second"]:7.0f} {row["share_of_copy"]:6.2f} {row["tflops"]:8.2f}')
-        except RuntimeError as error:
-            failed += 1
-            row['failed'] = str(error)
-            print(f'{name:22} FAILED: {error}')
-            if 'device' in str(error) or 'CUDA error' in str(error): break
-        rows.append(row)
-    if a.json:
-        about = dict(library=a.library, build=dev.table.build.decode(), copy_gbytes_per_second=bandwidth / 1e9, torch=torch.__version__, device=torch.cuda.get_device_name(0) if gpu else 'emulated')
-        with open(a.json, 'w') as f: json.dump(dict(about=about, cases=rows), f, indent=1)
-    sys.exit(1 if failed else 0)
+            print(f'{name:22} {row["ms"]:9.4f} {torch_ms or 0:9.4f} {torch_ms / row["ms"] if torch_ms else 0:6.2f} {row["gbytes_per_second"]:7.0f} {row["share_of_copy"]:6.2f} {row["tflops"]:8.2f}', flush=True)
+            rows.append(row)
+        except Exception as error:
+            note(name, error)
+            if ('cuda:0' in str(error) and 'memory' not in str(error) and 'budget' not in str(error)) or 'CUDA error' in str(error): break  # the context may be gone
+        save()
+    save(complete=True)
+    sys.exit(1 if any('failed' in row for row in rows) else 0)
 
 
 main()

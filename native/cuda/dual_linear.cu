@@ -110,6 +110,7 @@ Status dual_linear_cuda(Stream& s, dual_linear_args& a) {
     const float* p = x.as<const float>();
     if (a.projection.present()) {
       TERSOR_TRY(dense(s, a.projection, &projection));
+      TERSOR_TRY(packed_place("dual_linear: projection", projection));
       float* projected;
       TERSOR_TRY(s.scratch(m * a.k, &projected));
       TERSOR_TRY(ternary_project(s, p, m, projection.as<const uint8_t>(), a.k, cols, projected));

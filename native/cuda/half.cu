@@ -104,6 +104,7 @@ Status matmul_half(Stream& stream, matmul_half_args& x) {
 
 Status bf16_pack(Stream& stream, bf16_pack_args& x) {
   const int64_t n = x.w.shape[0], k = x.w.shape[1], row = ceil_div<int64_t>(k, 8) * 8;
+  TERSOR_TRY(packed_place("bf16_pack", x.packed));
   TERSOR_TRY(stream.fill(x.packed.data, 0, x.packed.size()));
   TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, Bf16DeviceHeader{kBf16DeviceMagic, 0, n, k, {}}, static_cast<Bf16DeviceHeader*>(x.packed.data)));
   return copy_along_k(stream, x.w.dtype == DType::f32, x.w.data, RowsFrom{n, k, x.w.stride[0], x.w.stride[1], {}}, 1,
@@ -112,7 +113,7 @@ Status bf16_pack(Stream& stream, bf16_pack_args& x) {
 
 Status linear_bf16(Stream& stream, linear_bf16_args& x) {
   const int64_t n = x.out, k = x.x.dim(-1), row = ceil_div<int64_t>(k, 8) * 8;
-  if (!x.packed.contiguous() || x.packed.size() < static_cast<int64_t>(sizeof(Bf16DeviceHeader)) + n * row * 2)
+  if (!packed_lies_well(x.packed, static_cast<int64_t>(sizeof(Bf16DeviceHeader)) + n * row * 2))
     return fail(Code::option, "linear_bf16: packed was not made by bf16_pack on this device for a [%lld,%lld] weight", static_cast<long long>(n), static_cast<long long>(k));
   if (x.y.size() == 0) return {};
   TensorRef in;

@@ -106,6 +106,7 @@ Status linear_fused(Stream& stream, linear_fused_args& x) {
 Status gemm_pack(Stream& stream, gemm_pack_args& x) {
   const int64_t n = x.w.shape[0], k = x.w.shape[1];
   TensorRef w;
+  TERSOR_TRY(packed_place("gemm_pack", x.packed));
   TERSOR_TRY(dense(stream, x.w, &w));
   TERSOR_TRY(stream.fill(x.packed.data, 0, x.packed.size()));
   TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, PackedHeader{kPackedMagic, 0, n, k, {}}, static_cast<PackedHeader*>(x.packed.data)));
@@ -114,7 +115,7 @@ Status gemm_pack(Stream& stream, gemm_pack_args& x) {
 
 Status linear_packed(Stream& stream, linear_packed_args& x) {
   const int64_t n = x.out, k = x.x.dim(-1);
-  if (!x.packed.contiguous() || x.packed.size() < static_cast<int64_t>(sizeof(PackedHeader)) + n * k * 4)
+  if (!packed_lies_well(x.packed, static_cast<int64_t>(sizeof(PackedHeader)) + n * k * 4))
     return fail(Code::option, "linear_packed: packed was not made by gemm_pack on this device for a [%lld,%lld] weight", static_cast<long long>(n), static_cast<long long>(k));
   Gemm<float> g;
   TERSOR_TRY(g.packed.open(stream, "linear_packed", x.packed.data, kPackedMagic));

@@ -7,6 +7,15 @@
 namespace tersor {
 namespace cuda {
 
+// What a host can see of a packed tensor: bytes in a row, enough of them, from a multiple of 16 on (kernels read and write 16 at a time).
+inline bool packed_lies_well(const TensorRef& packed, int64_t bytes) {
+  return packed.contiguous() && packed.size() >= bytes && reinterpret_cast<uintptr_t>(packed.data) % 16 == 0;
+}
+inline Status packed_place(const char* op, const TensorRef& packed) {
+  if (packed_lies_well(packed, 0)) return {};
+  return fail(Code::option, "%s: packed must be contiguous and begin at a multiple of 16 bytes on a device", op);
+}
+
 struct PackedCheck {
   const uint32_t* at = nullptr;  // null: nothing to check
   uint32_t magic = 0;

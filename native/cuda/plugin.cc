@@ -1,5 +1,6 @@
 // The ABI of backend/backend.h over Stream and kernels.inc: one table of functions for the core.
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -9,8 +10,10 @@
 
 using tersor::cuda::Stream;
 
+// The core waits for a stream while another thread queues work on it: what kernels reported belongs to calls that are complete, so both take the lock.
 struct tersor_stream {
   Stream* stream;
+  std::mutex mutex;
 };
 
 namespace tersor {
@@ -39,7 +42,7 @@ Status open(int32_t device, tersor_stream** out) {
   TERSOR_TRY(check_device(device));
   Stream* s;
   TERSOR_TRY(Stream::open(device, &s));
-  *out = new tersor_stream{s};
+  *out = new tersor_stream{s, {}};
   return {};
 }
 void close(tersor_stream* s) {
@@ -49,6 +52,8 @@ void close(tersor_stream* s) {
 
 Status synchronize(tersor_stream* s) {
   TERSOR_TRY(runtime::select(s->stream->queue()));
+  TERSOR_TRY(runtime::synchronize(s->stream->queue()));  // without the lock: this is what takes long
+  const std::lock_guard<std::mutex> lock(s->mutex);
   return s->stream->synchronize();
 }
 Status allocate(tersor_stream* s, int64_t bytes, void** data) {
@@ -62,6 +67,7 @@ Status upload(tersor_stream* s, void* to, const void* from, int64_t bytes) {
 }
 Status download(tersor_stream* s, void* to, const void* from, int64_t bytes) {
   TERSOR_TRY(runtime::select(s->stream->queue()));
+  const std::lock_guard<std::mutex> lock(s->mutex);
   return s->stream->download(to, from, bytes);
 }
 Status copy(tersor_stream* s, void* to, const void* from, int64_t bytes) {
@@ -75,6 +81,7 @@ Status fill(tersor_stream* s, void* to, int32_t byte, int64_t bytes) {
 
 // --- the table of kernels ---
 template <class Args, Status (*function)(Stream&, Args&)> Status enter(const char* op, tersor_stream* s, void* args) {
+  const std::lock_guard<std::mutex> lock(s->mutex);
   TERSOR_TRY(s->stream->begin(op));
   const Status status = function(*s->stream, *static_cast<Args*>(args));
   s->stream->end();

@@ -45,6 +45,9 @@ struct KMajor {
   BatchMap map;                  // bytes
 };
 
+// Whether four neighbours may be stored at once from every fourth element on: a result that was given (`into`) may be a view that begins anywhere.
+__device__ __forceinline__ bool starts_wide(const void* y) { return (reinterpret_cast<uintptr_t>(y) & 15) == 0; }
+
 // --- epilogues: put(part, row, column, live, v) takes `live` <= 4 adjacent sums of a row; `part` holds what belongs to their columns ---
 
 // QgemmFinish of kernels/qgemm/qgemm.h, to the bit. Pointers are the device's; a null one leaves its term out.
@@ -133,7 +136,7 @@ __device__ __forceinline__ void IntegerEpilogue::put(const Part& p, int64_t row,
   for (int i = 0; i < 4; i++)
     v[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) - zero * static_cast<uint32_t>(p.column[i]) - row_sum * static_cast<uint32_t>(p.w_zero[i]) +
                                 static_cast<uint32_t>(p.add[i]));
-  const bool whole = live == 4 && n % 4 == 0;
+  const bool whole = live == 4 && n % 4 == 0 && starts_wide(y);
   if (to == IntegerTo::s32) {
     int32_t* const out = static_cast<int32_t*>(y) + at;
     if (whole) *reinterpret_cast<int4*>(out) = make_int4(v[0], v[1], v[2], v[3]);
@@ -197,7 +200,7 @@ struct FloatEpilogue {
   }
   __device__ __forceinline__ void put(const Part& p, int64_t row, int64_t column, int live, const float (&sums)[4]) const {
     const int64_t where = row * n + column;
-    const bool whole = live == 4 && n % 4 == 0;
+    const bool whole = live == 4 && n % 4 == 0 && starts_wide(y);
     float f[4];
     TERSOR_UNROLL
     for (int i = 0; i < 4; i++) {

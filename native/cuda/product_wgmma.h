@@ -143,6 +143,7 @@ __global__ void TERSOR_CLUSTER(kCluster) __launch_bounds__(Hopper::kThreads, 1)
   if (group == 0) {
     give_registers<40>();
     if (threadIdx.x == 0) produce<kCluster>(&a, &b, m, n, boxes, stages, full, empty);
+    __syncwarp();  // the barrier of the cluster wants whole warps
   } else {
     take_registers<232>();
     consume<kind, kCluster>(e, m, n, boxes, stages, put + (group - 1) * (Hopper::kPutBytes / 4), full, empty, group - 1);
@@ -157,10 +158,10 @@ Status make_tensor_map(const char* op, const void* base, int64_t rows, int64_t w
 int wgmma_cluster(Stream& stream);
 const char* wgmma_state(int32_t device, int cluster);
 
-// True where the shape is worth it: a wave of tiles, or the larger part of one.
+// True where the shape is worth it, a wave of tiles or the larger part of one, and rows lie as the TMA can describe them (no broadcast rows).
 inline bool wgmma_fits(const KMajor& p) {
   const int64_t tiles = ceil_div<int64_t>(p.m, Hopper::kRows) * ceil_div<int64_t>(p.n, Hopper::kColumns);
-  return p.batches == 1 && p.m > 64 && p.n > 64 && tiles >= 32 && p.k_bytes >= 256 && p.m < INT32_MAX && p.n < INT32_MAX && p.k_bytes < INT32_MAX;
+  return p.batches == 1 && p.m > 64 && p.n > 64 && tiles >= 32 && p.k_bytes >= 256 && p.a_row > 0 && p.b_row > 0 && p.a_row < int64_t(1) << 40 && p.b_row < int64_t(1) << 40 && p.m < INT32_MAX && p.n < INT32_MAX && p.k_bytes < INT32_MAX;
 }
 
 template <Kind kind, int kCluster, class E> Status launch_wgmma(Stream& stream, const KMajor& p, const E& e) {

@@ -27,7 +27,7 @@ Status multiply(Stream& stream, bool is_signed, const KMajor& p, const IntegerEp
 
 Status open_packed(const char* op, const TensorRef& packed, int64_t n, int64_t k, PackedWeight* out) {
   const int64_t depth = qgemm_depth(k), bytes = qgemm_codes_at(n) + n * depth;
-  if (!packed.contiguous() || packed.size() < bytes || reinterpret_cast<uintptr_t>(packed.data) % 16 != 0)
+  if (!packed_lies_well(packed, bytes))
     return fail(Code::option, "%s: packed was not made by qgemm_pack on this device for a [%lld,%lld] weight", op, static_cast<long long>(n), static_cast<long long>(k));
   const auto* base = packed.as<unsigned char>();
   out->magic = reinterpret_cast<const uint32_t*>(base);

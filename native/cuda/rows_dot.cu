@@ -249,6 +249,7 @@ Status ternary_pack_cuda(Stream& s, ternary_pack_args& a) {
   if (kHeaderBytes + a.out * h.words * 4 > a.packed.shape[0])
     return fail(Code::unsupported, "ternary_pack: a [%lld,%lld] projection does not fit into %lld bytes on a device", static_cast<long long>(a.out), static_cast<long long>(a.cols),
                 static_cast<long long>(a.packed.shape[0]));
+  TERSOR_TRY(packed_place("ternary_pack", a.packed));
   TERSOR_TRY(s.fill(a.packed.data, 0, a.packed.shape[0]));
   const int64_t blocks = blocks_for(s, a.out * h.words, 256);
   return launch<ternary_pack_kernel>(s, blocks < 1 ? 1 : blocks, 256, 0, h, a.packed.as<uint8_t>());
@@ -258,6 +259,7 @@ Status ternary_unpack_cuda(Stream& s, ternary_unpack_args& a) {
   TensorRef packed;
   RuleCheck check;
   TERSOR_TRY(dense(s, a.packed, &packed));
+  TERSOR_TRY(packed_place("ternary_unpack", packed));
   TERSOR_TRY(check.open(s, Code::option, kTernaryRule));
   return launch<ternary_unpack_kernel>(s, blocks_for(s, a.p.size(), 256), 256, 0, packed.as<const uint8_t>(), a.out, a.cols, check, a.p.as<int8_t>());
 }
@@ -267,6 +269,7 @@ Status ternary_project_cuda(Stream& s, ternary_project_args& a) {
   TensorRef x, packed;
   TERSOR_TRY(dense(s, a.x, &x));
   TERSOR_TRY(dense(s, a.packed, &packed));
+  TERSOR_TRY(packed_place("ternary_project", packed));
   return ternary_project(s, x.as<const float>(), a.y.size() / a.out, packed.as<const uint8_t>(), a.out, a.x.dim(-1), a.y.as<float>());
 }
 

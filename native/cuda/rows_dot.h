@@ -1,6 +1,7 @@
 // Products of selected rows, and ternary projections (rows_dot.cu), for dual modules too.
 #pragma once
 #include "cuda/offsets.h"
+#include "cuda/packed.h"
 
 namespace tersor {
 namespace cuda {

@@ -14,6 +14,7 @@ namespace runtime {
 struct Queue {
   int32_t device;
   cudaStream_t stream;
+  bool direct;  // the device reads pageable memory of the host itself, so copies from there may still run when the call answers
 };
 
 namespace {
@@ -48,6 +49,7 @@ bool is_sticky(cudaError_t e) {
     case cudaErrorECCUncorrectable:
     case cudaErrorLaunchTimeout:
     case cudaErrorDevicesUnavailable:
+    case cudaErrorUnknown:
     case cudaErrorContextIsDestroyed: return true;
     default: return false;
   }
@@ -134,7 +136,9 @@ Status open(int32_t device, Queue** queue) {
   TERSOR_TRY(check(device, cudaSetDevice(device), "select"));
   cudaMemPool_t pool;
   TERSOR_TRY(check(device, cudaDeviceGetDefaultMemPool(&pool, device), "memory pool"));
-  auto* q = new Queue{device, nullptr};
+  int direct = 0;
+  TERSOR_TRY(check(device, cudaDeviceGetAttribute(&direct, cudaDevAttrPageableMemoryAccessUsesHostPageTables, device), "attributes"));
+  auto* q = new Queue{device, nullptr, direct != 0};
   const Status status = check(device, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "stream");
   if (!status.ok()) {
     delete q;
@@ -168,9 +172,10 @@ void release(Queue* q, void* data, int64_t) {
 }
 void poison(Queue*, void*, int64_t) {}
 
-// From pageable memory the run time copies `from` to a staging buffer before it answers.
+// From pageable memory the run time copies `from` to a staging buffer before it answers; where it need not, the copy is waited for.
 Status upload(Queue* q, void* to, const void* from, int64_t bytes) {
-  return check(q->device, cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, q->stream), "upload");
+  TERSOR_TRY(check(q->device, cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, q->stream), "upload"));
+  return q->direct ? synchronize(q) : Status();
 }
 Status download(Queue* q, void* to, const void* from, int64_t bytes) {
   TERSOR_TRY(check(q->device, cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, q->stream), "download"));
@@ -190,7 +195,12 @@ Status before_launch(Queue* q) {
   if (faults.strikes(Fault::kernel)) remember(q->device, fail(Code::device, "cuda:%d: a kernel failed (injected)", q->device));
   return {};
 }
-Status after_launch(Queue*, Status status) { return status; }
+// Of a launch that failed: by itself (its size), or because a kernel before it took the context with it.
+Status after_launch(Queue* q, Status status) {
+  if (is_sticky(cudaStreamQuery(q->stream))) remember(q->device, status);
+  (void)cudaGetLastError();
+  return status;
+}
 void* native(Queue* q) { return q->stream; }
 
 Status inject(int32_t, Fault fault, int64_t n) {

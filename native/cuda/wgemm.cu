@@ -270,7 +270,7 @@ __global__ void finish_rows(Dot d, int splits, const float* x, const float* bias
 
 Status wgemm(Stream& stream, wgemm_args& a) {
   const int64_t n = a.out, k = a.x.dim(-1);
-  if (!a.packed.contiguous() || a.packed.size() < 64) return fail(Code::option, "wgemm: packed was not made by wgemm_pack on this device");
+  if (!packed_lies_well(a.packed, 64)) return fail(Code::option, "wgemm: packed was not made by wgemm_pack on this device");
   if (a.y.size() == 0) return {};
   const int64_t m = a.y.size() / n;
   TensorRef x, residual = a.residual;

@@ -62,6 +62,7 @@ __global__ void unpack_steps(const unsigned char* packed, int64_t n, int64_t k, 
 }  // namespace
 
 Status unpack_weight(Stream& stream, const char* op, const TensorRef& packed, int64_t n, int64_t k, float* w) {
+  if (!packed_lies_well(packed, 64)) return fail(Code::option, "%s: packed was not made by wgemm_pack on this device", op);
   if (n == 0 || k == 0) return {};
   PackedCheck check;
   TERSOR_TRY(check.open(stream, op, packed.data, kWgemmDeviceMagic));
@@ -73,6 +74,7 @@ Status wgemm_pack(Stream& stream, wgemm_pack_args& a) {
   const WgemmDeviceHeader h{kWgemmDeviceMagic, static_cast<int32_t>(a.bits), a.zero.present() ? 1 : 0, 0, a.q.shape[0], a.q.shape[1], s > z ? s : z, {}};
   if (h.bytes() > a.packed.size()) return fail(Code::internal, "wgemm_pack: %lld bytes do not fit the %lld that the op has", static_cast<long long>(h.bytes()), static_cast<long long>(a.packed.size()));
   TensorRef q;
+  TERSOR_TRY(packed_place("wgemm_pack", a.packed));
   TERSOR_TRY(dense(stream, a.q, &q));
   TERSOR_TRY(stream.fill(a.packed.data, 0, a.packed.size()));
   const auto row = [](const TensorRef& t) { return t.shape[0] == 1 ? 0 : t.stride[0]; };

@@ -198,6 +198,12 @@ const Arena::Block& Arena::block_of(const TensorRef& t) const {
   abort();
 }
 
+// Every second call's results begin one element behind a multiple of 256 bytes, as views that are given as results may. Packed weights must not.
+static int64_t offset_of_results(const char* op, DType dtype) {
+  static int calls = 0;
+  return calls++ % 2 == 1 && !strstr(op, "_pack") ? dtype_bytes(dtype) : 0;
+}
+
 static Status run_op(const Arena& arena, const char* op, const void* given, Results* results, bool cpu) {
   const Entry* entry = find_entry(op);
   if (!entry) return fail(Code::internal, "no such op");
@@ -222,8 +228,9 @@ static Status run_op(const Arena& arena, const char* op, const void* given, Resu
     }
     if (f->kind == 'R') {
       char* data;
-      TERSOR_TRY(uploads.add(nullptr, host.bytes(), &data));
-      device.data = data;
+      const int64_t offset = offset_of_results(op, host.dtype);
+      TERSOR_TRY(uploads.add(nullptr, host.bytes() + offset, &data));
+      device.data = data + offset;
     } else if (host.present()) {
       const Arena::Block& block = arena.block_of(host);
       char* data;

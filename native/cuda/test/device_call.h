@@ -71,7 +71,7 @@ struct Results {
   template <class T> const T* cpu(size_t i) const { return reinterpret_cast<const T*>(list[i].cpu.data()); }
 };
 
-// Runs the op with these arguments (tensors in arena memory) on CPU and device. Outputs are poisoned before; changed tensors are copies on both sides.
+// Runs the op with these arguments (tensors in arena memory) on CPU and device. Outputs are poisoned before and begin at whole and odd elements in turns; changed tensors are copies on both sides.
 Status run_both(const Arena& arena, const char* op, const void* args, Results* results);
 // Only on the device: what an op answers where the CPU would fail, or has no result to compare.
 Status run_device(const Arena& arena, const char* op, const void* args, Results* results);

@@ -135,7 +135,7 @@ TERSOR_TEST(cuda_refuses_what_the_cpu_packed) {
 TERSOR_TEST(cuda_wgmma_serves_on_its_device) {
   if (emulated() || device_sm() != 90 || getenv("TERSOR_CUDA_PATHS")) return skip_case("wants a device of compute capability 9.0 with all paths on");
   Arena arena;
-  for (const Shape s : {Shape{1024, 1024, 256}, {1100, 1030, 1000}}) {
+  for (const Shape s : {Shape{1024, 1024, 256}, {1100, 1030, 1000}, {2100, 2420, 300}}) {  // the last: more tiles than an H200 has multiprocessors
     const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {s.n, s.k}));
     for (const DType t : {DType::u8, DType::i8}) {
       qgemm_s32_args a{};
