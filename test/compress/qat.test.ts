@@ -19,8 +19,29 @@ import {
 } from '../../ts/compress/index.js'
 import { Rng } from '../../ts/base/rng.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, FakeWeight, freshValues, linear, lstm, Model, QuantizedWeight, sequential, type FakeConfig } from '../../ts/nn/index.js'
+import {
+  batchNorm,
+  build,
+  conv2d,
+  defineModule,
+  FakeWeight,
+  freshValues,
+  linear,
+  lstm,
+  Model,
+  QuantizedWeight,
+  runChild,
+  sequential,
+  type FakeConfig,
+  type ModuleSpec,
+} from '../../ts/nn/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
+import { z } from 'zod'
+import { parseOnnx } from '../../ts/formats/onnx/index.js'
+import { modelFromOnnx } from '../../ts/graph/index.js'
+import { basicBlock } from '../../ts/models/vision/index.js'
+import { add, relu } from '../../ts/ops/index.js'
+import { constant, model as onnxModel, node, random, value } from '../graph/build.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
 const data = bars(160)
@@ -130,9 +151,9 @@ describe('what was trained is what the codes compute', () => {
     ['8 bits', {}],
     ['4 bits, learned', { bits: 4, gradient: 'learned' as const }],
   ])('%s: convolution with a folded batch norm that goes on learning, pooling, linear', async (_name, scheme) => {
-    expect([...normsBehind(conv.model.root)]).toEqual([['conv.weight', 'norm']])
+    expect([...normsBehind(conv.model)]).toEqual([['conv.weight', 'norm']])
     const targets = conv.model.weights().filter((w) => w.name === 'weight' && w.role !== 'vector')
-    const norms = normsBehind(conv.model.root)
+    const norms = normsBehind(conv.model)
     const fake = fakeModel(
       conv.model,
       targets,
@@ -215,5 +236,81 @@ it('refuses what cannot be trained or computed, with the place', async () => {
   await expect(compress(mlp(), recipe([[quantize.qat({})]]), { data: points })).rejects.toMatchObject({
     code: 'ERR_OPTION',
     details: { pointer: '/training' },
+  })
+})
+
+describe('batch norms and the layers before them', () => {
+  /** Its children are listed in another order than they run: a -> m, relu, b, relu -> n, and c goes into a sum first. */
+  const crossed = defineModule<Record<string, never>>({
+    kind: 'test.crossed',
+    config: z.strictObject({}),
+    weights: () => ({}),
+    forward: (m, _c, x, ctx) => {
+      const child = (name: string, from: typeof x): ReturnType<typeof runChild> => runChild(m, name, from, ctx)
+      const h = relu(child('m', child('a', x)))
+      const y = child('n', relu(child('b', h)))
+      return child('o', add(child('c', y), y))
+    },
+  })
+  const conv = conv2d({ in: 2, out: 2, kernel: [3, 3], padding: [1, 1], bias: true })
+  const norm = batchNorm({ channels: 2 })
+  const of = (spec: ModuleSpec, inputShape?: readonly number[]): Model =>
+    new Model(build(spec, freshValues(Rng.of(1, 'norms'))), {
+      name: 'norms',
+      task: 'classification',
+      history: [],
+      ...(inputShape ? { inputShape } : {}),
+    })
+
+  it('follow the data, not the order of children; without an input only what runs in order is known', () => {
+    const before = memory().tensors
+    const parts = { a: conv, n: norm, b: conv, m: norm, c: conv, o: norm }
+    const model = of(crossed({}, parts), [2, 6, 6])
+    expect([...normsBehind(model)]).toEqual([['a.weight', 'm']])
+    const blind = of(sequential({ cross: crossed({}, parts), last: conv, norm, same: conv, relu: norm }))
+    expect([...normsBehind(blind)]).toEqual([
+      ['last.weight', 'norm'],
+      ['same.weight', 'relu'],
+    ])
+    const block = of(sequential({ block: basicBlock({ in: 2, out: 4, stride: 2 }) }), [2, 6, 6])
+    expect(Object.fromEntries(normsBehind(block))).toEqual({
+      'block.conv1.weight': 'block.bn1',
+      'block.conv2.weight': 'block.bn2',
+      'block.downsample.0.weight': 'block.downsample.1',
+    })
+    for (const m of [model, blind, block]) m.dispose()
+    expect(memory().tensors).toBe(before)
+  })
+
+  it('of imported graphs: the only node that takes what a layer gives', () => {
+    const draw = random(3)
+    const kernels = ['w1', 'w2', 'w3'].map((name) => constant(name, [2, 2, 3, 3], draw(36)))
+    const statistics = ['g', 'b', 'mu', 'v'].map((name) => constant(name, [2], [1, 2]))
+    const convolution = (x: string, w: string, y: string): ReturnType<typeof node> => node('Conv', [x, w], [y], { pads: [1, 1, 1, 1] })
+    const batch = (x: string, y: string): ReturnType<typeof node> => node('BatchNormalization', [x, 'g', 'b', 'mu', `v${y}`], [y])
+    const model = modelFromOnnx(
+      parseOnnx(
+        onnxModel({
+          // The first product is used twice, the second has a function behind it.
+          node: [
+            convolution('x', 'w1', 'p'),
+            convolution('p', 'w2', 'q'),
+            node('Relu', ['q'], ['r']),
+            convolution('x', 'w3', 's'),
+            batch('p', '1'),
+            batch('r', '2'),
+            batch('s', '3'),
+            node('Sum', ['1', '2', '3'], ['y']),
+          ],
+          initializer: [...kernels, ...statistics.slice(0, 3), ...['v1', 'v2', 'v3'].map((name, i) => constant(name, [2], [1, 2 + i]))],
+          input: [value('x', ['batch', 2, 6, 6])],
+          output: [value('y')],
+        }),
+      ),
+    )
+    const found = [...normsBehind(model)]
+    expect(found).toHaveLength(1)
+    expect(found[0]![0]).toBe('Conv_s.weight')
+    expect(model.root.children[found[0]![1]]!.state.variance!.read()).toEqual(new Float32Array([1, 4]))
   })
 })

@@ -4,7 +4,7 @@
  */
 import type { ErrorCode } from '../base/codes.gen.js'
 import { tersorError } from '../base/errors.js'
-import type { ChannelFlow, Channels, Units } from '../nn/channels.js'
+import type { ChannelFlow, Channels, Count, Units } from '../nn/channels.js'
 import type { Tensor } from '../tensor/index.js'
 import { nodeLabel, type Dim, type ElementType, type Graph, type GraphNode } from './graph.js'
 import { type HostTensor } from './host.js'
@@ -48,9 +48,14 @@ export interface RunContext extends Context {
   readonly run: (graph: Graph, inputs: readonly Value[]) => Value[]
 }
 
+/** What a node is when units have gone; `put` adds a list of numbers as a constant of the node and gives its name. */
+export type NodeChange = (node: GraphNode, count: Count, put: (part: string, list: readonly number[]) => string) => GraphNode
+
 /** What a row's trait for channels works with. */
 export interface ChannelContext {
   readonly node: GraphNode
+  /** The largest of the row's `since` that the model's opset has reached. */
+  readonly version: number
   readonly flow: ChannelFlow
   /** For reasons. */
   readonly label: string
@@ -58,8 +63,9 @@ export interface ChannelContext {
   readonly outputs: readonly (ValueType | undefined)[]
   /** The name of input i where it is a parameter of the graph: a tensor that can be sliced. */
   readonly parameter: (i: number) => string | undefined
-  /** Input 1 names sizes: whether they can be rewritten; with `units`, the element at `axis` follows these. */
-  readonly retarget: (axis: number, units?: Units) => boolean
+  /** Input 1 names sizes: the element at `axis` follows these units. False where it cannot be rewritten. */
+  readonly retarget: (axis: number, units: Units) => boolean
+  readonly rewrite: (change: NodeChange) => void
 }
 /** Channels of the outputs for those of the inputs (nn/channels.ts); axes from the front. */
 export type OnnxChannels = (ctx: ChannelContext, inputs: readonly (Channels | null)[]) => readonly (Channels | null)[]

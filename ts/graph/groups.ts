@@ -60,12 +60,19 @@ export interface Resize {
   readonly next: (count: Count) => JsonObject
 }
 
+/** What cannot be followed, and why; `unit`: the kind of units that are hidden there, where that is known. */
+export interface LeftAlone {
+  readonly path: string
+  readonly reason: string
+  readonly unit?: UnitKind
+}
+
 export interface Followed {
   readonly slots: readonly Slot[]
   readonly resizes: readonly Resize[]
   readonly groups: readonly ChannelGroup[]
   /** Modules that cannot be followed, and why. */
-  readonly left: readonly { readonly path: string; readonly reason: string }[]
+  readonly left: readonly LeftAlone[]
   /** The unit of a label. */
   readonly unitOf: (label: number) => number
 }
@@ -89,7 +96,7 @@ class Tracer {
   readonly #fixed = new Map<number, string>()
   readonly #slots = new Map<string, Slot>()
   readonly #resizes: Resize[] = []
-  readonly #left = new Map<string, string>()
+  readonly #left = new Map<string, LeftAlone>()
   /** Labels along the axes of tensors: a weight that several layers share is cut once, for all of them. */
   readonly #known = new Map<Weight | Tensor, Map<number, Units>>()
 
@@ -200,7 +207,7 @@ class Tracer {
     const kind = moduleKind(module.kind)
     if (kind.channels) return kind.channels(this.#flow(module, path), module.config, x, module)
     const reason = `the kind ${module.kind} does not say how its channels go`
-    this.#left.set(path, reason)
+    this.#left.set(path, { path, reason })
     for (const one of x === null ? [] : Array.isArray(x.units) ? [x as Channels] : Object.values(x as Record<string, Channels | null>))
       this.freeze(one, reason)
     return null
@@ -217,6 +224,7 @@ class Tracer {
       slice: (name, axis, units, role) => this.slice(module, path, name, axis, units, role),
       resize: (next) => this.resize(path, next),
       join: (a, b, reason) => this.join(a, b, reason),
+      leave: (what, unit, reason) => this.#left.set(join(path, what), { path: join(path, what), unit, reason }),
       child: (name, x) => {
         const child = module.children[name]
         if (!child) throw new InternalError('ERR_INTERNAL', `channels: ${module.kind} has no child ${name} at "${path}"`)
@@ -231,7 +239,7 @@ class Tracer {
       slots,
       resizes: this.#resizes,
       groups: this.#groups(slots),
-      left: [...this.#left].map(([path, reason]) => ({ path, reason })),
+      left: [...this.#left.values()],
       unitOf: this.#find,
     }
   }

@@ -43,7 +43,7 @@ export interface ScalableLink {
 
 /** All links of a traced model, in the order of their sources. */
 export function scalableLinks(model: Model, trace: Trace): ScalableLink[] {
-  const facts = new Facts(model, trace)
+  const facts = new TraceFacts(model, trace)
   return trace.calls.flatMap((call, i) => {
     const source = facts.sourceOf(call)
     const link = source && new Walk(facts, source).from(call, i)
@@ -60,7 +60,8 @@ const products: ReadonlySet<string> = new Set(['linear', 'conv2d', 'conv2d_group
 /** Where the channels of a product's operands stand, counted from the front of a value of that rank. */
 const channelAxis = (op: string, rank: number): number => (op === 'linear' ? rank - 1 : 1)
 
-class Facts {
+/** What the calls of a trace say about weights: which are used once, and what vectors are made of. */
+export class TraceFacts {
   readonly #uses = new Map<string | TracedValue, number>()
   readonly #shared: ReadonlySet<string>
   readonly kinds = new Map<string, string>()
@@ -83,6 +84,11 @@ class Facts {
         use(arg)
         if (arg.from.kind === 'weight') use(arg.from.path)
       }
+  }
+
+  /** How many arguments of calls a value is. */
+  usesOf(value: TracedValue): number {
+    return this.#uses.get(value) ?? 0
   }
 
   /** The weight that a value is, perhaps in another shape; undefined also for one that has other uses. */
@@ -135,7 +141,7 @@ class Walk {
   readonly #through: string[] = []
 
   constructor(
-    readonly facts: Facts,
+    readonly facts: TraceFacts,
     readonly source: ScalableSource & { readonly labels: Labels },
   ) {}
 

@@ -58,6 +58,8 @@ export interface ChannelFlow {
   resize(next: (count: Count) => JsonObject): void
   /** What a child gives. */
   child(name: string, x: ChannelInput): Channels | null
+  /** Says that units of this kind are there, in a part named `what`, but cannot be told apart. */
+  leave(what: string, unit: UnitKind, reason: string): void
   /** a + b: what is added goes together. */
   join(a: Channels | null, b: Channels | null, reason?: string): Channels | null
 }

@@ -1,4 +1,7 @@
 /** A model made ready for quantization-aware training, and back: dense and masked weights become fake-quantized ones, these become codes. */
+import { isTersorError } from '../../base/errors.js'
+import type { Dataset } from '../../data/dataset.js'
+import { pairsInStructure, pairsInTrace, trace } from '../../graph/index.js'
 import {
   FakeInput,
   FakeWeight,
@@ -14,6 +17,7 @@ import {
 import { callOp, scope, tensor } from '../../tensor/index.js'
 import { checkFinite } from '../train/working-copy.js'
 import { valuesOf } from '../values.js'
+import { someInput } from './rescale.js'
 
 /** How one weight trains. `step`: where a learned step of the input begins. */
 export interface FakePlan {
@@ -34,21 +38,44 @@ export function quantizesInput({ role, name, module }: PlacedWeight): boolean {
   return (role === 'matrix' || role === 'kernel') && name === 'weight' && moduleKind(module.kind).columns !== undefined
 }
 
-/** Paths of batch norms by the path of the weight before each: layers that follow each other in their parent and have as many channels. */
-export function normsBehind(root: Module): Map<string, string> {
-  const found = new Map<string, string>()
-  const walk = (module: Module, path: string): void => {
-    const children = Object.entries(module.children)
-    children.forEach(([name, child], i) => {
-      walk(child, join(path, name))
-      const next = children[i + 1]
-      const rows = child.weights.weight?.shape[0]
-      if (next?.[1].kind === 'batchNorm' && rows !== undefined && next[1].state.variance?.size === rows && moduleKind(child.kind).columns)
-        found.set(join(join(path, name), 'weight'), join(path, next[0]))
-    })
-  }
-  walk(root, '')
-  return found
+/**
+ * Paths of batch norms by the path of the weight before each: the layer's output goes into the norm, as it is and alone, and has as many channels. Found by the
+ * structure (sequential containers, imported graphs); of other modules by one run on two examples of the data, or on what the model says that it takes. A norm whose place
+ * is not known that way has no weight; nor has one whose weight other layers share.
+ */
+export function normsBehind(model: Model, data?: Dataset): Map<string, string> {
+  const pairs = pairsInStructure(model.root)
+  const norms = batchNorms(model.root)
+  if (norms.length > pairs.size) for (const [layer, norm] of tracedPairs(model, data)) pairs.set(layer, norm)
+  const uses = new Map<Weight, number>()
+  for (const { weight } of model.weights()) uses.set(weight, (uses.get(weight) ?? 0) + 1)
+  return new Map(
+    model.weights().flatMap(({ path, layer, name, weight }): [string, string][] => {
+      const norm = name === 'weight' && uses.get(weight) === 1 ? pairs.get(layer) : undefined
+      return norm === undefined ? [] : [[path, norm]]
+    }),
+  )
+}
+
+function tracedPairs(model: Model, data: Dataset | undefined): Map<string, string> {
+  return scope(() => {
+    try {
+      return pairsInTrace(model, trace(model, someInput(model, data)))
+    } catch (error) {
+      // A model that does not say what it takes, or does not run on it.
+      if (isTersorError(error)) return new Map<string, string>()
+      throw error
+    }
+  })
+}
+
+/** Paths of the batch norms of a model. */
+export function batchNorms(root: Module): string[] {
+  const walk = (module: Module, path: string): string[] => [
+    ...(module.kind === 'batchNorm' ? [path] : []),
+    ...Object.entries(module.children).flatMap(([name, child]) => walk(child, join(path, name))),
+  ]
+  return walk(root, '')
 }
 
 /**

@@ -23,7 +23,7 @@ import { trainSettingsSchema, trainingOf } from '../train/settings.js'
 import { packState, unpackState, type TrainState } from '../train/state.js'
 import { distillOption, retrainTask, stepsPerEpoch } from '../train/retrain-task.js'
 import { runTraining } from '../train/training.js'
-import { canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type FakePlan } from './fake-model.js'
+import { batchNorms, canTrainFake, fakeModel, hardenModel, normsBehind, quantizesInput, type FakePlan } from './fake-model.js'
 import { groupCount } from './grid.js'
 
 const NAME = 'quantize/qat'
@@ -146,7 +146,11 @@ async function trainFake(model: Model, context: PassContext<QatOptions>): Promis
   const steps = retrainEpochs(o.retrain) * perEpoch
   if (o.inputs !== 'none' && o.scheme !== 'lsq' && o.delay >= steps)
     warn(`${NAME}: inputs are quantized from step ${o.delay} on, but there are ${steps} steps: nothing is trained with quantized inputs`)
-  const norms = o.foldNorms ? normsBehind(model.root) : new Map<string, string>()
+  const norms = o.foldNorms ? normsBehind(model, context.data) : new Map<string, string>()
+  const folded = new Set(norms.values())
+  if (o.foldNorms)
+    for (const path of batchNorms(model.root))
+      if (!folded.has(path)) note('not folded: no layer is known whose output it takes alone', path)
   const fake = fakeModel(model, fits, (t) => planOf(t, context, norms), o.freezeNorms)
   const pack = (state: TrainState): PassState => {
     const { json, tensors } = packState(state)

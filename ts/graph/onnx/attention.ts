@@ -32,6 +32,7 @@ import {
 } from '../define.js'
 import type { Dim } from '../graph.js'
 import { valueType } from '../infer.js'
+import { attends } from './channels-attention.js'
 import { heads, rowsAt, together, turned } from './rotary.js'
 import { list } from './values.js'
 
@@ -99,6 +100,7 @@ const equalSelf = (x: Tensor): Tensor => equal(x, x)
 defineOnnxOp('Attention', {
   since: [23, 24, 25],
   inputs: [3, 7],
+  channels: attends({ queries: 'q_num_heads', keys: 'kv_num_heads' }),
   infer: (_, [q, k, v], node) => {
     const [a, b, c] = [q?.shape, k?.shape, v?.shape]
     if (!a || !c || !b) return [valueType(q?.dtype)]
@@ -215,6 +217,7 @@ defineOnnxOp('MultiHeadAttention', {
   domain: 'com.microsoft',
   since: [1],
   inputs: [1, 8],
+  channels: attends({ queries: 'num_heads', keys: 'num_heads', bias: 3 }),
   infer: (_, [q, , v]) => [
     valueType(q?.dtype, q?.shape?.length === 3 && v?.shape?.length === 3 ? [q.shape[0]!, q.shape[1]!, v.shape[2]!] : undefined),
   ],
@@ -248,6 +251,7 @@ defineOnnxOp('GroupQueryAttention', {
   domain: 'com.microsoft',
   since: [1],
   inputs: [7, 12],
+  channels: attends({ queries: 'num_heads', keys: 'kv_num_heads' }),
   hostInputs: [5, 6],
   infer: (_, [q, k], node) => {
     const [n, groups] = [intAttribute(node, 'num_heads'), intAttribute(node, 'kv_num_heads')]

@@ -1,5 +1,5 @@
 /** How channels go through operators: traits that rows name (define.ts). What has none freezes what it takes. */
-import type { Channels } from '../../nn/channels.js'
+import { blocks, stretched, type Channels, type Units } from '../../nn/channels.js'
 import { intAttribute, intsAttribute, type ChannelContext, type OnnxChannels, type ValueType } from '../define.js'
 import type { Dim } from '../graph.js'
 
@@ -96,27 +96,52 @@ export const concatenates: OnnxChannels = (ctx, inputs) => {
 const size = (dims: readonly Dim[]): number | undefined =>
   dims.every((d) => typeof d === 'number') ? dims.reduce<number>((a, b) => a * b, 1) : undefined
 
-/** Reshapes that keep the channels where they are, or make one row of each example. `literal`: the target names sizes. */
+/** The axis of `to` from which on there are `n` elements. */
+function placeOf(to: readonly Dim[], n: number): number {
+  for (let [p, product] = [to.length - 1, 1]; p >= 0; p--) {
+    const d = to[p]
+    if (typeof d !== 'number') return -1
+    product *= d
+    if (product === n) return p
+  }
+  return -1
+}
+
+/**
+ * Reshapes that keep the channels where they are, put them together with the axes behind them, or split the last axis into runs (heads) that go as wholes. `target`: the
+ * sizes that the node names. What lies before the channels may be put together and split at will: it comes before them in memory.
+ */
 function reshaped(ctx: ChannelContext, x: Channels, target: readonly Dim[] | undefined): readonly (Channels | null)[] {
   const [from, to] = [ctx.inputs[0]?.shape, ctx.outputs[0]?.shape]
   const { axis, units } = x
   const refuse = (): readonly null[] => freezeAll(ctx, [x], `${ctx.label} mixes its channels with other axes`)
-  if (!from || !to || x.runs || axis >= to.length || !from.slice(0, axis).every((d, i) => same(d, to[i]))) return refuse()
-  const inner = size(from.slice(axis + 1))
-  const named = target?.[axis]
-  const free = target === undefined || named === 0 || named === -1
-  // A number in the target would have to become a smaller one.
-  if (!free && !ctx.retarget(axis)) return refuse()
-  if (to[axis] === units.length) {
-    if (!free) ctx.retarget(axis, units)
-    return [{ axis, rank: to.length, units }]
+  if (!from || !to || x.runs) return refuse()
+  // A number in the target has to become a smaller one; 0 and -1 follow by themselves.
+  const follows = (place: number, labels: Units): boolean => {
+    const named = target?.[place]
+    return target === undefined || named === -1 || (named === 0 && place === axis) || ctx.retarget(place, labels)
   }
-  if (axis !== to.length - 1) return refuse()
+  const at = (place: number, labels: Units): readonly (Channels | null)[] =>
+    follows(place, labels) ? [{ axis: place, rank: to.length, units: labels }] : refuse()
+  const last = to.length - 1
+  const place = axis === from.length - 1 ? placeOf(to, units.length) : -1
+  if (place >= 0) {
+    if (to[place] === units.length) return at(place, units)
+    const heads = blocks(units, units.length / (to[place] as number))
+    const labels = heads.map((head) => head[0]!)
+    // Named in any case: another size in the target may be made from that of the channels.
+    if (!ctx.retarget(place, labels)) return refuse()
+    for (const head of heads) ctx.flow.merge(head)
+    return [{ axis: place, rank: to.length, units: labels }]
+  }
+  const stays = axis < to.length && from.slice(0, axis).every((d, i) => same(d, to[i]))
+  if (stays && to[axis] === units.length) return at(axis, units)
+  const inner = size(from.slice(axis + 1))
+  if (inner !== undefined && to[last] === units.length * inner) return at(last, stretched(units, inner))
+  if (!stays || axis !== last) return refuse()
+  const named = target?.[axis]
   if (inner === undefined) return named === -1 || target === undefined ? [{ axis, rank: to.length, units, runs: true }] : refuse()
-  if (to[axis] !== units.length * inner && to[axis] !== null && typeof to[axis] !== 'string') return refuse()
-  const all = units.flatMap((u) => Array.from({ length: inner }, () => u))
-  if (!free) ctx.retarget(axis, all)
-  return [{ axis, rank: to.length, units: all }]
+  return to[axis] === null || typeof to[axis] === 'string' ? at(axis, stretched(units, inner)) : refuse()
 }
 
 export const reshapes: OnnxChannels = (ctx, [x]) => (x ? reshaped(ctx, x, ctx.inputs[1]?.value ?? [null]) : [null])
@@ -132,6 +157,51 @@ export const transposes: OnnxChannels = (ctx, [x]) => {
     Array.from({ length: rank }, (_, i) => rank - 1 - i),
   )
   return [{ axis: order.indexOf(x.axis), rank, units: x.units }]
+}
+
+/** Cuts along other axes than that of the channels. */
+export const slicesOthers: OnnxChannels = (ctx, inputs) => {
+  const [x = null] = inputs
+  const rank = x?.rank
+  if (!x || rank === undefined || x.runs) return freezeAll(ctx, inputs, `${ctx.label} has an unknown number of axes`)
+  const starts = ctx.version < 10 ? intsAttribute(ctx.node, 'starts', []) : ctx.inputs[1]?.value
+  const given = ctx.version < 10 ? intsAttribute(ctx.node, 'axes', [...(starts ?? []).keys()]) : ctx.inputs[3]?.value
+  const axes = given ?? (ctx.node.inputs[3] ? undefined : starts && [...starts.keys()])
+  const others = axes?.every((a) => typeof a === 'number' && (a < 0 ? a + rank : a) !== x.axis)
+  return others ? [x] : freezeAll(ctx, inputs, `${ctx.label} cuts its channels`)
+}
+
+/** Parts along the channels (queries, keys and values of one layer), or each with all of them. */
+export const splits: OnnxChannels = (ctx, inputs) => {
+  const [x = null] = inputs
+  const rank = x?.rank
+  if (!x || rank === undefined || x.runs) return freezeAll(ctx, inputs, `${ctx.label} has an unknown number of axes`)
+  const given = intAttribute(ctx.node, 'axis', 0)
+  if ((given < 0 ? given + rank : given) !== x.axis) return ctx.outputs.map(() => x)
+  const sizes = ctx.outputs.map((y) => y?.shape?.[x.axis])
+  if (!sizes.every((d) => typeof d === 'number') || sizes.reduce((a, b) => a + b, 0) !== x.units.length)
+    return freezeAll(ctx, inputs, `${ctx.label} has parts of unknown sizes`)
+  let from = 0
+  const parts = sizes.map((d) => x.units.slice(from, (from += d)))
+  ctx.rewrite((node, count, put) => {
+    const { num_outputs: _equal, split: _old, ...attributes } = node.attributes
+    const left = parts.map((part) => count(part))
+    if (ctx.version < 13) return { ...node, attributes: { ...attributes, split: { type: 'ints', value: left } } }
+    return { ...node, inputs: [node.inputs[0]!, put('split', left)], attributes }
+  })
+  return parts.map((units) => ({ axis: x.axis, rank, units }))
+}
+
+/** Along another axis than that of the channels. */
+export const normalizesOthers: OnnxChannels = (ctx, inputs) => {
+  const [x = null] = inputs
+  const rank = x?.rank
+  if (!x || rank === undefined || x.runs) return freezeAll(ctx, inputs, `${ctx.label} has an unknown number of axes`)
+  const given = intAttribute(ctx.node, 'axis', ctx.version >= 13 ? -1 : 1)
+  const axis = given < 0 ? given + rank : given
+  // Before opset 13 over everything from the axis on.
+  const free = ctx.version >= 13 ? axis !== x.axis : x.axis < axis
+  return free ? [x] : freezeAll(ctx, inputs, `${ctx.label} goes over its channels`)
 }
 
 /** What is known of an output, with the axis as `Channels` of a graph have it: from the front. */

@@ -265,6 +265,7 @@ function whereValues(ctx: Parameters<typeof broadcastDims>[0], [c, a, b]: readon
 defineOnnxOp('Where', {
   since: [9, 16],
   inputs: [3, 3],
+  channels: joinsElements,
   infer: (ctx, inputs) => [whereValues(ctx, inputs)],
   run: (ctx, [condition, a, b]) => {
     const [c, x, y] = [data(ctx, condition), data(ctx, a), data(ctx, b)]

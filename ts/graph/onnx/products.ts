@@ -4,6 +4,7 @@ import { full, type Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, floatAttribute, intAttribute, type InferContext } from '../define.js'
 import type { Dim } from '../graph.js'
 import { broadcastDims, valueType } from '../infer.js'
+import { multipliesHeads } from './channels-attention.js'
 import { isFloat } from './values.js'
 
 const differ = (a: Dim | undefined, b: Dim | undefined): boolean => typeof a === 'number' && typeof b === 'number' && a !== b
@@ -19,6 +20,7 @@ function productShape(ctx: InferContext, a: readonly Dim[], b: readonly Dim[]): 
 defineOnnxOp('MatMul', {
   since: [1, 9, 13],
   inputs: [2, 2],
+  channels: multipliesHeads,
   infer: (ctx, [a, b]) => [valueType(a?.dtype ?? b?.dtype, a?.shape && b?.shape ? productShape(ctx, a.shape, b.shape) : undefined)],
   run: (ctx, inputs) => {
     const [a, b] = [ctx.tensor(inputs[0]), ctx.tensor(inputs[1])]

@@ -15,7 +15,7 @@ import {
 } from '../define.js'
 import type { Dim, GraphNode } from '../graph.js'
 import { axisOf, numbers, valueType } from '../infer.js'
-import { concatenates } from './channels.js'
+import { concatenates, slicesOthers, splits } from './channels.js'
 import { data, movedType, pick, positionsOf, select } from './move.js'
 import { reshaped, shapeOf } from './shapes.js'
 import { isFloat, isHost, join, list } from './values.js'
@@ -80,6 +80,7 @@ function slicedPositions(shape: readonly number[], parts: readonly Cut[]): { sha
 defineOnnxOp('Slice', {
   since: [1, 10, 11, 13],
   inputs: [1, 5],
+  channels: slicesOthers,
   hostInputs: [1, 2, 3, 4],
   infer: (ctx, [x, starts, ends, axes, steps], node) => {
     const attributes = ctx.version < 10 ? sliceAttributes(node) : undefined
@@ -157,6 +158,7 @@ const splitAttribute = (node: GraphNode): readonly number[] | undefined =>
 defineOnnxOp('Split', {
   since: [1, 2, 11, 13, 18],
   inputs: [1, 2],
+  channels: splits,
   hostInputs: [1],
   infer: (ctx, [x, sizes], node) => {
     const count = partCount(ctx, node)

@@ -3,11 +3,13 @@ import { logSoftmax, reshape, softmax } from '../../ops/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, intAttribute } from '../define.js'
 import { axisOf, sameType } from '../infer.js'
+import { normalizesOthers } from './channels.js'
 
 function row(name: string, native: (x: Tensor, axis: number) => Tensor): void {
   defineOnnxOp(name, {
     since: [1, 11, 13],
     inputs: [1, 1],
+    channels: normalizesOthers,
     infer: (ctx, inputs, node) => {
       const rank = inputs[0]?.shape?.length
       if (rank !== undefined && rank > 0)

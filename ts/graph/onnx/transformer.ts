@@ -19,6 +19,7 @@ import {
 import { tensor, zeros, type Tensor } from '../../tensor/index.js'
 import { defineOnnxOp, floatAttribute, intAttribute, type RunContext, type Value, type ValueType } from '../define.js'
 import { broadcastDims, sameType, valueType } from '../infer.js'
+import { multipliesHeads } from './channels-attention.js'
 import { nativeIndex } from './move.js'
 
 const domain = 'com.microsoft'
@@ -35,6 +36,7 @@ defineOnnxOp('FusedMatMul', {
   domain,
   since: [1],
   inputs: [2, 2],
+  channels: multipliesHeads,
   infer: (ctx, [a, b], node) => {
     const [p, q] = [a?.shape, b?.shape]
     if (!p || !q || p.length < 2 || q.length < 2) return [valueType(a?.dtype)]

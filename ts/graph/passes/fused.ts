@@ -16,6 +16,7 @@ import {
 } from '../define.js'
 import type { Attribute, GraphNode } from '../graph.js'
 import { sameType, valueType } from '../infer.js'
+import { attends } from '../onnx/channels-attention.js'
 import { keepsElements } from '../onnx/channels.js'
 
 const domain = 'tersor'
@@ -77,6 +78,7 @@ defineOnnxOp('Attention', {
   domain,
   since: [1],
   inputs: [3, 4],
+  channels: attends({ queries: 'heads', keys: 'heads' }),
   infer: (_, [q, , v]): ValueType[] => [valueType(q?.dtype, q?.shape && v?.shape && [...q.shape.slice(0, -1), v.shape.at(-1)!])],
   run: (ctx, [q, k, v, mask], node) => {
     const [x, y, z] = [ctx.tensor(q), ctx.tensor(k), ctx.tensor(v)]

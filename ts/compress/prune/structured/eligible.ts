@@ -26,7 +26,9 @@ export function eligibleGroups(structure: ChannelStructure, unit: UnitKind, targ
     if (group.units.length < 2) return refuse(`has one ${unit}`)
     return true
   })
-  for (const { path, reason } of structure.left)
-    if (path === '' || [...layers].some((layer) => layer === path || layer.startsWith(`${path}.`))) left.push({ path, reason })
+  for (const { path, reason, unit: hidden } of structure.left) {
+    const asked = path === '' || [...layers].some((layer) => layer === path || layer.startsWith(`${path}.`))
+    if (hidden === undefined ? asked : hidden === unit) left.push({ path, reason })
+  }
   return { groups, left }
 }
