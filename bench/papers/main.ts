@@ -5,7 +5,7 @@
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import pc from 'picocolors'
-import { figureText, type Claim, type Paper, type Row } from './lib/paper.js'
+import { figureText, verdict, type Claim, type Paper, type Row } from './lib/paper.js'
 import { chartsOf, resultOf, saveResult } from './lib/results.js'
 import { papers } from './papers.js'
 
@@ -91,6 +91,8 @@ function show(paper: Paper, rows: readonly Row[], claims: readonly Claim[]): voi
       ])
     console.log(`${group[0]!.table}\n${table.toString()}\n`)
   }
-  for (const { text, holds, detail } of claims)
-    console.log(`${holds ? pc.green('holds         ') : pc.red('does not hold ')} ${text} (${detail})`)
+  for (const claim of claims) {
+    const color = claim.within ? pc.yellow : claim.holds ? pc.green : pc.red
+    console.log(`${color(verdict(claim).padEnd(14))} ${claim.text} (${claim.detail})`)
+  }
 }

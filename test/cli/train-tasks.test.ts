@@ -128,15 +128,17 @@ describe('translation', () => {
   })
 
   it('refuses what does not belong', async () => {
-    const [decode, attention, drawn, task] = await Promise.all([
+    const [decode, attention, drawn, unknown, task] = await Promise.all([
       tersor(['train', 'seq2seq', '--out', at('refused'), '--data', pairs, '--decode', 'rouge']),
       tersor(['train', 'seq2seq', '--out', at('refused'), '--data', pairs, '--attention', 'none']),
       tersor(['generate', model, '--prompt', 'a', '--top-k', '3']),
+      tersor(['generate', model, '--prompt', 'a', '--unknown']),
       tersor(['train', 'seq2seq', '--out', at('refused'), '--data', pairs, '--task', 'regression']),
     ])
     expect(decode.stderr).toMatch(/ERR_OPTION: train: --decode must be one of bleu, cer, wer, none, got "rouge"/)
     expect(attention.stderr).toMatch(/ERR_OPTION: train: --attention must be one of bahdanau, luong/)
     expect(drawn.stderr).toMatch(/ERR_OPTION: .*there are no draws/)
+    expect(unknown.stderr).toMatch(/ERR_OPTION: .*--unknown is for language models/)
     expect(task.stderr).toMatch(/ERR_OPTION: train: seq2seq is for translation; --task must be that/)
   })
 })

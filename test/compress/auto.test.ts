@@ -7,15 +7,18 @@ import {
   compress,
   quantize,
   recipe,
+  regression,
+  regressionData,
   train,
   type CompressEvent,
   type CompressOptions,
   type CompressResult,
 } from '../../ts/compress/index.js'
 import { evaluateClassifier } from '../../ts/compress/train/tasks/classification.js'
+import { Rng } from '../../ts/base/rng.js'
 import { assignment, stepsOf } from '../../ts/compress/quantize/auto-steps.js'
 import { memory } from '../../ts/native/devices.js'
-import { DenseWeight, type Model } from '../../ts/nn/index.js'
+import { activation, affine, build, DenseWeight, freshValues, linear, Model, sequential } from '../../ts/nn/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
 import { bitsOf, blobs, mlp, quick } from './toys.js'
 
@@ -113,6 +116,27 @@ describe('quantize/auto', () => {
       last = { bytes: result.report.bytesAfter, restored }
     }
     expect(last).toEqual({ bytes: (await run(net, { measure: 'sqnr', sqnr: 200 })).report.bytesBefore, restored: 3 })
+  })
+
+  it('of a regression the decibels do not depend on units and offset of what it predicts', async () => {
+    const features = Float32Array.from({ length: 128 * 2 }, (_, i) => Math.sin(i * 1.7))
+    const task = regression(regressionData({ name: 'points', features, inputShape: [2], targets: new Float32Array(256), outputs: 2 }))
+    const body = {
+      fc1: linear({ in: 2, out: 16, bias: true, init: 'he' }),
+      tanh: activation({ function: 'tanh' }),
+      fc2: linear({ in: 16, out: 2, bias: true, init: 'he' }),
+    }
+    const after = async (scale: number[], shift: number[]): Promise<number> => {
+      const spec = sequential({ ...body, units: affine({ scale, shift }) })
+      const model = new Model(build(spec, freshValues(Rng.of(3, 'units'))), { name: 'units', task: 'regression', history: [] })
+      const done = await compress(model, recipe([[quantize.auto({ sqnr: 20 })]]), { task })
+      return figures(done).after as number
+    }
+    const plain = await after([1, 1], [0, 0])
+    expect(plain).toBeGreaterThan(20)
+    expect(plain).toBeLessThan(70)
+    // One thousand times farther from 0 than it varies, and one number in far smaller units: 60 dB more when counted about 0.
+    expect(await after([1, 0.001], [1000, 0])).toBeCloseTo(plain, 1)
   })
 
   it('the plan says what it will cost; warns where nothing may stay', async () => {

@@ -6,8 +6,8 @@ import { afterAll, describe, expect, it, vi } from 'vitest'
 import { grad } from '../../ts/autograd/index.js'
 import { Rng } from '../../ts/base/rng.js'
 import { code } from '../nn/lib.js'
-import { compress, dual, language, quantize, recipe } from '../../ts/compress/index.js'
-import { languageModel, loadModel, saveModel } from '../../ts/models/index.js'
+import { compress, dual, language, quantize, recipe, sequencePairs, tokens } from '../../ts/compress/index.js'
+import { languageModel, loadModel, saveModel, seq2seq } from '../../ts/models/index.js'
 import { exportOnnx } from '../../ts/graph/export/index.js'
 import { trace } from '../../ts/graph/trace.js'
 import { memory } from '../../ts/native/devices.js'
@@ -217,6 +217,16 @@ describe('dual/build', () => {
       expect(new Set(ratios).size).toBeGreaterThan(1)
       expect(ratios.every((r) => r >= 0 && r <= 1)).toBe(true)
     }
+  })
+
+  it('pairs of sequences begin from the zero state, whatever batch was before, and batches may differ in size', async () => {
+    const spec = seq2seq({ sourceVocabulary: 8, targetVocabulary: 8, width: 12 })
+    const model = new Model(build(spec, freshValues(Rng.of(5, 'pairs'))), { name: 'pairs', task: 'tokens', history: [] })
+    const pairs = Array.from({ length: 38 }, (_, i) => [[3 + (i % 5), 3 + (i % 3)], [3 + (i % 4)]] as const)
+    const own = tokens(sequencePairs({ name: 'pairs', pairs, begin: 1, end: 2, pad: 0 }))
+    const { report } = await compress(model, recipe([[dual.build({}, { targets: ['encoder1.**'] })]]), { task: own })
+    // The last of the batches of 16 has 6.
+    expect(Object.keys(report.passes[0]!.figures.twins as object)).toEqual(['encoder1_l0'])
   })
 
   it('an interrupted run that is resumed gives the same bits; an aborted one leaves no tensors', async () => {

@@ -120,6 +120,15 @@ describe.each(tasks)('%s', (_name, task, model) => {
   })
 })
 
+describe('regression', () => {
+  it('refuses label smoothing, which would do nothing', async () => {
+    await expect(trainTask(net(), regression(numbers), { epochs: 1, labelSmoothing: 0.1 })).rejects.toMatchObject({
+      code: 'ERR_OPTION',
+      details: { pointer: '/labelSmoothing' },
+    })
+  })
+})
+
 describe('a state of another task', () => {
   it('is refused', async () => {
     let state: TrainState | undefined

@@ -57,6 +57,8 @@ describe('targets', () => {
     await refused(loadTargets(`csv:${file},target=area+price+rooms+tax`), 'ERR_DATA', /no column is left/)
     await refused(loadTargets(`csv:${put('n.csv', 'a,b\n')}`), 'ERR_DATA', /no samples/)
     await refused(loadTargets(`csv:${file},text=area`), 'ERR_OPTION', /text= is for classification/)
+    // One of them would be read for nothing: the other column would become a feature.
+    await refused(loadTargets(`csv:${file},target=price,label=tax`), 'ERR_OPTION', /target= and label= both name what is predicted/)
     await refused(loadTargets(`idx:${dir}`), 'ERR_OPTION', /has classes/)
   })
 })

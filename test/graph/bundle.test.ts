@@ -1,14 +1,17 @@
-/** A bundler that drops files nobody names a value of keeps those that define operators (`sideEffects` of package.json). */
+/** A bundler that drops files nobody names a value of keeps those that register something by being there (`sideEffects` of package.json). */
 import { build } from 'esbuild'
-import { join } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { expect, it } from 'vitest'
 import { graphFromOnnx } from '../../ts/graph/index.js'
 import { onnxOps } from '../../ts/graph/define.js'
 
-it('a bundle of what imports graphs has every operator', async () => {
-  const { outputFiles } = await build({
-    stdin: { contents: `export { load } from './ts/index.js'`, resolveDir: join(import.meta.dirname, '../..'), loader: 'ts' },
-    ...{ bundle: true, write: false, platform: 'node', format: 'esm', target: 'node20', logLevel: 'error' },
+const root = join(import.meta.dirname, '../..')
+
+it('a bundle of what loads models has every operator, kind of module, kind of weight and reader of text', async () => {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: `export { load } from './ts/index.js'`, resolveDir: root, loader: 'ts' },
+    ...{ bundle: true, write: false, metafile: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'error' },
     external: ['*.cjs'],
   })
   const text = outputFiles[0]!.text
@@ -16,4 +19,12 @@ it('a bundle of what imports graphs has every operator', async () => {
   const names = onnxOps().map(({ name }) => name.split('.').at(-1)!)
   expect(names.length).toBeGreaterThan(100)
   expect(names.filter((name) => !text.includes(`"${name}"`) && !text.includes(`${name}:`))).toEqual([])
+
+  const [bundle] = Object.values(metafile.outputs)
+  const kept = new Set(Object.entries(bundle!.inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [resolve(file)] : [])))
+  const files = readdirSync(join(root, 'ts'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  const registers = /^(export )?(const \w+ = )?(defineModule|defineWeightKind|defineOnnxOp|registerTextEncoder)\b/m
+  const needed = files.map((name) => join(root, 'ts', name)).filter((file) => registers.test(readFileSync(file, 'utf8')))
+  expect(needed.length).toBeGreaterThan(40)
+  expect(needed.filter((file) => !kept.has(file)).map((file) => file.slice(root.length))).toEqual([])
 })

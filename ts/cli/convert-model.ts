@@ -11,6 +11,7 @@ import { isKnownFolder } from '../models/huggingface/index.js'
 import type { Model } from '../nn/index.js'
 import { saveOnnx, type SaveOnnxOptions } from '../runtime/save-onnx.js'
 import type { Ui } from './ui.js'
+import { tellScaling } from './write-model.js'
 
 /** What comes in: a format, and for some whether it is a model with its architecture. */
 export type InputKind = 'Hugging Face folder' | 'Tersor model' | 'GGUF model' | 'ONNX model' | 'folder of tensors' | FormatName
@@ -156,5 +157,6 @@ export async function convertModel(
       ? `onnxruntime ${check.version} agrees: within ${check.difference.toExponential(1)} of the largest value`
       : 'not compared with onnxruntime-node (not installed, or --no-check)',
   )
+  tellScaling(model, ui)
   return { files, facts: check ? { onnxruntime: check.version, difference: check.difference } : {} }
 }

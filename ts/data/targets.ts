@@ -36,6 +36,8 @@ async function fromTable(spec: TableSpec, options: LoadOptions): Promise<NumberT
   const name = `${spec.format}:${spec.path}`
   if (spec.text !== undefined)
     throw new OptionError('ERR_OPTION', `${name}: numbers are predicted from numbers, text= is for classification`)
+  if (spec.target !== undefined && spec.label !== undefined)
+    throw new OptionError('ERR_OPTION', `${name}: target= and label= both name what is predicted; give one of them`)
   const [features, targets] = [new Floats(), new Floats()]
   let wanted: readonly string[] = []
   let width = 0
@@ -78,7 +80,7 @@ function fromNpz(spec: NpzSpec, options: LoadOptions): NumberTargets {
  * Loads numbers with numbers to predict: `csv:FILE,target=COLUMN` (several: `target=A+B`; default the column of the label), `tsv:FILE,target=COLUMN`,
  * `npz:FILE` (y [n] or [n, outputs]). All other columns are features.
  *
- * - a form without numbers to predict (idx), a text: ERR_OPTION; a column that is not there, a field that is not a finite number, no sample: ERR_DATA
+ * - a form without numbers to predict (idx), a text, both target= and label=: ERR_OPTION; a column that is not there, a field that is not a finite number, no sample: ERR_DATA
  *
  * @example
  * const data = regressionData(await loadTargets('csv:houses.csv,target=price'))

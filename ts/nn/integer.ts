@@ -118,6 +118,7 @@ const config = z
       for (const name of used) if (!Object.hasOwn(layers, name)) wrong(i, `there is no layer ${JSON.stringify(name)}`)
       if (s.op === 'product' && s.groups !== undefined && (layers[s.layer]?.[0] ?? 0) % s.groups !== 0)
         wrong(i, `${s.groups} groups do not divide the rows of ${s.layer}`)
+      if (s.op === 'product' && s.groups !== undefined && !s.window) wrong(i, 'groups are for windows, this is a matrix')
       if ((s.op === 'give') !== (i === steps.length - 1)) wrong(i, "the last step, and no other, is 'give'")
       if ('to' in s) known.add(s.to)
     }

@@ -264,6 +264,7 @@ export class MixedBits {
         claim({
           text: what === '' ? text : `${text}: by loss`,
           holds: learned && sign * mean(differences) > 0,
+          within: Math.abs(mean(differences)) <= sampleDeviation(differences),
           detail: `${mean(one).toFixed(digits)}${unit} against ${mean(other).toFixed(digits)}${unit}; difference ${spread}`,
         })
       }

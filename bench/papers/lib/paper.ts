@@ -33,7 +33,12 @@ export interface Claim {
   readonly holds: boolean
   /** The figures that decide. */
   readonly detail: string
+  /** The means decide it by a difference that is not above its deviation over the seeds. */
+  readonly within?: boolean
 }
+
+/** "Holds", "Does not hold"; of a difference that may be chance: "... in the mean only". */
+export const verdict = ({ holds, within }: Claim): string => `${holds ? 'Holds' : 'Does not hold'}${within ? ' in the mean only' : ''}`
 
 export interface PaperRun {
   readonly seeds: readonly number[]

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { machine, type Machine } from '../../../ts/bench/index.js'
 import { root } from '../../lib/contenders.js'
 import { papers } from '../papers.js'
-import { figureText, type Claim, type Paper, type Row } from './paper.js'
+import { figureText, verdict, type Claim, type Paper, type Row } from './paper.js'
 import { curvesPlot } from './plot.js'
 
 export interface PaperResult {
@@ -64,7 +64,8 @@ function pageText(): string {
     '# What the papers say, and what we measure',
     '',
     'Made by `npm run papers -- --save`; every figure is the mean and the standard deviation over the seeds. Nets and data are smaller than in the papers, so their absolute',
-    'numbers stand beside ours only for comparison; what has to agree are the claims. `npm run papers -- NAME` repeats one of them.',
+    'numbers stand beside ours only for comparison; what has to agree are the claims. They are decided by the means; "in the mean only" says that the difference is not above',
+    'its deviation over the seeds, and where none is given the deviations stand in the tables. `npm run papers -- NAME` repeats one of them.',
     '',
   ]
   for (const paper of papers) {
@@ -72,7 +73,7 @@ function pageText(): string {
     if (!result) continue
     lines.push(`## ${paper.title}`, '', `\`npm run papers -- ${paper.name}\`. ${paper.source}. ${paper.setup}`, '')
     lines.push(`${result.date}, ${result.machine.cpu}, ${result.seconds} s, seeds ${result.seeds.join(', ')}.`, '')
-    for (const { text, holds, detail } of result.claims) lines.push(`- **${holds ? 'Holds' : 'Does not hold'}**: ${text} (${detail})`)
+    for (const claim of result.claims) lines.push(`- **${verdict(claim)}**: ${claim.text} (${claim.detail})`)
     for (const [k, rows] of chartsOf(result.rows).entries()) lines.push('', ...table(rows), ...drawing(paper.name, k))
     lines.push('')
   }

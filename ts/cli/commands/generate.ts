@@ -47,6 +47,8 @@ function translateCommand(model: Model, o: GenerateCliOptions, ui: Ui): void {
   const drawn = (['temperature', 'topK', 'topP'] as const).find((name) => o[name] !== undefined)
   if (drawn !== undefined)
     throw new OptionError('ERR_OPTION', `generate: ${model.info.name} writes the likeliest target: there are no draws`)
+  if (o.unknown)
+    throw new OptionError('ERR_OPTION', `generate: --unknown is for language models; ${model.info.name} writes the likeliest target`)
   const { beam: width = 1, tokens: maxLength } = o
   const [text] = translateTexts(model, [o.prompt], { width, ...(maxLength === undefined ? {} : { maxLength }) })
   if (text === '')

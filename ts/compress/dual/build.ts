@@ -16,6 +16,7 @@ import {
   moduleKind,
   type DualRule,
   type Model,
+  type ModuleInput,
   type Weight,
 } from '../../nn/index.js'
 import { add, linear, permute, quantizeRows, reshape, sigmoid, slice, mul, sub } from '../../ops/index.js'
@@ -148,20 +149,22 @@ async function sweep(model: Model, jobs: readonly Job[], context: Context): Prom
   const settings = trainSettingsSchema.parse({ epochs: 1, batchSize: 16 })
   task.check?.(model, settings)
   const source = task.batches(model, settings, { epoch: 0, batch: 0 })
-  const state = new CarriedState()
+  // Batches of other tasks do not go on from one another.
+  const state = task.restarts && new CarriedState()
   try {
     for (let i = 0; i < source.batchesPerEpoch && seen < o.samples; i++) {
       await breathe()
       const batch = await source.next()
-      if (task.restarts?.(batch)) state.reset()
+      if (task.restarts?.(batch)) state?.reset()
       scope(() => {
-        task.loss({ forward: (x) => model.forward(x, { observe, carried: state.map }), model, settings, step: i }, batch)
-        state.detach()
+        const forward = (x: ModuleInput): Tensor => model.forward(x, { observe, ...(state ? { carried: state.map } : {}) })
+        task.loss({ forward, model, settings, step: i }, batch)
+        state?.detach()
       })
       seen += task.count(batch)
     }
   } finally {
-    state.dispose()
+    state?.dispose()
     source.close?.()
   }
   return found

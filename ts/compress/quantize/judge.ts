@@ -1,5 +1,6 @@
 /** What a model is worth beside the one that it was made from: by its accuracy where there are labels, else by its outputs. */
 import { OptionError } from '../../base/errors.js'
+import type { Shape } from '../../base/shape.js'
 import { outputs } from '../../analyze/evaluate.js'
 import { argmaxRows, shareEqual } from '../../analyze/metrics/index.js'
 import { probeOf, probeScores } from '../../analyze/probe.js'
@@ -18,10 +19,13 @@ function spread(size: number, count: number): Uint32Array | undefined {
   return size <= count ? undefined : Uint32Array.from({ length: count }, (_, i) => Math.floor((i * size) / count))
 }
 
-/** Errors of a model's outputs on some examples, as a share of the energy of the outputs that it should give. */
+/**
+ * Errors of a model's outputs on some examples, as a share of the energy of the outputs that it should give. Of numbers that are predicted: of each about its mean,
+ * and the mean of the shares. They have units and offsets of their own, which say nothing of how well they are predicted.
+ */
 export class OutputError {
   readonly #reference: Float32Array[] = []
-  #energy = 0
+  #energy = new Float64Array(1)
 
   /** On at most `count` examples, spread over all. */
   constructor(
@@ -31,26 +35,40 @@ export class OutputError {
   ) {}
 
   /** Calls `see` with the outputs of each batch, whatever their shape. */
-  async #run(model: Model, see: (values: Float32Array, batch: number) => void): Promise<void> {
+  async #run(model: Model, see: (values: Float32Array, batch: number, shape: Shape) => void): Promise<void> {
     for (const [i, batch] of this.source.batches(model, spread(this.source.size, this.count)).entries()) {
-      interruptible(() => scope(() => see(valuesOf(model.forward(batch.input())), i)))
+      interruptible(() =>
+        scope(() => {
+          const y = model.forward(batch.input())
+          see(valuesOf(y), i, y.shape)
+        }),
+      )
       await this.breathe()
     }
   }
 
+  async #refer(reference: Model): Promise<void> {
+    const predicts = reference.info.task === 'regression'
+    await this.#run(reference, (values, batch, shape) => {
+      if (batch === 0 && predicts && shape.length > 1) this.#energy = new Float64Array(shape.at(-1)!)
+      this.#reference.push(values)
+    })
+    const columns = this.#energy.length
+    const means = new Float64Array(columns)
+    const rows = this.#reference.reduce((n, values) => n + values.length / columns, 0)
+    if (predicts) for (const values of this.#reference) values.forEach((y, i) => (means[i % columns]! += y / rows))
+    for (const values of this.#reference) values.forEach((y, i) => (this.#energy[i % columns]! += (y - means[i % columns]!) ** 2))
+  }
+
   /** ||y' - y||^2 / ||y||^2; at most 1e30, so that it can be written down. */
   async measure(model: Model, reference: Model): Promise<number> {
-    if (this.#reference.length === 0)
-      await this.#run(reference, (values) => {
-        this.#reference.push(values)
-        for (const y of values) this.#energy += y * y
-      })
-    let sum = 0
+    if (this.#reference.length === 0) await this.#refer(reference)
+    const sums = new Float64Array(this.#energy.length)
     await this.#run(model, (values, batch) => {
       const meant = this.#reference[batch]!
-      for (let i = 0; i < values.length; i++) sum += (values[i]! - meant[i]!) ** 2
+      for (let i = 0; i < values.length; i++) sums[i % sums.length]! += (values[i]! - meant[i]!) ** 2
     })
-    const share = sum === 0 ? 0 : sum / this.#energy
+    const share = sums.reduce((all, sum, c) => all + (sum === 0 ? 0 : sum / this.#energy[c]!), 0) / sums.length
     return share < 1e30 ? share : 1e30
   }
 }

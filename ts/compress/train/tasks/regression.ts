@@ -117,6 +117,10 @@ export function regression(data: RegressionData, { loss = 'mse', scale, validati
     examples: data.size,
     check: ({ info: { name, task } }, settings) => {
       refuseLoading('regression', settings)
+      if (settings.labelSmoothing > 0)
+        throw new OptionError('ERR_OPTION', 'train: /labelSmoothing: is for classes, regression has none', {
+          details: { pointer: '/labelSmoothing' },
+        })
       if (task !== 'regression') throw new OptionError('ERR_OPTION', `train: ${name} is made for ${task}; ${data.name} is for regression`)
     },
     batches: (_model, settings, from) => sampleBatches(data.size, settings, from),
