@@ -7,7 +7,8 @@ import { loadModel, saveModel } from '../../ts/models/index.js'
 import { session, type LayerSpeed } from '../../ts/index.js'
 import { compress, quantize, recipe } from '../../ts/compress/index.js'
 import { mlp } from '../compress/toys.js'
-import { json, succeeds, tempDir, tersor } from './lib.js'
+import { model as onnxModel, node, value, type GraphInit } from '../graph/build.js'
+import { json, root, succeeds, tempDir, tersor } from './lib.js'
 
 const dir = tempDir()
 const at = (name: string): string => path.join(dir, name)
@@ -34,6 +35,17 @@ describe('tersor run', () => {
     expect([...y.data]).toEqual([...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)])
     s.dispose()
     model.dispose()
+  }, 60_000)
+
+  it('makes inputs as a model names them: token ids of language models, several inputs of a graph', async () => {
+    const gpt2 = path.join(root, 'test/golden/huggingface/gpt2')
+    const found = await json<{ outputs: Record<string, { shape: number[] }>; class: { planned: boolean } }>(['run', gpt2, '--size', 'tokens=7', '--batch', '3']) // prettier-ignore
+    expect(Object.values(found.outputs)[0]!.shape.slice(0, 2)).toEqual([3, 7])
+    expect(found.class.planned).toBe(true)
+    expect((await tersor(['run', gpt2, '--size', 'height=7'])).stderr).toContain('there are: batch, tokens')
+    const graph: GraphInit = { input: [value('a', ['N', 4]), value('b', ['N', 4])], output: [value('y', ['N', 4])], node: [node('Add', ['a', 'b'], ['y'])] } // prettier-ignore
+    fs.writeFileSync(at('two.onnx'), onnxModel(graph))
+    expect((await json<{ outputs: object }>(['run', at('two.onnx'), '--size', 'N=5'])).outputs).toMatchObject({ y: { shape: [5, 4] } })
   }, 60_000)
 
   it('says what is wrong with inputs', async () => {

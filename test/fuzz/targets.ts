@@ -15,7 +15,10 @@ import { encodeSafetensors, parseSafetensors } from '../../ts/formats/safetensor
 import { readTfjs } from '../../ts/formats/tfjs.js'
 import { modelFromOnnx, modelFromTfjs } from '../../ts/graph/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
+import { saveGguf } from '../../ts/models/gguf/index.js'
 import { METADATA_KEY } from '../../ts/models/header.js'
+import { tokenizerOf } from '../../ts/models/index.js'
+import { TOKENIZER } from '../../ts/models/inputs.js'
 import { constant, model, node, value } from '../graph/build.js'
 import { mutateBytes, mutateJson, mutateTree, Random } from './mutate.js'
 
@@ -217,6 +220,67 @@ function modelTarget(): Target {
   }
 }
 
+/** GGUF of whole models: bytes of header and metadata (names, settings, tokenizer) changed. */
+function ggufModelTarget(): Target {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-fuzz-seed-'))
+  const file = path.join(dir, 'model.gguf')
+  const m = loadModel(path.join(hub, 'gpt2'))
+  saveGguf(m, file)
+  m.dispose()
+  const seed = new Uint8Array(fs.readFileSync(file))
+  fs.rmSync(dir, { recursive: true })
+  const tail = seed.subarray(GGUF_HEAD)
+  return {
+    name: 'gguf-model',
+    make: (r) => Uint8Array.from(Buffer.concat([mutateBytes(r, seed.subarray(0, GGUF_HEAD)), tail])),
+    read: (bytes, dir1) => {
+      const changed = path.join(dir1, 'model.gguf')
+      fs.writeFileSync(changed, bytes)
+      readModel(changed)
+    },
+  }
+}
+/** Where the changes lie: what stands behind is mostly numbers of tensors. */
+const GGUF_HEAD = 6000
+const hub = path.join(import.meta.dirname, '../golden/huggingface')
+
+/** Loaded, and its tokenizer used. */
+function readModel(file: string): void {
+  const m = loadModel(file)
+  try {
+    if (m.extras[TOKENIZER] !== undefined) tokenizerOf(m).encode('the origin of whales \u00e9\ud83d\ude00')
+  } finally {
+    m.dispose()
+  }
+}
+
+/** Hugging Face folders: number of the folder, of the file that is changed, then its text. */
+function hubTarget(): Target {
+  const folders = ['bert', 'gpt2', 'albert', 'distilbert'].map((name) => path.join(hub, name))
+  const files = folders.map((dir) => fs.readdirSync(dir).filter((f) => /^(config|tokenizer(_config)?)\.json$|^vocab|^merges/.test(f)))
+  return {
+    name: 'huggingface',
+    make: (r) => {
+      const k = r.below(folders.length)
+      const f = r.below(files[k]!.length)
+      const file = path.join(folders[k]!, files[k]![f]!)
+      const seed = new Uint8Array(fs.readFileSync(file))
+      return Uint8Array.from(
+        Buffer.concat([Uint8Array.of(k, f), file.endsWith('.json') && r.next() < 0.8 ? mutateJson(r, text(seed)) : mutateBytes(r, seed)]),
+      )
+    },
+    read: (bytes, dir) => {
+      const from = folders[bytes[0]! % folders.length]!
+      const names = files[bytes[0]! % folders.length]!
+      const changed = names[bytes[1]! % names.length]!
+      for (const name of [...names, 'model.safetensors'])
+        if (name === changed) fs.writeFileSync(path.join(dir, name), bytes.subarray(2))
+        else fs.copyFileSync(path.join(from, name), path.join(dir, name))
+      readModel(dir)
+    },
+  }
+}
+
 export const targets: readonly Target[] = [
   { name: 'onnx', make: onnxOf, read: (bytes) => modelFromOnnx(parseOnnx(bytes)).dispose() },
   bytesOf('gguf', ['blocks.gguf'], (bytes) => {
@@ -239,6 +303,8 @@ export const targets: readonly Target[] = [
   },
   tfjsTarget(),
   modelTarget(),
+  ggufModelTarget(),
+  hubTarget(),
   bytesOf('npy', ['le-f4-c.npy', 'be-f2-f.npy', 'b1-c.npy', 'version-2.npy', 'version-3.npy'], parseNpy),
   bytesOf('npz', ['stored.npz', 'deflated.npz'], parseNpz),
   bytesOf('idx', ['bytes-idx3-ubyte', 'bytes-idx3-ubyte.gz', 'floats.idx'], parseIdx),

@@ -25,6 +25,13 @@ export function list(read: (text: string) => number): (text: string) => number[]
   return (text) => text.split(',').map(read)
 }
 
+/** NAME=N, which may be given several times. */
+export function openSize(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
+  const found = /^(.+)=(\d+)$/.exec(text)
+  if (!found) throw new InvalidArgumentError('must be NAME=N, as height=224.')
+  return { ...before, [found[1]!]: Number(found[2]) }
+}
+
 /** A file to write: its folder is there. */
 export function outFile(path: string): string {
   const kind = (at: string): 'folder' | 'file' | 'nothing' => {

@@ -51,7 +51,7 @@ export interface ForwardContext {
   readonly carried?: Map<string, Tensor>
   /** Collects every output of a model that has several, by name. */
   readonly outputs?: Map<string, Tensor>
-  /** Tables by position are made for every position that the model has, and cut (a graph that is written then reaches as far). */
+  /** Tables by position are made for every position that the model has, and cut, masks of ops alone: a graph that is written then reaches as far. */
   readonly wholeTables?: boolean
   /** Keys and values of the tokens before x: decoders then take only the new tokens. */
   readonly cache?: KeyValueCache

@@ -3,7 +3,7 @@
  * positions and groups of query heads that share keys. Angles come as named inputs `cos` and `sin` (rotary-positions.ts): all layers use the same.
  */
 import { z } from 'zod'
-import { add, multiHeadAttention, mul, reshape, rotary, slice } from '../ops/index.js'
+import { add, greater, multiHeadAttention, mul, reshape, rotary, scaleShift, slice, sub } from '../ops/index.js'
 import { tensor, type Tensor } from '../tensor/index.js'
 import { activate, activationNames } from './activation.js'
 import { dropoutOf, needs } from './attention.js'
@@ -40,6 +40,13 @@ function windowMask(queries: number, keys: number, window: number): Tensor {
   return tensor(values, [queries, keys])
 }
 
+/** The same made of ops, for graphs of any length: positions alone follow the size. [T, T], 0 or -1e9. */
+function windowOfAnyLength(tokens: number, window: number): Tensor {
+  const positions = (shape: readonly number[]): Tensor => tensor(Float32Array.from({ length: tokens }, (_, i) => i), shape) // prettier-ignore
+  const before = sub(positions([tokens, 1]), positions([1, tokens]))
+  return scaleShift(greater(before, tensor([window - 1])), -1e9, 0)
+}
+
 const makeAttention = defineModule<RotaryAttentionConfig>({
   kind: 'rotaryAttention',
   config: attentionConfig,
@@ -67,7 +74,8 @@ const makeAttention = defineModule<RotaryAttentionConfig>({
     const keys = k.shape[1]!
     let keyMask: Tensor | null = shown
     let mask: Tensor | null = null
-    if (c.window !== null && keys > c.window) {
+    if (c.window !== null && ctx.wholeTables) mask = windowOfAnyLength(t, c.window)
+    else if (c.window !== null && keys > c.window) {
       if (t === 1) {
         const last = (y: Tensor): Tensor => slice(y, [0, keys - c.window!, 0], [b, c.window!, y.shape[2]!])
         ;[k, v] = [last(k), last(v)]

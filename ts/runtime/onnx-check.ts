@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import type { DType } from '../base/dtype.js'
 import { NumericError, UnsupportedError } from '../base/errors.js'
 import { sizeOf } from '../base/shape.js'
 import type { Model } from '../nn/index.js'
@@ -46,6 +47,15 @@ export async function findOnnxRuntime(): Promise<OnnxRuntime | undefined> {
       // the next one
     }
   return undefined
+}
+
+const ortTypes: Readonly<Partial<Record<DType, string>>> = {
+  i32: 'int32',
+  bool: 'bool',
+  u8: 'uint8',
+  i8: 'int8',
+  f64: 'float64',
+  f16: 'float16',
 }
 
 /** How inputs of the model are called and typed in the file. */
@@ -109,7 +119,7 @@ export async function checkOnnx(
           BigInt64Array.from(data, (v) => BigInt(v)),
           t.shape,
         )
-      : new ort.Tensor(t.dtype === 'i32' ? 'int32' : 'float32', data, t.shape)
+      : new ort.Tensor(ortTypes[t.dtype] ?? 'float32', data, t.shape)
   }
   const list = Object.values(inputs)
   const want = Object.values(model.predictAll(list.length === 1 && inputs.x ? inputs.x : inputs))

@@ -5,7 +5,7 @@ import { loadModel } from '../../models/file.js'
 import { formatMs } from '../../report/format.js'
 import { speeds, type LayerSpeed } from '../../runtime/index.js'
 import { io } from '../io.js'
-import { integer } from '../options.js'
+import { integer, openSize } from '../options.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
 import { EXIT, runCommand } from '../ui.js'
 
@@ -30,7 +30,8 @@ export function registerBench(program: Command): void {
     .argument('<model>', 'model file or folder')
     .option('--input <file>', '.npy file; several: name=file, repeated', collect)
     .option('--text <text>', 'text, for models that read text')
-    .option('--batch <n>', 'examples of random numbers', integer(1, 1e6), 1)
+    .option('--batch <n>', 'examples, where no input is given', integer(1, 1e6), 1)
+    .option('--size <name=n>', 'a size that the model leaves open (tokens=128); may be repeated', openSize)
     .option('--rounds <n>', 'samples of each', integer(1, 1e4), 15)
     .option(
       '--require-speedup [factor]',

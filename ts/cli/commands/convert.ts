@@ -8,6 +8,7 @@ import { convertTensors, openTensorSet, type ConvertOptions, type HalfOrSingle, 
 import { isHuggingFace } from '../../models/huggingface/index.js'
 import { writableTypes, type WritableType } from '../../models/gguf/index.js'
 import { formatBytes } from '../../report/format.js'
+import { openSize } from '../options.js'
 import { checkOptions, convertModel, goesWhole, inputKind, integerTypes, type IntegerType, type OutputKind } from '../convert-model.js'
 import { runCommand, type Ui } from '../ui.js'
 
@@ -27,13 +28,6 @@ function size(text: string): number {
   const bytes = found && unit ? Math.floor(Number(found[1]) * unit) : 0
   if (bytes < 1) throw new InvalidArgumentError('must be a size like 500MB, 2GB or 1.5GiB.')
   return bytes
-}
-
-/** NAME=N, which may be given several times. */
-function openSize(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
-  const found = /^(.+)=(\d+)$/.exec(text)
-  if (!found) throw new InvalidArgumentError('must be NAME=N, as height=224.')
-  return { ...before, [found[1]!]: Number(found[2]) }
 }
 
 const formats: Readonly<Record<string, Exclude<OutputKind, 'folder'>>> = {

@@ -6,7 +6,7 @@ import { loadModel } from '../../models/file.js'
 import { formatMs, formatPercent } from '../../report/format.js'
 import { session, type Session, type SessionValue } from '../../runtime/index.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
-import { outFile } from '../options.js'
+import { integer, openSize, outFile } from '../options.js'
 import { type Ui } from '../ui.js'
 
 interface RunOptions extends InputOptions, DeviceCliOptions {
@@ -44,7 +44,8 @@ export function registerRun(program: Command): void {
     .argument('<model>', 'model file or folder')
     .option('--input <file>', '.npy file; several: name=file, repeated', collect)
     .option('--text <text>', 'text, for models that read text')
-    .option('--batch <n>', 'examples of random numbers', Number, 1)
+    .option('--batch <n>', 'examples, where no input is given', integer(1, 1e6), 1)
+    .option('--size <name=n>', 'a size that the model leaves open (tokens=128); may be repeated', openSize)
     .option('--out <file>', 'writes the output as .npy (several outputs: one file each, with the name)', outFile)
     .option('--profile', 'times of each step')
     .option('--trace <file>', "writes a trace for Chrome's viewer (implies --profile)", outFile)
@@ -53,7 +54,7 @@ export function registerRun(program: Command): void {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ tersor run model.safetensors --input x.npy --out y.npy\n  $ tersor run encoder.safetensors --text "two words" --trace trace.json',
+      '\nExamples:\n  $ tersor run model.safetensors --input x.npy --out y.npy\n  $ tersor run encoder.safetensors --text "two words" --trace trace.json\n  $ tersor run model.onnx --size height=224 --size width=224 --profile\n  $ tersor run llama.gguf --size tokens=64 --profile',
     )
     .action((file: string, o: RunOptions) =>
       runOnDevice(o, async (ui) => {

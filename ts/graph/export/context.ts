@@ -68,7 +68,8 @@ export class ExportContext {
     if (x!.length && y!.length && x!.every((n) => n === x![0]) && y!.every((n) => n === x![0]))
       return this.builder.node('Expand', [this.builder.constant('fill', v.dtype, [], [x![0]!]), this.shape(shape, v)])
     if (x!.length && x!.every((n) => n === x![0]) && y!.every((n) => n === y![0])) {
-      const number = this.builder.cast(this.int64([x![0]!, y![0]!], v), v.dtype === 'i32' ? 'i32' : 'f32')
+      const pair: PairedNumber = [x![0]!, y![0]!]
+      const number = v.dtype === 'f32' ? this.float('a constant', pair, v) : this.builder.cast(this.int64(pair, v), v.dtype)
       return this.builder.node(x!.length === 1 ? 'Reshape' : 'Expand', [number, this.shape(shape, v)])
     }
     const varying = shape.filter(([a, b]) => a !== b)
@@ -121,6 +122,16 @@ export class ExportContext {
     return from.plus === 0 ? name : this.builder.node('Add', [name, this.builder.int64s([from.plus])])
   }
 
+  /** A number of `where` as f32: constant, a size, or one over a size (what a mean divides by). */
+  float(where: string, n: PairedNumber, near?: TracedValue): string {
+    if (n[0] === n[1]) return this.builder.scalar(n[0])
+    const size = (of: PairedNumber): string => this.builder.node('Squeeze', [this.builder.cast(this.int64(of, near), 'f32')])
+    if (n.every(Number.isInteger)) return size(n)
+    const sizes = [Math.round(1 / n[0]), Math.round(1 / n[1])] as const
+    if (sizes.every((d, i) => d > 0 && Math.abs(d * n[i]! - 1) < 1e-6)) return this.builder.node('Reciprocal', [size(sizes)])
+    throw varying(where, n[0], n[1])
+  }
+
   /** Numbers as one i64 vector. */
   shape(dims: readonly PairedNumber[], near?: TracedValue): string {
     if (dims.every(([a, b]) => a === b)) return this.builder.int64s(dims.map(([a]) => a))
@@ -132,6 +143,13 @@ export class ExportContext {
     )
   }
 }
+
+/** A number that would be frozen at that of the first run. */
+export const varying = (where: string, x: unknown, y: unknown): UnsupportedError =>
+  new UnsupportedError(
+    'ERR_UNSUPPORTED',
+    `export: ${where} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N)`,
+  )
 
 /** Whether x is the beginning of y along `axis`. */
 function isPrefix(x: readonly number[], y: readonly number[], shape: readonly PairedNumber[], axis: number): boolean {

@@ -8,9 +8,12 @@ import { VERSION } from '../../base/version.js'
 import type { Dim, ElementType, OnnxModel, OnnxNode, ValueInfo } from '../../formats/onnx/index.js'
 import type { Model, ModuleInput } from '../../nn/index.js'
 import { scope, Tensor, tensor } from '../../tensor/index.js'
+import type { Graph } from '../graph.js'
+import { graphOf } from '../module.js'
 import { isValue, trace, type TracedValue } from '../trace.js'
+import { followsValues, writtenGraph } from './as-graph.js'
 import { OnnxBuilder } from './builder.js'
-import { ExportContext, type Target } from './context.js'
+import { ExportContext, varying, type Target } from './context.js'
 import { exampleInput, type Sizes } from './example.js'
 import { plainRules, type Rule } from './ops.js'
 import { Pair } from './pair.js'
@@ -85,6 +88,56 @@ function checkExact(model: Model): void {
 
 function exported(model: Model, options: ExportOptions): OnnxModel {
   checkExact(model)
+  const graph = graphOf(model.root)
+  if (!graph) return traced(model, options)
+  if (followsValues(graph)) return asGraph(model, graph, options)
+  try {
+    return traced(model, options)
+  } catch (cause) {
+    // Sizes that a trace cannot follow are none of the graph's concern: its own operators do.
+    if (!(cause instanceof UnsupportedError)) throw cause
+    try {
+      return asGraph(model, graph, options)
+    } catch (error) {
+      throw error instanceof UnsupportedError ? cause : error
+    }
+  }
+}
+
+/** An imported graph by its own operators (as-graph.ts). */
+function asGraph(model: Model, graph: Graph, options: ExportOptions): OnnxModel {
+  const { floats = 'f32', dynamicQuantization = false, sizes, example, names = {} } = options
+  const opsets = Object.fromEntries(Object.entries(graph.opsets).filter(([domain]) => domain !== 'tersor'))
+  const builder = new OnnxBuilder(opsets[''] ?? 1)
+  if (dynamicQuantization)
+    throw new UnsupportedError(
+      'ERR_UNSUPPORTED',
+      'export: dynamicQuantization is not for graphs that are written by their own operators, because their path or sizes follow values',
+    )
+  // One tensor as example is the input x, as in traces.
+  const alone = example instanceof Tensor && graph.inputs.length === 1 ? { [graph.inputs[0]!.name]: names.x ?? 'x' } : {}
+  const written = writtenGraph(model, graph, builder, new WeightEmitter(builder, model, floats), {
+    ...(sizes ? { sizes } : {}),
+    names: { ...names, ...alone },
+  })
+  if (builder.opset > (opsets[''] ?? 1))
+    throw new UnsupportedError(
+      'ERR_UNSUPPORTED',
+      `export: the weights need opset ${builder.opset}, the operators of this graph, whose path or sizes follow values, are of opset ${opsets['']}; export it with weights of 8 bits per channel or f32`,
+    )
+  return { ...header(builder), opsets: { ...opsets, ...domainsOf(builder) }, graph: { ...written, name: model.info.name } }
+}
+
+const domainsOf = (builder: OnnxBuilder): Readonly<Record<string, number>> => Object.fromEntries([...builder.domains].map((d) => [d, 1]))
+const header = (builder: OnnxBuilder): Omit<OnnxModel, 'graph' | 'opsets'> => ({
+  irVersion: builder.opset >= 21 ? 10 : 8,
+  producer: `tersor ${VERSION}`,
+  functions: [],
+  metadata: {},
+  bytes: 0,
+})
+
+function traced(model: Model, options: ExportOptions): OnnxModel {
   const { profile = 'ort', floats = 'f32', dynamicQuantization = false } = options
   const described = options.example ? undefined : exampleInput(model, options.sizes)
   const example = options.example ?? described!.input
@@ -118,9 +171,8 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
   const nodes = quantizeEarly(live, (hint) => builder.name(hint))
   const read = new Set(nodes.flatMap((n) => n.inputs))
   return {
-    irVersion: builder.opset >= 21 ? 10 : 8,
-    producer: `tersor ${VERSION}`,
-    opsets: { '': builder.opset, ...Object.fromEntries([...builder.domains].map((d) => [d, 1])) },
+    ...header(builder),
+    opsets: { '': builder.opset, ...domainsOf(builder) },
     graph: {
       name: model.info.name,
       inputs,
@@ -129,9 +181,6 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
       initializers: new Map([...builder.initializers].filter(([name]) => read.has(name))),
       values: [],
     },
-    functions: [],
-    metadata: {},
-    bytes: 0,
   }
 }
 
@@ -207,7 +256,7 @@ function refuseUnknown(pair: Pair): void {
 }
 
 /** Ops whose rules take numbers that follow sizes. */
-const SIZED_NUMBERS: ReadonlySet<string> = new Set(['clip', 'clip_ste'])
+const SIZED_NUMBERS: ReadonlySet<string> = new Set(['clip', 'clip_ste', 'scale_shift'])
 const SIZED_LISTS: ReadonlySet<string> = new Set([
   'reshape',
   'broadcast_to',
@@ -215,6 +264,8 @@ const SIZED_LISTS: ReadonlySet<string> = new Set([
   'pad_slice',
   'conv2d_grad_input',
   'conv2d_grouped_grad_input',
+  'max_pool2d',
+  'avg_pool2d',
 ])
 
 /** Any other number that differs between the runs would be frozen at that of the first. */
@@ -224,10 +275,7 @@ function refuseVarying(pair: Pair): void {
       const y = b.args[i]
       const list = Array.isArray(x)
       if (isValue(x) || (list ? SIZED_LISTS : SIZED_NUMBERS).has(op) || JSON.stringify(x) === JSON.stringify(y)) return
-      throw new UnsupportedError(
-        'ERR_UNSUPPORTED',
-        `export: an argument of ${op} follows the sizes of the inputs (${JSON.stringify(x)}, then ${JSON.stringify(y)}); fix its sizes with dynamic: {}, or those of an imported model by name with sizes (tersor convert --size NAME=N)`,
-      )
+      throw varying(`an argument of ${op}`, x, y)
     })
 }
 

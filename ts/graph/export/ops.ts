@@ -7,7 +7,7 @@ import type { Nonlinearity } from '../../native/ops.gen.js'
 import type { ElementType } from '../../formats/onnx/index.js'
 import type { TracedValue } from '../trace.js'
 import { float, int, ints, type Attributes } from './builder.js'
-import { numbersOf, pairedList, valueArg, type ExportContext } from './context.js'
+import { numbersOf, pairedList, valueArg, varying, type ExportContext } from './context.js'
 import type { PairedCall, PairedNumber } from './pair.js'
 
 /** Writes the nodes of a call and answers the names of its results that can be used. */
@@ -134,10 +134,21 @@ const padSlice: Rule = (c, call) => {
   return c.builder.node('Pad', [c.name(x), c.shape([...start, ...after], x)])
 }
 
+/** Windows that follow the sizes are whole images. */
+function wholePool(c: ExportContext, call: PairedCall, op: 'MaxPool' | 'AveragePool'): string {
+  const [, , ...dims] = c.pair.shape(valueArg(call, 0))
+  const kernel = pairedList(call, 1)
+  if (list(call, 3).some((n) => n !== 0) || kernel.some((k, i) => k[0] !== dims[i]![0] || k[1] !== dims[i]![1]))
+    throw varying(`an argument of ${call.op}`, call.a.args[1], call.b.args[1])
+  return c.builder.node(`Global${op}`, [arg(c, call, 0)])
+}
+
 const pool =
   (op: 'MaxPool' | 'AveragePool'): Rule =>
   (c, call) => {
     const [h, w] = list(call, 3) as [number, number]
+    if (JSON.stringify([1, 2, 3].map((i) => call.a.args[i])) !== JSON.stringify([1, 2, 3].map((i) => call.b.args[i])))
+      return wholePool(c, call, op)
     const attributes: Attributes = {
       kernel_shape: ints(list(call, 1)),
       strides: ints(list(call, 2)),
@@ -189,6 +200,36 @@ const softmaxOver =
 const toBool = (c: ExportContext, x: string): string => c.builder.cast(x, 'bool')
 const positive = (c: ExportContext, x: string): string => c.builder.node('Greater', [x, c.builder.scalar(0)])
 
+/** A sum times one over the number of its elements. */
+function meanOf(c: ExportContext, call: PairedCall): string | undefined {
+  const { from } = valueArg(call, 0)
+  if (from.kind !== 'call' || from.call.op !== 'sum' || [call.a, call.b].some(({ args }) => args[2] !== 0)) return undefined
+  const [x, axes, keep] = from.call.args as [TracedValue, readonly number[], boolean]
+  const dims = c.pair.shape(x).filter((_, i) => axes.length === 0 || axes.some((a) => (a < 0 ? a + x.shape.length : a) === i))
+  const one = ([call.a, call.b] as const).every(({ args }, run) => {
+    const count = dims.reduce((n, d) => n * d[run as 0 | 1], 1)
+    return Math.abs((args[1] as number) * count - 1) < 1e-12
+  })
+  if (!one) return undefined
+  const inputs = axes.length === 0 ? [c.name(x)] : [c.name(x), c.builder.int64s(axes)]
+  return c.builder.node('ReduceMean', inputs, { attributes: { keepdims: int(keep ? 1 : 0) } })
+}
+
+/** x scale + shift; both may follow sizes. */
+const scaleShift: Rule = (c, call) => {
+  const mean = meanOf(c, call)
+  if (mean !== undefined) return mean
+  const [scale, shift] = [1, 2].map((i): PairedNumber => [call.a.args[i] as number, call.b.args[i] as number]) as [
+    PairedNumber,
+    PairedNumber,
+  ]
+  const always = (n: PairedNumber, v: number): boolean => n[0] === v && n[1] === v
+  const x = valueArg(call, 0)
+  const scaled = always(scale, 1) ? c.name(x) : c.builder.node('Mul', [c.name(x), c.float('an argument of scale_shift', scale, x)])
+  if (always(shift, 0) && !always(scale, 1)) return scaled
+  return c.builder.node('Add', [scaled, c.float('an argument of scale_shift', shift, x)])
+}
+
 export const plainRules: Readonly<Record<string, Rule>> = {
   neg: unary('Neg'),
   abs: unary('Abs'),
@@ -222,12 +263,7 @@ export const plainRules: Readonly<Record<string, Rule>> = {
   equal: comparison('Equal'),
   gate: (c, call) => c.builder.node('Where', [positive(c, arg(c, call, 1)), arg(c, call, 0), c.builder.scalar(0)]),
   where: (c, call) => c.builder.node('Where', [toBool(c, arg(c, call, 0)), arg(c, call, 1), arg(c, call, 2)]),
-  scale_shift: (c, call) => {
-    const [scale, shift] = [number(call, 1), number(call, 2)]
-    const x = arg(c, call, 0)
-    const scaled = scale === 1 ? x : c.builder.node('Mul', [x, c.builder.scalar(scale)])
-    return shift === 0 && scale !== 1 ? scaled : c.builder.node('Add', [scaled, c.builder.scalar(shift)])
-  },
+  scale_shift: scaleShift,
   cast: (c, call) => c.builder.cast(arg(c, call, 0), call.a.args[1] as ElementType),
   reshape,
   permute,

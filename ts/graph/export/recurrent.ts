@@ -8,28 +8,43 @@ import { valueArg, type ExportContext } from './context.js'
 import { floatsOf, type Rule } from './ops.js'
 import type { PairedCall, PairedNumber } from './pair.js'
 
-/** Blocks of `size` rows in another order. */
-function reorder(values: Float32Array, order: readonly number[]): Float32Array {
+export const LSTM_GATES: readonly number[] = [0, 3, 1, 2]
+export const GRU_GATES: readonly number[] = [1, 0, 2]
+
+/** Blocks of rows, one for each gate, in another order. */
+export function reorder(values: Float32Array, order: readonly number[]): Float32Array {
   const size = values.length / order.length
   const out = new Float32Array(values.length)
   order.forEach((from, to) => out.set(values.subarray(from * size, (from + 1) * size), to * size))
   return out
 }
 
+type Place = Pick<ExportContext, 'builder' | 'weights'>
+
+/** The weight at `path` as [1, rows, cols], gates in the order of ONNX; codes stay codes. */
+export function gateMatrix(
+  { builder, weights }: Place,
+  path: string,
+  [rows, cols]: readonly [rows: number, cols: number],
+  order: readonly number[],
+): string {
+  const codes = weights.codes(path)
+  if (!codes || codes.groups !== 1 || codes.lead !== rows || codes.zero)
+    return weights.floats(path, [1, rows, cols], reorder(weights.values(path).values, order))
+  const size = codes.q.length / order.length
+  const q = new Int8Array(codes.q.length)
+  order.forEach((from, to) => q.set(codes.q.subarray(from * size, (from + 1) * size), to * size))
+  const data = new Uint8Array(q.buffer)
+  const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [1, rows, cols], read: () => data })
+  const scale = weights.floats32(`${path}.scale`, [rows], reorder(codes.scale, order))
+  builder.needs(13)
+  return builder.node('DequantizeLinear', [stored, scale], { attributes: { axis: int(1) } })
+}
+
 function matrix(c: ExportContext, w: TracedValue, order: readonly number[]): string {
-  const hint = w.from.kind === 'weight' ? w.from.path : 'recurrent'
-  const codes = w.from.kind === 'weight' ? c.weights.codes(w.from.path) : null
   const [rows, cols] = w.shape as [number, number]
-  if (codes && codes.groups === 1 && codes.lead === rows && !codes.zero) {
-    const size = codes.q.length / order.length
-    const q = new Int8Array(codes.q.length)
-    order.forEach((from, to) => q.set(codes.q.subarray(from * size, (from + 1) * size), to * size))
-    const data = new Uint8Array(q.buffer)
-    const stored = c.builder.tensor(`${hint}.codes`, { dtype: 'i8', shape: [1, rows, cols], read: () => data })
-    const scale = c.weights.floats32(`${hint}.scale`, [rows], reorder(codes.scale, order))
-    return c.builder.node('DequantizeLinear', [stored, scale], { attributes: { axis: int(1) } })
-  }
-  return c.weights.floats(hint, [1, rows, cols], reorder(floatsOf(c, w), order))
+  if (w.from.kind === 'weight') return gateMatrix(c, w.from.path, [rows, cols], order)
+  return c.weights.floats('recurrent', [1, rows, cols], reorder(floatsOf(c, w), order))
 }
 
 interface Cell {
@@ -79,10 +94,10 @@ function layer(
 export const recurrentRules: Readonly<Record<string, Rule>> = {
   lstm: (c, call) => {
     const [, , , bias, h0, c0, lengths, reverse] = call.a.args
-    return layer(c, call, { op: 'LSTM', order: [0, 3, 1, 2], attributes: {} }, [bias], [h0, c0], lengths, reverse)
+    return layer(c, call, { op: 'LSTM', order: LSTM_GATES, attributes: {} }, [bias], [h0, c0], lengths, reverse)
   },
   gru: (c, call) => {
     const [, , , bih, bhh, h0, lengths, reverse] = call.a.args
-    return layer(c, call, { op: 'GRU', order: [1, 0, 2], attributes: { linear_before_reset: int(1) } }, [bih, bhh], [h0], lengths, reverse)
+    return layer(c, call, { op: 'GRU', order: GRU_GATES, attributes: { linear_before_reset: int(1) } }, [bih, bhh], [h0], lengths, reverse)
   },
 }

@@ -132,6 +132,7 @@ export class WeightEmitter {
   /** `codes` as floats of `shape`; `flipped`: rows of the codes are columns of what the scales belong to. */
   #dequantized(path: string, codes: Codes, shape: readonly number[], flipped = false): string {
     const builder = this.#builder
+    builder.needs(13) // scales of channels
     const { q, scale, zero, groups, lead } = codes
     const whole = !zero || zero.every((z) => Number.isInteger(z) && z >= -128 && z <= 127)
     // Codes of up to 4 bits have a type of their own since opset 21.

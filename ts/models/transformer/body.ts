@@ -13,7 +13,7 @@
  * is the sum over its uses, and dropout draws anew at each use.
  */
 import { z } from 'zod'
-import { OptionError, ShapeError, UnsupportedError } from '../../base/errors.js'
+import { OptionError, ShapeError } from '../../base/errors.js'
 import {
   activationNames,
   defineModule,
@@ -205,14 +205,6 @@ function angles(c: TransformerConfig, rotary: RotaryConfig, tokens: number, ctx:
     throw new ShapeError('ERR_SHAPE', `transformer: there are ${c.positions} positions, got ${first + tokens} tokens`)
   const how = { width: rotary.headWidth, theta: rotary.theta, scaling: rotary.scaling }
   if (!ctx.wholeTables) return rotaryTables(how, first, tokens)
-  if (rotary.window !== null && rotary.window < c.positions)
-    throw new UnsupportedError(
-      'ERR_UNSUPPORTED',
-      `transformer: a window of ${rotary.window} tokens cannot be written for texts of any length`,
-      {
-        details: { what: 'sliding window' },
-      },
-    )
   const { cos, sin } = rotaryTables(how, 0, c.positions)
   const cut = (t: Tensor): Tensor => slice(t, [0, 0, 0], [tokens, 1, t.shape[2]!])
   return { cos: cut(cos), sin: cut(sin) }
