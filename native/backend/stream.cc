@@ -76,6 +76,7 @@ bool Stream::same_device(const Place& other) const { return strcmp(name_, other.
 template <class F> Status Stream::locked(F&& f) {
   std::lock_guard<std::mutex> lock(mutex_);
   TERSOR_TRY(backend().health(device_));
+  if (!late_.ok()) return std::exchange(late_, Status());
   return f();
 }
 
@@ -111,7 +112,15 @@ Status Stream::fill(void* to, int byte, int64_t bytes) {
 
 Status Stream::synchronize() {
   TERSOR_TRY(backend().health(device_));
-  return backend().synchronize(stream_);
+  TERSOR_TRY(backend().synchronize(stream_));
+  std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(late_, Status());
+}
+
+void Stream::settle() {
+  const Status s = backend().synchronize(stream_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (late_.ok()) late_ = s;
 }
 
 Stream::Signature Stream::signature_of(const Entry& entry, const void* args) {
@@ -175,11 +184,6 @@ Status Stream::on_processor(int op, const Entry& entry, void* args, Context& con
   std::lock_guard<std::mutex> lock(mutex_);
   fallbacks_[static_cast<size_t>(op)]++;
   return {};
-}
-
-void Stream::set_fallback(bool on) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  fallback_ = on;
 }
 
 std::vector<std::pair<int, int64_t>> Stream::fallbacks() {

@@ -1,6 +1,7 @@
 // A queue of work on a device, as one JavaScript environment has it: the library's functions behind a lock, kernels looked up once for each op and
 // signature, the processor in their place where there is none and the user chose so.
 #pragma once
+#include <atomic>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ class Stream final : public Place {
   Status copy(void* to, const void* from, int64_t bytes) override;
   Status fill(void* to, int byte, int64_t bytes) override;
   Status synchronize() override;
+  void settle() override;
   Status call(int op, void* args, Context& context) override;
 
   const Backend& backend() const { return *library_.backend; }
@@ -31,7 +33,7 @@ class Stream final : public Place {
   int device() const { return device_; }
 
   // Whether an op without a kernel runs on the processor, on copies; how often each did (index of the op, times).
-  void set_fallback(bool on);
+  void set_fallback(bool on) { fallback_ = on; }
   bool fallback() const { return fallback_; }
   std::vector<std::pair<int, int64_t>> fallbacks();
 
@@ -56,7 +58,8 @@ class Stream final : public Place {
   tersor_stream* const stream_;
   char name_[32];
   std::mutex mutex_;
-  bool fallback_ = false;
+  std::atomic<bool> fallback_{false};
+  Status late_;  // what settle found: the next call's
   std::vector<std::vector<Found>> kernels_;  // by op
   std::vector<int64_t> fallbacks_;           // by op
 };

@@ -21,7 +21,7 @@ Status Account::reserve(int32_t device, int64_t size) {
       budget = total / 10 * 9;
     }
   }
-  if (size > budget - bytes)
+  if (size > 0 && size > budget - bytes)  // nothing more is fine where the budget was set below what is in use
     return fail(Code::memory_budget, "cuda:%d: %lld bytes more would be beyond the budget of %lld (%lld in use)", device, static_cast<long long>(size),
                 static_cast<long long>(budget), static_cast<long long>(bytes));
   bytes += size;

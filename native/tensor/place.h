@@ -27,6 +27,7 @@ class Place {
   virtual Status copy(void* to, const void* from, int64_t bytes) = 0;
   virtual Status fill(void* to, int byte, int64_t bytes) = 0;
   virtual Status synchronize() = 0;
+  virtual void settle() = 0;  // waits where nobody can be told of a failure (a wrong index, say): the next call that can fail does so
   // Queues the op with this index (op_table.h). args: its argument struct, after infer, with addresses of this place.
   virtual Status call(int op, void* args, Context& context) = 0;
 

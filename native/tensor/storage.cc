@@ -31,8 +31,8 @@ Storage* Storage::share(Storage* parent, Place* place) {
 void Storage::release() {
   if (refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (parent) {
-    // Work of this place may still read what the parent's place gives to its next allocation. A failure there is that of the next call.
-    if (place) static_cast<void>(place->synchronize().ok());
+    // Work of this place may still read what the parent's place gives to its next allocation.
+    if (place) place->settle();
     parent->release();
   } else if (place) {
     place->release(data, bytes);

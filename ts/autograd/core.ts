@@ -1,7 +1,8 @@
 /** The few ops that the tape itself needs: views, addition and summing out of broadcast dimensions. */
 import { ShapeError } from '../base/errors.js'
 import { broadcastShapes, normalizeAxis, sameShape, sizeOf, type Shape } from '../base/shape.js'
-import { callOp, type Tensor } from '../tensor/index.js'
+import type { Device } from '../native/device.js'
+import { callOp, mover, type Tensor } from '../tensor/index.js'
 import { defineOp, definePrimitive } from './primitive.js'
 
 const single =
@@ -27,6 +28,19 @@ export const reshape: (x: Tensor, shape: Shape) => Tensor = single(
     flops: () => 0,
   }),
 )
+
+/** The same values on another device, from `source`: Tensor.to. */
+const toDevice: (x: Tensor, target: Device, source: Device) => Tensor = single(
+  definePrimitive<[x: Tensor, target: Device, source: Device], 'x'>({
+    name: 'to',
+    reads: 'nothing',
+    inputs: { x: 0 },
+    forward: (x, target) => [x.moved(target)],
+    grad: ({ args: [, target, source] }, dy) => ({ x: () => toDevice(dy, source, target) }),
+    flops: () => 0,
+  }),
+)
+mover.to = (x, target) => toDevice(x, target, x.device)
 
 function resolveShape(x: Tensor, shape: Shape): number[] {
   const free = shape.indexOf(-1)

@@ -70,7 +70,7 @@ export function valueAndGrad<P extends TensorTree, Aux = undefined>(
     for (const p of list) keep.add(p)
     const found = backward(
       tape,
-      new Map([[value, ones(value.shape, value.dtype)]]),
+      new Map([[value, whereTensorLies(value, () => ones(value.shape, value.dtype))]]),
       list,
       higher,
       (t) => !higher && own.has(t) && !keep.has(t),
@@ -133,7 +133,7 @@ export function backward(
   }
   return params.map((p) => {
     const g = grads.get(p)
-    if (!g) return zeros(p.shape, p.dtype)
+    if (!g) return whereTensorLies(p, () => zeros(p.shape, p.dtype))
     if (g.dtype !== p.dtype) return callOp('cast', [g, p.dtype])[0]!
     // Two parameters must not share one gradient tensor: each is disposed on its own. The view is recorded, for outer tapes.
     return uses.get(g)! > 1

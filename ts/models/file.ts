@@ -23,6 +23,7 @@ import {
   type WriteOptions,
 } from '../formats/index.js'
 import { loadOnnx, modelFromTfjs, type OnnxModelOptions } from '../graph/index.js'
+import { onDevice } from '../native/device.js'
 import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
@@ -40,7 +41,7 @@ function encode(model: Model): Uint8Array[] {
   }
   for (const { path, weight } of model.weights()) {
     if (path.includes(':')) throw new OptionError('ERR_OPTION', `save: names of modules must not contain ":", got ${JSON.stringify(path)}`)
-    const parts = Object.entries(weight.parts())
+    const parts = Object.entries(onDevice(model.device, () => weight.parts()))
     if (weight.kind === 'dense') {
       put(path, parts[0]![1])
       continue

@@ -221,7 +221,10 @@ export function onDevice<T>(spec: DeviceSpec, fn: () => T): T {
   } finally {
     setDefaultDevice(before)
   }
-  if (result instanceof Promise) throw new OptionError('ERR_OPTION', 'onDevice: the function must be synchronous, it returned a promise')
+  if (result instanceof Promise) {
+    result.catch(() => undefined) // nobody will look at it
+    throw new OptionError('ERR_OPTION', 'onDevice: the function must be synchronous, it returned a promise')
+  }
   return result
 }
 

@@ -1,6 +1,6 @@
 /** Models on other devices. */
 import { device, onDevice, type DeviceSpec } from '../native/device.js'
-import { scope, type Tensor } from '../tensor/index.js'
+import { callOp, scope, type Tensor } from '../tensor/index.js'
 import { Model } from './model.js'
 import type { Module } from './module.js'
 import { weightKind, type Weight } from './weight/weight.js'
@@ -24,13 +24,15 @@ export function toDevice(model: Model, spec: DeviceSpec): Model {
     known.set(of, found)
     return found
   }
-  const tensorThere = (t: Tensor): Tensor => once(tensors, t, () => t.to(target))
+  const source = model.device
+  const tensorThere = (t: Tensor): Tensor => once(tensors, t, () => (t.device === target ? callOp('copy', [t])[0]! : t.to(target)))
   const weightThere = (w: Weight): Weight =>
     once(weights, w, () => {
       const kind = weightKind(w.kind)
       const held = kind.adopt && w.tensors?.()
       if (held) return kind.adopt!(mapped(held, tensorThere))
-      return onDevice(target, () => kind.restore(w.parts(), w.config(), w.shape))
+      const parts = onDevice(source, () => w.parts())
+      return onDevice(target, () => kind.restore(parts, w.config(), w.shape))
     })
   const there = (m: Module): Module => ({
     ...m,

@@ -29,6 +29,7 @@ export function roundedLike(dy: Tensor, like: Tensor): Tensor {
 const native: ReadonlySet<string> = new Set([
   'reshape',
   'permute',
+  'to',
   'slice',
   'broadcast_to',
   'copy',

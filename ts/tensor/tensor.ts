@@ -100,9 +100,13 @@ export class Tensor {
     return deviceOf(this.handle)
   }
 
-  /** A copy on that device; where it lies there already, a second handle on the same memory. Each is disposed on its own. */
+  /** A copy on that device; where it lies there already, a second handle on the same memory. Each is disposed on its own. Gradients go the way back. */
   to(spec: DeviceSpec): Tensor {
-    const target = device(spec)
+    return mover.to(this, device(spec))
+  }
+
+  /** @internal `to` without the tape. */
+  moved(target: Device): Tensor {
     if (target === this.device) return this.alias()
     const native = addon()
     if (native.toDevice(this.handle, target.id) < 0) throw nativeError(native)
@@ -196,6 +200,9 @@ export class Tensor {
     return sameShape(this.shape, other.shape)
   }
 }
+
+/** @internal What `Tensor.to` calls: autograd puts its primitive here, so that tapes note it. */
+export const mover = { to: (t: Tensor, target: Device): Tensor => t.moved(target) }
 
 /** Numbers per result: handle, dtype, rank, eight dimensions (native/bindings/env.h). */
 const OUT_STRIDE = 11

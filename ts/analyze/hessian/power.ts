@@ -120,14 +120,15 @@ async function steps(
     for (let i = 0; i < count; i++) {
       if (far && !(ready && i === 0))
         scope(() => {
-          axpby(v, div(v, cast(basis.purgeAt(v), a.dtype)), 1, 0)
+          const norm = cast(basis.purgeAt(v), a.dtype)
+          axpby(v, div(v, add(norm, isZero(norm))), 1, 0) // a v in the span of the basis becomes 0: an eigenvalue 0, whose vector is drawn at the end
         })
       await a.apply(v, product, signal)
       kept.push([innerProductAt(v, product), innerProductAt(product, product)])
       const square = kept.at(-1)![1]
       if (far)
         scope(() => {
-          const none = cast(scaleShift(sign(square), -1, 1), a.dtype) // 1 where A v = 0
+          const none = cast(isZero(square), a.dtype) // A v = 0
           axpby(v, div(add(product, mul(v, none)), add(cast(sqrt(square), a.dtype), none)), 1, 0)
         })
       else if (square.item() > 0) axpby(v, product, 1 / Math.sqrt(square.item()), 0)
@@ -137,6 +138,9 @@ async function steps(
     for (const t of kept.flat()) t.dispose()
   }
 }
+
+/** 1 where x, which is not negative, is 0; else 0. */
+const isZero = (x: Tensor): Tensor => scaleShift(sign(x), -1, 1)
 
 /** Purges v of the basis and gives its norm; a v that lay in its span is drawn anew. */
 function direction(basis: Basis, v: Tensor, seed: number, k: number): number {

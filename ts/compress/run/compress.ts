@@ -8,6 +8,7 @@
 import type { JsonObject } from '../../base/json-types.js'
 import type { Model } from '../../nn/index.js'
 import { parseRecipe, type Recipe } from '../recipe.js'
+import { checkPlace } from '../train/contract.js'
 import { CheckpointStore } from './checkpoint.js'
 import { modelHash, runKey } from './fingerprint.js'
 import { checkSource } from './layers.js'
@@ -23,6 +24,7 @@ import { checkStep, stepsOf } from './step.js'
  */
 export async function compress(model: Model, recipe: Recipe | JsonObject | string, options: CompressOptions = {}): Promise<CompressResult> {
   const parsed = parseRecipe(recipe)
+  checkPlace('compress', model)
   checkSource(model)
   for (const step of stepsOf(parsed)) checkStep(model, step, options)
   const sourceHash = modelHash(model)

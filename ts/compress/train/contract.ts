@@ -1,6 +1,7 @@
 /** What a training takes and gives, and what it refuses before it begins. */
 import type { RawTensor } from '../../base/dtype.js'
-import { CheckpointError, DataError, OptionError } from '../../base/errors.js'
+import { CheckpointError, DataError, DeviceError, OptionError } from '../../base/errors.js'
+import { defaultDevice } from '../../native/device.js'
 import type { Leaf, Model } from '../../nn/index.js'
 import type { TrainEvent } from '../events.js'
 import type { EpochRecord } from '../outcome.js'
@@ -61,6 +62,7 @@ export interface TrainResult {
 
 /** ERR_OPTION for what cannot be trained, ERR_CHECKPOINT for a state of another training. */
 export function checkTask(model: Model, task: TrainTask, settings: TrainSettings, { fromEpoch = 0, resume }: TrainStart): void {
+  checkPlace('train', model)
   // Language models say more: how many tokens they need.
   if (task.kind !== 'language' && task.examples === 0) throw new DataError('ERR_DATA', `train: ${task.name} has no examples`)
   task.check?.(model, settings)
@@ -73,6 +75,15 @@ export function checkTask(model: Model, task: TrainTask, settings: TrainSettings
     throw new OptionError('ERR_OPTION', `train: ${metric ? 'metric' : earlyStop ? 'earlyStop' : 'keepBest'} needs validation data`)
   if (metric) checkMetric(metric.name, task, settings)
   if (resume) checkResume(resume, task, settings)
+}
+
+/** Copies and batches are made where tensors are made: elsewhere than the model they would be a silent move, or calls on two devices. */
+export function checkPlace(where: string, { device, info }: Model): void {
+  if (device === defaultDevice()) return
+  throw new DeviceError(
+    'ERR_DEVICE',
+    `${where}: ${info.name} lies on ${device}, tensors are made on ${defaultDevice()}: setDefaultDevice('${device}') first, or move the model with toDevice`,
+  )
 }
 
 function checkMetric(name: string, task: TrainTask, settings: TrainSettings): void {

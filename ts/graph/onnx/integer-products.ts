@@ -3,6 +3,7 @@
  * codes again is multiplied by one f32 factor (x scale * w scale / y scale), as ONNX Runtime does, and rounded half to even.
  */
 import { sizeOf, stridesOf } from '../../base/shape.js'
+import { defaultDevice } from '../../native/device.js'
 import {
   add,
   cast,
@@ -36,18 +37,19 @@ export interface Packed {
   readonly out: number
 }
 
-/** What was made of a constant: it lives as long as the constant. */
+/** What was made of a constant, on each device: it lives as long as the constant. */
 const prepared = new WeakMap<object, Map<string, Packed>>()
 
 export function cached(source: Value | undefined, key: string, make: () => Packed): Packed {
   if (!isHost(source) || !source.source) return make()
   const entries = prepared.get(source) ?? new Map<string, Packed>()
   prepared.set(source, entries)
-  let found = entries.get(key)
+  const own = `${key} ${defaultDevice()}` // packed where tensors are made
+  let found = entries.get(own)
   if (found === undefined) {
     found = make()
     keep(found.packed)
-    entries.set(key, found)
+    entries.set(own, found)
   }
   return found
 }

@@ -38,7 +38,7 @@ export function packModel(job: WorkerJob, model: Model): ModelParcel {
     const tensors = weightKind(weight.kind).adopt && weight.tensors?.()
     const values = tensors
       ? { lent: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, lend(job, t)])) }
-      : { parts: weight.parts() }
+      : { parts: onDevice(model.device, () => weight.parts()) }
     weights.set(path, { kind: weight.kind, config: weight.config(), shape: weight.shape, ...values })
   }
   const state = new Map([...model.state()].map(([path, t]) => [path, lend(job, t)]))
