@@ -3,11 +3,13 @@
 //   conv2d_select(x, w, index) -> y: conv2d(x, w) at the positions index, each of which lies in its window
 //   conv2d_select_grad_input(dy, index, w), conv2d_select_grad_weight(x, dy, index): the adjoints of conv2d_select in x and in w
 // The last three are linear in each tensor, and each other's derivatives. Where the batch fills the lanes of a vector (conv_lanes.h) pooling and selection
-// happen while a block is in cache; else they are the ops conv2d*, max_pool2d, max_unpool2d and pool_select2d one after the other. f32 or f64.
+// happen while a block is in cache; with few channels the last three compute the chosen positions alone (conv_patches.h); else they are the ops conv2d*,
+// max_pool2d, max_unpool2d and pool_select2d one after the other. f32 or f64.
 #include <atomic>
 #include <cstring>
 
 #include "ops/conv_lanes.h"
+#include "ops/conv_patches.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -55,6 +57,8 @@ Status attach(const char* op, TensorRef& t, Scratch& memory) {
 }
 
 bool in_lanes(const TensorRef& x, const ConvShape& s) { return x.dtype == DType::f32 && conv_lanes_pays(s); }
+using Pays = bool (*)(const ConvShape& s, const ConvWindows& p);
+bool in_patches(const TensorRef& x, const ConvShape& s, const ConvWindows& p, Pays pays) { return x.dtype == DType::f32 && pays(s, p); }
 
 // Lanes only say that an index is bad: which one, check_index finds.
 Status named(const Status& status, const char* op, const ConvShape& s, const ConvWindows& p, const Contiguous& index, const Cancel* cancel) {
@@ -141,11 +145,19 @@ Status conv2d_select_cpu(conv2d_select_args& a, Context& ctx) {
   const ConvWindows p{a.pool.v[0], a.pool.v[1]};
   Contiguous x, w, index;
   TERSOR_TRY(index.open(op, a.index, ctx.cancel));
-  if (in_lanes(a.x, s)) {
+  const bool patches = in_patches(a.x, s, p, conv_patches_select_pays), lanes = in_lanes(a.x, s);
+  if (patches || lanes) {
     TERSOR_TRY(x.open(op, a.x, ctx.cancel));
     TERSOR_TRY(w.open(op, a.w, ctx.cancel));
-    return named(conv_lanes_select(op, s, p, x.as<float>(), w.as<float>(), index.as<int32_t>(), a.y.as<float>(), ctx.cancel), op, s, p, index, ctx.cancel);
   }
+  if (patches) {
+    bool taken = false;
+    TERSOR_TRY(named(conv_patches_select(op, s, p, x.as<float>(), w.as<float>(), index.as<int32_t>(), a.y.as<float>(), ctx.cancel, &taken), op, s, p, index,
+                     ctx.cancel));
+    if (taken) return {};
+  }
+  if (lanes)
+    return named(conv_lanes_select(op, s, p, x.as<float>(), w.as<float>(), index.as<int32_t>(), a.y.as<float>(), ctx.cancel), op, s, p, index, ctx.cancel);
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;
   conv2d_args c{};
@@ -184,12 +196,20 @@ Status conv2d_select_grad_input_cpu(conv2d_select_grad_input_args& a, Context& c
   Contiguous dy, w, index;
   TERSOR_TRY(index.open(op, a.index, ctx.cancel));
   // Where padding is as wide as the kernel, parts of dy meet no x, and the planes have no room for them.
-  if (in_lanes(a.dy, s) && s.ph < s.kh && s.pw < s.kw) {
+  const bool patches = in_patches(a.dy, s, p, conv_patches_grad_input_pays), lanes = in_lanes(a.dy, s) && s.ph < s.kh && s.pw < s.kw;
+  if (patches || lanes) {
     TERSOR_TRY(dy.open(op, a.dy, ctx.cancel));
     TERSOR_TRY(w.open(op, a.w, ctx.cancel));
+  }
+  if (patches) {
+    bool taken = false;
+    TERSOR_TRY(named(conv_patches_grad_input(op, s, p, dy.as<float>(), index.as<int32_t>(), w.as<float>(), a.dx.as<float>(), ctx.cancel, &taken), op, s, p, index,
+                     ctx.cancel));
+    if (taken) return {};
+  }
+  if (lanes)
     return named(conv_lanes_select_grad_input(op, s, p, dy.as<float>(), index.as<int32_t>(), w.as<float>(), a.dx.as<float>(), ctx.cancel), op, s, p, index,
                  ctx.cancel);
-  }
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;
   conv2d_grad_input_args c{};
@@ -227,12 +247,20 @@ Status conv2d_select_grad_weight_cpu(conv2d_select_grad_weight_args& a, Context&
   const ConvWindows p{a.pool.v[0], a.pool.v[1]};
   Contiguous x, dy, index;
   TERSOR_TRY(index.open(op, a.index, ctx.cancel));
-  if (in_lanes(a.x, s)) {
+  const bool patches = in_patches(a.x, s, p, conv_patches_grad_weight_pays), lanes = in_lanes(a.x, s);
+  if (patches || lanes) {
     TERSOR_TRY(x.open(op, a.x, ctx.cancel));
     TERSOR_TRY(dy.open(op, a.dy, ctx.cancel));
+  }
+  if (patches) {
+    bool taken = false;
+    TERSOR_TRY(named(conv_patches_grad_weight(op, s, p, x.as<float>(), dy.as<float>(), index.as<int32_t>(), a.dw.as<float>(), ctx.cancel, &taken), op, s, p, index,
+                     ctx.cancel));
+    if (taken) return {};
+  }
+  if (lanes)
     return named(conv_lanes_select_grad_weight(op, s, p, x.as<float>(), dy.as<float>(), index.as<int32_t>(), a.dw.as<float>(), ctx.cancel), op, s, p, index,
                  ctx.cancel);
-  }
   TERSOR_TRY(check_index(op, s, p, index.as<int32_t>(), ctx.cancel));
   Scratch memory;
   conv2d_grad_weight_args c{};
