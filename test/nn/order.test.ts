@@ -43,8 +43,9 @@ describe('sequential', () => {
       const want = valueAndGrad(() => squares(pool(relu(conv.forward(x)), [2, 2])), [kernel, bias])
       expect(result.value.item()).toBe(want.value.item())
       const [got, expected] = [result.grads, want.grads] as const
-      expect(got[0].toArray()).toEqual(expected[0]!.toArray())
-      // The bias's gradient is a sum without the zeros of positions that pooling left out.
+      // Sums without the zeros of positions that pooling left out: in another order.
+      const values = expected[0]!.read()
+      Array.from(got[0].read(), Number).forEach((g, i) => expect(g).toBeCloseTo(Number(values[i]), 3))
       expect(got[1].read()[0]).toBeCloseTo(Number(expected[1]!.read()[0]), 3)
     }))
 
