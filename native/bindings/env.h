@@ -21,20 +21,18 @@
 namespace tersor {
 namespace bindings {
 
+struct Pending;
+
 // The way back from job threads to the JavaScript thread. Job threads may outlive the environment, so they hold this by shared_ptr and
-// ask under the lock whether the function still lives (Node frees it during teardown whatever threads still hold it).
+// ask under the lock whether the function still lives (Node frees it during teardown whatever threads still hold it). What is on the way when the
+// environment closes is freed here: Node would hand it to the function once more, Deno forgets it.
 struct Completion {
   std::mutex mutex;
   napi_threadsafe_function function = nullptr;  // null: the environment is closing
-  bool post(void* data) {
-    std::lock_guard<std::mutex> lock(mutex);
-    return function && napi_call_threadsafe_function(function, data, napi_tsfn_nonblocking) == napi_ok;
-  }
-  void close() {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (function) napi_release_threadsafe_function(function, napi_tsfn_abort);
-    function = nullptr;
-  }
+  Pending* posted = nullptr;                    // on the way to JavaScript
+  bool post(Pending* pending);                  // false: the environment is closing, it stays the caller's
+  void arrived(Pending* pending);
+  void close();
 };
 
 class Env {

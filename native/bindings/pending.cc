@@ -1,5 +1,7 @@
 #include "bindings/pending.h"
 
+#include <utility>
+
 #include "cpu/threads.h"
 
 namespace tersor {
@@ -23,9 +25,10 @@ struct PendingJob : Job {
 
 // On the JavaScript thread. env is null when the environment is closing.
 void complete(napi_env env, napi_value, void* context, void* data) {
+  if (!env) return;  // freed by Completion::close
   std::unique_ptr<Pending> pending(static_cast<Pending*>(data));
-  if (!env) return pending->abandon();
   Env* state = static_cast<Env*>(context);
+  state->done_->arrived(pending.get());
   state->cancels_.erase(pending->ticket);
   if (state->packs_due_) {  // the plan of a run in flight has been released
     state->packs_.sweep();
@@ -43,6 +46,39 @@ void complete(napi_env env, napi_value, void* context, void* data) {
 }
 
 }  // namespace
+
+bool Completion::post(Pending* pending) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!function) return false;
+  pending->next = posted;
+  if (posted) posted->previous = pending;
+  posted = pending;
+  if (napi_call_threadsafe_function(function, pending, napi_tsfn_nonblocking) == napi_ok) return true;
+  posted = pending->next;
+  if (posted) posted->previous = nullptr;
+  return false;
+}
+
+void Completion::arrived(Pending* pending) {
+  std::lock_guard<std::mutex> lock(mutex);
+  (pending->previous ? pending->previous->next : posted) = pending->next;
+  if (pending->next) pending->next->previous = pending->previous;
+}
+
+void Completion::close() {
+  Pending* left = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (function) napi_release_threadsafe_function(function, napi_tsfn_abort);
+    function = nullptr;
+    std::swap(left, posted);
+  }
+  while (left) {
+    std::unique_ptr<Pending> pending(left);
+    left = pending->next;
+    pending->abandon();
+  }
+}
 
 napi_value make_error(napi_env env, const Status& s) {
   napi_value error = nullptr;

@@ -36,6 +36,7 @@ struct Pending {
   std::shared_ptr<Completion> done;
   napi_deferred deferred = nullptr;
   uint32_t ticket = 0;
+  Pending *previous = nullptr, *next = nullptr;  // in Completion::posted
 };
 
 // Puts it in the queue. The promise, or null when the environment gave none; the ticket for cancel() stands in out[0].
