@@ -132,7 +132,7 @@ describe('passes', () => {
     expect(report.passes[0]!.figures.assignment).toMatchObject({ rule: 'optimal' })
     free(first)
     free(second)
-    expect(memory().tensors).toBe(before)
+    expect(memory().tensors).toBeLessThanOrEqual(before) // what earlier tests dropped may have been collected meanwhile
   })
 
   it('an error budget counts the tokens that are right, on the text that is held out', async () => {
