@@ -163,10 +163,12 @@ Status set_budget(int32_t device, int64_t bytes) {
 void trim(int32_t device) {
   if (check_device(device).ok()) trim_streams(device);
 }
+#if defined(TERSOR_CUDA_EMULATE) || defined(TERSOR_CUDA_FAULTS)
 Status inject(int32_t device, Fault fault, int64_t n) {
   TERSOR_TRY(check_device(device));
   return runtime::inject(device, fault, n);
 }
+#endif
 
 }  // namespace
 }  // namespace cuda

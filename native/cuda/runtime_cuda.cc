@@ -76,7 +76,11 @@ Status count(int32_t* n) {
   int found = 0;
   const cudaError_t e = cudaGetDeviceCount(&found);
   *n = 0;
-  if (e == cudaErrorInsufficientDriver) return fail(Code::device, "cuda: the driver is older than this library wants (CUDA %d.%d)", CUDART_VERSION / 1000, CUDART_VERSION % 100 / 10);
+  if (e == cudaErrorInsufficientDriver) {  // also where there is none
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) return fail(Code::device, "cuda: no NVIDIA driver is installed");
+    return fail(Code::device, "cuda: the driver is older than this library wants (CUDA %d.%d)", CUDART_VERSION / 1000, CUDART_VERSION % 100 / 10);
+  }
   if (e != cudaSuccess || found == 0) {
     (void)cudaGetLastError();
     return fail(Code::device, "cuda: no device: %s", e == cudaSuccess ? "none is visible" : cudaGetErrorString(e));
