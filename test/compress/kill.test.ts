@@ -11,7 +11,7 @@ import { bitsOf } from './toys.js'
 import { jobs, longJob, type Job } from './kill-jobs.js'
 
 /** TERSOR_SOAK=100: that many. */
-const KILLS = Number(process.env.TERSOR_SOAK ?? 6)
+const KILLS = Number(process.env.TERSOR_SOAK ?? 20)
 const dir = mkdtempSync(join(tmpdir(), 'tersor-kill-'))
 const child = join(dir, 'child.mjs')
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
