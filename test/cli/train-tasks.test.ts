@@ -65,6 +65,19 @@ describe('regression', () => {
     net.dispose()
   })
 
+  it('reads columns in any order by their names', async () => {
+    const [head, ...rows] = fs
+      .readFileSync(at('held.csv'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(',').reverse().join(','))
+    fs.writeFileSync(at('moved.csv'), [head, ...rows, ''].join('\n'))
+    const [plain, moved] = await Promise.all(
+      [held, `csv:${at('moved.csv')}`].map((data) => json<Evaluated>(['evaluate', model, '--data', data])),
+    )
+    expect(moved!.figures).toEqual(plain!.figures)
+  })
+
   it('compresses, measured by the squared error', async () => {
     const out = await json<{ before: { metric: string }; after: { metric: string; value: number } }>([
       ...['compress', model, '--recipe', 'int8-weights', '--data', data, '--validation', held, '--out', at('small.safetensors')],
@@ -84,7 +97,7 @@ describe('regression', () => {
     expect(loss.stderr).toMatch(/ERR_OPTION: train: --loss must be mse, huber or huber=DELTA, got "l1"/)
     expect(hidden.stderr).toMatch(/ERR_OPTION: train: --hidden is not for regression, which has --loss/)
     expect(word.stderr).toMatch(/ERR_DATA: .*no column "cost"/)
-    expect(width.stderr).toMatch(/ERR_DATA: .*samples are \[1\], mlp takes \[2\]/)
+    expect(width.stderr).toMatch(/ERR_DATA: .*the columns are not those of the training: the file lacks "rooms"/)
     expect(beam.stderr).toMatch(/ERR_OPTION: .*--beam is for translators/)
   })
 })

@@ -34,6 +34,9 @@ describe('csv', () => {
     const last = await numbers(`csv:${put('x,y\n1,10\n2,9\n3,10\n')}`)
     expect(last.classes).toEqual(['9', '10'])
     expect([...last.labels]).toEqual([1, 0, 1])
+    const inputNames = ['x', 'y']
+    const moved = await numbers(`csv:${put('y,kind,x\n10,b,1\n9,a,2\n')}`, { inputNames })
+    expect([[...moved.batch([0, 1]).x], moved.classes, moved.inputNames]).toEqual([[1, 10, 2, 9], ['a', 'b'], inputNames])
     const named = await numbers(`csv:${put('label,x\nb,1\na,2\n')}`)
     expect(named.classes).toEqual(['a', 'b'])
   })

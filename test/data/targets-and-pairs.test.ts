@@ -36,6 +36,24 @@ describe('targets', () => {
     expect([...(await loadTargets(`tsv:${plus},target=a+b`)).targets]).toEqual([1])
   })
 
+  it('finds the columns of a model by name, in its order', async () => {
+    const inputNames = ['area', 'tax']
+    const moved = put('moved.csv', 'tax,price,area\n7,1.5,30\n8,2.5,40\n')
+    const found = await loadTargets(`csv:${moved},target=price`, { inputNames })
+    expect([found.inputNames, [...found.features]]).toEqual([inputNames, [30, 7, 40, 8]])
+    // Without target= the one column that is no input is predicted, not the last.
+    expect((await loadTargets(`csv:${moved}`, { inputNames })).columns).toEqual(['price'])
+    await refused(loadTargets(`csv:${file},target=price`, { inputNames }), 'ERR_DATA', /has "rooms" beside them/)
+    await refused(
+      loadTargets(`csv:${moved},target=price`, { inputNames: ['area', 'rooms'] }),
+      'ERR_DATA',
+      /lacks "rooms" and has "tax" beside them/,
+    )
+    const bare = put('bare.csv', '7,1.5,30\n')
+    const byPlace = await loadTargets(`csv:${bare},header=no,target=1`, { inputNames })
+    expect([byPlace.inputNames, [...byPlace.features]]).toEqual([undefined, [7, 30]])
+  })
+
   it('arrays: y [n] or [n, outputs]', async () => {
     const data = (values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer)
     const npz = path.join(dir, 'a.npz')

@@ -1,5 +1,5 @@
 /** What `tersor compress` calibrates and trains on, and how it measures a model before and after: classifiers and encoders by accuracy, language models by perplexity, regressions by their squared error, translators by what they write. */
-import { evaluateModel, probeOf } from '../analyze/index.js'
+import { evaluateModel } from '../analyze/index.js'
 import { DataError, OptionError } from '../base/errors.js'
 import type { CompressOptions } from '../compress/index.js'
 import { pacer } from '../base/pace.js'
@@ -12,6 +12,7 @@ import { vocabularyOf } from '../models/vocabulary.js'
 import type { Model } from '../nn/index.js'
 import { formatCount, formatPercent } from '../report/format.js'
 import type { Variant } from '../report/index.js'
+import { asTrained } from './as-trained.js'
 import { translationFigures } from './evaluate-tasks.js'
 import { heldOutText, wholeText } from './train/language.js'
 import { targetsFor } from './train/regression.js'
@@ -90,10 +91,8 @@ async function pairsData(model: Model, specs: Specs, ui: Ui): Promise<CompressDa
 }
 
 async function labelledData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
-  const known = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
-  const classes = known ? { classes: known } : {}
   const read = (spec: string | undefined): Promise<Dataset | undefined> =>
-    spec === undefined ? Promise.resolve(undefined) : loadData(spec, { signal: ui.signal, ...classes })
+    spec === undefined ? Promise.resolve(undefined) : loadData(spec, { signal: ui.signal, ...asTrained(model) })
   const data = await read(specs.data)
   const validation = await read(specs.validation)
   return {

@@ -13,6 +13,8 @@ import type { IdxSpec, NpzSpec } from './spec.js'
 export interface LoadOptions extends ReadOptions {
   /** The classes of a model: labels are numbered as there, an unknown one is an error. */
   readonly classes?: readonly string[]
+  /** The columns that a model takes, in its order: those of a table with a header are found by these names, another set of columns is an error. */
+  readonly inputNames?: readonly string[]
   readonly signal?: AbortSignal
 }
 

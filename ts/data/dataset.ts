@@ -25,6 +25,8 @@ export interface NumberBatch {
 export interface NumberDataset extends DatasetBase {
   readonly input: 'numbers'
   readonly inputShape: readonly number[]
+  /** What the numbers of a sample are called, where they are columns with names. */
+  readonly inputNames?: readonly string[]
   /** Where the numbers are, for loaders in other threads; a data set without it is asked for batches. Must agree with `batch`. */
   readonly stored?: StoredFeatures
   batch(indices: ArrayLike<number>): NumberBatch
@@ -81,11 +83,12 @@ export interface NumberParts {
   /** Features are multiplied by this when a batch is made; default 1. Keeps images at one byte a pixel. */
   readonly scale?: number
   readonly inputShape: readonly number[]
+  readonly inputNames?: readonly string[] | undefined
   readonly labels: Int32Array
   readonly classes: readonly string[]
 }
 
-export function numberDataset({ name, features, scale = 1, inputShape, labels, classes }: NumberParts): NumberDataset {
+export function numberDataset({ name, features, scale = 1, inputShape, inputNames, labels, classes }: NumberParts): NumberDataset {
   const row = sizeOf(inputShape)
   if (features.length !== labels.length * row)
     throw new DataError(
@@ -99,6 +102,7 @@ export function numberDataset({ name, features, scale = 1, inputShape, labels, c
     name,
     size: labels.length,
     inputShape,
+    ...(inputNames ? { inputNames } : {}),
     classes,
     labels,
     stored: { features, scale },

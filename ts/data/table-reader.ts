@@ -65,9 +65,11 @@ export async function readLines(
 
 /** The names of the columns of a file (their numbers where it has no header) and how to find one. */
 export class ColumnNames {
+  /** @param named - that the file itself has the names, not only numbers of columns */
   constructor(
     readonly file: string,
     readonly names: readonly string[],
+    readonly named: boolean,
   ) {
     const twice = names.find((n, i) => names.indexOf(n) !== i)
     if (twice !== undefined)
@@ -86,6 +88,34 @@ export class ColumnNames {
     throw new DataError('ERR_DATA', `${this.file}: there is no column ${JSON.stringify(column)} for ${option}=; the file has ${there}`, {
       details: { column },
     })
+  }
+
+  /**
+   * Places of the columns of features: all that are not `taken`, in the order of the file; with the names that a model was trained on (`wanted`),
+   * and names in the file, in that order instead. Columns that are missing, or that the model does not know: ERR_DATA.
+   */
+  features(taken: readonly number[], wanted?: readonly string[]): number[] {
+    const free = this.names.map((_, i) => i).filter((i) => !taken.includes(i))
+    if (!wanted || !this.named) return free
+    const there = new Map(free.map((i) => [this.names[i]!, i]))
+    const missing = wanted.filter((name) => !there.has(name))
+    const unknown = [...there.keys()].filter((name) => !wanted.includes(name))
+    if (missing.length + unknown.length > 0) {
+      const list = (names: readonly string[]): string =>
+        names
+          .slice(0, 20)
+          .map((n) => JSON.stringify(n))
+          .join(', ') + (names.length > 20 ? ', ...' : '')
+      const problems = [missing.length > 0 ? `lacks ${list(missing)}` : '', unknown.length > 0 ? `has ${list(unknown)} beside them` : '']
+      throw new DataError(
+        'ERR_DATA',
+        `${this.file}: the columns are not those of the training: the file ${problems.filter(Boolean).join(' and ')}`,
+        {
+          details: { missing, unknown },
+        },
+      )
+    }
+    return wanted.map((name) => there.get(name)!)
   }
 
   /** What is wrong in a field. */
@@ -150,7 +180,7 @@ export async function readTable(
   const see: TakeRow = (record, line) => {
     if (!take) {
       const header = file.header ?? true
-      take = begin(new ColumnNames(name, header ? record.map((n) => n.trim()) : record.map((_, i) => String(i))))
+      take = begin(new ColumnNames(name, header ? record.map((n) => n.trim()) : record.map((_, i) => String(i)), header))
       if (header) return
     }
     take(record, line)

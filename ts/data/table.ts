@@ -8,8 +8,10 @@ import { encodeLabels, numberDataset, textDataset, type Dataset } from './datase
 import type { TableSpec } from './spec.js'
 import { Floats, readTable, type ColumnNames } from './table-reader.js'
 
-/** The column of the label: `label=`, else the one of that name, else of csv the last. */
-export function labelColumn(columns: ColumnNames, spec: TableSpec, option = 'label'): number {
+/** The column of the label: `label=`, else the only one beside a model's inputs, else the one of that name, else of csv the last. */
+export function labelColumn(columns: ColumnNames, spec: TableSpec, inputNames: readonly string[] = [], option = 'label'): number {
+  const others = columns.named && inputNames.length > 0 ? columns.names.filter((name) => !inputNames.includes(name)) : []
+  if (spec.label === undefined && others.length === 1) return columns.names.indexOf(others[0]!)
   const last = spec.format === 'csv' && !columns.names.includes('label') ? String(columns.names.length - 1) : 'label'
   return columns.find(spec.label ?? last, option)
 }
@@ -17,6 +19,8 @@ export function labelColumn(columns: ColumnNames, spec: TableSpec, option = 'lab
 class Rows {
   readonly label: number
   readonly text: number | undefined
+  /** Places of the features; none beside a text. */
+  readonly inputs: readonly number[]
   readonly labels: string[] = []
   readonly texts: string[] = []
   readonly features = new Floats()
@@ -24,14 +28,16 @@ class Rows {
   constructor(
     readonly columns: ColumnNames,
     spec: TableSpec,
+    inputNames?: readonly string[],
   ) {
-    this.label = labelColumn(columns, spec)
+    this.label = labelColumn(columns, spec, inputNames)
     const text = spec.text ?? (spec.format === 'tsv' ? 'text' : undefined)
     this.text = text === undefined ? undefined : columns.find(text, 'text')
     if (this.text === this.label)
       throw new DataError('ERR_DATA', `${columns.file}: text and label are the same column`, {
         details: { column: columns.names[this.label] },
       })
+    this.inputs = this.text === undefined ? columns.features([this.label], inputNames) : []
   }
 
   add(record: readonly string[], row: number): void {
@@ -45,9 +51,7 @@ class Rows {
       this.texts.push(text)
       return
     }
-    record.forEach((field, i) => {
-      if (i !== this.label) this.features.push(columns.number(field, row, i))
-    })
+    for (const i of this.inputs) this.features.push(columns.number(record[i]!, row, i))
   }
 }
 
@@ -57,11 +61,12 @@ export async function loadTable(spec: TableSpec, options: LoadOptions = {}): Pro
     throw new OptionError('ERR_OPTION', `${name}: target= names numbers to predict (regression); the column of classes is label=`)
   let rows: Rows | undefined
   await readTable(name, spec, options, (columns) => {
-    const made = (rows = new Rows(columns, spec))
+    const made = (rows = new Rows(columns, spec, options.inputNames))
     return (record, line) => made.add(record, line)
   })
+  const { columns, inputs, text, texts, features } = rows!
   const { labels, classes } = encodeLabels(name, rows!.labels, options.classes)
-  if (rows!.text !== undefined) return textDataset({ name, texts: rows!.texts, labels, classes })
-  const inputShape = [rows!.columns.names.length - 1]
-  return numberDataset({ name, features: rows!.features.take(), inputShape, labels, classes })
+  if (text !== undefined) return textDataset({ name, texts, labels, classes })
+  const inputNames = columns.named ? inputs.map((i) => columns.names[i]!) : undefined
+  return numberDataset({ name, features: features.take(), inputShape: [inputs.length], inputNames, labels, classes })
 }

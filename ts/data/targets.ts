@@ -13,6 +13,8 @@ export interface NumberTargets {
   /** Row-major [size, ...inputShape]. */
   readonly features: Float32Array
   readonly inputShape: readonly number[]
+  /** What the features are called, where the file says it. */
+  readonly inputNames?: readonly string[]
   /** Row-major [size, outputs]. */
   readonly targets: Float32Array
   readonly outputs: number
@@ -21,9 +23,9 @@ export interface NumberTargets {
 }
 
 /** The columns that `target=` names: one, or several joined by "+". */
-function targetColumns(columns: ColumnNames, spec: TableSpec): number[] {
+function targetColumns(columns: ColumnNames, spec: TableSpec, inputNames?: readonly string[]): number[] {
   const { target } = spec
-  if (target === undefined) return [labelColumn(columns, spec, 'target')]
+  if (target === undefined) return [labelColumn(columns, spec, inputNames, 'target')]
   const names = columns.names.includes(target) ? [target] : target.split('+')
   const found = names.map((name) => columns.find(name, 'target'))
   const twice = found.find((at, i) => found.indexOf(at) !== i)
@@ -40,21 +42,21 @@ async function fromTable(spec: TableSpec, options: LoadOptions): Promise<NumberT
     throw new OptionError('ERR_OPTION', `${name}: target= and label= both name what is predicted; give one of them`)
   const [features, targets] = [new Floats(), new Floats()]
   let wanted: readonly string[] = []
-  let width = 0
+  let inputs: readonly number[] = []
+  let names: { inputNames?: readonly string[] } = {}
   await readTable(name, spec, options, (columns) => {
-    const at = targetColumns(columns, spec)
-    const isTarget = new Set(at)
+    const at = targetColumns(columns, spec, options.inputNames)
     wanted = at.map((i) => columns.names[i]!)
-    width = columns.names.length - at.length
-    if (width === 0) throw new DataError('ERR_DATA', `${name}: no column is left to predict ${wanted.join(', ')} from`)
+    inputs = columns.features(at, options.inputNames)
+    if (columns.named) names = { inputNames: inputs.map((i) => columns.names[i]!) }
+    if (inputs.length === 0) throw new DataError('ERR_DATA', `${name}: no column is left to predict ${wanted.join(', ')} from`)
     return (record, line) => {
       for (const i of at) targets.push(columns.number(record[i]!, line, i))
-      record.forEach((field, i) => {
-        if (!isTarget.has(i)) features.push(columns.number(field, line, i))
-      })
+      for (const i of inputs) features.push(columns.number(record[i]!, line, i))
     }
   })
-  return { name, features: features.take(), inputShape: [width], targets: targets.take(), outputs: wanted.length, columns: wanted }
+  const shape = { inputShape: [inputs.length], outputs: wanted.length }
+  return { name, features: features.take(), ...names, ...shape, targets: targets.take(), columns: wanted }
 }
 
 function fromNpz(spec: NpzSpec, options: LoadOptions): NumberTargets {

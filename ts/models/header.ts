@@ -101,6 +101,7 @@ const headerSchema = z.strictObject({
         std: z.union([z.number().positive(), z.array(z.number().positive())]),
       })
       .optional(),
+    inputNames: z.array(z.string()).optional(),
     targets: z.array(z.string()).optional(),
     history: z.array(json).optional(),
   }),

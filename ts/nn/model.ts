@@ -46,6 +46,8 @@ export interface ModelInfo {
   readonly inputShape?: readonly number[]
   /** Values are scaled before the model sees them: (x - mean) / std; lists have one number for each element of an input. */
   readonly normalize?: { readonly mean: number | readonly number[]; readonly std: number | readonly number[] }
+  /** What the numbers of an input are called, where it was trained on columns with names. */
+  readonly inputNames?: readonly string[]
   /** What the numbers that a regression predicts are called. */
   readonly targets?: readonly string[]
   /** What was done, oldest first: training, passes. */

@@ -11,6 +11,7 @@ import type { Model } from '../../nn/index.js'
 import { formatCount, formatNumber } from '../../report/format.js'
 import { densityPlot } from '../../report/plots.js'
 import { integer, outFile, real } from '../options.js'
+import { asTrained } from '../as-trained.js'
 import { runCommand, type Ui } from '../ui.js'
 
 const whats = ['eigenvalues', 'trace', 'density', 'diagonal'] as const
@@ -155,8 +156,7 @@ export function registerAnalyze(program: Command): void {
         if (o.plot !== undefined && o.perLayer)
           throw new OptionError('ERR_OPTION', 'analyze hessian: --plot shows one density; leave --per-layer out')
         const model = loadModel(file)
-        const { classes } = model.info
-        const data = chosenData(await loadData(o.data, { signal: ui.signal, ...(classes ? { classes } : {}) }), o)
+        const data = chosenData(await loadData(o.data, { signal: ui.signal, ...asTrained(model) }), o)
         const what = o.plot === undefined || o.what.includes('density') ? o.what : [...o.what, 'density' as const]
         const all: Findings[] = []
         for (const { name, layers } of blocks(model, o)) {

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { OptionError } from '../../base/errors.js'
-import { classScores, evaluateModel, fitProbe, loyaltyOf, outputs, probeOf, withProbe, type Evaluation } from '../../analyze/index.js'
+import { classScores, evaluateModel, fitProbe, loyaltyOf, outputs, withProbe, type Evaluation } from '../../analyze/index.js'
 import type { LoyaltyFigures } from '../../analyze/metrics/index.js'
 import { loadData, type Dataset } from '../../data/index.js'
 import { loadModel, modelFileBytes, saveModel } from '../../models/file.js'
@@ -11,6 +11,7 @@ import type { Model } from '../../nn/index.js'
 import { formatBytes, formatCount, formatMs, formatPercent } from '../../report/format.js'
 import { evaluateLanguage, evaluateNumbers, evaluateTranslator, PARTS } from '../evaluate-tasks.js'
 import { integer, outFile } from '../options.js'
+import { asTrained } from '../as-trained.js'
 import { type Ui } from '../ui.js'
 
 interface EvaluateOptions extends DeviceCliOptions {
@@ -108,8 +109,7 @@ export function registerEvaluate(program: Command): void {
           saveModel(model, savedAs)
           ui.say(`saved ${savedAs}`)
         }
-        const classes = model.info.task === 'embedding' ? probeOf(model)?.classes : model.info.classes
-        const data = await loadData(o.data, { signal: ui.signal, ...(classes ? { classes } : {}) })
+        const data = await loadData(o.data, { signal: ui.signal, ...asTrained(model) })
         const bar = ui.progress('evaluating', data.size)
         const e = await evaluateModel(model, data, { signal: ui.signal, onProgress: (done) => bar.update(done) }).finally(() => bar.end())
         const loyal = o.teacher === undefined ? undefined : await loyaltyTo(o.teacher, model, e, data, ui)

@@ -7,6 +7,7 @@ import { architectures, batchInputs, type ArchitectureName } from '../../models/
 import { build, freshValues, Model, type ModelInfo } from '../../nn/index.js'
 import { formatCount } from '../../report/format.js'
 import { scope } from '../../tensor/index.js'
+import { asTrained } from '../as-trained.js'
 import type { Ui } from '../ui.js'
 import type { Kind, Prepared, TaskCliOptions } from './kind.js'
 
@@ -57,6 +58,7 @@ export function newModel(architecture: string, data: Dataset, seed: number): Mod
     task: 'classification',
     classes: data.classes,
     inputShape: made.inputShape,
+    ...(data.inputNames ? { inputNames: data.inputNames } : {}),
     normalize: normalization(data),
     history: [],
   })
@@ -65,8 +67,8 @@ export function newModel(architecture: string, data: Dataset, seed: number): Mod
 async function prepare(architecture: string, o: TaskCliOptions, ui: Ui): Promise<Prepared> {
   if (isTextSpec(o.data)) throw new OptionError('ERR_OPTION', `train: ${architecture} classifies; ${o.data} is text for lstm, gru`)
   const data = await loadData(o.data, { signal: ui.signal })
-  const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, classes: data.classes })
   const model = newModel(architecture, data, o.seed)
+  const validation = o.validation === undefined ? undefined : await loadData(o.validation, { signal: ui.signal, ...asTrained(model) })
   // What does not fit is found now and not after the first epoch.
   if (validation) scope(() => void batchInputs(model, validation, [0]))
   return {

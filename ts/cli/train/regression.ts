@@ -6,17 +6,18 @@ import { loadTargets, parseDataSpec, type DataSpec } from '../../data/index.js'
 import { architectures, type ArchitectureName } from '../../models/index.js'
 import { affine, build, freshValues, Model, sequential } from '../../nn/index.js'
 import { formatCount } from '../../report/format.js'
+import { asTrained } from '../as-trained.js'
 import type { Ui } from '../ui.js'
 import { columnMoments, normalization } from './classification.js'
 import type { Kind, Prepared, TaskCliOptions } from './kind.js'
 
 /** Held-out data of a model: where the spec names no target, the columns of the training. Another number of targets or features: ERR_DATA. */
-export async function targetsFor(spec: string, model: Pick<Model, 'info'>, ui: Ui): Promise<RegressionData> {
+export async function targetsFor(spec: string, model: Model, ui: Ui): Promise<RegressionData> {
   const { targets, inputShape, name } = model.info
   const parsed: DataSpec = parseDataSpec(spec)
   const isTable = parsed.format === 'csv' || parsed.format === 'tsv'
   const named = isTable && parsed.target === undefined && targets?.length ? { ...parsed, target: targets.join('+') } : parsed
-  const found = await loadTargets(named, { signal: ui.signal })
+  const found = await loadTargets(named, { signal: ui.signal, ...asTrained(model) })
   const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
   if (inputShape && count(found.inputShape) !== count(inputShape))
     throw new DataError('ERR_DATA', `${found.name}: samples are [${found.inputShape.join(', ')}], ${name} takes [${inputShape.join(', ')}]`)
@@ -38,7 +39,7 @@ async function prepare(architecture: string, o: TaskCliOptions, ui: Ui): Promise
   const loss = lossOf(o.loss ?? 'mse')
   const parts = await loadTargets(o.data, { signal: ui.signal })
   const data = regressionData(parts)
-  const { outputs, targets, inputShape, columns } = parts
+  const { outputs, targets, inputShape, inputNames, columns } = parts
   const made = architectures[architecture as ArchitectureName]({ inputShape, classes: outputs })
   const { mean, std } = columnMoments(outputs, [targets])
   const units = affine({ scale: std, shift: mean })
@@ -48,6 +49,7 @@ async function prepare(architecture: string, o: TaskCliOptions, ui: Ui): Promise
     task: 'regression',
     inputShape: made.inputShape,
     normalize: normalization(data),
+    ...(inputNames ? { inputNames } : {}),
     ...(columns.length > 0 ? { targets: columns } : {}),
     history: [],
   })
