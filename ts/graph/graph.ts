@@ -91,16 +91,16 @@ export function nodeLabel(node: GraphNode): string {
 /** Names that a graph takes from the graphs around it. */
 export function freeNames(graph: Graph): Set<string> {
   const free = new Set<string>()
-  const visit = (g: Graph, outer: ReadonlySet<string>): void => {
-    const own = new Set<string>([...outer, ...g.inputs.map((v) => v.name), ...g.constants.keys()])
+  const visit = (g: Graph, outer: Names | undefined): void => {
+    const own = new Names(given(g), outer)
     for (const node of g.nodes) {
       for (const name of node.inputs) if (name !== '' && !own.has(name)) free.add(name)
-      for (const inner of subgraphs(node)) visit(inner, own)
+      if (hasSubgraphs(node)) for (const inner of subgraphs(node)) visit(inner, own)
       for (const name of node.outputs) if (name !== '') own.add(name)
     }
     for (const name of g.outputs) if (!own.has(name)) free.add(name)
   }
-  visit(graph, new Set())
+  visit(graph, undefined)
   return free
 }
 
@@ -119,11 +119,10 @@ class Names {
   has(name: string): boolean {
     return this.#own.has(name) || (this.#outer?.has(name) ?? false)
   }
-  hasOwn(name: string): boolean {
-    return this.#own.has(name)
-  }
-  add(name: string): void {
-    this.#own.add(name)
+  /** False where the graph itself has this name already. */
+  add(name: string): boolean {
+    const before = this.#own.size
+    return this.#own.add(name).size > before
   }
 }
 
@@ -135,40 +134,39 @@ export function checkGraph(where: string, graph: Graph): Graph {
 }
 
 function check(where: string, graph: Graph, outer: Names | undefined): Graph {
-  const names = new Names([], outer)
-  const declare = (name: string, what: string): void => {
-    if (names.hasOwn(name)) fail(where, 'duplicate', `${what} ${JSON.stringify(name)}: a value of this name exists already`)
-    names.add(name)
-  }
-  for (const { name } of graph.inputs) declare(name, 'input')
-  for (const name of graph.constants.keys()) declare(name, 'constant')
-  let changed = false
-  const nodes = ordered(where, graph, outer).map((node) => {
-    // Subgraphs see what stands before their node.
-    const next = mapSubgraphs(node, (g) => check(`${where}: ${nodeLabel(node)}`, g, names))
-    for (const name of node.outputs) if (name !== '') declare(name, nodeLabel(node))
-    changed ||= next !== node
-    return next
-  })
-  for (const name of graph.outputs) if (!names.has(name)) fail(where, 'missing', `the output ${JSON.stringify(name)} is made by no node`)
-  return changed || nodes !== graph.nodes ? { ...graph, nodes } : graph
+  const asItStands = checkInOrder(where, graph, outer)
+  if (asItStands) return asItStands
+  const sorted = { ...graph, nodes: ordered(where, graph, outer) }
+  return checkInOrder(where, sorted, outer) ?? fail(where, 'missing', 'a node takes a value that does not exist')
 }
 
-/** Whether every value is made before it is used. */
-function inOrder(graph: Graph, outer: Names | undefined, needs: (node: GraphNode) => readonly string[]): boolean {
-  const made = new Names(given(graph), outer)
-  for (const node of graph.nodes) {
-    for (const name of needs(node)) if (name !== '' && !made.has(name)) return false
-    for (const name of node.outputs) made.add(name)
+/** The names that a node takes, those that its subgraphs take included. */
+const needs = (node: GraphNode): readonly string[] =>
+  hasSubgraphs(node) ? [...node.inputs, ...subgraphs(node).flatMap((g) => [...freeNames(g)])] : node.inputs
+
+/** One pass over nodes that stand in order already; undefined where one takes a value that is made later or never. */
+function checkInOrder(where: string, graph: Graph, outer: Names | undefined): Graph | undefined {
+  const names = new Names([], outer)
+  const twice = (name: string, what: string): never =>
+    fail(where, 'duplicate', `${what} ${JSON.stringify(name)}: a value of this name exists already`)
+  for (const { name } of graph.inputs) if (!names.add(name)) twice(name, 'input')
+  for (const name of graph.constants.keys()) if (!names.add(name)) twice(name, 'constant')
+  let nodes: GraphNode[] | undefined
+  for (let i = 0; i < graph.nodes.length; i++) {
+    const node = graph.nodes[i]!
+    for (const name of needs(node)) if (name !== '' && !names.has(name)) return undefined
+    // Subgraphs see what stands before their node.
+    const next = mapSubgraphs(node, (g) => check(`${where}: ${nodeLabel(node)}`, g, names))
+    for (const name of node.outputs) if (name !== '' && !names.add(name)) twice(name, nodeLabel(node))
+    if (next !== node) nodes ??= graph.nodes.slice(0, i)
+    nodes?.push(next)
   }
-  return true
+  for (const name of graph.outputs) if (!names.has(name)) fail(where, 'missing', `the output ${JSON.stringify(name)} is made by no node`)
+  return nodes ? { ...graph, nodes } : graph
 }
 
 /** Kahn's algorithm, only where the file's own order does not do. */
 function ordered(where: string, graph: Graph, outer: Names | undefined): readonly GraphNode[] {
-  const needs = (node: GraphNode): readonly string[] =>
-    hasSubgraphs(node) ? [...node.inputs, ...subgraphs(node).flatMap((g) => [...freeNames(g)])] : node.inputs
-  if (inOrder(graph, outer, needs)) return graph.nodes
   const there = new Names(given(graph), outer)
   const makers = new Map<string, number>()
   graph.nodes.forEach((node, i) => {

@@ -23,17 +23,37 @@ const none: Readonly<Record<string, Attribute>> = Object.freeze({})
 type Attributes = Readonly<Record<string, OnnxAttribute>>
 
 /** From the names of a graph or function to the names of the model. */
-class Scope {
+interface Names {
+  find(name: string): string | undefined
+}
+
+class Scope implements Names {
   readonly names = new Map<string, string>()
-  constructor(readonly outer?: Scope) {}
+  constructor(readonly outer?: Names) {}
   find(name: string): string | undefined {
     return this.names.get(name) ?? this.outer?.find(name)
   }
 }
 
+/** The model's own graph: nothing was named before it, so its names stay as they are. Only subgraphs and functions ask which there are. */
+class RootScope implements Names {
+  #names: Set<string> | undefined
+  constructor(readonly graph: OnnxGraph) {}
+  find(name: string): string | undefined {
+    return (this.#names ??= namesOf(this.graph)).has(name) ? name : undefined
+  }
+}
+
+function namesOf(g: OnnxGraph): Set<string> {
+  const names = new Set<string>(g.initializers.keys())
+  for (const { name } of g.inputs) names.add(name)
+  for (const node of g.nodes) for (const name of node.outputs) if (name !== '') names.add(name)
+  return names
+}
+
 /** Where nodes go: attributes that references stand for, the functions that are open, what the graph around collects. */
 interface Place {
-  readonly scope: Scope
+  readonly scope: Names
   readonly constants: Map<string, GraphTensor>
   readonly attributes: Attributes | undefined
   readonly open: readonly string[]
@@ -44,13 +64,16 @@ class Importer {
   readonly #where: string
   readonly #opsets: Readonly<Record<string, number>>
   readonly #functions = new Map<string, OnnxFunction>()
-  readonly #used = new Set<string>()
+  readonly #root: RootScope
+  /** Names that were made for subgraphs and functions. */
+  readonly #made = new Set<string>()
   #expanded = 0
   #counter = 0
 
   constructor(where: string, model: OnnxModel) {
     this.#where = where
     this.#opsets = model.opsets
+    this.#root = new RootScope(model.graph)
     for (const f of model.functions) this.#functions.set(functionKey(f.domain, f.name, f.overload), f)
   }
 
@@ -60,12 +83,18 @@ class Importer {
 
   #fresh(name: string): string {
     let out = name
-    while (this.#used.has(out)) out = `${name}~${++this.#counter}`
-    this.#used.add(out)
+    while (this.#root.find(out) !== undefined || this.#made.has(out)) out = `${name}~${++this.#counter}`
+    this.#made.add(out)
     return out
   }
 
-  graph(g: OnnxGraph, at: Omit<Place, 'constants' | 'scope'> & { readonly outer?: Scope }): Graph {
+  /** The model's own graph. */
+  root(): Graph {
+    const { graph } = this.#root
+    return this.#graph(graph, (name) => name, { scope: this.#root, attributes: undefined, open: [], prefix: '' })
+  }
+
+  #subgraph(g: OnnxGraph, at: Omit<Place, 'constants' | 'scope'> & { readonly outer: Names }): Graph {
     const scope = new Scope(at.outer)
     const declare = (name: string): string => {
       const found = scope.names.get(name)
@@ -74,22 +103,28 @@ class Importer {
       scope.names.set(name, unique)
       return unique
     }
+    return this.#graph(g, declare, { ...at, scope })
+  }
+
+  #graph(g: OnnxGraph, declare: (name: string) => string, at: Omit<Place, 'constants'>): Graph {
+    const { scope } = at
     // Until IR version 4 initializers were inputs too: defaults. They are constants here.
     const own = g.inputs.filter((v) => !g.initializers.has(v.name))
     if (new Set(own.map((v) => v.name)).size !== own.length) this.#fail('duplicate', 'two inputs of a graph have the same name')
     const inputs = own.map((v) => ({ ...v, name: declare(v.name) }))
     const constants = new Map<string, GraphTensor>()
     for (const [name, t] of g.initializers) constants.set(declare(name), t)
-    for (const node of g.nodes) for (const name of node.outputs) if (name !== '') declare(name)
+    const isRoot = scope === this.#root
+    if (!isRoot) for (const node of g.nodes) for (const name of node.outputs) if (name !== '') declare(name)
     const nodes: GraphNode[] = []
-    const place: Place = { ...at, scope, constants }
+    const place: Place = { ...at, constants }
     for (const node of g.nodes) this.#node(node, place, nodes)
     const named = (v: ValueInfo): [string, ValueInfo][] => {
       const name = scope.find(v.name)
       return name === undefined ? [] : [[name, { ...v, name }]]
     }
-    const outputs = g.outputs.map(
-      (v) => scope.find(v.name) ?? this.#fail('missing', `the output ${JSON.stringify(v.name)} is made by no node`),
+    const outputs = g.outputs.map((v) =>
+      isRoot ? v.name : (scope.find(v.name) ?? this.#fail('missing', `the output ${JSON.stringify(v.name)} is made by no node`)),
     )
     return {
       name: g.name,
@@ -98,13 +133,18 @@ class Importer {
       nodes,
       constants,
       opsets: this.#opsets,
-      values: new Map([...g.values, ...g.outputs].flatMap(named)),
+      // That outputs are made is checked with the whole.
+      values: new Map([...g.values.flatMap(named), ...(isRoot ? g.outputs.map((v) => [v.name, v] as const) : g.outputs.flatMap(named))]),
     }
   }
 
   #node(node: OnnxNode, place: Place, out: GraphNode[]): void {
-    const inputs = node.inputs.map((name) => (name === '' ? '' : (place.scope.find(name) ?? this.#missing(node, name))))
-    const outputs = node.outputs.map((name) => (name === '' ? '' : place.scope.find(name)!))
+    // Names of the model's own graph stay; whether they are there is looked at when the whole is checked.
+    const isRoot = place.scope === this.#root
+    const inputs = isRoot
+      ? node.inputs
+      : node.inputs.map((name) => (name === '' ? '' : (place.scope.find(name) ?? this.#missing(node, name))))
+    const outputs = isRoot ? node.outputs : node.outputs.map((name) => (name === '' ? '' : place.scope.find(name)!))
     const f = this.#functions.size > 0 && this.#functions.get(functionKey(node.domain, node.op, node.overload ?? ''))
     if (f) return this.#call(f, node, { inputs, outputs }, place, out)
     const attributes = this.#attributes(node, place)
@@ -137,7 +177,7 @@ class Importer {
       }
       const inner = (g: OnnxGraph): Graph => {
         if (place.open.length > MAX_DEPTH) this.#deep()
-        return this.graph(g, { attributes: place.attributes, open: [...place.open, ''], prefix: place.prefix, outer: place.scope })
+        return this.#subgraph(g, { attributes: place.attributes, open: [...place.open, ''], prefix: place.prefix, outer: place.scope })
       }
       out[name] =
         a.type === 'graph'
@@ -155,7 +195,13 @@ class Importer {
     })
   }
 
-  #call(f: OnnxFunction, node: OnnxNode, io: { inputs: string[]; outputs: string[] }, place: Place, out: GraphNode[]): void {
+  #call(
+    f: OnnxFunction,
+    node: OnnxNode,
+    io: { inputs: readonly string[]; outputs: readonly string[] },
+    place: Place,
+    out: GraphNode[],
+  ): void {
     const key = functionKey(f.domain, f.name, f.overload)
     if (place.open.includes(key)) this.#fail('recursion', `the function ${JSON.stringify(key)} calls itself`)
     if (place.open.length > MAX_DEPTH) this.#deep()
@@ -236,7 +282,7 @@ export function graphFromOnnx(model: OnnxModel, options: ImportOptions = {}): Gr
       details: { what: `opset ${needed}` },
     })
   const importer = new Importer(where, model)
-  const graph = checkGraph(where, importer.graph(model.graph, { attributes: undefined, open: [], prefix: '' }))
+  const graph = checkGraph(where, importer.root())
   checkSupported(where, graph)
   inferTypes(graph)
   return graph

@@ -32,6 +32,7 @@ export function mergeTypes(a: ValueType, b: ValueType | undefined): ValueType {
 
 /** Graphs never change: what was found out about one holds. */
 const found = new WeakMap<Graph, ReadonlyMap<string, ValueType>>()
+const followed = new WeakMap<Graph, ReadonlySet<string>>()
 
 /** Types of every value of the graph, its subgraphs' included (their names come without a path: they are unique in a checked import). */
 export function inferTypes(graph: Graph): ReadonlyMap<string, ValueType> {
@@ -41,6 +42,16 @@ export function inferTypes(graph: Graph): ReadonlyMap<string, ValueType> {
   walk(graph, new Map(), types)
   found.set(graph, types)
   return types
+}
+
+/** Names of the values whose elements are known, all or some: few, where a graph has many values. */
+export function followedValues(graph: Graph): ReadonlySet<string> {
+  const known = followed.get(graph)
+  if (known) return known
+  const names = new Set<string>()
+  for (const [name, type] of inferTypes(graph)) if (type.value) names.add(name)
+  followed.set(graph, names)
+  return names
 }
 
 function walk(graph: Graph, given: ReadonlyMap<string, ValueType>, types: Map<string, ValueType>): void {

@@ -5,6 +5,7 @@
 import { ModelFormatError } from '../base/errors.js'
 import type { Json, JsonObject } from '../base/json-types.js'
 import { bitsOf, elementTypes } from '../formats/onnx/index.js'
+import { withoutTensors } from '../tensor/index.js'
 import type { Attribute, Dim, ElementType, Graph, GraphNode, GraphTensor, ValueInfo } from './graph.js'
 
 const fail = (what: string): never => {
@@ -94,7 +95,7 @@ export function lazyGraphJson(graph: Graph): JsonObject {
   const out: JsonObject = {}
   for (const key of ['name', 'inputs', 'outputs', 'nodes', 'constants', 'opsets', 'values'])
     Object.defineProperty(out, key, { enumerable: true, get: () => (made ??= graphToJson(graph))[key] })
-  return out
+  return withoutTensors(out)
 }
 
 // Reading: what was not written by `graphToJson` is ERR_MODEL_FORMAT.

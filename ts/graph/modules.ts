@@ -8,7 +8,7 @@ import { isDType, type DType, type RawTensor } from '../base/dtype.js'
 import type { JsonObject } from '../base/json-types.js'
 import { join, type ModuleSpec, type Weight } from '../nn/index.js'
 import { onnxOp } from './define.js'
-import { freeNames, mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
+import { freeNames, hasSubgraphs, mapSubgraphs, subgraphs, type Graph, type GraphNode, type GraphTensor } from './graph.js'
 import { HostTensor } from './host.js'
 import { inferTypes } from './infer.js'
 import { finders } from './finders.js'
@@ -176,10 +176,11 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
 
   const visit = (g: Graph): Graph => {
     for (const [name, t] of g.constants) outer.set(name, t)
-    const users = countUsers(g)
-    const makers = new Map(g.nodes.flatMap((node) => node.outputs.filter(Boolean).map((name) => [name, node] as const)))
+    // Only finders ask, and only at nodes with constants: a graph may be long and have none.
+    let users: Map<string, GraphNode[]> | undefined
+    let makers: Map<string, GraphNode> | undefined
     const ctx: FinderContext = {
-      maker: (name) => (name === undefined ? undefined : makers.get(name)),
+      maker: (name) => (name === undefined ? undefined : (makers ??= makersOf(g)).get(name)),
       constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
@@ -188,17 +189,24 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
           : undefined
       },
       rank: (name) => types.get(name)?.shape?.length,
-      onlyUser: (name) => (users.get(name)?.length === 1 ? users.get(name)![0] : undefined),
+      onlyUser: (name) => {
+        const list = (users ??= countUsers(g)).get(name)
+        return list?.length === 1 ? list[0] : undefined
+      },
     }
     const gone = new Set<GraphNode>()
     const nodes: GraphNode[] = []
+    let changed = false
     for (const node of g.nodes) {
       if (gone.has(node)) continue
       const found = find(node, ctx)
       if (!found) {
-        nodes.push(subgraphs(node).length > 0 ? mapSubgraphs(node, visit) : node)
+        const next = mapSubgraphs(node, visit)
+        changed ||= next !== node
+        nodes.push(next)
         continue
       }
+      changed = true
       for (const other of found.others) gone.add(other)
       const child = place(node, found)
       nodes.push({
@@ -213,7 +221,7 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
         },
       })
     }
-    return { ...g, nodes }
+    return changed ? { ...g, nodes } : g
   }
   const rewritten = removeDead(visit(graph))
   const used = usedChildren(rewritten)
@@ -229,7 +237,7 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
 function usedChildren(graph: Graph, into = new Set<string>()): Set<string> {
   for (const node of graph.nodes) {
     if (node.domain === 'tersor' && node.op === 'Module') into.add(node.attributes.child!.value as string)
-    for (const inner of subgraphs(node)) usedChildren(inner, into)
+    if (hasSubgraphs(node)) for (const inner of subgraphs(node)) usedChildren(inner, into)
   }
   return into
 }
@@ -242,6 +250,12 @@ function find(node: GraphNode, ctx: FinderContext): Found | undefined {
   const found = finders[plain.op]!(plain, { ...ctx, onlyUser: () => undefined })
   const f = node.attributes.activation
   return found && f?.type === 'string' ? { ...found, call: { use: 'plain', activation: f.value } } : found
+}
+
+function makersOf(g: Graph): Map<string, GraphNode> {
+  const makers = new Map<string, GraphNode>()
+  for (const node of g.nodes) for (const name of node.outputs) if (name !== '') makers.set(name, node)
+  return makers
 }
 
 /** Nodes by the values that they take; uses by subgraphs and as outputs count as two, so that nobody is the only user. */
@@ -275,8 +289,13 @@ function keepTypes(graph: Graph, types: ReturnType<typeof inferTypes>): Graph {
     })
     return { ...g, nodes, values, opsets: { ...g.opsets, tersor: 1 } }
   }
-  return visit(graph)
+  return hasTersor(graph) ? visit(graph) : graph
 }
+
+const hasTersor = (g: Graph): boolean =>
+  g.nodes.some((node) => node.domain === 'tersor' || (hasSubgraphs(node) && subgraphs(node).some(hasTersor)))
+const hasConstants = (g: Graph): boolean =>
+  g.constants.size > 0 || g.nodes.some((node) => hasSubgraphs(node) && subgraphs(node).some(hasConstants))
 
 /**
  * Constants that nodes still use: floating ones with more than one element become parameters, large integer ones state; the rest, and what is only
@@ -287,6 +306,7 @@ function parameters(
   { values, weights }: { readonly values: Map<string, () => RawValues>; readonly weights: Map<string, () => Weight> },
   unique: (name: string, taken: (name: string) => boolean) => string,
 ): Graph {
+  if (!hasConstants(graph)) return graph
   const used = new Map<string, boolean>() // name -> used as data
   const see = (g: Graph): void => {
     for (const node of g.nodes) {

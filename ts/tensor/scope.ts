@@ -53,9 +53,17 @@ export function currentScope(): Scope | undefined {
   return stack.length > 0 ? stack[stack.length - 1] : undefined // an index of -1 would take the slow path of property lookup
 }
 
+const plain = new WeakSet<object>()
+
+/** @internal Says that no tensor is in a value, now or later: it is not searched, and what it would have to make first is not made. */
+export function withoutTensors<T extends object>(value: T): T {
+  plain.add(value)
+  return value
+}
+
 /** Everything that looks like a tensor in a value: arrays, maps, sets and plain objects are searched. */
 export function collectDisposables(value: unknown, found = new Set<unknown>(), seen = new Set<unknown>()): Set<unknown> {
-  if (typeof value !== 'object' || value === null || seen.has(value)) return found
+  if (typeof value !== 'object' || value === null || seen.has(value) || plain.has(value)) return found
   seen.add(value)
   if ('handle' in value && 'dispose' in value) found.add(value)
   else if (Array.isArray(value) || value instanceof Set) for (const v of value) collectDisposables(v, found, seen)

@@ -13,10 +13,9 @@ export function removeIdentities(graph: Graph): Graph {
     const nodes: GraphNode[] = []
     let changed = false
     for (const node of g.nodes) {
-      const x = resolve(node.inputs[0] ?? '')
       const plain = node.domain === '' && (node.op === 'Identity' || (node.op === 'Dropout' && node.inputs.length === 1))
-      if (plain && x !== '' && !node.outputs[1] && !outputs.has(node.outputs[0]!)) {
-        map.set(node.outputs[0]!, x)
+      if (plain && node.inputs[0] && !node.outputs[1] && !outputs.has(node.outputs[0]!)) {
+        map.set(node.outputs[0]!, resolve(node.inputs[0]))
         changed = true
         continue
       }
@@ -31,8 +30,12 @@ export function removeIdentities(graph: Graph): Graph {
   return visit(graph)
 }
 
+/** Graphs never change: what has nothing dead keeps nothing dead. */
+const alive = new WeakSet<Graph>()
+
 /** Without nodes and constants that no output needs. Law: the outputs are the same bit for bit. */
 export function removeDead(graph: Graph): Graph {
+  if (alive.has(graph)) return graph
   const needed = new Set(graph.outputs)
   const kept: GraphNode[] = []
   let changed = false
@@ -49,5 +52,7 @@ export function removeDead(graph: Graph): Graph {
     if (hasSubgraphs(next)) for (const inner of subgraphs(next)) for (const name of freeNames(inner)) needed.add(name)
   }
   const constants = new Map([...graph.constants].filter(([name]) => needed.has(name)))
-  return changed || constants.size < graph.constants.size ? { ...graph, nodes: kept.reverse(), constants } : graph
+  const out = changed || constants.size < graph.constants.size ? { ...graph, nodes: kept.reverse(), constants } : graph
+  alive.add(out)
+  return out
 }

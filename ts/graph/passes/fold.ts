@@ -9,7 +9,7 @@ import { intAttribute, intsAttribute, SequenceValue, type Value, type ValueType 
 import { constantValue, runGraph } from '../executor.js'
 import { hasSubgraphs, mapSubgraphs, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
 import { hostInts, HostTensor, toConstant, toNative } from '../host.js'
-import { inferTypes, numbers } from '../infer.js'
+import { followedValues, inferTypes, numbers } from '../infer.js'
 import { codesOf, storedBehind, turnedStored, withStored, type Codes, type Stored } from '../stored.js'
 
 /** Results of nodes that draw numbers differ from run to run. */
@@ -27,6 +27,7 @@ const SMALL = 4096
 
 export function foldConstants(graph: Graph): Graph {
   const types = inferTypes(graph)
+  const followed = followedValues(graph)
   const known = new Map<string, GraphTensor>()
   const made = new Made()
   const visit = (g: Graph): Graph => {
@@ -45,7 +46,7 @@ export function foldConstants(graph: Graph): Graph {
         nodes.push(next)
         continue
       }
-      const byValue = node.outputs.length === 1 ? valueOf(types.get(node.outputs[0]!)) : undefined
+      const byValue = node.outputs.length === 1 && followed.has(node.outputs[0]!) ? valueOf(types.get(node.outputs[0]!)) : undefined
       const results = byValue ? [byValue] : (asStored(node, g, known) ?? made.get(node, known, () => fold(node, g, known, types)))
       if (!results) nodes.push(node)
       results?.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
@@ -60,7 +61,8 @@ export function foldConstants(graph: Graph): Graph {
  * Values of codes and of weights stay where they are until somebody reads them: DequantizeLinear of constants, and what turns or reshapes such a value.
  */
 function asStored(node: GraphNode, g: Graph, known: ReadonlyMap<string, GraphTensor>): GraphTensor[] | undefined {
-  if (node.domain !== '' && !(node.domain === 'com.microsoft' && node.op === 'DequantizeLinear')) return undefined
+  if (node.op !== 'DequantizeLinear' && (node.op !== 'Transpose' || node.domain !== '')) return undefined
+  if (node.domain !== '' && node.domain !== 'com.microsoft') return undefined
   const inputs = node.inputs.map((name) => known.get(name))
   const [x, second] = inputs
   if (!x || !node.outputs[0]) return undefined
@@ -81,7 +83,7 @@ function asStored(node: GraphNode, g: Graph, known: ReadonlyMap<string, GraphTen
   }
   const stored = storedBehind(x)
   if (!stored) return undefined
-  if (node.op === 'Transpose' && x.shape.length === 2 && intsAttribute(node, 'perm', [1, 0]).join() === '1,0')
+  if (x.shape.length === 2 && intsAttribute(node, 'perm', [1, 0]).join() === '1,0')
     return lazy([...x.shape].reverse(), turnedStored(stored))
   return undefined
 }

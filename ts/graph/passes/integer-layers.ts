@@ -15,6 +15,8 @@ function symmetric(w: GraphTensor | undefined, zero: GraphTensor | undefined): b
   return new HostTensor(zero.dtype, zero.shape, zero).data.every((z) => z === shift)
 }
 
+const products: ReadonlySet<string> = new Set(['QLinearConv', 'QLinearMatMul'])
+
 function match(node: GraphNode, view: View): Replacement | undefined {
   const conv = node.op === 'QLinearConv' && node.domain === ''
   const matmul = node.op === 'QLinearMatMul' && (node.domain === '' || node.domain === 'com.microsoft')
@@ -51,5 +53,5 @@ function match(node: GraphNode, view: View): Replacement | undefined {
 }
 
 export function integerLayers(graph: Graph): Graph {
-  return rewrite(graph, match)
+  return rewrite(graph, match, products)
 }

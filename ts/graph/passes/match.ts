@@ -5,7 +5,7 @@
  * pattern looks like, and values that are used elsewhere are none of its business.
  */
 import type { ValueType } from '../define.js'
-import { freeNames, mapSubgraphs, subgraphs, type Dim, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
+import { freeNames, hasSubgraphs, mapSubgraphs, subgraphs, type Dim, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
 import { HostTensor } from '../host.js'
 import { inferTypes } from '../infer.js'
 import { isParameter } from '../json.js'
@@ -151,8 +151,17 @@ export class View {
   }
 }
 
-/** Every place where `match` finds its pattern, changed; subgraphs too. The graph itself where there is none. */
-export function rewrite(graph: Graph, match: Match): Graph {
+/** Whether a node of the graph, or of a graph inside, has one of these operators. */
+function hasOperator(graph: Graph, ops: ReadonlySet<string>): boolean {
+  return graph.nodes.some((node) => ops.has(node.op) || (hasSubgraphs(node) && subgraphs(node).some((inner) => hasOperator(inner, ops))))
+}
+
+/**
+ * Every place where `match` finds its pattern, changed; subgraphs too. The graph itself where there is none. With `ops`, the
+ * operators at which `match` looks further, a graph that has none of them costs one look at its nodes.
+ */
+export function rewrite(graph: Graph, match: Match, ops?: ReadonlySet<string>): Graph {
+  if (ops && !hasOperator(graph, ops)) return graph
   const types = inferTypes(graph)
   const used = new Set<string>()
   const visit = (g: Graph, outer: readonly Constants[]): Graph => {
