@@ -7,6 +7,7 @@
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
  *   sanitizers native runner with every kernel under ASan and UBSan (`npm test` on CI leaves the kernels out)
  *   gyp        a full build with node-gyp (on CI only its commands are looked at)
+ *   fuzz       every parser of the package (npm run fuzz) and the native decoders (libFuzzer), `--minutes 2` each
  *   calibration  1e6 examples through the calibrators of static quantization: resident memory on a plateau
  *
  * Needs a build. Prints one line of JSON for each; exit code 1 where a promise does not hold.
@@ -28,6 +29,8 @@ const { numberDataset } = await built<typeof dataModule>('data/index.js')
 type Net = InstanceType<typeof Model>
 
 const short = process.argv.includes('--short')
+/** Of each fuzz target. */
+const minutes = process.argv.includes('--minutes') ? Number(process.argv[process.argv.indexOf('--minutes') + 1]) : 2
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 function random(seed: number): { readonly uniform: () => number; readonly normal: () => number } {
@@ -176,6 +179,19 @@ function part(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<obj
   })
 }
 
+/** One target after the other; a failing input is in fuzz-failures with the command that repeats it. */
+function fuzzing(seconds: number): Promise<object> {
+  const root = path.join(import.meta.dirname, '..')
+  const run = (what: string, command: string, args: readonly string[]): object => {
+    const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 })
+    const output = `${done.stdout}${done.stderr}`.trim()
+    return { what, ok: done.status === 0, output: done.status === 0 ? output.split('\n').slice(-40) : output.slice(-4000) }
+  }
+  const parsers = run('parsers', process.execPath, [...process.execArgv, 'test/fuzz/main.ts', '--seconds', String(seconds)])
+  const native = run('native', process.execPath, ['tools/test.cjs', 'fuzz', '--seconds', String(seconds)])
+  return Promise.resolve({ ok: [parsers, native].every((r) => (r as { ok: boolean }).ok), seconds, parsers, native })
+}
+
 async function leak(steps: number): Promise<object> {
   const size = 64
   const { normal } = random(4)
@@ -253,6 +269,7 @@ const runs: Readonly<Record<string, () => Promise<object>>> = {
   sessions: () => sessions(short ? 20 : 500),
   sanitizers: () => part(['asan']),
   gyp: () => part(['packaging', 'test/packaging/builders.test.ts'], { TERSOR_FULL_BUILD: '1' }),
+  fuzz: () => fuzzing(short ? 3 : 60 * minutes),
   leak: () => leak(short ? 4000 : 100_000),
   calibration: () => calibration(short ? 50_000 : 1_000_000),
 }
@@ -270,7 +287,15 @@ if (alone >= 0) {
   const unknown = only.find((name) => !Object.hasOwn(runs, name))
   if (unknown !== undefined) throw new Error(`soak: knows ${Object.keys(runs).join(', ')}, not ${unknown}`)
   for (const name of only) {
-    const args = [...process.execArgv, fileURLToPath(import.meta.url), '--run', name, ...(short ? ['--short'] : [])]
+    const args = [
+      ...process.execArgv,
+      fileURLToPath(import.meta.url),
+      '--run',
+      name,
+      ...(short ? ['--short'] : []),
+      '--minutes',
+      String(minutes),
+    ]
     const { status } = spawnSync(process.execPath, args, { stdio: 'inherit', env: { ...process.env, ...environments[name] } })
     if (status !== 0) process.exitCode = 1
   }

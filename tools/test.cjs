@@ -4,6 +4,7 @@
  *   node tools/test.cjs native | unit | packaging [vitest arguments...]      only that one
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan [--without-kernels]   native runner under ASan + UBSan, in build-asan
+ *   node tools/test.cjs fuzz [--seconds 60]    fuzz targets of native decoders under libFuzzer, in build-fuzz
  *   node tools/test.cjs nvcc                   the CUDA library compiles, in build-nvcc
  *   node tools/test.cjs arm [filters...]       native runner cross-built for Arm in build-arm, its kernel tests under qemu
  * The addon is built first where it is missing or stale.
@@ -14,6 +15,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { root, quietly, binOf } = require('./lib.cjs')
 const { armTools, armRuns } = require('./test-arm.cjs')
+const { runFuzz } = require('./test-fuzz.cjs')
 
 const COUNTS = /^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/gm
 
@@ -174,6 +176,7 @@ const RUNNERS = {
   caps: runCaps,
   asan: runAsan,
   arm: runArm,
+  fuzz: runFuzz,
   nvcc: runNvcc,
   unit: (args) => runVitest('unit', args),
   packaging: (args) => runVitest('packaging', args),

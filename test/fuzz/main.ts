@@ -39,14 +39,14 @@ const siteOf = (what: string): string =>
     .join('|')
     .slice(0, 300)
 
-function runChild(target: Target, progress: string): void {
+async function runChild(target: Target, progress: string): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tersor-fuzz-'))
   const fd = fs.openSync(progress, 'w')
   const place = new Float64Array(1)
   const bytes = new Uint8Array(place.buffer)
   let peak = 0
   try {
-    const outcome = fuzz(target, folder, {
+    const outcome = await fuzz(target, folder, {
       seed: Number(args.seed),
       from: Number(args.from),
       ms: 1000 * Number(args.seconds),

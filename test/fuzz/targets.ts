@@ -20,14 +20,13 @@ import { METADATA_KEY } from '../../ts/models/header.js'
 import { tokenizerOf } from '../../ts/models/index.js'
 import { TOKENIZER } from '../../ts/models/inputs.js'
 import { constant, model, node, value } from '../graph/build.js'
+import { checkpointTargets } from './checkpoint-targets.js'
+import { dataTargets } from './data-targets.js'
 import { mutateBytes, mutateJson, mutateTree, Random } from './mutate.js'
+import type { Target } from './target.js'
+import { tokenizerTargets } from './tokenizer-targets.js'
 
-export interface Target {
-  readonly name: string
-  readonly make: (r: Random) => Uint8Array
-  /** `folder` is empty and belongs to the run. */
-  readonly read: (bytes: Uint8Array, folder: string) => void
-}
+export type { Target }
 
 const folder = path.join(import.meta.dirname, '../formats/golden')
 const golden = (name: string): Uint8Array => new Uint8Array(fs.readFileSync(path.join(folder, name)))
@@ -313,6 +312,9 @@ export const targets: readonly Target[] = [
     make: (r) => mutateJson(r, r.pick(recipeSeeds)),
     read: (bytes) => void parseRecipe(bytes),
   },
+  ...tokenizerTargets(),
+  ...dataTargets(),
+  ...(await checkpointTargets()),
 ]
 
 /** Input number `index` of a target: the same for the same seed, whatever came before. */

@@ -16,6 +16,7 @@ import { Workspace } from '../../formats/workspace.js'
 import { loadModel, saveModel } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
 import type { RunKey } from './fingerprint.js'
+import { progressFault } from './progress.js'
 
 const FORMAT = 1
 const KEY = 'tersor.checkpoint'
@@ -96,7 +97,8 @@ export class CheckpointStore {
     const head = toPlain(
       parseJson(metadata.get(KEY) ?? 'null', { where: 'checkpoint', maxDepth: 64, maxString: 2 ** 26 }),
     ) as JsonObject | null
-    if (typeof head !== 'object' || head === null) throw bad('damaged', `'${name}' is not a checkpoint`)
+    if (typeof head !== 'object' || head === null || typeof head.key !== 'object' || head.key === null)
+      throw bad('damaged', `'${name}' is not a checkpoint`)
     if (head.format !== FORMAT) throw bad('version', `'${name}' has format ${JSON.stringify(head.format)}, this version reads ${FORMAT}`)
     const key = head.key as JsonObject
     for (const part of Object.keys(this.#key))
@@ -105,8 +107,11 @@ export class CheckpointStore {
           part,
           `'${name}' belongs to another run: its ${part} is not the same (${brief(key[part])}, now ${brief(this.#key[part])})`,
         )
-    const modelName = head.model as string | null
-    if (modelName !== null && !modelFile.test(String(modelName))) throw bad('damaged', `'${name}' names no model file`)
+    const modelName = head.model ?? null
+    if (modelName !== null && (typeof modelName !== 'string' || !modelFile.test(modelName)))
+      throw bad('damaged', `'${name}' names no model file`)
+    const fault = progressFault(head.progress, tensors)
+    if (fault !== undefined) throw bad('damaged', `'${name}': ${fault}`)
     return {
       generation: Number(runFile.exec(name)![1]),
       fallback,
