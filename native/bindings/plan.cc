@@ -256,7 +256,20 @@ Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want,
   return {};
 }
 
-// planRun(plan, inputs, flags) -> [outputs..., times?], or -1. flags: 1 outputs as handles, 2 times. planRunAsync: the same as a promise, or null.
+// A plan that is done sooner than another thread has been woken and has answered runs here: the way there takes this thread about as long. But a loop of
+// such runs must let others have the thread now and then, so after some of them one goes the long way.
+constexpr int64_t kShortRun = 100'000, kShortRuns = 2'000'000, kCall = 10'000;  // nanoseconds: of one run, of runs until one goes the long way, of JavaScript for each
+bool runs_here(Env* state, const Plan& plan) {
+  const int64_t usual = plan.usual_time();
+  if (plan.place() || usual == 0 || usual > kShortRun || state->pending_ > 0) return false;
+  state->run_here_ += usual + kCall;
+  if (state->run_here_ <= kShortRuns) return true;
+  state->run_here_ = 0;
+  return false;
+}
+
+// planRun(plan, inputs, flags) -> [outputs..., times?], or -1. flags: 1 outputs as handles, 2 times. planRunAsync: the same as a promise, or null; a list where the run was
+// too short to hand over.
 napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
   return guarded(env, [&]() -> napi_value {
     napi_value argv[3];
@@ -264,6 +277,7 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
     Env* state = arguments(env, info, argv, &argc);
     if (!state) return nullptr;
     std::unique_ptr<Run> run(new Run);
+    bool away = async;
     const auto body = [&]() -> Status {
       int64_t flags = 0;
       uint32_t n = 0;
@@ -279,7 +293,8 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
         napi_get_element(env, argv[1], i, &v);
         TERSOR_TRY(copy_input(env, state, v, plan->inputs()[i], const_cast<void*>(run->inputs[i]), plan->place()));
       }
-      if (!async) {
+      if (async && runs_here(state, *plan)) away = false;
+      if (!away) {
         run->flag = state->cancel();  // of the job that a worker works for, in stretches that may be interrupted
         run->work();
       }
@@ -293,7 +308,7 @@ napi_value run_plan(napi_env env, napi_callback_info info, bool async) {
       state->fail(s);
       return none;
     }
-    if (async) return submit(env, state, std::move(run));
+    if (away) return submit(env, state, std::move(run));
     napi_value list = run->result(env, state);
     if (!list) state->fail(no_memory_for_result(env));
     return list ? list : none;

@@ -63,9 +63,6 @@ Activation activation_of(const Step& step) {
   }
 }
 
-// Few rows are a stream of the weight, which is read where it lies.
-constexpr int64_t kLeastPackedRows = 4;
-
 Status pack_linear(Program& program, Packs& packs, Step& step) {
   const linear_args& a = step.as<linear_args>();
   if (a.x.dtype != DType::f32) return {};

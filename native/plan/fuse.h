@@ -4,6 +4,9 @@
 
 namespace tersor {
 
+// Rows from which on a linear packs its constant weight; fewer are a stream of the weight, which is read where it lies.
+constexpr int64_t kLeastPackedRows = 4;
+
 // linear with a constant weight: packed once, here. Products then take in what follows them: an activation, an addition of the same shape. Products of one
 // input whose results only attention reads become one.
 Status fuse(Program& program, Packs& packs);

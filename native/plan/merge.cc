@@ -40,7 +40,7 @@ bool is_candidate(const Program& program, const Uses& uses, const Step& step, Pr
   const int slot = slot_of(*p->y);
   const int64_t out = p->out;
   if (uses.writes[at(slot)] != 1 || program.slots[at(slot)].bytes != p->y->bytes() || out == 0) return false;
-  if (p->op == Op::linear && p->y->size() / out <= 16) return false;  // few rows take sums in another order when the weight is packed
+  if (p->op == Op::linear && p->y->size() / out < kLeastPackedRows) return false;
   int readers = 0;
   for (const Step& other : program.steps)
     each_tensor(other, [&](char kind, const TensorRef& t) {

@@ -228,7 +228,18 @@ Status Plan::copy_outputs(Frame& frame, const void* const* inputs, void* const* 
 Status Plan::run(const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel, StepTime* times) const {
   Frame* frame = nullptr;
   TERSOR_TRY(take(&frame));
-  char* const base = reinterpret_cast<char*>(frame->args.data());
+  const int64_t began = now();
+  const Status s = run_steps(*frame, inputs, outputs, cancel, times);
+  give(frame);
+  if (s.ok()) {
+    const int64_t usual = usual_time(), took = now() - began;
+    usual_time_.store(usual > 0 ? usual + (took - usual) / 4 : took > 0 ? took : 1, std::memory_order_relaxed);
+  }
+  return s;
+}
+
+Status Plan::run_steps(Frame& frame, const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel, StepTime* times) const {
+  char* const base = reinterpret_cast<char*>(frame.args.data());
   const int count = static_cast<int>(program_.inputs.size());
   for (const Outside& o : outside_) {
     const void* from = o.number < count ? inputs[o.number] : outputs[o.number - count];
@@ -256,9 +267,7 @@ Status Plan::run(const void* const* inputs, void* const* outputs, const std::ato
     }
     if (!s.ok()) break;
   }
-  if (s.ok()) s = copy_outputs(*frame, inputs, outputs, cancel);
-  give(frame);
-  return s;
+  return s.ok() ? copy_outputs(frame, inputs, outputs, cancel) : s;
 }
 
 PlanStats Plan::stats() const {

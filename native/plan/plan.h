@@ -2,6 +2,7 @@
 // run takes a frame (a block and its argument structs) of its own, so runs may overlap in time. Nothing is allocated between two steps but
 // what ops ask for themselves.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -39,6 +40,8 @@ class Plan {
   // queued when this returns. times: one per step, or null; on a place each step is waited for then.
   // Cancelled: ERR_ABORTED at the next step or inside a long one; the outputs are undefined then. Any number of threads at a time.
   Status run(const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel, StepTime* times) const;
+  // What a run took lately, nanoseconds: a mean that forgets; 0 before the first. On a place: until the work is queued.
+  int64_t usual_time() const { return usual_time_.load(std::memory_order_relaxed); }
 
  private:
   struct Frame;
@@ -64,6 +67,7 @@ class Plan {
   Status take(Frame** frame) const;
   void give(Frame* frame) const;
   void free_frame(Frame* frame) const;
+  Status run_steps(Frame& frame, const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel, StepTime* times) const;
   Status copy_outputs(Frame& frame, const void* const* inputs, void* const* outputs, const std::atomic<bool>* cancel) const;
 
   Program program_;
@@ -76,6 +80,7 @@ class Plan {
   std::vector<Patch> inside_;
   std::vector<Outside> outside_;
   std::vector<Sized> sizes_;  // of the results of rank 1, in the order of the steps
+  mutable std::atomic<int64_t> usual_time_{0};
   mutable std::mutex mutex_;
   mutable std::vector<Frame*> free_;
   mutable int64_t frames_ = 0;

@@ -58,6 +58,7 @@ void check_strip(const GemmRow<float>& row, int m, int64_t n, int64_t k, Side si
   s.a = a.data, s.b = b.data, s.c = c.data;
   if (mode == 2) s.bias_n = bias_n.data;
   if (mode == 3) s.bias_m = bias_m.data;
+  if (packed && random_in(0, 1)) s.next = b.data;  // a hint: it changes nothing
   const std::vector<float> before(c.data, c.data + (m > 0 ? (m - 1) * s.c_row + n : 0));
   row.strip(s);
   for (int64_t i = 0; i < m; i++)

@@ -39,6 +39,7 @@ test('an encoder block is seven steps', () => {
   track(model)
   const block = ['linear_packed', 'attention', 'linear_packed', 'layer_norm', 'linear_packed', 'linear_packed', 'layer_norm']
   expect(stepsOf(model, inputs(5))).toEqual([...block, ...block])
+  expect(stepsOf(model, inputs(1))).toEqual([...block, ...block]) // few rows: packed, and joined, from four on
 })
 
 describe('a product', () => {

@@ -161,6 +161,31 @@ describe('a session', () => {
     for (const [i, out] of (await Promise.all(runs)).entries()) expect(bytes(out.output!.data).equals(expected[i]!)).toBe(true)
   })
 
+  test('runs shorter than the way to another thread are computed here, but a loop of them lets others have their turn', async () => {
+    const s = track(session((t: Tensor) => ops.neg(t)))
+    const input = floats(8)
+    const expected = s.runSync(input).output!.data
+    let turns = 0
+    let going = true
+    const turn = (): void => {
+      turns++
+      if (going) setImmediate(turn)
+    }
+    setImmediate(turn)
+    let here = 0
+    for (let i = 0; i < 200_000 && (here === 0 || turns < 3); i++) {
+      const before = turns
+      expect((await s.run(input)).output!.data).toEqual(expected)
+      if (turns === before) here++
+    }
+    going = false
+    expect(here).toBeGreaterThan(0)
+    expect(turns).toBeGreaterThanOrEqual(3)
+    await expect(s.run(input, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+    const { output } = await s.runTensors(input)
+    expect(track(output!).read()).toEqual(expected)
+  })
+
   test('takes and gives tensors; strided views count by their values', async () => {
     const s = track(session((t: Tensor) => ops.scaleShift(t, 2, 0)))
     const t = track(tensor([[1, 2], [3, 4]])) // prettier-ignore

@@ -103,7 +103,12 @@ export interface NativeAddon {
   planDrop(): void
   /** inputs: typed arrays or handles. flags: 1 outputs as handles, 2 a last entry with begin and end of each step in nanoseconds. */
   planRun(plan: number, inputs: readonly (number | ArrayBufferView)[], flags: number): readonly unknown[] | null
-  planRunAsync(plan: number, inputs: readonly (number | ArrayBufferView)[], flags: number): Promise<readonly unknown[]> | null
+  /** A list where the run is shorter than the way to another thread: it has been done here. */
+  planRunAsync(
+    plan: number,
+    inputs: readonly (number | ArrayBufferView)[],
+    flags: number,
+  ): Promise<readonly unknown[]> | readonly unknown[] | null
   planInfo(plan: number): NativePlan
   planRelease(plan: number): void
   /** Jobs that run in another thread (native/bindings/worker_job.h); ts/native/worker-job.ts wraps them. */

@@ -211,6 +211,7 @@ void gemm_block(const GemmRow<T>& row, const GemmMatrix<T>& g, GemmPath path, co
           s.n = last && end - c > kFinishColumns ? kFinishColumns : end - c;
           if (path == GemmPath::packed) {
             s.b = packed + c * g.k + k0 * row.nr, s.b_row = row.nr, s.b_panel = g.k * row.nr;
+            s.next = c + s.n < end ? s.b + s.n * g.k : k0 + depth < g.k ? packed + j * g.k + (k0 + depth) * row.nr : i + rows < m1 ? packed + j * g.k : nullptr;
           } else {
             s.b = g.b + k0 * g.b_row + c, s.b_row = g.b_row, s.b_panel = row.nr;
           }

@@ -38,6 +38,7 @@ template <class T> struct GemmStrip {
   int64_t c_row = 0;
   const T* bias_n = nullptr;
   const T* bias_m = nullptr;
+  const T* next = nullptr;  // packed panels, as far apart and as deep as these, that the caller will want next: the cache is asked for them, nothing is read
 };
 
 // Both operands contiguous along K, any m and n: C(i,j) = init + sum_g sum_k A_g(i,k) B_g(j,k),

@@ -15,8 +15,9 @@ constexpr int kLanes = V::lanes, kTileVectors = TERSOR_GEMM_NV, kPanels = TERSOR
 constexpr int kWidth = kTileVectors * kLanes;
 constexpr bool kManyRegisters = kTallest * kTileVectors * kPanels > 16;  // 32, not 16
 constexpr int kUnroll = 4;       // of k, in tall tiles
-constexpr int kNextLines = kTileVectors * kPanels * kLanes / 32 > 1 ? kTileVectors * kPanels * kLanes / 32 : 1;
 constexpr int kOnePass = 14;      // up to so many rows one pass over single panels is better than two over pairs of them
+constexpr int kStripes = kWidth * kUnroll * 4 / 64;  // of a panel, see Next
+constexpr int kLeast = kTileVectors * kPanels * kLanes / 32 > 1 ? kTileVectors * kPanels * kLanes / 32 : 1;  // stripes that a tile takes at least
 constexpr int64_t kAhead = 16;    // steps of k by which packed B is asked for: about the latency of L3
 
 // Live lanes of a vector whose first element is `left` elements before the end.
@@ -42,9 +43,16 @@ TERSOR_VEC_INLINE void one_k(V (&acc)[MR][NV], const float* const (&p)[(MR + 2) 
   }
 }
 
-// C tile of MR rows and NV vectors in NP panels, n columns live. `next`: memory wanted soon, next_step bytes of it asked for in each kUnroll steps of k.
-template <int MR, int NV, int NP, bool OFFSET, bool EDGE>
-TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n, const char* next, int64_t next_step) {
+// Memory wanted soon: in each kUnroll steps of k a tile asks for one line of each of `stripes` stripes, which lie `stripe` bytes apart.
+struct Share {
+  const char* at;
+  int64_t step, stripe;
+  int stripes;
+};
+
+// C tile of MR rows and NV vectors in NP panels, n columns live. MORE: `next` has more than kLeast stripes.
+template <int MR, int NV, int NP, bool OFFSET, bool EDGE, bool MORE>
+TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, const float* b, int64_t n, Share next) {
   constexpr int kPointers = (MR + 2) / 3;
   constexpr bool kTall = !OFFSET && !EDGE && MR * NV >= (kManyRegisters ? 16 : 8);
   int live[NV];
@@ -93,8 +101,9 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
 #pragma GCC unroll 16
       for (int i = 0; i < kPointers; i++) p[i] += kUnroll;
 #pragma GCC unroll 4
-      for (int l = 0; l < kNextLines; l++) __builtin_prefetch(next + 64 * l, 0, 2);
-      next += next_step;
+      for (int l = 0; l < kLeast; l++) __builtin_prefetch(next.at + l * next.stripe, 0, 2);
+      for (int l = kLeast; MORE && l < next.stripes; l++) __builtin_prefetch(next.at + l * next.stripe, 0, 2);
+      next.at += next.step;
     }
   }
   for (; k > 0; k--) {
@@ -113,36 +122,43 @@ TERSOR_VEC_INLINE void tile(const GemmStrip<float>& s, int64_t i0, int64_t j0, c
     }
 }
 
-// What a row of tiles asks for while it is computed: the panels that follow it, one after another, a share with each tile.
+// What a row of tiles asks for while it is computed: the panels that follow it, in stripes of a line for each kUnroll steps of k. One stream leaves half
+// of the memory's speed unused, so several are read side by side; few tiles take more stripes each, so that all is there when its turn comes.
 struct Next {
-  const char* at = nullptr;
-  int64_t panel = 0, share = 0, step = 0;
-  int tile = 0;
-  TERSOR_VEC_INLINE Next(const GemmStrip<float>& s, const float* b, bool more) : at(reinterpret_cast<const char*>(s.a)) {
-    if (!more || s.b_row != kWidth || s.b_panel == kWidth) return;
+  const char* at;
+  int64_t panel = 0, stripe = 0;
+  int count = 0, each = kLeast, taken = 0;  // stripes in all, of a tile, asked for so far
+  // b: the first of `panels` panels, or null. tiles: how many follow each other in the row.
+  TERSOR_VEC_INLINE Next(const GemmStrip<float>& s, const float* b, int tiles, int panels) : at(reinterpret_cast<const char*>(s.a)) {
+    if (!b || s.b_row != kWidth || s.b_panel == kWidth) return;
     at = reinterpret_cast<const char*>(b);
-    panel = s.b_panel * 4, step = 64 * kNextLines, share = s.k / kUnroll * step;
+    panel = s.b_panel * 4, stripe = s.k / kUnroll * 64;
+    count = kStripes * panels;
+    const bool side_by_side = s.b_panel == s.k * kWidth;  // then the stripes of a tile may lie in two panels
+    const int share = (count + tiles - 1) / tiles, most = side_by_side ? count : kStripes;
+    while (each < share && each < most) each += side_by_side ? 1 : each;
   }
-  // A panel is brought by four tiles.
-  TERSOR_VEC_INLINE const char* from() const { return at + tile / 4 * panel + tile % 4 * share; }
-  TERSOR_VEC_INLINE void advance(int panels) {
-    if (++tile == 4 * panels) panel = share = step = 0, tile = 0;
+  TERSOR_VEC_INLINE Share from() const {
+    if (taken >= count) return {at, 0, 0, kLeast};
+    const char* const first = at + taken / kStripes * panel + taken % kStripes * stripe;
+    return each == kLeast ? Share{first, 64 * kLeast, 64, kLeast} : Share{first, 64, stripe, each};
   }
+  TERSOR_VEC_INLINE void advance() { taken += each; }
 };
 
 // All rows at one panel, which may be the last one, with fewer columns.
-template <bool OFFSET> void one_panel(const GemmStrip<float>& s, int64_t j, const float* b) {
+template <bool OFFSET, bool MORE> void one_panel(const GemmStrip<float>& s, int64_t j, const float* b, int tiles) {
   const int64_t n = s.n - j;
-  Next next(s, b + s.b_panel, n > kWidth);
+  Next next(s, n > kWidth ? b + s.b_panel : s.next, tiles, 1);
   int64_t i = 0;
   while (i < s.m) {
     const int64_t left = s.m - i;
 #define TERSOR_ROWS(MR)                                                                                                 \
   if (left >= MR) {                                                                                                     \
-    if (n >= kWidth) tile<MR, kTileVectors, 1, OFFSET, false>(s, i, j, b, n, next.from(), next.step);                   \
-    else if (n > kLanes) tile<MR, kTileVectors, 1, OFFSET, true>(s, i, j, b, n, nullptr, 0);                            \
-    else tile<MR, 1, 1, OFFSET, true>(s, i, j, b, n, nullptr, 0);                                                       \
-    next.advance(1);                                                                                                    \
+    if (n >= kWidth) tile<MR, kTileVectors, 1, OFFSET, false, MORE>(s, i, j, b, n, next.from());                        \
+    else if (n > kLanes) tile<MR, kTileVectors, 1, OFFSET, true, false>(s, i, j, b, n, Share{});                        \
+    else tile<MR, 1, 1, OFFSET, true, false>(s, i, j, b, n, Share{});                                                   \
+    next.advance();                                                                                                     \
     i += MR;                                                                                                            \
     continue;                                                                                                           \
   }
@@ -153,16 +169,16 @@ template <bool OFFSET> void one_panel(const GemmStrip<float>& s, int64_t j, cons
 
 #ifdef TERSOR_GEMM_WIDE_HEIGHTS
 // All rows at kPanels whole panels.
-template <bool OFFSET> void wide_panels(const GemmStrip<float>& s, int64_t j, const float* b) {
-  Next next(s, b + kPanels * s.b_panel, s.n - j > kPanels * kWidth);
+template <bool OFFSET, bool MORE> void wide_panels(const GemmStrip<float>& s, int64_t j, const float* b, int tiles) {
+  Next next(s, s.n - j > kPanels * kWidth ? b + kPanels * s.b_panel : s.next, tiles, kPanels);
   for (int64_t i = 0; i < s.m;) {
     // Whole tiles, but what is left at the end is cut in halves rather than to a thin rest.
     const int64_t left = s.m - i, height = left >= 2 * kTallest ? kTallest : left > kTallest ? (left + 1) / 2 : left;
 #define TERSOR_ROWS(MR) \
-  if (height == MR) tile<MR, kTileVectors * kPanels, kPanels, OFFSET, false>(s, i, j, b, s.n - j, next.from(), next.step);
+  if (height == MR) tile<MR, kTileVectors * kPanels, kPanels, OFFSET, false, MORE>(s, i, j, b, s.n - j, next.from());
     TERSOR_GEMM_WIDE_HEIGHTS(TERSOR_ROWS)
 #undef TERSOR_ROWS
-    next.advance(kPanels);
+    next.advance();
     i += height;
   }
 }
@@ -174,15 +190,26 @@ template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
   if (!OFFSET && s.m > 0 && s.m <= 2 && s.b_panel == kWidth) {  // few rows of plain B: wider tiles hide the latency of the multiply-add
     constexpr int kTwo = kManyRegisters ? 8 : 4;     // vectors that two rows have registers for
     const int64_t width = kLanes * (s.m == 1 ? 8 : kTwo);
+    const Share none{reinterpret_cast<const char*>(s.a), 0, 0, kLeast};
     for (; j + width <= s.n; j += width, b += width)
-      if (s.m == 1) tile<1, 8, 1, false, false>(s, 0, j, b, s.n - j, nullptr, 0);
-      else tile<2, kTwo, 1, false, false>(s, 0, j, b, s.n - j, nullptr, 0);
+      if (s.m == 1) tile<1, 8, 1, false, false, false>(s, 0, j, b, s.n - j, none);
+      else tile<2, kTwo, 1, false, false, false>(s, 0, j, b, s.n - j, none);
   }
+  // Tiles in a row of them; where they are too few to bring what follows, each asks for more.
+  constexpr bool kPacks = !OFFSET;
 #ifdef TERSOR_GEMM_WIDE_HEIGHTS
+  const int wide = (s.m + kTallest - 1) / kTallest;
   if (s.m <= kTallest || s.m > kOnePass)
-    for (; j + kPanels * kWidth <= s.n; j += kPanels * kWidth, b += kPanels * s.b_panel) wide_panels<OFFSET>(s, j, b);
+    for (; j + kPanels * kWidth <= s.n; j += kPanels * kWidth, b += kPanels * s.b_panel)
+      if (kPacks && wide * kLeast < kStripes * kPanels) wide_panels<OFFSET, kPacks>(s, j, b, wide);
+      else wide_panels<OFFSET, false>(s, j, b, wide);
+  const int narrow = (s.m + kOnePass - 1) / kOnePass;
+#else
+  const int narrow = (s.m + kTallest - 1) / kTallest;
 #endif
-  for (; j < s.n; j += kWidth, b += s.b_panel) one_panel<OFFSET>(s, j, b);
+  for (; j < s.n; j += kWidth, b += s.b_panel)
+    if (kPacks && narrow * kLeast < kStripes) one_panel<OFFSET, kPacks>(s, j, b, narrow);
+    else one_panel<OFFSET, false>(s, j, b, narrow);
 }
 
 // MR x NR dot products. Rows past the edge repeat the first one; their sums are dropped.
