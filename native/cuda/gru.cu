@@ -1,6 +1,7 @@
 // gru and gru_grad, f32 or f64: semantics of ops/gru.cc, formulas of kernels/recurrent/recurrent.h. How a step runs: cuda/recurrent.h.
 #include "cuda/kernels.h"
 #include "cuda/recurrent.h"
+#include "cuda/recurrent_cells.h"
 
 namespace tersor {
 namespace cuda {
@@ -8,35 +9,21 @@ namespace {
 
 constexpr int kGates = 3;
 
-template <class T> struct GruForward {
-  int64_t batch, units, step;
-  const int32_t* lengths;
-  const T *w_hh, *b_hh, *h_prev;  // b_hh may be null
-  T *gates, *recurrent, *h, *y;
-};
-
-// grid: x four units, y 32 sequences
-template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step(GruForward<T> a, IndexCheck check) {
+// grid: x four units, y 32 sequences. b_hh may be null.
+template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step(GruCell<T> a, const T* w_hh, const T* b_hh, IndexCheck check) {
   TERSOR_SHARED(T, memory, kStepElements);
   const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * 4, rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
-  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{a.w_hh, a.units, j0, kGates}, memory);
+  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kGates}, memory);
   const int row = static_cast<int>(threadIdx.x) / 4, unit = static_cast<int>(threadIdx.x) % 4;
-  const int64_t b = b0 + row, j = j0 + unit, at = b * a.units + j;
+  const int64_t b = b0 + row, j = j0 + unit;
   if (row >= rows || j >= a.units) return;
-  if (a.lengths && j == 0 && !check.index(b, a.lengths[b])) return;
-  const T q = step_result(memory, row, unit * 4 + 2) + (a.b_hh ? a.b_hh[2 * a.units + j] : T(0)), before = a.h_prev[at];
-  a.recurrent[at] = q;
-  if (a.lengths && a.step >= a.lengths[b]) {
-    a.h[at] = before;
-    a.y[at] = T(0);
-    return;
-  }
-  T* gates = a.gates + b * kGates * a.units + j;
-  const T r = sigmoid_of(gates[0] + step_result(memory, row, unit * 4)), z = sigmoid_of(gates[a.units] + step_result(memory, row, unit * 4 + 1));
-  const T n = tanh_of(fma_of(r, q, gates[2 * a.units])), h = fma_of(z, before - n, n);
-  gates[0] = r, gates[a.units] = z, gates[2 * a.units] = n;
-  a.h[at] = h;
-  a.y[at] = h;
+  const bool ended = has_ended(a, b, j, check);
+  const T q = step_result(memory, row, unit * 4 + 2) + (b_hh ? b_hh[2 * a.units + j] : T(0));
+  a.recurrent[b * a.units + j] = q;
+  T v[kGates];
+  TERSOR_UNROLL
+  for (int g = 0; g < kGates; g++) v[g] = ended ? T(0) : a.gates[(b * kGates + g) * a.units + j] + (g < 2 ? step_result(memory, row, unit * 4 + g) : T(0));
+  gru_cell(a, b, j, v, q, ended);
 }
 
 template <class T> struct GruBackward {
@@ -105,9 +92,9 @@ template <class T> Status forward(Stream& stream, gru_args& a) {
   const Grid grid{blocks_for(h, 4), blocks_for(s.batch, kStepRows)};
   for (int64_t k = 0; k < s.steps; k++) {
     const int64_t t = s.time(k);
-    const GruForward<T> step = {s.batch, h, t, lengths, w_hh, b_hh, previous + t * size, gates + t * kGates * size, recurrent + t * size,
-                                k + 1 < s.steps ? previous + s.time(k + 1) * size : last, states + t * size};
-    TERSOR_TRY(launch<gru_step<T>>(stream, grid, 32 * kStepWarps, 0, step, check));
+    const GruCell<T> cell = {s.batch, h, t, lengths, previous + t * size, gates + t * kGates * size, recurrent + t * size,
+                             k + 1 < s.steps ? previous + s.time(k + 1) * size : last, states + t * size};
+    TERSOR_TRY(launch<gru_step<T>>(stream, grid, 32 * kStepWarps, 0, cell, w_hh, b_hh, check));
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cuda/product_wgmma.h"
+#include "cuda/runtime.h"
 
 namespace tersor {
 namespace cuda {

@@ -1,6 +1,7 @@
 // lstm and lstm_grad, f32 or f64: semantics of ops/lstm.cc, formulas of kernels/recurrent/recurrent.h. How a step runs: cuda/recurrent.h.
 #include "cuda/kernels.h"
 #include "cuda/recurrent.h"
+#include "cuda/recurrent_cells.h"
 
 namespace tersor {
 namespace cuda {
@@ -8,38 +9,19 @@ namespace {
 
 constexpr int kGates = 4;
 
-template <class T> struct LstmForward {
-  int64_t batch, units, step;
-  const int32_t* lengths;
-  const T *w_hh, *h_prev, *c_prev;
-  T *gates, *c, *h, *y;
-};
-
 // grid: x four units, y 32 sequences
-template <class T> __global__ void __launch_bounds__(32 * kStepWarps) lstm_step(LstmForward<T> a, IndexCheck check) {
+template <class T> __global__ void __launch_bounds__(32 * kStepWarps) lstm_step(LstmCell<T> a, const T* w_hh, IndexCheck check) {
   TERSOR_SHARED(T, memory, kStepElements);
   const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * 4, rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
-  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{a.w_hh, a.units, j0, kGates}, memory);
+  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kGates}, memory);
   const int row = static_cast<int>(threadIdx.x) / 4, unit = static_cast<int>(threadIdx.x) % 4;
-  const int64_t b = b0 + row, j = j0 + unit, at = b * a.units + j;
+  const int64_t b = b0 + row, j = j0 + unit;
   if (row >= rows || j >= a.units) return;
-  if (a.lengths && j == 0 && !check.index(b, a.lengths[b])) return;
-  if (a.lengths && a.step >= a.lengths[b]) {
-    a.c[at] = a.c_prev[at];
-    a.h[at] = a.h_prev[at];
-    a.y[at] = T(0);
-    return;
-  }
-  T* gates = a.gates + b * kGates * a.units + j;
+  const bool ended = has_ended(a, b, j, check);
   T v[kGates];
   TERSOR_UNROLL
-  for (int q = 0; q < kGates; q++) v[q] = gates[q * a.units] + step_result(memory, row, unit * 4 + q);
-  const T i = sigmoid_of(v[0]), f = sigmoid_of(v[1]), g = tanh_of(v[2]), o = sigmoid_of(v[3]);
-  const T c = fma_of(f, a.c_prev[at], i * g), h = o * tanh_of(c);
-  gates[0] = i, gates[a.units] = f, gates[2 * a.units] = g, gates[3 * a.units] = o;
-  a.c[at] = c;
-  a.h[at] = h;
-  a.y[at] = h;
+  for (int q = 0; q < kGates; q++) v[q] = ended ? T(0) : a.gates[(b * kGates + q) * a.units + j] + step_result(memory, row, unit * 4 + q);
+  lstm_cell(a, b, j, v, ended);
 }
 
 template <class T> struct LstmBackward {
@@ -103,9 +85,9 @@ template <class T> Status forward(Stream& stream, lstm_args& a) {
   const Grid grid{blocks_for(h, 4), blocks_for(s.batch, kStepRows)};
   for (int64_t k = 0; k < s.steps; k++) {
     const int64_t t = s.time(k);
-    const LstmForward<T> step = {s.batch, h, t, lengths, w_hh, previous + t * size, k == 0 ? last_c : cells + s.time(k - 1) * size, gates + t * kGates * size,
-                                 cells + t * size, k + 1 < s.steps ? previous + s.time(k + 1) * size : last_h, states + t * size};
-    TERSOR_TRY(launch<lstm_step<T>>(stream, grid, 32 * kStepWarps, 0, step, check));
+    const LstmCell<T> cell = {s.batch, h, t, lengths, previous + t * size, k == 0 ? last_c : cells + s.time(k - 1) * size, gates + t * kGates * size,
+                              cells + t * size, k + 1 < s.steps ? previous + s.time(k + 1) * size : last_h, states + t * size};
+    TERSOR_TRY(launch<lstm_step<T>>(stream, grid, 32 * kStepWarps, 0, cell, w_hh, check));
   }
   return stream.copy(last_c, cells + s.time(s.steps - 1) * size, size * static_cast<int64_t>(sizeof(T)));
 }

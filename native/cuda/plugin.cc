@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "cuda/allocator.h"
 #include "cuda/kernels.h"
 #include "cuda/stream.h"
 

@@ -51,18 +51,18 @@ Status run_qgemm(Stream& stream, const QgemmCall& c, IntegerEpilogue e) {
   TERSOR_TRY(open_packed(c.op, *c.packed, n, k, &w));
   if (m == 0 || n == 0) return {};
   TERSOR_TRY(e.packed.open(stream, c.op, w.magic, kQgemmDeviceMagic));
-  TensorRef x;
-  TERSOR_TRY(dense(stream, *c.x, &x));
+  TensorRef x = *c.x;
+  if (c.code_row == 0) TERSOR_TRY(dense(stream, *c.x, &x));
   e.m = m, e.n = n, e.k = static_cast<int32_t>(k);
   e.column_sums = w.column_sums;
   e.x_zero = static_cast<int32_t>(c.x_zero);
   if (present(c.x_zeros)) e.x_zeros = c.x_zeros->as<int32_t>(), e.x_zeros_step = c.x_zeros->stride[0];
   if (present(c.x_scales)) e.x_scales = c.x_scales->as<float>(), e.x_scales_step = c.x_scales->stride[0];
   const uint8_t* codes = x.as<uint8_t>();
-  int64_t row_bytes = k;
+  int64_t row_bytes = c.code_row ? c.code_row : k;
   bool is_signed = x.dtype == DType::i8;
   const int64_t padded = (k + 15) / 16 * 16;
-  if (c.from != CodesFrom::codes || k % 16 != 0 || reinterpret_cast<uintptr_t>(codes) % 16 != 0) {
+  if (c.from != CodesFrom::codes || row_bytes % 16 != 0 || reinterpret_cast<uintptr_t>(codes) % 16 != 0) {
     uint8_t* to;
     TERSOR_TRY(stream.scratch(m * padded, &to));
     if (c.from == CodesFrom::codes) {

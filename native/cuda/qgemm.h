@@ -43,7 +43,10 @@ struct QgemmCall {
   const TensorRef* x_scales = nullptr;
   const TensorRef* x_zeros = nullptr;
   const TensorRef* w_zeros = nullptr;
+  int64_t code_row = 0;  // not 0: x holds codes in rows so many bytes apart, K rounded up to 16; what lies behind K is 0
 };
+// w_scale, bias, residual and activation of an epilogue in floats (qlinear.cu).
+Status open_epilogue(Stream& stream, const TensorRef& w_scale, const TensorRef& bias, const TensorRef* residual, double x_scale, activation act, IntegerEpilogue* e);
 // e: what becomes of the sums; zero points, sizes, column sums and the scales of rows that x brings are set here. wide: totals need 64 bits (see needs_64).
 Status run_qgemm(Stream& stream, const QgemmCall& call, IntegerEpilogue e);
 // As qgemm_needs_64 of ops/qgemm_product.h.

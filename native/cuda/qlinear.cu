@@ -8,8 +8,15 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-// w_scale, bias, residual and activation of an epilogue in floats.
-Status open_floats(Stream& stream, const TensorRef& w_scale, const TensorRef& bias, const TensorRef* residual, double x_scale, activation act, IntegerEpilogue* e) {
+void to_codes(DType dtype, int64_t y_zero, IntegerTo to, IntegerEpilogue* e) {
+  e->to = to;
+  e->y_zero = static_cast<int32_t>(y_zero);
+  e->lo = dtype == DType::i8 ? -128 : 0, e->hi = e->lo + 255;
+}
+
+}  // namespace
+
+Status open_epilogue(Stream& stream, const TensorRef& w_scale, const TensorRef& bias, const TensorRef* residual, double x_scale, activation act, IntegerEpilogue* e) {
   e->x_scale = static_cast<float>(x_scale);
   e->w_scale = w_scale.as<float>(), e->w_scale_step = w_scale.shape[0] == 1 ? 0 : w_scale.stride[0];
   if (bias.present()) e->bias = bias.as<float>(), e->bias_step = bias.stride[0];
@@ -22,20 +29,12 @@ Status open_floats(Stream& stream, const TensorRef& w_scale, const TensorRef& bi
   return {};
 }
 
-void to_codes(DType dtype, int64_t y_zero, IntegerTo to, IntegerEpilogue* e) {
-  e->to = to;
-  e->y_zero = static_cast<int32_t>(y_zero);
-  e->lo = dtype == DType::i8 ? -128 : 0, e->hi = e->lo + 255;
-}
-
-}  // namespace
-
 Status qlinear(Stream& stream, qlinear_args& a) {
   QgemmCall c{"qlinear", CodesFrom::scale, &a.x, &a.packed, a.out};
   c.x_scale = static_cast<float>(a.x_scale), c.x_zero = a.x_zero;
   IntegerEpilogue e;
   e.to = IntegerTo::f32, e.y = a.y.data;
-  TERSOR_TRY(open_floats(stream, a.w_scale, a.bias, nullptr, a.x_scale, a.act, &e));
+  TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, a.act, &e));
   return run_qgemm(stream, c, e);
 }
 
@@ -43,7 +42,7 @@ Status qlinear_dynamic(Stream& stream, qlinear_dynamic_args& a) {
   const QgemmCall c{"qlinear_dynamic", a.symmetric ? CodesFrom::token_symmetric : CodesFrom::token_affine, &a.x, &a.packed, a.out};
   IntegerEpilogue e;
   e.to = IntegerTo::f32, e.y = a.y.data;
-  TERSOR_TRY(open_floats(stream, a.w_scale, a.bias, &a.residual, 1, a.act, &e));
+  TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, &a.residual, 1, a.act, &e));
   return run_qgemm(stream, c, e);
 }
 
@@ -57,7 +56,7 @@ Status qmatmul(Stream& stream, qmatmul_args& a) {
     to_codes(a.dtype, a.y_zero, a.dtype == DType::i8 ? IntegerTo::s8 : IntegerTo::u8, &e);
     e.y_inverse = static_cast<float>(1 / a.y_scale);
   }
-  TERSOR_TRY(open_floats(stream, a.w_scale, a.bias, &a.residual, a.x_scales.present() ? 1 : a.x_scale, a.act, &e));
+  TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, &a.residual, a.x_scales.present() ? 1 : a.x_scale, a.act, &e));
   return run_qgemm(stream, c, e);
 }
 

@@ -4,12 +4,11 @@
 #include <cstdint>
 
 #include "backend/backend.h"
+#include "cuda/queue.h"
 
 namespace tersor {
 namespace cuda {
 namespace runtime {
-
-struct Queue;  // of one device: a CUDA stream
 
 Status count(int32_t* devices);
 Status describe(int32_t device, DeviceInfo* info);
@@ -30,11 +29,8 @@ Status download(Queue* queue, void* to, const void* from, int64_t bytes);  // wa
 Status copy(Queue* queue, void* to, const void* from, int64_t bytes);
 Status fill(Queue* queue, void* to, int32_t byte, int64_t bytes);
 
-// Count an allocation or a launch against injected faults; the failure, or ok.
+// Counts an allocation against injected faults; the failure, or ok.
 Status before_allocate(Queue* queue, int64_t bytes);
-Status before_launch(Queue* queue);
-Status after_launch(Queue* queue, Status status);  // remembers a fault
-void* native(Queue* queue);                        // cudaStream_t
 
 Status inject(int32_t device, Fault fault, int64_t n);
 const char* build_text();

@@ -2,7 +2,9 @@
 
 #include <mutex>
 #include <set>
+#include <vector>
 
+#include "cuda/allocator.h"
 
 namespace tersor {
 namespace cuda {
@@ -20,6 +22,27 @@ Open& all() {
 }
 
 }  // namespace
+
+struct Stream::Check {
+  const char* op;    // nullptr: name is the whole rule
+  const char* name;
+  int64_t limit;
+  Code code;
+};
+struct Stream::Own {
+  struct Block {
+    void* data;
+    int64_t bytes;
+  };
+  Allocator allocator;
+  std::vector<Block> scratch;
+  std::vector<Check> checks;              // since the last time somebody waited
+  unsigned long long* report = nullptr;   // device memory: the smallest ticket << 40 | position
+
+  Own(int32_t device, runtime::Queue* queue) : allocator(device, queue) {}
+};
+
+Allocator& Stream::allocator() { return own_->allocator; }
 
 void trim_streams(int32_t device) {
   const std::lock_guard<std::mutex> lock(all().mutex);
@@ -39,7 +62,7 @@ Status Stream::open(int32_t device, Stream** out) {
   s->shared_limit = info.shared_bytes;
   s->l2_bytes = info.l2_bytes;
   s->queue_ = queue;
-  s->allocator_.reset(new Allocator(device, queue));
+  s->own_ = new Own(device, queue);
   const std::lock_guard<std::mutex> lock(all().mutex);
   all().streams.insert(s);
   *out = s;
@@ -53,9 +76,10 @@ Stream::~Stream() {
   }
   end();
   (void)runtime::select(queue_).ok();
-  if (report_) allocator_->release(report_, sizeof *report_);
-  allocator_->trim();
+  if (own_->report) own_->allocator.release(own_->report, sizeof *own_->report);
+  own_->allocator.trim();
   runtime::close(queue_);
+  delete own_;
 }
 
 Status Stream::begin(const char* op) {
@@ -63,14 +87,15 @@ Status Stream::begin(const char* op) {
   return runtime::select(queue_);
 }
 
-void Stream::end() {
-  for (const Block& b : scratch_) allocator_->release(b.data, b.bytes);
-  scratch_.clear();
+int64_t Stream::scratch_count() const { return static_cast<int64_t>(own_->scratch.size()); }
+
+void Stream::release_scratch(int64_t kept) {
+  for (auto& list = own_->scratch; static_cast<int64_t>(list.size()) > kept; list.pop_back()) own_->allocator.release(list.back().data, list.back().bytes);
 }
 
 Status Stream::scratch_bytes(int64_t bytes, void** out) {
-  TERSOR_TRY(allocator_->allocate(bytes, out));
-  scratch_.push_back({*out, bytes});
+  TERSOR_TRY(own_->allocator.allocate(bytes, out));
+  own_->scratch.push_back({*out, bytes});
   return {};
 }
 
@@ -92,28 +117,28 @@ Status Stream::check_values(const char* op, const char* name, int64_t limit, uns
 Status Stream::check_rule(Code code, const char* rule, unsigned long long** at, unsigned long long* ticket) { return add_check({nullptr, rule, 0, code}, at, ticket); }
 
 Status Stream::add_check(const Check& check, unsigned long long** at, unsigned long long* ticket) {
-  if (!report_) {
+  if (!own_->report) {
     void* data;
-    TERSOR_TRY(allocator_->allocate(sizeof *report_, &data));
-    report_ = static_cast<unsigned long long*>(data);
-    TERSOR_TRY(runtime::fill(queue_, report_, 0xff, sizeof *report_));
+    TERSOR_TRY(own_->allocator.allocate(sizeof *own_->report, &data));
+    own_->report = static_cast<unsigned long long*>(data);
+    TERSOR_TRY(runtime::fill(queue_, own_->report, 0xff, sizeof *own_->report));
   }
-  if (checks_.size() >> 23) TERSOR_TRY(synchronize());
-  *at = report_;
-  *ticket = static_cast<unsigned long long>(checks_.size()) << kPositionBits;
-  checks_.push_back(check);
+  if (own_->checks.size() >> 23) TERSOR_TRY(synchronize());
+  *at = own_->report;
+  *ticket = static_cast<unsigned long long>(own_->checks.size()) << kPositionBits;
+  own_->checks.push_back(check);
   return {};
 }
 
 // After a wait: what kernels reported.
 Status Stream::reported() {
-  if (checks_.empty()) return {};
+  if (own_->checks.empty()) return {};
   unsigned long long found = 0;
-  TERSOR_TRY(runtime::download(queue_, &found, report_, sizeof found));
-  const std::vector<Check> checks = std::move(checks_);
-  checks_.clear();
+  TERSOR_TRY(runtime::download(queue_, &found, own_->report, sizeof found));
+  const std::vector<Check> checks = std::move(own_->checks);
+  own_->checks.clear();
   if (found == ~0ull) return {};
-  TERSOR_TRY(runtime::fill(queue_, report_, 0xff, sizeof *report_));
+  TERSOR_TRY(runtime::fill(queue_, own_->report, 0xff, sizeof *own_->report));
   const Check& c = checks[static_cast<size_t>(found >> kPositionBits)];
   const long long position = static_cast<long long>(found & ((1ull << kPositionBits) - 1));
   if (!c.op) return fail(c.code, "%s (position %lld)", c.name, position);

@@ -1,14 +1,14 @@
 // What an entry of kernels.inc works with: one queue of work on one device, its memory and what the device can do. No CUDA header: host code and tests
-// include it too.
+// include it too. Few headers at all: every kernel file is read several times by nvcc.
 #pragma once
 #include <cstdint>
-#include <memory>
-#include <vector>
 
-#include "cuda/allocator.h"
+#include "cuda/queue.h"
 
 namespace tersor {
 namespace cuda {
+
+class Allocator;
 
 struct Grid {
   int64_t x = 1, y = 1, z = 1;
@@ -28,7 +28,7 @@ class Stream {
   int64_t shared_limit = 0;     // bytes of shared memory that one block may ask for
   int64_t l2_bytes = 0;
 
-  // Device memory until the end of the call, 256-byte aligned; not initialised. count = 0 gives an address too.
+  // Device memory until the end of the call or of the ScratchScope around it, 256-byte aligned; not initialised. count = 0 gives an address too.
   template <class T> Status scratch(int64_t count, T** out) { return scratch_bytes(count * static_cast<int64_t>(sizeof(T)), reinterpret_cast<void**>(out)); }
 
   Status upload(void* to, const void* from, int64_t bytes);    // `from` may change when it answers
@@ -45,34 +45,38 @@ class Stream {
 
   // The call's own bookkeeping (plugin.cc).
   Status begin(const char* op);
-  void end();
+  void end() { release_scratch(0); }
+  int64_t scratch_count() const;
+  void release_scratch(int64_t kept);  // all but the first `kept` blocks
   const char* op() const { return op_; }
 
   runtime::Queue* queue() const { return queue_; }
-  Allocator& allocator() { return *allocator_; }
+  Allocator& allocator();
 
  private:
   Stream() = default;
   Status scratch_bytes(int64_t bytes, void** out);
   Status reported();
-
-  struct Block {
-    void* data;
-    int64_t bytes;
-  };
-  struct Check {
-    const char* op;    // nullptr: name is the whole rule
-    const char* name;
-    int64_t limit;
-    Code code;
-  };
+  struct Check;
   Status add_check(const Check& check, unsigned long long** at, unsigned long long* ticket);
+
+  struct Own;
+  Own* own_ = nullptr;  // its memory and checks
   runtime::Queue* queue_ = nullptr;
-  std::unique_ptr<Allocator> allocator_;
-  std::vector<Block> scratch_;
-  std::vector<Check> checks_;               // since the last time somebody waited
-  unsigned long long* report_ = nullptr;    // device memory: the smallest ticket << 40 | position
   const char* op_ = "";
+};
+
+// Scratch memory that is taken while it lives goes back at its end: for steps of a loop. Work that is queued by then still has it (allocator.h).
+class ScratchScope {
+ public:
+  explicit ScratchScope(Stream& stream) : stream_(stream), kept_(stream.scratch_count()) {}
+  ~ScratchScope() { stream_.release_scratch(kept_); }
+  ScratchScope(const ScratchScope&) = delete;
+  ScratchScope& operator=(const ScratchScope&) = delete;
+
+ private:
+  Stream& stream_;
+  int64_t kept_;
 };
 
 void trim_streams(int32_t device);  // gives what all streams of a device keep back to the driver

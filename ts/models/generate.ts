@@ -6,6 +6,7 @@
 import { OptionError, ShapeError } from '../base/errors.js'
 import { Rng } from '../base/rng.js'
 import { KeyValueCache, type Model } from '../nn/index.js'
+import { onDevice } from '../native/device.js'
 import { scope, tensor } from '../tensor/index.js'
 import { CarriedState, continueText, type LanguageModelConfig } from './language.js'
 import { maxTokens, type TransformerConfig } from './transformer/body.js'
@@ -38,6 +39,9 @@ interface Continuation {
 
 const asRow = (ids: readonly number[]): ReturnType<typeof tensor> => tensor(Int32Array.from(ids), [1, ids.length])
 
+/** A step of the text, where the model lies. */
+const on = <T>(model: Model, step: () => T): T => onDevice(model.device, () => scope(step))
+
 function transformerText(model: Model, tokens: number): Continuation {
   const { body } = model.root.config as unknown as { readonly body: TransformerConfig }
   const room = maxTokens(body)
@@ -45,7 +49,7 @@ function transformerText(model: Model, tokens: number): Continuation {
   return {
     room,
     scores: (ids) =>
-      scope(() => (model.forward(asRow(ids), { cache }).read() as Float32Array).subarray((ids.length - 1) * body.vocabulary)),
+      on(model, () => (model.forward(asRow(ids), { cache }).read() as Float32Array).subarray((ids.length - 1) * body.vocabulary)),
     dispose: () => cache.dispose(),
   }
 }
@@ -55,7 +59,8 @@ function recurrentText(model: Model): Continuation {
   const state = new CarriedState()
   return {
     room: Infinity,
-    scores: (ids) => scope(() => (continueText(model, asRow(ids), state).read() as Float32Array).subarray((ids.length - 1) * vocabulary)),
+    scores: (ids) =>
+      on(model, () => (continueText(model, asRow(ids), state).read() as Float32Array).subarray((ids.length - 1) * vocabulary)),
     dispose: () => state.dispose(),
   }
 }

@@ -5,6 +5,7 @@
 import { OptionError, ShapeError } from '../base/errors.js'
 import { KeyValueCache, type ForwardContext, type Model } from '../nn/index.js'
 import { gather, indexSelect, logSoftmax, reshape } from '../ops/index.js'
+import { onDevice } from '../native/device.js'
 import { keep, scope, tensor, type Tensor } from '../tensor/index.js'
 import { CarriedState } from './language.js'
 import { decodeTarget, encodeSource, type Seq2seqConfig } from './seq2seq.js'
@@ -117,7 +118,17 @@ export function translate(model: Model, sources: readonly ArrayLike<number>[], o
   const empty = sources.findIndex((s) => s.length === 0)
   if (empty >= 0) throw new ShapeError('ERR_SHAPE', `translate: source ${empty} is empty`)
   if (sources.length === 0) return []
+  return onDevice(model.device, () => search(model, sources, { begin, end, width, lengthPenalty, maxLength }))
+}
 
+/** On the device of the model. */
+function search(
+  model: Model,
+  sources: readonly ArrayLike<number>[],
+  { begin, end, width, lengthPenalty, maxLength }: Required<TranslateOptions>,
+): Translation[][] {
+  const c = model.root.config as Seq2seqConfig
+  const longest = Math.max(1, ...sources.map((s) => s.length))
   const beams = sources.map(() => new Beam(width, (n) => ((5 + n) / 6) ** lengthPenalty))
   const state = new CarriedState()
   const cache = new KeyValueCache()

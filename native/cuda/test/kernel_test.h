@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "cuda/allocator.h"
 #include "cuda/launch.h"
 #include "test/test.h"
 

@@ -42,25 +42,32 @@ template <class Args> PackedBoth pack_both(Arena& arena, const char* op, const A
   return p;
 }
 
-// op(args) on both sides, each with its own `packed`.
-template <class Args> void check_packed(const Arena& arena, const char* op, Args args, const PackedBoth& packed, Tolerance tolerance, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+// op on both sides, each with arguments of its own: packed bytes differ between them.
+template <class Args> void check_sides(const Arena& arena, const char* op, const Args& device_args, Args cpu_args, Tolerance tolerance, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   Results r;
-  args.packed = packed.device;
-  const Status device = run_device(arena, op, &args, &r);
+  const Status device = run_device(arena, op, &device_args, &r);
   checks++;
   if (!device.ok()) return report_failure(file, line, "%s on the device: %s", op, device.message);
-  args.packed = packed.cpu;
   const Entry& entry = entry_of(op);
-  Status cpu = entry.infer(&args);
+  Status cpu = entry.infer(&cpu_args);
   Context context;
-  TensorRef* result = nullptr;
-  for (const Field* f = entry.fields; f->kind; f++)
-    if (f->kind == 'R') result = reinterpret_cast<TensorRef*>(reinterpret_cast<char*>(&args) + f->offset);
-  result->data = r.list[0].cpu.data();
-  if (cpu.ok()) cpu = entry.cpu(&args, context);
+  size_t next = 0;
+  for (const Field* f = entry.fields; f->kind; f++) {
+    if (f->kind != 'R') continue;
+    TensorRef* const result = reinterpret_cast<TensorRef*>(reinterpret_cast<char*>(&cpu_args) + f->offset);
+    result->data = r.list[next].cpu.data();
+    r.list[next++].shape = *result;
+  }
+  if (cpu.ok()) cpu = entry.cpu(&cpu_args, context);
   if (!cpu.ok()) return report_failure(file, line, "%s on the CPU: %s", op, cpu.message);
-  r.list[0].shape = *result;
   compare(op, r, tolerance, file, line);
+}
+
+// op(args) on both sides, each with its own `packed`.
+template <class Args> void check_packed(const Arena& arena, const char* op, const Args& args, const PackedBoth& packed, Tolerance tolerance, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  Args device = args, cpu = args;
+  device.packed = packed.device, cpu.packed = packed.cpu;
+  check_sides(arena, op, device, cpu, tolerance, file, line);
 }
 
 }  // namespace test

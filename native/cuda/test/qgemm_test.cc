@@ -91,6 +91,26 @@ TERSOR_TEST(cuda_qlinear_has_the_bits_of_the_cpu) {
   }
 }
 
+TERSOR_TEST(cuda_qconv2d_has_the_bits_of_the_cpu) {
+  struct Case {
+    int64_t b, c, h, w, o, kh, kw, sh, sw, ph, pw;
+  };
+  for (const Case& c : {Case{2, 3, 7, 9, 5, 3, 3, 1, 1, 1, 1}, {1, 4, 8, 8, 33, 1, 1, 2, 1, 0, 0}, {3, 2, 5, 6, 4, 5, 2, 2, 3, 4, 1}, {1, 16, 6, 5, 9, 3, 3, 1, 2, 2, 0}}) {
+    Arena arena;
+    const int64_t depth = c.c * c.kh * c.kw;
+    const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {c.o, depth}));
+    for (const bool plain : {true, false}) {
+      qconv2d_args a{};
+      a.x = plain ? arena.uniform(DType::f32, {c.b, c.c, c.h, c.w}, -3, 4) : Arena::permuted(arena.uniform(DType::f32, {c.b, c.h, c.w, c.c}, -3, 4), {0, 3, 1, 2});
+      a.w_scale = arena.uniform(DType::f32, {plain ? c.o : 1}, 0.001, 0.01), a.x_scale = 0.031, a.x_zero = plain ? 117 : 0;
+      if (plain) a.bias = arena.uniform(DType::f32, {c.o}, -2, 2);
+      a.weight_shape = {{c.o, c.c, c.kh, c.kw}, 4}, a.stride = {{c.sh, c.sw}, 2}, a.padding = {{c.ph, c.pw}, 2};
+      a.act = plain ? activation::relu : activation::none;
+      check_packed(arena, "qconv2d", a, w, exact());
+    }
+  }
+}
+
 TERSOR_TEST(cuda_qmatmul_narrows_as_the_cpu) {
   Arena arena;
   const int64_t m = 19, n = 68, k = 96;

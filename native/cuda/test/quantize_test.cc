@@ -181,20 +181,3 @@ TERSOR_TEST(cuda_ternary_projection) {
     }
   }
 }
-
-TERSOR_TEST(cuda_dual_linear) {
-  for (const DType t : {DType::f32, DType::i8})
-    for (const int64_t insensitive : {0, 11, 30, -1})
-      for (const bool below : {false, true}) {
-        Arena arena;
-        const int64_t m = 5, n = 30, k = 24;
-        DEVICE_OP(op, dual_linear);
-        op.args.x = arena.uniform(DType::f32, {m, k}, -1, 1), op.args.w = arena.uniform(t, {n, k}, -9, 9);
-        if (t == DType::i8) op.args.scale = arena.uniform(DType::f32, {n}, 0.5, 2);
-        if (insensitive != 11) op.args.bias = arena.uniform(DType::f32, {n}, -1, 1);
-        op.args.little = arena.uniform(DType::f32, {n, k}, -1, 1), op.args.threshold = arena.values({0.2f}, {1});
-        op.args.k = k, op.args.copies = 1, op.args.insensitive = insensitive, op.args.below = below;
-        if (insensitive == 11) op.args.x.as<float>()[3] = kNan;  // all outputs of a row are sensitive
-        op.check(arena, within(1e-4, 1e-3));
-      }
-}

@@ -1,7 +1,8 @@
 /** Which type each tensor of a GGUF file gets, and its bytes. */
 import { blockTypes, type BlockType, type GgufSource, type GgufType } from '../../formats/index.js'
 import { OptionError } from '../../base/errors.js'
-import { blockEncode, cast } from '../../ops/index.js'
+import { onProcessor } from '../../nn/weight/parts.js'
+import { cast } from '../../ops/index.js'
 import { scope, toRaw, type Tensor } from '../../tensor/index.js'
 
 /** Types that values can be written in. */
@@ -28,7 +29,7 @@ export function typeFor(type: WritableType, shape: readonly number[]): WritableT
 
 /** Bytes of a tensor in a type; the tensor is f32. */
 export function bytesAs(type: WritableType, x: Tensor): Uint8Array {
-  return scope(() => toRaw(isBlock(type) ? blockEncode(x, type) : type === x.dtype ? x : cast(x, type)).data)
+  return scope(() => toRaw(isBlock(type) ? onProcessor('block_encode', [x, type]) : type === x.dtype ? x : cast(x, type)).data)
 }
 
 /** A tensor to write whose bytes are made when their turn comes. */

@@ -53,7 +53,7 @@ export function one(op: Parameters<typeof callOp>[0], args: readonly unknown[]):
   return callOp(op, args)[0]!
 }
 
-/** The same for entropy coding, which only the processor does: tensors go there, and the result to where tensors are made. */
+/** The same for entropy coding and the blocks of files, which only the processor does: tensors go there, and the result to where tensors are made. */
 export function onProcessor(op: Parameters<typeof callOp>[0], args: readonly unknown[]): Tensor {
   if (!hasDevices()) return one(op, args)
   return scope(() => {

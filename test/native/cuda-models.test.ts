@@ -1,0 +1,86 @@
+/**
+ * Whole uses of models on a device (emulated) without a word of it in between: texts, translations, an int8 recipe with convolutions. Which ops have no kernel is
+ * a list, so that one more is seen.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { Rng } from '../../ts/base/rng.js'
+import { numberDataset } from '../../ts/data/index.js'
+import { compress, device, deviceLibrary, evaluate, memory, presets, session, setDefaultDevice, toDevice, type Device } from '../../ts/index.js'
+import { causalLanguage, generate, languageModel, seq2seq, translate } from '../../ts/models/index.js'
+import { opRows } from '../../ts/native/ops.gen.js'
+import { activation, build, conv2d, flatten, freshValues, linear, Model, sequential, type ModuleSpec } from '../../ts/nn/index.js'
+import { root } from '../../tools/problems.js'
+
+const file = join(root, 'build/Release/tersor_cuda_emulated.so')
+
+function made(spec: ModuleSpec, task: 'language' | 'classification' = 'language', more = {}): Model {
+  const values = freshValues(Rng.of(4, 'device models'))
+  // Wide scores: fresh weights score all tokens nearly alike.
+  const weight: typeof values.weight = (at, shape, init) => values.weight(at, shape, (rng) => init(rng).map((v) => 4 * v))
+  return new Model(build(spec, { ...values, weight }), { name: 'net', task, history: [], ...more })
+}
+
+describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
+  let cuda: Device
+  beforeAll(() => {
+    const before = process.env.TERSOR_CUDA_PATH
+    process.env.TERSOR_CUDA_PATH = file
+    cuda = device('cuda')
+    if (before === undefined) delete process.env.TERSOR_CUDA_PATH
+    else process.env.TERSOR_CUDA_PATH = before
+  })
+  afterEach(() => {
+    setDefaultDevice('cpu')
+    expect(cuda.fallback).toBe(false)
+  })
+
+  it('every op has a kernel but those of files and of plans of the processor', () => {
+    const have = new Set(deviceLibrary()!.rows.map((row) => row.split(' ')[0]))
+    const missing = opRows.map((row) => row.name).filter((name) => !have.has(name))
+    expect(missing.sort()).toEqual(['block_encode', 'conv2d_last', 'conv2d_last_pack', 'pool2d_last', 'sparse_decode', 'sparse_encode'])
+  })
+
+  it.each(['lstm', 'gru'] as const)('%s: generates the text of the processor', (cell) => {
+    const here = made(languageModel({ vocabulary: 12, width: 8, hidden: 8, layers: 1, cell }))
+    const there = toDevice(here, 'cuda')
+    const before = memory().tensors
+    expect(generate(there, [3, 1, 4], { tokens: 8 })).toEqual(generate(here, [3, 1, 4], { tokens: 8 }))
+    expect(memory().tensors).toBe(before)
+    for (const m of [here, there]) m.dispose()
+  })
+
+  it('translates as the processor, with a beam', () => {
+    const here = made(seq2seq({ sourceVocabulary: 8, targetVocabulary: 5, width: 6, attention: 'luong', layers: 2 }), 'classification')
+    const there = toDevice(here, 'cuda')
+    const run = (m: Model) => translate(m, [[3, 5, 4], [7]], { begin: 1, end: 2, width: 3, maxLength: 4 })
+    const [want, got] = [run(here), run(there)]
+    expect(got.map((list) => list.map((r) => r.tokens))).toEqual(want.map((list) => list.map((r) => r.tokens)))
+    got.flat().forEach((r, i) => expect(r.score).toBeCloseTo(want.flat()[i]!.score, 4))
+    for (const m of [here, there]) m.dispose()
+  })
+
+  it('int8 with static ranges: convolutions and linear layers give the bits of the processor', async () => {
+    const [samples, width] = [24, 36]
+    const features = Float32Array.from({ length: samples * width }, (_, i) => Math.sin(Math.floor(i / width) * 1.7 + (i % width)))
+    const labels = Int32Array.from({ length: samples }, (_, i) => i % 2)
+    const data = numberDataset({ name: 'waves', classes: ['down', 'up'], inputShape: [1, 6, 6], features, labels, scale: 1 })
+    const spec = sequential({
+      a: conv2d({ in: 1, out: 4, kernel: [3, 3], padding: [[1, 1], [1, 1]], bias: true, init: 'he' }),
+      r: activation({ function: 'relu' }),
+      f: flatten({}),
+      b: linear({ in: 144, out: 2, bias: true, init: 'he' }),
+    })
+    const here = made(spec, 'classification', { classes: data.classes, inputShape: [1, 6, 6] })
+    const small = await compress(here, presets['int8-static']!.recipe, { data })
+    const there = toDevice(small.model, 'cuda')
+    expect((await evaluate(there, data)).accuracy).toBe((await evaluate(small.model, data)).accuracy)
+    const input = { data: features.slice(0, 2 * width), shape: [2, 1, 6, 6] }
+    const [s, t] = [session(there), session(small.model)]
+    const [got, want] = [await s.run(input), await t.run(input)]
+    expect(got.output!.data).toEqual(want.output!.data)
+    for (const one of [s, t]) one.dispose()
+    for (const m of [here, there, small.model]) m.dispose()
+  })
+})
