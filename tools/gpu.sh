@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command, without Node: builds the CUDA library for the GPU that is there, runs its tests, measures beside PyTorch where
-# python3 has it, and lets compute-sanitizer look for bad accesses and races. On 16 cores it ends within TERSOR_GPU_SECONDS (480): every step has a limit, later
-# ones what is left. summary.json is written again after every step and bench.json after every case: what is known stays, whatever hangs later.
-#   bash tools/gpu.sh [OUT]     OUT (build-gpu/results): summary.json, bench.json, logs; 7 files. Also: npm run gpu
-# The wgmma path is tried first, alone: where it fails or hangs, everything else runs with TERSOR_CUDA_PATHS=mma. Each test has a process of its own, so that one
-# that hangs or loses the device takes no other with it.
+# Everything that needs a GPU, in one command, without Node: builds the CUDA library for the GPU that is there, runs its tests, lets compute-sanitizer look for bad
+# accesses and races, and measures beside PyTorch where python3 has it. On 16 cores it ends within TERSOR_GPU_SECONDS (480): every step has a limit, later ones what
+# is left. summary.json is written again after every step and bench.json after every case: what is known stays, whatever hangs later.
+#   bash tools/gpu.sh [--emulate] [OUT]     OUT (build-gpu/results): summary.json, bench.json, logs; 8 files. Also: npm run gpu
+# --emulate: the same steps on the emulated device, with the C++ compiler, to try this script; times mean nothing. TERSOR_GPU_BUILD: another folder than build-gpu.
+# The cheapest proof comes first: which device it is and a copy and a sum on it (smoke). Then the wgmma path, alone: where it fails or hangs, everything else runs
+# with TERSOR_CUDA_PATHS=mma. Each test has a process of its own, so that one that hangs or loses the device takes no other with it.
 # Ends with 0 only when all of it passed; 3: no GPU, or no nvcc or cmake.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-out=${1:-build-gpu/results}
+cd "$(dirname "$0")/.." || exit
+emulate=
+[ "${1:-}" = --emulate ] && emulate=1 && shift
+build=${TERSOR_GPU_BUILD:-build-gpu}
+out=${1:-$build/results}
 total=${TERSOR_GPU_SECONDS:-480}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -17,35 +21,41 @@ stop() {
   echo "gpu: $1" >&2
   exit 3
 }
-command -v nvidia-smi >/dev/null || stop "no NVIDIA driver here (nvidia-smi is missing): nothing was run. The emulated device runs everywhere: npm test"
-gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.mem,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
-[ -n "$gpu" ] || stop "nvidia-smi finds no GPU: nothing was run"
-command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
-command -v nvcc >/dev/null || stop "nvcc is not on the PATH"
 command -v cmake >/dev/null || stop "cmake is not on the PATH"
-IFS=, read -r name driver capability clock memory_clock memory <<<"$gpu"
-sm=$(tr -d ' .' <<<"$capability")
-case $sm in 90 | 100 | 103 | 120) target=${sm}a-real ;; *) target=$sm-real ;; esac
-nvcc_release=$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-echo "gpu: $gpu"
-rm -f "$out"/{summary.json,bench.json,build.log,tests.log,bench.log,memcheck.log,racecheck.log}
+if [ -n "$emulate" ]; then
+  name=emulated driver='' clock='' top_clock='' memory_clock='' memory='' sm=0 nvcc_release='' suffix=_emulated
+  options=(-DTERSOR_CUDA_EMULATE=ON)
+else
+  command -v nvidia-smi >/dev/null || stop "no NVIDIA driver here (nvidia-smi is missing): nothing was run. The emulated device runs everywhere: npm test"
+  gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.max.sm,clocks.mem,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
+  [ -n "$gpu" ] || stop "nvidia-smi finds no GPU: nothing was run"
+  command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
+  command -v nvcc >/dev/null || stop "nvcc is not on the PATH"
+  IFS=, read -r name driver capability clock top_clock memory_clock memory <<<"$gpu"
+  sm=$(tr -d ' .' <<<"$capability")
+  case $sm in 90 | 100 | 103 | 120) target=${sm}a-real ;; *) target=$sm-real ;; esac
+  nvcc_release=$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+  options=(-DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target") suffix=
+  echo "gpu: $gpu"
+fi
+rm -f "$out"/{summary.json,bench.json,build.log,smoke.log,tests.log,bench.log,memcheck.log,racecheck.log}
 
-status=0 listed=() failed_tests=() skipped_tests=() passed_tests=0
+status=0 loaded_clock='' listed=() failed_tests=() skipped_tests=() passed_tests=0
 export PYTHONUNBUFFERED=1
 declare -A took result
 
 summary() {
-  local separator= step test
+  local separator='' step test
   {
-    printf '{ "device": "%s", "driver": "%s", "sm": %s, "clock": "%s", "memory_clock": "%s", "memory": "%s", "nvcc": "%s", "paths": "%s", "seconds": %s,\n  "steps": {' "$name" "${driver# }" \
-      "$sm" "${clock# }" "${memory_clock# }" "${memory# }" "$nvcc_release" "${TERSOR_CUDA_PATHS:-}" "$SECONDS"
-    for step in configure build wgmma tests bench memcheck racecheck; do
+    printf '{ "device": "%s", "driver": "%s", "sm": %s, "clock": "%s", "top_clock": "%s", "clock_under_load": "%s", "memory_clock": "%s", "memory": "%s", "nvcc": "%s", "paths": "%s", "seconds": %s,\n  "steps": {' "$name" "${driver# }" \
+      "$sm" "${clock# }" "${top_clock# }" "$loaded_clock" "${memory_clock# }" "${memory# }" "$nvcc_release" "${TERSOR_CUDA_PATHS:-}" "$SECONDS"
+    for step in configure build smoke wgmma tests memcheck racecheck bench; do
       [ -n "${result[$step]:-}" ] || continue
       printf '%s "%s": { "result": "%s", "seconds": %s }' "$separator" "$step" "${result[$step]}" "${took[$step]:-0}"
       separator=,
     done
     printf ' },\n  "tests": { "listed": %s, "passed": %s, "skipped": %s, "failed": [' "${#listed[@]}" "$passed_tests" "${#skipped_tests[@]}"
-    separator=
+    separator=''
     for test in "${failed_tests[@]+"${failed_tests[@]}"}"; do
       printf '%s"%s"' "$separator" "$test"
       separator=', '
@@ -78,16 +88,18 @@ step() {
 
 generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)
-run=$PWD/build-gpu/Release/tersor_cuda_test
+case $build in /*) folder=$build ;; *) folder=$PWD/$build ;; esac
+run=$folder/Release/tersor_cuda_test$suffix
 
 # Every test in a process of its own, six at a time.
 tests() {
-  local begin=$SECONDS limit=120 left=$((total - SECONDS)) work i n code
+  local begin=$SECONDS limit=110 left=$((total - SECONDS)) work i n code
   [ "$limit" -le "$left" ] || limit=$left
   work=$(mktemp -d)
   mapfile -t listed < <("$run" --list)
   n=${#listed[@]}
   echo "== tests ($n)"
+  # shellcheck disable=SC2016  # the inner shell's own arguments
   [ "$n" -gt 0 ] && [ "$limit" -ge 5 ] &&
     seq 0 $((n - 1)) | timeout -k 10 "$limit" xargs -P 6 -I{} bash -c 'timeout --foreground -k 5 40 "$0" --part "$1/$2" >"$3/$1.log" 2>&1; echo $? >"$3/$1.code"' "$run" {} "$n" "$work"
   for ((i = 0; i < n; i++)); do
@@ -110,22 +122,32 @@ tests() {
 }
 
 small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum --filter bit_sets --filter csr_damage --filter long_vectors --filter selected_rows --filter qgemm_s32 --filter half_of_all --filter wgemm_within --filter cuda_attention)
-if step configure build 120 cmake "${generator[@]+"${generator[@]}"}" -S . -B build-gpu -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON -DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target" &&
-  step build build 330 cmake --build build-gpu --parallel "$(nproc)" --target tersor_cuda tersor_cuda_test; then
+if step configure build 120 cmake "${generator[@]+"${generator[@]}"}" -S . -B "$build" -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON "${options[@]}" &&
+  step build build 330 cmake --build "$build" --parallel "$(nproc)" --target "tersor_cuda$suffix" "tersor_cuda_test$suffix" &&
+  step smoke smoke 40 "$run" --filter copies --filter reductions_over; then
   if [ "$sm" = 90 ] && [ -z "${TERSOR_CUDA_PATHS:-}" ]; then
     step wgmma tests 40 "$run" --filter wgmma_serves || export TERSOR_CUDA_PATHS=mma
   fi
   tests
+  if [ -z "$emulate" ] && command -v compute-sanitizer >/dev/null; then
+    step memcheck memcheck 70 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
+    step racecheck racecheck 70 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
+  else
+    echo "== compute-sanitizer is not here: skipped"
+  fi
   if python3 -c 'import torch' 2>/dev/null; then
-    step bench bench 170 python3 bench/cuda/bench.py --library build-gpu/Release/tersor_cuda.so --json "$out/bench.json"
+    if [ -z "$emulate" ]; then
+      # The clock while something runs: a device at rest shows its lowest.
+      (sleep 20 && exec nvidia-smi --query-gpu=clocks.sm --format=csv,noheader >"$out/clock.part" 2>/dev/null) >/dev/null 2>&1 &
+      step bench bench 240 python3 bench/cuda/bench.py --library "$folder/Release/tersor_cuda.so" --json "$out/bench.json"
+      kill $! 2>/dev/null
+      loaded_clock=$(head -n 1 "$out/clock.part" 2>/dev/null)
+      rm -f "$out/clock.part"
+    else
+      step bench bench 240 python3 bench/cuda/bench.py --library "$folder/Release/tersor_cuda_emulated.so" --device cpu --quick --json "$out/bench.json"
+    fi
   else
     echo "== python3 has no torch: bench skipped"
-  fi
-  if command -v compute-sanitizer >/dev/null; then
-    step memcheck memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
-    step racecheck racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
-  else
-    echo "== compute-sanitizer is not on the PATH: skipped"
   fi
 fi
 summary

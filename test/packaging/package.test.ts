@@ -1,6 +1,6 @@
 /** The packed package as a user meets it: what is inside, how it installs into an empty folder, require, import, TypeScript, the command. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { root } from '../../tools/problems.js'
@@ -12,6 +12,9 @@ const SUBPATHS = ['', '/kernels', '/nn', '/data', '/formats']
 /** Makes a tensor natively and reads it back; prints the values and where the names came from. */
 const USE = `const t = tensor([[1, 2], [3, 4]]); console.log(JSON.stringify({ shape: t.shape, data: [...t.read()], bytes: memory().tensorBytes > 0 })); t.dispose()`
 const RIGHT = { shape: [2, 2], data: [1, 2, 3, 4], bytes: true }
+
+/** The CUDA library on the processor stands in for the one that nvcc makes: the package around it is the same. */
+const emulated = join(root, 'build/Release/tersor_cuda_emulated.so')
 
 const cached = spawnSync('ccache', ['--version']).status === 0
 
@@ -156,6 +159,30 @@ describe('the packed package', () => {
     expect(text).toBe(`42 ${join(resources, 'app.asar', 'node_modules/tersor/dist/cjs/index.js')}`)
     await expect(place.node(resources, 'app.asar/main.cjs')).rejects.toThrow(/none of these files exists/) // the stand-in is what makes it run
   })
+
+  it.runIf(process.platform === 'linux' && existsSync(emulated))(
+    'finds the optional package with the CUDA library, refuses one of another version, and does without devices',
+    async () => {
+      const packed = await place.node(root, 'tools/pack-cuda.cjs', `--library=${emulated}`, `--out=${place.folder}`)
+      const { file } = JSON.parse(packed) as { file: string }
+      const gpu = await place.install('gpu', [file])
+      const own = join(gpu, 'node_modules', `tersor-linux-${process.arch}-cuda`)
+      expect(readdirSync(own).sort()).toEqual(['LICENSE', 'README.md', 'package.json', 'tersor_cuda.so'])
+      const manifest = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8')) as Record<string, unknown>
+      expect(manifest).toMatchObject({ version: manifestOf(gpu)['version'], peerDependencies: { tersor: manifestOf(gpu)['version'] } })
+      const ask = `const t = require('tersor'); const d = t.devices(); const x = d[1] ? t.tensor([1, 2]).to(d[1]) : t.tensor([1, 2])
+        console.log(JSON.stringify({ devices: d.map(String), why: t.deviceProblem(), sum: [...t.ops.add(x, x).to(t.cpu).read()] }))`
+      const found = async (devices?: string): Promise<unknown> =>
+        JSON.parse(await place.node(gpu, '-e', devices ? `process.env.TERSOR_CUDA_EMULATE_DEVICES = '${devices}'; ${ask}` : ask))
+      expect(await found()).toEqual({ devices: ['cpu', 'cuda:0'], sum: [2, 4] })
+      expect(await found('0')).toEqual({ devices: ['cpu'], why: expect.stringContaining('no device: none is visible') as string, sum: [2, 4] })
+      writeFileSync(join(own, 'package.json'), JSON.stringify({ ...manifest, version: '0.0.1' }))
+      const why = expect.stringMatching(
+        /no library for cuda was found.*cuda 0\.0\.1 does not go with tersor \d.*: install the same version of both/s,
+      ) as string
+      expect(await found()).toEqual({ devices: ['cpu'], why, sum: [2, 4] })
+    },
+  )
 
   it('pleases publint --strict and attw', async () => {
     await place.node(root, 'node_modules/publint/src/cli.js', 'run', '--strict', '--pack', 'false', join(app, 'node_modules/tersor'))

@@ -85,20 +85,37 @@ exports.loadAddon = function loadAddon() {
 
 /**
  * Files that may be the library for a kind of device ("cuda"): TERSOR_CUDA_PATH (a file; nothing else is tried) > beside the addon > the optional npm package
- * tersor-<platform>-<arch>-cuda. `files` exist, `tried` is all of them.
+ * tersor-<platform>-<arch>-<kind> of our own version. `files` exist, `tried` is all of them, with the reason where one was found and is not to be loaded.
  */
 exports.deviceFiles = function deviceFiles(kind) {
   const own = process.env[`TERSOR_${kind.toUpperCase()}_PATH`]
   const name = `tersor_${kind}${{ win32: '.dll', darwin: '.dylib' }[process.platform] ?? '.so'}`
-  const tried = own ? [path.resolve(own)] : [path.join(path.dirname(exports.loadAddon().addonPath), name), packaged(`tersor-${tuple}-${kind}`, name)]
-  return { files: tried.filter((file) => path.isAbsolute(file) && fs.existsSync(file)), tried, own: Boolean(own) }
+  const places = own
+    ? [{ file: path.resolve(own) }]
+    : [{ file: path.join(path.dirname(exports.loadAddon().addonPath), name) }, packaged(`tersor-${tuple}-${kind}`, name)]
+  return {
+    files: places.filter(({ file, why }) => file && !why && fs.existsSync(file)).map(({ file }) => file),
+    tried: places.map(({ file, why }) => (why ? `${file ? `${file}: ` : ''}${why}` : file)),
+    own: Boolean(own),
+  }
 }
 
-/** The file in an npm package that can be reached from ours; the package's name where it is not installed. */
+const manifestOf = (file) => JSON.parse(fs.readFileSync(file, 'utf8'))
+
+/** The file in an npm package that can be reached from ours; why there is none, or why it is not ours. */
 function packaged(name, file) {
+  let manifest
   try {
-    return path.join(path.dirname(require.resolve(`${name}/package.json`, { paths: [root] })), file)
+    manifest = require.resolve(`${name}/package.json`, { paths: [root] })
   } catch {
-    return `${name} (npm package)`
+    return { why: `${name} (npm package)` }
   }
+  const found = path.join(path.dirname(manifest), file)
+  try {
+    const [theirs, ours] = [manifestOf(manifest), manifestOf(path.join(root, 'package.json'))]
+    if (theirs.version !== ours.version) return { file: found, why: `${name} ${theirs.version} does not go with tersor ${ours.version}: install the same version of both` }
+  } catch {
+    // Bundled code has no package.json: the interface and its hash decide.
+  }
+  return { file: found }
 }
