@@ -51,6 +51,16 @@ describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
     for (const m of [here, there]) m.dispose()
   })
 
+  it('a transformer writes the text of the processor, with keys and values kept there', () => {
+    const body = { vocabulary: 9, embedding: 8, width: 8, layers: 2, distinct: 2, heads: 2, hidden: 16, positions: 12, activation: 'gelu', eps: 1e-5, norm: 'pre', causal: true } as const
+    const here = made(causalLanguage({ body, tied: false }))
+    const there = toDevice(here, 'cuda')
+    const before = memory().tensors
+    expect(generate(there, [3, 1, 4], { tokens: 6, topK: 3, seed: 2 })).toEqual(generate(here, [3, 1, 4], { tokens: 6, topK: 3, seed: 2 }))
+    expect(memory().tensors).toBe(before)
+    for (const m of [here, there]) m.dispose()
+  })
+
   it('translates as the processor, with a beam', () => {
     const here = made(seq2seq({ sourceVocabulary: 8, targetVocabulary: 5, width: 6, attention: 'luong', layers: 2 }), 'classification')
     const there = toDevice(here, 'cuda')

@@ -175,7 +175,11 @@ describe('the packed package', () => {
       const found = async (devices?: string): Promise<unknown> =>
         JSON.parse(await place.node(gpu, '-e', devices ? `process.env.TERSOR_CUDA_EMULATE_DEVICES = '${devices}'; ${ask}` : ask))
       expect(await found()).toEqual({ devices: ['cpu', 'cuda:0'], sum: [2, 4] })
-      expect(await found('0')).toEqual({ devices: ['cpu'], why: expect.stringContaining('no device: none is visible') as string, sum: [2, 4] })
+      expect(await found('0')).toEqual({
+        devices: ['cpu'],
+        why: expect.stringContaining('no device: none is visible') as string,
+        sum: [2, 4],
+      })
       writeFileSync(join(own, 'package.json'), JSON.stringify({ ...manifest, version: '0.0.1' }))
       const why = expect.stringMatching(
         /no library for cuda was found.*cuda 0\.0\.1 does not go with tersor \d.*: install the same version of both/s,
