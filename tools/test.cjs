@@ -5,7 +5,7 @@
  *   node tools/test.cjs caps                   native runner (built before) under every TERSOR_ISA cap
  *   node tools/test.cjs asan [--without-kernels]   native runner under ASan + UBSan, in build-asan
  *   node tools/test.cjs fuzz [--seconds 60]    fuzz targets of native decoders under libFuzzer, in build-fuzz
- *   node tools/test.cjs nvcc                   the CUDA library compiles, in build-nvcc
+ *   node tools/test.cjs nvcc                   the CUDA library compiles in build-nvcc, and loads
  *   node tools/test.cjs arm [filters...]       native runner cross-built for Arm in build-arm, its kernel tests under qemu
  * The addon is built first where it is missing or stale.
  */
@@ -123,16 +123,29 @@ function runArm(filters) {
   )
 }
 
-/** That the CUDA library compiles and links, where there is nvcc: one architecture, hardly optimized. Whether it is right the emulator says, and tools/gpu.sh. */
+/** That the CUDA library compiles, links and loads, where there is nvcc: one architecture, hardly optimized. Whether it is right the emulator says, and tools/gpu.sh. */
 function runNvcc() {
   if (cp.spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
     console.log('skip nvcc: it is not on the PATH')
     return { passed: 0, failed: 0, skipped: 1 }
   }
-  const options = ['-DTERSOR_ADDON=OFF', '-DTERSOR_CUDA=ON', '-DTERSOR_CUDA_FAST=ON', '-DTERSOR_CUDA_ARCHITECTURES=90a-real']
+  const options = [
+    '-DTERSOR_ADDON=OFF',
+    '-DTERSOR_CUDA=ON',
+    '-DTERSOR_CUDA_FAST=ON',
+    '-DTERSOR_OPTIMIZATION=-O0',
+    '-DTERSOR_CUDA_ARCHITECTURES=90a-real',
+  ]
   quietly('cmake', 'cmake', ['-S', '.', '-B', 'build-nvcc', ...options])
   quietly('nvcc build', 'cmake', ['--build', 'build-nvcc', '--parallel', String(os.availableParallelism()), '--target', 'tersor_cuda'])
-  return { passed: 1, failed: 0, skipped: 0 }
+  const addon = path.join(root, 'build', 'Release', 'tersor.node')
+  if (!fs.existsSync(addon)) return { passed: 1, failed: 0, skipped: 1 }
+  // The library that nvcc made is one for this addon; where there is no driver, it says so.
+  const native = require(addon)
+  const why = native.deviceLoad('cuda', [path.join(root, 'build-nvcc', 'Release', 'tersor_cuda.so')])
+  const devices = why === '' ? native.deviceCount('cuda') : 0
+  console.log(why === '' ? `CUDA library: loads; ${devices < 0 ? 'no device' : `devices: ${devices}`}` : `CUDA library: ${why}`)
+  return { passed: why === '' ? 2 : 1, failed: why === '' ? 0 : 1, skipped: 0 }
 }
 
 function runVitest(project, args) {
