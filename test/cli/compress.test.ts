@@ -4,12 +4,15 @@ import path from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { compress, parseRecipe, presets, type CompressReport } from '../../ts/compress/index.js'
 import { loadData } from '../../ts/data/index.js'
+import type { RawTensor } from '../../ts/base/dtype.js'
+import { writeNpz } from '../../ts/formats/index.js'
 import { readOnnx } from '../../ts/formats/onnx/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
 import { architectures } from '../../ts/models/index.js'
 import type { Variant } from '../../ts/report/index.js'
 import { bitsOf } from '../compress/toys.js'
 import { filesIn } from '../formats/lib.js'
+import { constant, model as onnxModel, node, random, value } from '../graph/build.js'
 import { json, succeeds, tempDir, tersor, writeFlowers, writeImages } from './lib.js'
 
 const dir = tempDir()
@@ -52,6 +55,41 @@ describe.concurrent('presets', () => {
     'prune90-distill-int8': { ratio: 8, kinds: /sparse/ },
   }
   it('all are tried here', () => expect(Object.keys(presets)).toEqual(Object.keys(expected)))
+
+  it('calibrates a graph on inputs without labels, and says how far the output moved', async () => {
+    const draw = random(2)
+    const graph = at('scores.onnx')
+    const weights = [constant('w', [3, 4], draw(12)), constant('v', [4, 2], draw(8))]
+    const nodes = [node('MatMul', ['s', 'w'], ['h']), node('Relu', ['h'], ['r']), node('MatMul', ['r', 'v'], ['y'])]
+    fs.writeFileSync(
+      graph,
+      onnxModel({
+        input: [value('a', ['N', 3]), value('b', ['N', 3])],
+        output: [value('y', ['N', 2])],
+        initializer: weights,
+        node: [node('Add', ['a', 'b'], ['s']), ...nodes],
+      }),
+    )
+    const rows = (n: number): RawTensor => ({ dtype: 'f32', shape: [n, 3], data: new Uint8Array(Float32Array.from(draw(3 * n)).buffer) })
+    for (const [name, n] of [
+      ['frames', 200],
+      ['held', 20],
+    ] as const)
+      writeNpz(at(`${name}.npz`), [
+        ['a', rows(n)],
+        ['b', rows(n)],
+      ])
+    const args = ['compress', graph, '--recipe', 'int8-static', '--data', `inputs:${at('frames.npz')}`, '--out', at('scores.int8.onnx')]
+    const out = await json<{ before: { value: number }; after: { metric: string; value: number; n: number } }>([
+      ...args,
+      ...['--validation', `inputs:${at('held.npz')}`],
+    ])
+    expect([out.before.value, out.after.metric, out.after.n]).toEqual([0, 'output error', 20])
+    expect(out.after.value).toBeGreaterThan(1e-4)
+    expect(out.after.value).toBeLessThan(0.05)
+    const mixed = await tersor([...args, '--validation', `npz:${at('held.npz')}`])
+    expect(mixed.stderr).toMatch(/ERR_OPTION: compress: --data and --validation are both inputs without labels/)
+  })
 
   it('learns from a teacher while it prunes, and evaluate says how loyal the result is', async () => {
     const recipe = at('kd.json')

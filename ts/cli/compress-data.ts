@@ -5,11 +5,14 @@ import type { CompressOptions } from '../compress/index.js'
 import { pacer } from '../base/pace.js'
 import { language, languageFigures } from '../compress/train/tasks/language.js'
 import { evaluateRegression, regression, type RegressionData } from '../compress/train/tasks/regression.js'
+import { callInput, inputsOnly, outputError } from '../compress/train/tasks/inputs.js'
 import { tokens } from '../compress/train/tasks/tokens.js'
-import { loadData, type Dataset } from '../data/index.js'
+import { isInputsSpec, loadData, loadInputs, parseInputsSpec, type Dataset, type ModelInputs } from '../data/index.js'
+import { graphOf } from '../graph/index.js'
 import { pairVocabulariesOf } from '../models/pairs.js'
 import { vocabularyOf } from '../models/vocabulary.js'
 import type { Model } from '../nn/index.js'
+import { scope } from '../tensor/index.js'
 import { formatCount, formatPercent } from '../report/format.js'
 import type { Variant } from '../report/index.js'
 import { asTrained } from './as-trained.js'
@@ -21,7 +24,7 @@ import type { Ui } from './ui.js'
 
 /** One model, measured. */
 export interface Measured {
-  readonly metric: 'accuracy' | 'perplexity' | 'mse' | 'bleu' | 'cer'
+  readonly metric: 'accuracy' | 'perplexity' | 'mse' | 'bleu' | 'cer' | 'output error'
   readonly value: number
   readonly n: number
   /** For tables and plots of proportions. */
@@ -42,9 +45,43 @@ interface Specs {
 
 export async function compressData(model: Model, specs: Specs, ui: Ui): Promise<CompressData> {
   const { task } = model.info
+  if ([specs.data, specs.validation].some((spec) => spec !== undefined && isInputsSpec(spec))) return unlabelledData(model, specs, ui)
   if (task === 'language') return languageData(model, specs, ui)
   if (task === 'regression') return numbersData(model, specs, ui)
   return task === 'tokens' ? pairsData(model, specs, ui) : labelledData(model, specs, ui)
+}
+
+/** Samples of a call where the spec does not say: a few, or arrays as they are where the model fixes the first size of an input. */
+function rowsFor(model: Model): { readonly rows?: number } {
+  const graph = graphOf(model.root)
+  return !graph || graph.inputs.every(({ shape }) => shape !== undefined && shape.length > 0 && typeof shape[0] !== 'number')
+    ? { rows: 8 }
+    : {}
+}
+
+/** Labels are not needed to calibrate; what was lost is then said as the distance of the outputs from those of the model given. */
+function unlabelledData(model: Model, specs: Specs, ui: Ui): CompressData {
+  const read = (spec: string | undefined): ModelInputs | undefined => {
+    if (spec === undefined) return undefined
+    if (!isInputsSpec(spec))
+      throw new OptionError('ERR_OPTION', 'compress: --data and --validation are both inputs without labels (inputs:PATH), or neither is')
+    return loadInputs({ ...rowsFor(model), ...parseInputsSpec(spec) }, { signal: ui.signal })
+  }
+  const [data, validation] = [read(specs.data), read(specs.validation)]
+  // What does not fit the model is found now and not after the work.
+  for (const inputs of [data, validation]) if (inputs) scope(() => void model.forward(callInput(model, inputs.name, inputs.call(0))))
+  return {
+    options: data ? { task: inputsOnly(data) } : {},
+    ...(validation
+      ? {
+          measure: async (_name, of) => ({
+            metric: 'output error',
+            value: of === model ? 0 : await outputError(model, of, validation, pacer('compress', ui.signal)),
+            n: validation.samples,
+          }),
+        }
+      : {}),
+  }
 }
 
 /** Deviations of the targets, the units that a training of `tersor train` ended with. */
@@ -137,7 +174,7 @@ async function perplexityOf(name: string, model: Model, text: Int32Array, ui: Ui
 /** "accuracy 99.10 % -> 99.02 % (n = 10,000), agreement 99.8 %". */
 export function comparison(before: Measured, after: Measured): string {
   const show = ({ metric, value }: Measured): string =>
-    metric === 'accuracy' || metric === 'cer'
+    metric === 'accuracy' || metric === 'cer' || metric === 'output error'
       ? formatPercent(value, 2)
       : metric === 'mse'
         ? String(Number(value.toPrecision(5)))

@@ -79,6 +79,7 @@ export {
   type PerplexityOptions,
   type TextWindow,
 } from './train/tasks/language.js'
+export { inputsOnly, outputError } from './train/tasks/inputs.js'
 export { regression, regressionData, type RegressionData, type RegressionOptions, type RegressionParts } from './train/tasks/regression.js'
 export {
   IGNORE,

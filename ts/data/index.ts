@@ -47,6 +47,7 @@ export {
   type ParallelSpec,
   type PronunciationsSpec,
 } from './pair-spec.js'
+export { inputsForm, isInputsSpec, loadInputs, parseInputsSpec, type InputArrays, type InputsSpec, type ModelInputs } from './inputs.js'
 export { loadTargets, type NumberTargets } from './targets.js'
 export { loadText, type LoadTextOptions, type TextCorpus, type TextProgress } from './text.js'
 export {

@@ -82,7 +82,10 @@ async function differenceOf(
   }
 }
 
-/** Largest difference, relative to the largest value. */
+/** What f32 leaves of results that were near 1 on the way (saturated sigmoids): below it nothing can be said of results that are all that small. */
+const ROUNDING = 2 ** -22
+
+/** Largest difference, relative to the largest value; as it is where it is no more than rounding. */
 function distance(got: OrtTensor, want: Tensor): number {
   const expected = want.read() as ArrayLike<number | bigint>
   if (got.dims.length !== want.rank || got.dims.some((d, i) => d !== want.shape[i])) return Infinity
@@ -92,7 +95,7 @@ function distance(got: OrtTensor, want: Tensor): number {
     if (!(difference <= worst)) worst = difference // NaN counts
     largest = Math.max(largest, Math.abs(Number(expected[i])))
   }
-  return largest > 0 ? worst / largest : worst
+  return worst > ROUNDING && largest > 0 ? worst / largest : worst
 }
 
 /**

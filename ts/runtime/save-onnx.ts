@@ -4,7 +4,7 @@ import path from 'node:path'
 import { OptionError, ShapeError } from '../base/errors.js'
 import { encodeOnnx, wantsExternal, writeOnnx, type OnnxModel } from '../formats/onnx/index.js'
 import { readRegularFile, writeFileAtomic, type WriteOptions } from '../formats/index.js'
-import { batchOf, exampleInput, exportOnnx, otherSizes, type ExportOptions } from '../graph/export/index.js'
+import { batchOf, exampleInput, exportOnnx, IMAGE_STEP, imageSizes, otherSizes, type ExportOptions } from '../graph/export/index.js'
 import { saveHuggingFace } from '../models/index.js'
 import { QuantizedWeight, type Model } from '../nn/index.js'
 import { Tensor } from '../tensor/index.js'
@@ -70,8 +70,9 @@ async function compare(model: Model, onnx: OnnxModel, file: string | Uint8Array,
     Object.keys(inputs).map((name) => [name, { name: names[name] ?? name, integer: types.get(names[name] ?? name) === 'i64' }]),
   )
   const tolerance = options.tolerance ?? usual
-  // Sizes that no trace had: a batch of one, and everything else one longer.
-  const other = otherSizes(inputs, dynamic, (size, symbol) => (symbol === 'batch' ? 1 : size + 1))
+  // Sizes that no trace had: a batch of one, and everything else one longer, images by what most nets for images take.
+  const images = imageSizes(inputs, dynamic)
+  const other = otherSizes(inputs, dynamic, (size, symbol) => (symbol === 'batch' ? 1 : size + (images.has(symbol) ? IMAGE_STEP : 1)))
   try {
     const first = await checkOnnx(model, file, inputs, places, tolerance, options.onnxruntime)
     if (!first || !other || !takes(model, other)) return first

@@ -165,9 +165,12 @@ export function registerCompress(program: Command): void {
     .requiredOption('--recipe <name>', `recipe file (JSON) or preset: ${Object.keys(presets).join(', ')}`)
     .option(
       '--data <spec>',
-      'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE; for language models text:PATH, brown or moby-dick',
+      'data to calibrate and retrain on: idx:DIR, npz:FILE, csv:FILE, tsv:FILE; for language models text:PATH, brown or moby-dick; to calibrate any model without labels inputs:PATH (.npz or .npy with its inputs, or a folder of them)',
     )
-    .option('--validation <spec>', 'held-out data: stop rules, and accuracy (language models: perplexity) before and after')
+    .option(
+      '--validation <spec>',
+      'held-out data: stop rules, and accuracy (language models: perplexity; inputs:PATH: distance of the outputs) before and after',
+    )
     .option('--out <file>', 'file to write: safetensors, or ONNX (.onnx)', outFile)
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
@@ -190,6 +193,7 @@ export function registerCompress(program: Command): void {
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.onnx\n' +
         '  $ tersor compress whale.safetensors --recipe prune-lr-rewind-int8 --data moby-dick --out whale.small.safetensors\n' +
+        '  $ tersor compress detector.onnx --recipe int8-static --data inputs:frames.npz --validation inputs:held/ --out detector.int8.onnx\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
     .action((modelFile: string, o: CompressCliOptions) =>

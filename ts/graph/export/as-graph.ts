@@ -12,6 +12,7 @@ import { isParameter } from '../json.js'
 import type { OnnxBuilder } from './builder.js'
 import type { Sizes } from './example.js'
 import { layerNodes, type LayerPlace } from './layers.js'
+import { upgradeNode } from './upgrade.js'
 import type { WeightEmitter } from './weights.js'
 
 /** Operators whose results have as many elements as the values say. */
@@ -36,6 +37,9 @@ export interface GraphOptions {
   readonly sizes?: Sizes
   /** Other names for inputs. */
   readonly names?: Readonly<Record<string, string>>
+  /** Version of the graph's operators, and the one that the file shall have. */
+  readonly opset: number
+  readonly target: number
 }
 
 /** The graph of `model` with its inputs and outputs. Needs of operators (opset) and constants go to the builder, whose opset is the graph's. */
@@ -126,7 +130,8 @@ class GraphWriter {
     const inputs = node.inputs.map((name) => this.#name(name))
     if (node.domain !== 'tersor') {
       const attributes = Object.fromEntries(Object.entries(node.attributes).map(([name, a]) => [name, this.#attribute(a)]))
-      list.push({ ...node, inputs, attributes })
+      const { opset, target } = this.#options
+      list.push(...upgradeNode({ ...node, inputs, attributes }, opset, target, this.#builder))
       return
     }
     const child = node.attributes.child?.value

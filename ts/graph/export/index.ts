@@ -2,7 +2,7 @@
  * From a model of any kind to ONNX: traced on an example (trace.ts), each op as ONNX nodes (the tables of rules), weights as constants that stay as small
  * as they are (weights.ts). With dynamic sizes the model is traced a second time on larger inputs; what differs follows the sizes of the inputs.
  */
-import { OptionError, UnsupportedError } from '../../base/errors.js'
+import { OptionError, ShapeError, UnsupportedError } from '../../base/errors.js'
 import type { DType } from '../../base/dtype.js'
 import { VERSION } from '../../base/version.js'
 import type { Dim, ElementType, OnnxModel, OnnxNode, ValueInfo } from '../../formats/onnx/index.js'
@@ -94,8 +94,9 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
   try {
     return traced(model, options)
   } catch (cause) {
-    // Sizes that a trace cannot follow are none of the graph's concern: its own operators do.
-    if (!(cause instanceof UnsupportedError)) throw cause
+    // Sizes that a trace cannot follow, or that this net does not take, are none of the graph's concern: its own operators do.
+    const ofSizes = cause instanceof ShapeError && options.example === undefined
+    if (!(cause instanceof UnsupportedError) && !ofSizes) throw cause
     try {
       return asGraph(model, graph, options)
     } catch (error) {
@@ -108,7 +109,6 @@ function exported(model: Model, options: ExportOptions): OnnxModel {
 function asGraph(model: Model, graph: Graph, options: ExportOptions): OnnxModel {
   const { floats = 'f32', dynamicQuantization = false, sizes, example, names = {} } = options
   const opsets = Object.fromEntries(Object.entries(graph.opsets).filter(([domain]) => domain !== 'tersor'))
-  const builder = new OnnxBuilder(opsets[''] ?? 1)
   if (dynamicQuantization)
     throw new UnsupportedError(
       'ERR_UNSUPPORTED',
@@ -116,16 +116,16 @@ function asGraph(model: Model, graph: Graph, options: ExportOptions): OnnxModel 
     )
   // One tensor as example is the input x, as in traces.
   const alone = example instanceof Tensor && graph.inputs.length === 1 ? { [graph.inputs[0]!.name]: names.x ?? 'x' } : {}
-  const written = writtenGraph(model, graph, builder, new WeightEmitter(builder, model, floats), {
-    ...(sizes ? { sizes } : {}),
-    names: { ...names, ...alone },
-  })
-  if (builder.opset > (opsets[''] ?? 1))
-    throw new UnsupportedError(
-      'ERR_UNSUPPORTED',
-      `export: the weights need opset ${builder.opset}, the operators of this graph, whose path or sizes follow values, are of opset ${opsets['']}; export it with weights of 8 bits per channel or f32`,
-    )
-  return { ...header(builder), opsets: { ...opsets, ...domainsOf(builder) }, graph: { ...written, name: model.info.name } }
+  const own = opsets[''] ?? 1
+  const given = { ...(sizes ? { sizes } : {}), names: { ...names, ...alone }, opset: own }
+  // What the weights need is known when they are written: then the graph is written again, its operators brought to that version.
+  for (let target = own; ;) {
+    const builder = new OnnxBuilder(target)
+    const written = writtenGraph(model, graph, builder, new WeightEmitter(builder, model, floats), { ...given, target })
+    if (builder.opset === target)
+      return { ...header(builder), opsets: { ...opsets, '': target, ...domainsOf(builder) }, graph: { ...written, name: model.info.name } }
+    target = builder.opset
+  }
 }
 
 const domainsOf = (builder: OnnxBuilder): Readonly<Record<string, number>> => Object.fromEntries([...builder.domains].map((d) => [d, 1]))
@@ -218,12 +218,23 @@ function tracePair(
   longest: Readonly<Record<string, number>>,
 ): Pair {
   const first = trace(model, example)
-  const larger = otherSizes(named, dynamic, (size, symbol, i) => Math.max(longest[symbol] ?? 0, size + GROWTH[i % GROWTH.length]!))
+  const images = imageSizes(named, dynamic)
+  const grown = (size: number, symbol: string, i: number): number =>
+    size + GROWTH[i % GROWTH.length]! * (images.has(symbol) ? IMAGE_STEP : 1)
+  const larger = otherSizes(named, dynamic, (size, symbol, i) => Math.max(longest[symbol] ?? 0, grown(size, symbol, i)))
   return larger ? new Pair(first, trace(model, example instanceof Tensor ? larger.x! : larger)) : new Pair(first)
 }
 
 /** Different for each name, so that sizes can be told apart. */
 const GROWTH = [2, 3, 5, 7, 11, 13]
+/** Nets that halve an image five times and add what they enlarge again to what they had take multiples of this only. */
+export const IMAGE_STEP = 32
+
+/** Names of heights and widths of images [B, C, H, W]. */
+export function imageSizes(named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): ReadonlySet<string> {
+  const sizes = Object.entries(named).flatMap(([name, t]) => (t.rank === 4 ? [dynamic[name]?.[2], dynamic[name]?.[3]] : []))
+  return new Set(sizes.filter((symbol) => symbol !== undefined))
+}
 
 /** Inputs with other dynamic sizes, of the same elements in another order; undefined where all sizes are fixed. Call inside a scope. */
 export function otherSizes(
