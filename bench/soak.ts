@@ -3,7 +3,7 @@
  *
  *   latency    fs.readFile beside a training in a worker: p99 <= 2 x idle + 20 ms, with libuv's threads as they are and with one (UV_THREADPOOL_SIZE=1)
  *   terminate  trainings in workers that are aborted at any moment: each ends with ERR_ABORTED, nothing stays allocated
- *   sessions   runs of sessions in worker threads that are terminated at any moment (test/runtime/lifetime.test.ts, with 500 instead of 20)
+ *   sessions   runs of sessions in worker threads that are terminated at any moment: 500 (soak-sessions.ts)
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
  *   sanitizers native runner with every kernel under ASan and UBSan (`npm test` on CI leaves the kernels out)
  *   gyp        a full build with node-gyp (on CI only its commands are looked at)
@@ -20,6 +20,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type * as nnModule from '../ts/nn/index.js'
 import type * as dataModule from '../ts/data/index.js'
 import type * as tersorModule from '../ts/index.js'
+import { sessions } from './soak-sessions.js'
 
 const dist = path.join(import.meta.dirname, '..', 'dist', 'esm')
 const built = async <T>(file: string): Promise<T> => (await import(pathToFileURL(path.join(dist, file)).href)) as T
@@ -147,26 +148,6 @@ async function terminate(trials: number): Promise<object> {
   return { ok, trials, codes, slowestMs: rounded(slowest), bytes: after.bytes - before.bytes, tensors: after.tensors - before.tensors }
 }
 
-function sessions(trials: number): Promise<object> {
-  const root = path.join(import.meta.dirname, '..')
-  const args = [
-    path.join(root, 'node_modules/vitest/vitest.mjs'),
-    'run',
-    '--project',
-    'unit',
-    'test/runtime/lifetime.test.ts',
-    '-t',
-    'terminate at any time',
-  ]
-  const { status, stdout } = spawnSync(process.execPath, args, {
-    cwd: root,
-    encoding: 'utf8',
-    env: { ...process.env, TERSOR_SOAK: String(trials) },
-  })
-  const clean = stdout.includes('1 passed')
-  return Promise.resolve({ ok: status === 0 && clean, trials, ...(status === 0 ? {} : { output: stdout.slice(-2000) }) })
-}
-
 /** A part of tools/test.cjs that CI has no time for. */
 function part(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<object> {
   const root = path.join(import.meta.dirname, '..')
@@ -266,7 +247,7 @@ const runs: Readonly<Record<string, () => Promise<object>>> = {
   latency: () => latency(short ? 20 : 600),
   latencyOneThread: () => latency(short ? 10 : 120),
   terminate: () => terminate(short ? 12 : 500),
-  sessions: () => sessions(short ? 20 : 500),
+  sessions: () => sessions(tersor, short ? 20 : 500),
   sanitizers: () => part(['asan']),
   gyp: () => part(['packaging', 'test/packaging/builders.test.ts'], { TERSOR_FULL_BUILD: '1' }),
   fuzz: () => fuzzing(short ? 3 : 60 * minutes),
