@@ -15,7 +15,7 @@ const FILTERS = [
   'math_gelu',
   'linear_adds',
   'qlinear_equals',
-  'qconv2d',
+  'qconv',
   'spmm',
   'mask_ops',
   'philox',
@@ -23,7 +23,7 @@ const FILTERS = [
   'cast_',
 ]
 /** Where the choice of the row shows above the kernels: integer products. */
-const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv2d']
+const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv']
 const CAPS = ['neon', 'neondot', 'neoni8mm']
 
 const starts = (command) => cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0

@@ -27,6 +27,10 @@ export const graphCases: readonly Case[] = [
   run('ResNet-18 f32', 'resnet18', 2 * 1.814e9),
   run('PP-OCRv4 rec f32', 'ocr', 0, 0, 4 * 2_690_296),
   run('angle classifier f32', 'angle', 0, 0, 4 * 133_664),
+  // The same nets with int8 weights and inputs of layers as u8, in the file as QuantizeLinear and DequantizeLinear.
+  run('ResNet-18 int8', 'resnet18 int8', 2 * 1.814e9),
+  run('PP-OCRv4 rec int8', 'ocr int8', 0, 0, 2_690_296),
+  run('angle classifier int8', 'angle int8', 0, 0, 133_664),
   // A spectrum of 4 frames, four convolutions, an LSTM of 128 units.
   run('silero v5 f32', 'silero v5', 2 * (258 * 256 * 4 + 129 * 128 * 3 * 4 + 128 * 64 * 3 * 2 + 64 * 64 * 3 + 64 * 128 * 3 + 512 * 256)),
   run('USE-lite f32', 'use-lite', TOKENS * useLite, TOKENS),

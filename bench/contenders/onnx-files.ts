@@ -104,7 +104,28 @@ async function resnet18(): Promise<OnnxFile> {
   return { file, feeds: { x: f32(image, 1, 3, 224, 224) } }
 }
 
+/** The same net in static int8: inputs of layers by their ranges on a few images like the one it is fed. What is timed does not depend on what they show. */
+async function int8(name: string): Promise<OnnxFile> {
+  const { file, feeds } = await onnxFile(name, 0)
+  const [[input, image]] = Object.entries(feeds) as [[string, Fed]]
+  const shape = image.dims.slice(1)
+  const to = await written(`${name}-int8.onnx`, async (api, to) => {
+    const [{ numberDataset }, { saveOnnx }] = await Promise.all([import('../../ts/data/index.js'), import('../../ts/runtime/save-onnx.js')])
+    const [count, size] = [8, image.data.length]
+    const features = Float32Array.from({ length: count * size }, (_, i) =>
+      Number(image.data[((i % size) + Math.floor(i / size) * 977) % size]!),
+    )
+    const data = numberDataset({ name: 'images', features, inputShape: shape, labels: new Int32Array(count), classes: ['image'] })
+    const source = api.load(file)
+    const { model } = await api.compress(source, api.recipe([[api.quantize.static({ calibration: 'minmax' })]]), { data })
+    await saveOnnx(model, to, { check: false, dynamic: {}, example: api.tensor(image.data, image.dims) })
+    for (const one of [model, source]) one.dispose()
+  })
+  return { file: to, feeds: { [input]: image } }
+}
+
 export function onnxFile(name: string, tokens: number): Promise<OnnxFile> {
+  if (name.endsWith(' int8')) return int8(name.replace(' int8', ''))
   if (name === 'resnet18') return resnet18()
   if (name === 'ocr') return ocr('ch_PP-OCRv4_rec_infer.onnx', 320)
   if (name === 'angle') return ocr('ch_ppocr_mobile_v2.0_cls_infer.onnx', 192)

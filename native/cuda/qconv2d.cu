@@ -1,6 +1,9 @@
-// qconv2d (contract: ops/qconv2d.cc): the arithmetic of qlinear over the columns of the convolution, to the CPU's bits. x becomes codes once; the taps of pixels are
-// gathered as rows for the tensor cores, some images at a time, and the products go from [pixels, O] to [O, pixels].
-// Bytes: 4 a value of x and 1 of its code, kh kw times 2 a code of gathered taps (from L2 and back, a chunk stays below 32 MB), 12 a result.
+// qconv2d_pack and qconv2d (contract: ops/qconv2d.cc), to the CPU's bits. x becomes codes once; of one group the taps of pixels are gathered as rows for the tensor
+// cores, some images at a time, and the products go from [pixels, O] to [O, pixels]. Of several groups, whose rows are short, a thread sums the taps of a result.
+// Bytes of one group: 4 a value of x and 1 of its code, kh kw times 2 a code of gathered taps (from L2 and back, a chunk stays below 32 MB), 12 a result.
+//
+// Packed filters, in the bytes of the CPU's layout, which are more: of one group the packed weight [O, C kh kw] of qgemm.h; of several GroupedHeader and the codes as
+// they are, [O, C/groups, kh, kw].
 #include "cuda/kernels.h"
 #include "cuda/nn.h"
 #include "cuda/qgemm.h"
@@ -15,8 +18,24 @@ constexpr int64_t kChunkBytes = 4096;  // so that tests see more than one chunk
 constexpr int64_t kChunkBytes = 32 << 20;
 #endif
 
-struct Columns {
-  int64_t in, h, w, kh, kw, sh, sw, top, left, oh, ow;
+constexpr uint32_t kGroupedMagic = 0x44435154;  // "TQCD"
+struct GroupedHeader {
+  uint32_t magic, unused[15];
+};
+static_assert(sizeof(GroupedHeader) == 64, "codes start on a cache line");
+
+struct Window {
+  int64_t h, w, kh, kw, sh, sw, dh, dw, top, left, oh, ow;
+
+  __device__ __forceinline__ bool tap(const Place& pixel, int64_t ky, int64_t kx, int64_t* at) const {
+    const int64_t y = pixel.row * sh - top + ky * dh, x = pixel.column * sw - left + kx * dw;
+    *at = y * w + x;
+    return y >= 0 && y < h && x >= 0 && x < w;
+  }
+};
+
+struct Columns : Window {
+  int64_t in;
   int64_t row_bytes, pixels;  // of all images together
   uint32_t zero;              // code of the padding
   __host__ __device__ int64_t depth() const { return in * kh * kw; }
@@ -35,39 +54,98 @@ __global__ void __launch_bounds__(256) gather_kernel(const uint8_t* image, const
       const int64_t k = at.r * 4 + b;
       if (k >= depth) continue;
       const Place tap = place_in(k, g.kh, g.kw);
-      const int64_t y = p.row * g.sh - g.top + tap.row, x = p.column * g.sw - g.left + tap.column;
-      const bool inside = y >= 0 && y < g.h && x >= 0 && x < g.w;
-      word |= (inside ? static_cast<uint32_t>(from[(tap.plane * g.h + y) * g.w + x]) : g.zero) << (8 * b);
+      int64_t pixel;
+      const bool inside = g.tap(p, tap.row, tap.column, &pixel);
+      word |= (inside ? static_cast<uint32_t>(from[tap.plane * g.h * g.w + pixel]) : g.zero) << (8 * b);
     }
     *reinterpret_cast<uint32_t*>(rows + at.q * g.row_bytes + at.r * 4) = word;
   }
 }
 
-}  // namespace
+struct Grouped : Window {
+  int64_t out, groups, group_in, results;
+  int32_t zero;
+  const float *w_scale, *bias;
+  int64_t w_scale_step, bias_step;
+  float x_scale;
+  PackedCheck packed;
+};
 
-Status qconv2d(Stream& stream, qconv2d_args& a) {
-  const int64_t *const xs = a.x.shape, *const ws = a.weight_shape.v, *const ys = a.y.shape, n = ws[0];
-  const int64_t image = xs[1] * xs[2] * xs[3], plane = ys[2] * ys[3], depth = ws[1] * ws[2] * ws[3];
-  PackedWeight w;
-  TERSOR_TRY(open_packed("qconv2d", a.packed, n, depth, &w));
-  if (a.y.size() == 0) return {};
-  const float* x;
-  TERSOR_TRY(open(stream, a.x, &x));
-  Columns g{xs[1], xs[2], xs[3], ws[2], ws[3], a.stride.v[0], a.stride.v[1], a.padding.v[0], a.padding.v[1], ys[2], ys[3], ceil_div(depth, int64_t(16)) * 16, 0, 0};
-  g.zero = static_cast<uint32_t>(a.x_zero);
-  int64_t chunk = kChunkBytes / (g.row_bytes * plane);
-  chunk = chunk < 1 ? 1 : chunk < xs[0] ? chunk : xs[0];
-  const int64_t codes_bytes = ceil_div(chunk * image, int64_t(16)) * 16;
+// A result a thread: padding adds nothing, its code is the zero point.
+__global__ void __launch_bounds__(256) grouped_kernel(const uint8_t* image, const int8_t* filters, const Grouped g, float* y) {
+  g.packed.look();
+  const int64_t step = int64_t(gridDim.x) * 256, plane = g.h * g.w, depth = g.group_in * g.kh * g.kw, group_out = g.out / g.groups;
+  for (int64_t i = thread_index(); i < g.results; i += step) {
+    const Place p = place_in(i, g.oh, g.ow);
+    const Divided at = divide(p.plane, g.out);  // image, filter
+    const int8_t* w = filters + at.r * depth;
+    const uint8_t* from = image + (at.q * g.groups + at.r / group_out) * g.group_in * plane;
+    int32_t sum = 0;
+    for (int64_t c = 0; c < g.group_in; c++, from += plane)
+      for (int64_t ky = 0; ky < g.kh; ky++)
+        for (int64_t kx = 0; kx < g.kw; kx++, w++) {
+          int64_t pixel;
+          if (g.tap(p, ky, kx, &pixel)) sum += (static_cast<int32_t>(from[pixel]) - g.zero) * *w;
+        }
+    const float scale = g.x_scale * g.w_scale[at.r * g.w_scale_step];
+    y[i] = static_cast<float>(sum) * scale + (g.bias ? g.bias[at.r * g.bias_step] : -0.0f);  // x + -0 = x for every x
+  }
+}
+
+__global__ void write_header(GroupedHeader header, GroupedHeader* at) { *at = header; }
+
+int64_t round16(int64_t n) { return ceil_div(n, int64_t(16)) * 16; }
+constexpr int64_t kHeaderBytes = static_cast<int64_t>(sizeof(GroupedHeader));
+
+Status open_grouped(const char* op, const TensorRef& packed, int64_t bytes) {
+  if (packed_lies_well(packed, kHeaderBytes + round16(bytes))) return {};
+  return fail(Code::option, "%s: packed was not made by qconv2d_pack on this device for filters of %lld codes", op, static_cast<long long>(bytes));
+}
+
+// Images whose codes, and where they are gathered whose taps, are made at a time.
+int64_t chunk_of(int64_t images, int64_t bytes) {
+  const int64_t chunk = bytes > 0 ? kChunkBytes / bytes : images;
+  return chunk < 1 ? 1 : chunk < images ? chunk : images;
+}
+
+Status codes_of(Stream& stream, const qconv2d_args& a, const float* x, int64_t values, uint8_t* codes) {
+  return quantize_codes(stream, x, 1, values, static_cast<float>(a.x_scale), static_cast<int32_t>(a.x_zero), codes, round16(values));
+}
+
+Status run_grouped(Stream& stream, qconv2d_args& a, const Window& window, const float* x) {
+  const int64_t *const xs = a.x.shape, *const ws = a.weight_shape.v, image = xs[1] * xs[2] * xs[3], out = ws[0] * window.oh * window.ow;
+  TERSOR_TRY(open_grouped("qconv2d", a.packed, ws[0] * ws[1] * ws[2] * ws[3]));
+  IntegerEpilogue e;
+  TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, activation::none, &e));
+  Grouped g{window, ws[0], a.groups, ws[1], 0, static_cast<int32_t>(a.x_zero), e.w_scale, e.bias, e.w_scale_step, e.bias_step, e.x_scale, {}};
+  TERSOR_TRY(g.packed.open(stream, "qconv2d", a.packed.data, kGroupedMagic));
+  const int64_t chunk = chunk_of(xs[0], image);
+  uint8_t* codes;
+  TERSOR_TRY(stream.scratch(round16(chunk * image), &codes));
+  for (int64_t b = 0; b < xs[0]; b += chunk) {
+    const int64_t images = xs[0] - b < chunk ? xs[0] - b : chunk;
+    g.results = images * out;
+    TERSOR_TRY(codes_of(stream, a, x + b * image, images * image, codes));
+    TERSOR_TRY(launch<grouped_kernel>(stream, blocks_for(stream, g.results, 256), 256, 0, codes, a.packed.as<int8_t>() + kHeaderBytes, g, a.y.as<float>() + b * out));
+  }
+  return {};
+}
+
+Status run_gathered(Stream& stream, qconv2d_args& a, const Window& window, const float* x) {
+  const int64_t *const xs = a.x.shape, *const ws = a.weight_shape.v, n = ws[0];
+  const int64_t image = xs[1] * xs[2] * xs[3], plane = window.oh * window.ow, depth = ws[1] * ws[2] * ws[3];
+  Columns g{window, ws[1], depth > 0 ? round16(depth) : 16, 0, static_cast<uint32_t>(a.x_zero)};
+  const int64_t chunk = chunk_of(xs[0], g.row_bytes * plane);
   uint8_t *codes, *rows;
   float* product;
-  TERSOR_TRY(stream.scratch(codes_bytes, &codes));
+  TERSOR_TRY(stream.scratch(round16(chunk * image), &codes));
   TERSOR_TRY(stream.scratch(chunk * plane * g.row_bytes, &rows));
   TERSOR_TRY(stream.scratch(chunk * plane * n, &product));
   for (int64_t b = 0; b < xs[0]; b += chunk) {
     const ScratchScope scope(stream);
     const int64_t images = xs[0] - b < chunk ? xs[0] - b : chunk;
     g.pixels = images * plane;
-    TERSOR_TRY(quantize_codes(stream, x + b * image, 1, images * image, static_cast<float>(a.x_scale), static_cast<int32_t>(a.x_zero), codes, codes_bytes));
+    TERSOR_TRY(codes_of(stream, a, x + b * image, images * image, codes));
     TERSOR_TRY(launch<gather_kernel>(stream, blocks_for(stream, g.pixels * g.row_bytes / 4, 256), 256, 0, codes, g, rows));
     TensorRef taps{};
     const int64_t rows_of_codes[2] = {g.pixels, depth}, planes[3] = {images, n, plane};
@@ -77,7 +155,7 @@ Status qconv2d(Stream& stream, qconv2d_args& a) {
     c.x_zero = a.x_zero, c.code_row = g.row_bytes;
     IntegerEpilogue e;
     e.to = IntegerTo::f32, e.y = product;
-    TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, a.act, &e));
+    TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, activation::none, &e));
     TERSOR_TRY(run_qgemm(stream, c, e));
     TensorRef from{}, to{};
     set_shape(from, DType::f32, planes, 3);
@@ -87,6 +165,28 @@ Status qconv2d(Stream& stream, qconv2d_args& a) {
     TERSOR_TRY(copy_strided(stream, from, to));
   }
   return {};
+}
+
+}  // namespace
+
+Status qconv2d_pack(Stream& stream, qconv2d_pack_args& a) {
+  const int64_t *const ws = a.w.shape, depth = ws[1] * ws[2] * ws[3], bytes = ws[0] * depth;
+  if (a.groups == 1) return pack_rows(stream, "qconv2d_pack", a.w, ws[0], depth, a.packed);
+  TERSOR_TRY(open_grouped("qconv2d_pack", a.packed, bytes));
+  TensorRef codes;
+  TERSOR_TRY(dense(stream, a.w, &codes));
+  TERSOR_TRY(stream.fill(a.packed.data, 0, a.packed.size()));
+  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, GroupedHeader{kGroupedMagic, {}}, static_cast<GroupedHeader*>(a.packed.data)));
+  return copy_rows(stream, codes.as<uint8_t>(), bytes, 1, bytes, a.packed.as<uint8_t>() + kHeaderBytes, round16(bytes));
+}
+
+Status qconv2d(Stream& stream, qconv2d_args& a) {
+  if (a.y.size() == 0) return {};
+  const float* x;
+  TERSOR_TRY(open(stream, a.x, &x));
+  const int64_t *const xs = a.x.shape, *const ws = a.weight_shape.v, *const ys = a.y.shape, *const padding = a.padding.v;  // top, bottom, left, right
+  const Window window{xs[2], xs[3], ws[2], ws[3], a.stride.v[0], a.stride.v[1], a.dilation.v[0], a.dilation.v[1], padding[0], padding[2], ys[2], ys[3]};
+  return a.groups == 1 ? run_gathered(stream, a, window, x) : run_grouped(stream, a, window, x);
 }
 
 }  // namespace cuda

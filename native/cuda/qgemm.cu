@@ -96,18 +96,19 @@ Status run_qgemm(Stream& stream, const QgemmCall& c, IntegerEpilogue e) {
   return multiply(stream, is_signed, p, e);
 }
 
-Status qgemm_pack(Stream& stream, qgemm_pack_args& a) {
-  const int64_t n = a.w.shape[0], k = a.w.shape[1];
+Status pack_rows(Stream& stream, const char* op, const TensorRef& codes, int64_t n, int64_t k, const TensorRef& packed) {
   PackedWeight w;
-  TERSOR_TRY(open_packed("qgemm_pack", a.packed, n, k, &w));
-  TensorRef codes;
-  TERSOR_TRY(dense(stream, a.w, &codes));
-  TERSOR_TRY(stream.fill(a.packed.data, 0, a.packed.size()));
-  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, QgemmDeviceHeader{kQgemmDeviceMagic, 0, n, k, {}}, static_cast<QgemmDeviceHeader*>(a.packed.data)));
+  TERSOR_TRY(open_packed(op, packed, n, k, &w));
+  TensorRef rows;
+  TERSOR_TRY(dense(stream, codes, &rows));
+  TERSOR_TRY(stream.fill(packed.data, 0, packed.size()));
+  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, QgemmDeviceHeader{kQgemmDeviceMagic, 0, n, k, {}}, static_cast<QgemmDeviceHeader*>(packed.data)));
   if (n == 0 || k == 0) return {};
-  TERSOR_TRY(copy_rows(stream, codes.as<uint8_t>(), k, n, k, const_cast<unsigned char*>(w.codes), w.row_bytes));
+  TERSOR_TRY(copy_rows(stream, rows.as<uint8_t>(), k, n, k, const_cast<unsigned char*>(w.codes), w.row_bytes));
   return sum_code_rows(stream, w.codes, true, n, k, w.row_bytes, const_cast<int32_t*>(w.column_sums));
 }
+
+Status qgemm_pack(Stream& stream, qgemm_pack_args& a) { return pack_rows(stream, "qgemm_pack", a.w, a.w.shape[0], a.w.shape[1], a.packed); }
 
 Status qgemm_s32(Stream& stream, qgemm_s32_args& a) {
   QgemmCall c{"qgemm_s32", CodesFrom::codes, &a.x, &a.packed, a.out};

@@ -29,6 +29,8 @@ inline int64_t qgemm_depth(int64_t k) { return (k + 63) / 64 * 64; }
 inline int64_t qgemm_codes_at(int64_t n) { return static_cast<int64_t>(sizeof(QgemmDeviceHeader)) + (n * 4 + 63) / 64 * 64; }
 // The parts of a packed tensor; ERR_OPTION where it is too small, not contiguous or not aligned.
 Status open_packed(const char* op, const TensorRef& packed, int64_t n, int64_t k, PackedWeight* out);
+// Codes i8 of n rows of k into `packed`, as above.
+Status pack_rows(Stream& stream, const char* op, const TensorRef& codes, int64_t n, int64_t k, const TensorRef& packed);
 
 // How x becomes codes, as QgemmForm (ops/qgemm_product.h); symmetric rows become s8 codes with zero 0 here, which gives the same sums.
 enum class CodesFrom { codes, scale, token_symmetric, token_affine };

@@ -38,7 +38,7 @@ struct Entry {
 };
 
 // What an op may have at most; op_table.cc checks ops.def against them.
-constexpr int kMaxFields = 20;
+constexpr int kMaxFields = 21;
 constexpr int kMaxInputs = 14;
 constexpr int kMaxChanged = 4;
 constexpr int kMaxResults = 6;

@@ -182,6 +182,15 @@ std::vector<size_t> written_out(const Program& program, const Uses& uses, const 
   }
 }
 
+// What both forms of a convolution have at their end.
+struct ConvEnd {
+  TensorRef &residual, &y;
+};
+ConvEnd conv_end(const Step& step) {
+  if (step.op() == Op::qconv2d_last) return {step.as<qconv2d_last_args>().residual, step.as<qconv2d_last_args>().y};
+  return {step.as<conv2d_last_args>().residual, step.as<conv2d_last_args>().y};
+}
+
 // The steps taken in, the last one where the convolution then stands; empty when nothing could be.
 std::vector<size_t> take_next(Program& program, const Uses& uses, size_t i, ConvPlan& plan) {
   const int slot = slot_of(plan.y);
@@ -216,7 +225,7 @@ std::vector<size_t> take_next(Program& program, const Uses& uses, size_t i, Conv
     const bool first = slot_of(a.a) == slot;
     const TensorRef &mine = first ? a.a : a.b, &other = first ? a.b : a.a;
     if (slot_of(other) == slot || !is_whole(program, mine) || !same_shape(mine, before) || !same_shape(other, before) || !same_shape(a.y, before)) return {};
-    program.steps[i].as<conv2d_last_args>().residual = other;
+    conv_end(program.steps[i]).residual = other;
     plan.y = a.y, plan.stage = Stage::summed;
     return readers;
   }
@@ -254,6 +263,7 @@ template <class Args> bool start(const Program& program, const Uses& uses, Step&
 }
 
 bool start(const Program& program, const Uses& uses, Step& step, ConvPlan* plan) {
+  if (step.op() == Op::qconv2d) return start_codes(program, uses, step, plan);
   if (step.op() == Op::conv2d) return start<conv2d_args>(program, uses, step, 1, plan);
   if (step.op() != Op::conv2d_grouped) return false;
   const IntList dilation = step.as<conv2d_grouped_args>().dilation;
@@ -278,7 +288,7 @@ ConvPlans absorb_into_convolutions(Program& program) {
     const std::vector<size_t> taken = take_next(program, uses, i, found->second);
     if (taken.empty()) continue;
     // The convolution moves to the last of them and writes what that wrote; it is met again there.
-    program.steps[i].as<conv2d_last_args>().y = found->second.y;
+    conv_end(program.steps[i]).y = found->second.y;
     program.steps[taken.back()] = std::move(program.steps[i]);
     for (size_t k = taken.size() - 1; k-- > 0;) program.steps.erase(program.steps.begin() + static_cast<std::ptrdiff_t>(taken[k]));
     program.steps.erase(program.steps.begin() + static_cast<std::ptrdiff_t>(i));

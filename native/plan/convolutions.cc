@@ -37,6 +37,15 @@ Status rewrite(Program& program, Packs& packs, size_t i, const ConvPlan& plan) {
   return {};
 }
 
+Status rewrite_codes(Program& program, size_t i, const ConvPlan& plan) {
+  qconv2d_last_args& to = program.steps[i].as<qconv2d_last_args>();
+  TERSOR_TRY(finish_codes(program, to, plan));
+  to.x = channels_last(to.x);
+  if (to.residual.owner) to.residual = channels_last(to.residual);
+  turn_channels_last(program, i, to.y);
+  return {};
+}
+
 bool is_elementwise(Op op) {
   switch (op) {
 #define TERSOR_UNARY(name, formula) case Op::name:
@@ -106,7 +115,7 @@ Status rewrite_convolutions(Program& program, Packs& packs) {
     const auto found = plans.find(step.args.get());
     pool2d_last_args pool{};
     if (found != plans.end()) {
-      TERSOR_TRY(rewrite(program, packs, i, found->second));
+      TERSOR_TRY(step.op() == Op::qconv2d_last ? rewrite_codes(program, i, found->second) : rewrite(program, packs, i, found->second));
     } else if (step.op() == Op::concat2) {
       pass_on_concat(program, i);
     } else if (step.op() == Op::max_pool2d) {
@@ -119,6 +128,7 @@ Status rewrite_convolutions(Program& program, Packs& packs) {
     }
   }
   drop_dead_steps(program);
+  keep_codes(program);
   return {};
 }
 

@@ -6,7 +6,7 @@
 
 namespace tersor {
 
-// conv2d and conv2d_grouped in f32 with constant filters become conv2d_last: constants per channel behind them (a batch norm, an affine layer) go into
+// conv2d and conv2d_grouped in f32 with constant filters become conv2d_last, qconv2d becomes qconv2d_last: constants per channel behind them (a batch norm, an affine layer) go into
 // filters and bias; a residual, an activation (also one that an exporter wrote out) and a scale behind it into the op. Results then lie as [B,H,W,C], and
 // readers see the same tensor through other strides; elementwise steps, pools and concatenations of channels pass that order on. A reader whose view cannot be
 // said in strides gets a copy.
@@ -22,9 +22,16 @@ struct ConvPlan {
 };
 using ConvPlans = std::unordered_map<const void*, ConvPlan>;  // by the argument struct of the step
 
-// conv_absorb.cc: the convolutions that can be rewritten, and what follows each taken in. They are conv2d_last by now, but images are still [B,C,H,W], and
-// `packed` is the constant filters.
+// conv_absorb.cc: the convolutions that can be rewritten, and what follows each taken in. They are conv2d_last or qconv2d_last by now, but images are still
+// [B,C,H,W], and conv2d_last's `packed` is the constant filters.
 ConvPlans absorb_into_convolutions(Program& program);
+
+// conv_codes.cc: qconv2d with constant filters and scales, as qconv2d_last on images [B,C,H,W].
+bool start_codes(const Program& program, const Uses& uses, Step& step, ConvPlan* plan);
+// What was taken in goes into scales, bias and the op; the step still reads and writes f32 images [B,C,H,W].
+Status finish_codes(Program& program, qconv2d_last_args& to, const ConvPlan& plan);
+// Results that only integer convolutions read, all by one scale, are written as the codes that these would make of them.
+void keep_codes(Program& program);
 
 // conv_layout.cc.
 // Strides of t as [B,C,H,W] become those of [B,H,W,C].

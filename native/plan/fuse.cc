@@ -36,7 +36,6 @@ Epilogue epilogue_of(const Step& step) {
     case Op::qlinear_dynamic: return full<qlinear_dynamic_args>(step);
     case Op::wgemm: return full<wgemm_args>(step);
     case Op::qlinear: return without_residual<qlinear_args>(step);
-    case Op::qconv2d: return without_residual<qconv2d_args>(step);
     default: return {};
   }
 }

@@ -102,7 +102,7 @@ describe('there and back', () => {
     // Biases are integers in the file: half a step of the product's scale.
     expect(distance(model, back, images)).toBeLessThan(2e-3)
     const [before, after] = [opsOf(model, images), opsOf(back, images)]
-    for (const op of ['qconv2d', 'qlinear']) {
+    for (const op of ['qconv2d_last', 'qlinear']) {
       expect(after.filter((o) => o === op).length, op).toBeGreaterThan(0)
       expect(after.filter((o) => o === op)).toEqual(before.filter((o) => o === op))
     }
@@ -238,7 +238,7 @@ describe('files of other tools', () => {
     const images = floats(2, 3, 6, 6)
     const b = imported(conv, images, 0.05)
     expect(kinds(b)).toContain('c.weight: int8 per channel, u8 input')
-    expect(opsOf(b, images)).toContain('qconv2d')
+    expect(opsOf(b, images)).toContain('qconv2d_last')
   })
   it('MatMulNBits of 8 bits and of 4 with zero points; DynamicQuantizeMatMul; a MatMulInteger that is no layer', () => {
     const wide = floats(3, 32)

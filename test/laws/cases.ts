@@ -26,6 +26,7 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['qlinear_dynamic', 'activations are f32'],
   ['qmatmul', 'activations are f32 or codes'],
   ['qconv2d', 'activations are f32'],
+  ['qconv2d_last', 'activations are f32 or codes'],
   ['wgemm_pack', 'scales are f32'],
   ['rows_dot', 'scales are f32'],
   ['ternary_project', 'activations are f32'],

@@ -80,6 +80,8 @@ describe('the table of ops', () => {
       'qlinear_dynamic',
       'qmatmul',
       'qmatmul_fixed',
+      'qconv2d_pack',
+      'qconv2d_last',
       'qconv2d',
       'wgemm_pack',
       'wgemm_unpack',

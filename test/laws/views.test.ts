@@ -48,6 +48,7 @@ const packedFor: ReadonlySet<string> = new Set([
   'qmatmul_fixed',
   'qgemm_s32',
   'qconv2d',
+  'qconv2d_last',
   'wgemm',
   'wgemm_unpack',
   'linear_bf16',

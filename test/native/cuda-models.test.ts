@@ -39,7 +39,7 @@ describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
   it('every op has a kernel but those of files and of plans of the processor', () => {
     const have = new Set(deviceLibrary()!.rows.map((row) => row.split(' ')[0]))
     const missing = opRows.map((row) => row.name).filter((name) => !have.has(name))
-    expect(missing.sort()).toEqual(['block_encode', 'conv2d_last', 'conv2d_last_pack', 'pool2d_last', 'sparse_decode', 'sparse_encode'])
+    expect(missing.sort()).toEqual(['block_encode', 'conv2d_last', 'conv2d_last_pack', 'pool2d_last', 'qconv2d_last', 'sparse_decode', 'sparse_encode'])
   })
 
   it.each(['lstm', 'gru'] as const)('%s: generates the text of the processor', (cell) => {
@@ -71,7 +71,7 @@ describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
     for (const m of [here, there]) m.dispose()
   })
 
-  it('int8 with static ranges: convolutions and linear layers give the bits of the processor', async () => {
+  it('int8 with static ranges: convolutions, in groups too, and linear layers give the bits of the processor', async () => {
     const [samples, width] = [24, 36]
     const features = Float32Array.from({ length: samples * width }, (_, i) => Math.sin(Math.floor(i / width) * 1.7 + (i % width)))
     const labels = Int32Array.from({ length: samples }, (_, i) => i % 2)
@@ -79,8 +79,10 @@ describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
     const spec = sequential({
       a: conv2d({ in: 1, out: 4, kernel: [3, 3], padding: [[1, 1], [1, 1]], bias: true, init: 'he' }),
       r: activation({ function: 'relu' }),
+      d: conv2d({ in: 4, out: 4, kernel: [3, 3], padding: [[2, 2], [2, 2]], dilation: [2, 2], groups: 4, bias: true, init: 'he' }),
+      g: conv2d({ in: 4, out: 6, kernel: [2, 3], padding: [[0, 1], [1, 1]], groups: 2, bias: true, init: 'he' }),
       f: flatten({}),
-      b: linear({ in: 144, out: 2, bias: true, init: 'he' }),
+      b: linear({ in: 216, out: 2, bias: true, init: 'he' }),
     })
     const here = made(spec, 'classification', { classes: data.classes, inputShape: [1, 6, 6] })
     const small = await compress(here, presets['int8-static']!.recipe, { data })

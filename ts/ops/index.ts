@@ -56,7 +56,7 @@ export { bf16Pack, linearBf16 } from './bf16.js'
 export { dualGru, dualLinear, dualLstm } from './dual.js'
 export { maskIndices, rowsDot, ternaryPack, ternaryProject, ternaryUnpack } from './rows.js'
 export { wgemm, wgemmPack, wgemmUnpack } from './wgemm.js'
-export { qconv2d, qgemmPack, qgemmS32, qlinear, qlinearDynamic, qmatmul, qmatmulFixed } from './qgemm.js'
+export { qconv2d, qconv2dLast, qconv2dPack, qgemmPack, qgemmS32, qlinear, qlinearDynamic, qmatmul, qmatmulFixed } from './qgemm.js'
 export { csrFromDense, csrGroup, csrLinear, csrMultiply, csrToDense, sparseDecode, sparseEncode } from './csr.js'
 export {
   bitmaskFromDense,

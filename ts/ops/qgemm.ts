@@ -125,11 +125,102 @@ export const qmatmulFixed = defineOp('qmatmul_fixed', {
   ],
 })
 
-/** x f32 [B, C, H, W] -> f32 [B, O, H', W']: conv2d with w packed as [O, C * kh * kw]; weightShape is [O, C, kh, kw]. */
+const filters = (w: readonly number[], groups: number): Tensor => callOp('qconv2d_pack', [pattern('i8', w, -128, 127), groups])[0]!
+
+/**
+ * Filters i8 [O, C/groups, kh, kw] -> what qconv2dLast and qconv2d read. Opaque and machine dependent: not to be stored.
+ *
+ * - filters that are no multiple of the groups: ERR_SHAPE; more than 65793 values in a filter: ERR_LIMIT; other types than i8: ERR_DTYPE; groups < 1: ERR_OPTION
+ */
+export const qconv2dPack = defineOp('qconv2d_pack', {
+  grad: null,
+  samples: () => [
+    [pattern('i8', [3, 2, 2, 2], -128, 127), 1],
+    [pattern('i8', [4, 1, 3, 3], -128, 127), 4],
+  ],
+})
+
+/**
+ * x [B, H, W, C], codes u8 or f32 quantized to them by xScale and xZero -> [B, OH, OW, O]: v = act(conv(x - xZero, w) * (xScale * wScale) + bias + residual) * scale + shift,
+ * sums of the convolution exact, w from qconv2dPack, wScale f32 [O] or [1]. y is v (dtype 'f32') or its codes by yScale and yZero ('u8'). padding: top, bottom,
+ * left, right; it holds xZero. What sessions make of integer convolutions. Constant to the tape.
+ *
+ * - sizes that do not fit, packed filters of another shape: ERR_SHAPE; scales that are not positive and finite, zeros outside [0, 255]: ERR_OPTION; other types: ERR_DTYPE
+ */
+export const qconv2dLast = defineOp('qconv2d_last', {
+  grad: null,
+  flops: ({ args: [, , , , , shape], results: [y] }) => 2 * y!.size * shape[1]! * shape[2]! * shape[3]!,
+  samples: (s) => [
+    [
+      s.normal(1, 4, 5, 3),
+      filters([5, 3, 2, 2], 1),
+      s.uniform([5], 0.01, 0.1),
+      s.normal(5),
+      s.normal(1, 3, 4, 5),
+      [5, 3, 2, 2],
+      [1, 1],
+      [0, 0, 0, 0],
+      [1, 1],
+      1,
+      0.02,
+      128,
+      'clip',
+      -1,
+      1,
+      1,
+      0,
+      'f32',
+      1,
+      0,
+    ],
+    [
+      pattern('u8', [2, 4, 4, 4], 0, 255),
+      filters([4, 1, 3, 3], 4),
+      s.uniform([1], 0.001, 0.01),
+      null,
+      null,
+      [4, 1, 3, 3],
+      [1, 1],
+      [1, 1, 1, 1],
+      [1, 1],
+      4,
+      0.05,
+      3,
+      'hard_swish',
+      0,
+      0,
+      2,
+      1,
+      'u8',
+      0.25,
+      9,
+    ],
+  ],
+})
+
+/**
+ * The same convolution with images [B, C, H, W] on both sides, f32: x -> [B, O, OH, OW] = conv(q - xZero, w) * (xScale * wScale) + bias, where q are the codes of x.
+ *
+ * @example
+ * const w = qconv2dPack(tensor(Int8Array.of(2, 3), [1, 2, 1, 1]), 1)
+ * qconv2d(tensor([1, 10], [1, 2, 1, 1]), w, tensor([1]), null, [1, 2, 1, 1], [1, 1], [0, 0, 0, 0], [1, 1], 1, 1, 0)   // f32[1,1,1,1] = [[[[32]]]]
+ */
 export const qconv2d = defineOp('qconv2d', {
   grad: null,
-  flops: ({ args: [, , , , w], results: [y] }) => 2 * y!.size * w[1]! * w[2]! * w[3]!,
+  flops: ({ args: [, , , , shape], results: [y] }) => 2 * y!.size * shape[1]! * shape[2]! * shape[3]!,
   samples: (s) => [
-    [s.normal(2, 2, 4, 4), packed(3, 18), s.uniform([3], 0.01, 0.1), s.normal(3), [3, 2, 3, 3], [1, 1], [1, 1], 0.02, 128, 'relu'],
+    [
+      s.normal(2, 4, 5, 4),
+      filters([6, 2, 3, 3], 2),
+      s.uniform([6], 0.01, 0.1),
+      s.normal(6),
+      [6, 2, 3, 3],
+      [2, 1],
+      [2, 1, 2, 0],
+      [1, 2],
+      2,
+      0.02,
+      128,
+    ],
   ],
 })

@@ -93,22 +93,51 @@ TERSOR_TEST(cuda_qlinear_has_the_bits_of_the_cpu) {
 
 TERSOR_TEST(cuda_qconv2d_has_the_bits_of_the_cpu) {
   struct Case {
-    int64_t b, c, h, w, o, kh, kw, sh, sw, ph, pw;
+    int64_t b, c, h, w, o, kh, kw, sh, sw, top, bottom, left, right, dh, dw, groups;
   };
-  for (const Case& c : {Case{2, 3, 7, 9, 5, 3, 3, 1, 1, 1, 1}, {1, 4, 8, 8, 33, 1, 1, 2, 1, 0, 0}, {3, 2, 5, 6, 4, 5, 2, 2, 3, 4, 1}, {1, 16, 6, 5, 9, 3, 3, 1, 2, 2, 0}}) {
+  for (const Case& c : {Case{2, 3, 7, 9, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                        {1, 4, 8, 8, 33, 1, 1, 2, 1, 0, 0, 0, 0, 1, 1, 1},
+                        {3, 2, 5, 6, 4, 5, 2, 2, 3, 4, 1, 0, 3, 1, 1, 1},
+                        {1, 16, 6, 5, 9, 3, 3, 1, 2, 2, 0, 1, 2, 1, 1, 1},
+                        {2, 5, 11, 9, 7, 3, 2, 1, 2, 0, 3, 2, 1, 3, 2, 1},      // dilated
+                        {3, 40, 9, 8, 40, 3, 3, 2, 1, 1, 0, 2, 1, 1, 1, 40},    // depthwise
+                        {1, 20, 12, 9, 20, 5, 5, 1, 1, 4, 4, 4, 4, 2, 2, 20},   // depthwise, dilated
+                        {5, 12, 30, 31, 18, 3, 3, 2, 2, 1, 1, 0, 1, 1, 2, 3},   // groups, in several chunks
+                        {2, 6, 5, 5, 12, 2, 2, 1, 1, 0, 1, 1, 0, 1, 1, 6},      // two filters a channel
+                        {1, 3, 4, 4, 3, 520, 1, 1, 1, 520, 3, 0, 0, 1, 1, 3}, // more taps than the CPU's depthwise path takes
+                        {2, 0, 4, 4, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},       // sums of nothing
+                        {0, 4, 4, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2}}) {
     Arena arena;
-    const int64_t depth = c.c * c.kh * c.kw;
-    const PackedBoth w = pack(arena, arena_codes(arena, DType::i8, {c.o, depth}));
+    qconv2d_pack_args filters{};
+    const int64_t shape[4] = {c.o, c.c / c.groups, c.kh, c.kw};
+    filters.w = arena_codes(arena, DType::i8, {shape[0], shape[1], shape[2], shape[3]}), filters.groups = c.groups;
+    const PackedBoth w = pack_both(arena, "qconv2d_pack", filters);
     for (const bool plain : {true, false}) {
       qconv2d_args a{};
       a.x = plain ? arena.uniform(DType::f32, {c.b, c.c, c.h, c.w}, -3, 4) : Arena::permuted(arena.uniform(DType::f32, {c.b, c.h, c.w, c.c}, -3, 4), {0, 3, 1, 2});
       a.w_scale = arena.uniform(DType::f32, {plain ? c.o : 1}, 0.001, 0.01), a.x_scale = 0.031, a.x_zero = plain ? 117 : 0;
       if (plain) a.bias = arena.uniform(DType::f32, {c.o}, -2, 2);
-      a.weight_shape = {{c.o, c.c, c.kh, c.kw}, 4}, a.stride = {{c.sh, c.sw}, 2}, a.padding = {{c.ph, c.pw}, 2};
-      a.act = plain ? activation::relu : activation::none;
+      if (plain && a.x.size() > 3) a.x.as<float>()[0] = INFINITY, a.x.as<float>()[1] = NAN, a.x.as<float>()[2] = -INFINITY;
+      a.weight_shape = {{shape[0], shape[1], shape[2], shape[3]}, 4}, a.stride = {{c.sh, c.sw}, 2}, a.padding = {{c.top, c.bottom, c.left, c.right}, 4};
+      a.dilation = {{c.dh, c.dw}, 2}, a.groups = c.groups;
       check_packed(arena, "qconv2d", a, w, exact());
     }
   }
+}
+
+TERSOR_TEST(cuda_qconv2d_refuses_filters_of_other_layouts) {
+  Arena arena;
+  qconv2d_pack_args filters{};
+  filters.w = arena_codes(arena, DType::i8, {8, 4, 3, 3}), filters.groups = 2;
+  const PackedBoth grouped = pack_both(arena, "qconv2d_pack", filters);
+  qconv2d_args a{};
+  a.x = arena.uniform(DType::f32, {1, 8, 6, 6}, -1, 1), a.w_scale = arena.uniform(DType::f32, {1}, 0.001, 0.01), a.x_scale = 0.02, a.x_zero = 100;
+  a.weight_shape = {{8, 4, 3, 3}, 4}, a.stride = {{1, 1}, 2}, a.padding = {{0, 0, 0, 0}, 4}, a.dilation = {{1, 1}, 2}, a.groups = 2;
+  a.packed = arena.make(DType::u8, {grouped.cpu.shape[0]});
+  memcpy(a.packed.data, grouped.cpu.data, static_cast<size_t>(grouped.cpu.shape[0]));
+  Results r;
+  const Status status = run_device(arena, "qconv2d", &a, &r);
+  CHECK_MSG(status.code == Code::shape && strstr(status.message, "packed"), "filters that the CPU packed are refused");
 }
 
 TERSOR_TEST(cuda_qmatmul_narrows_as_the_cpu) {

@@ -1,7 +1,8 @@
 // Body of a vector width: what becomes of a tile of sums (QgemmFinish) and quantizing rows, over the vector in scope. The including file defines
 // before, in its region and an anonymous namespace of tersor: high_mul(a, b) = (a * b + 2^30) >> 31, shift_left(a, counts), shift_right(a, counts)
-// (arithmetic; counts per lane, 0 to 31), min_int, max_int, load_ints(p, n), store_ints(p, v, n), store_bytes(p, v, n) (the low 8 bits): n of kLanes.
+// (arithmetic; counts per lane, 0 to 31), min_int, max_int, load_ints(p, n), store_ints(p, v, n): n of kLanes; and includes bytes_<isa>.h.
 #include "kernels/qgemm/qgemm.h"
+#include "kernels/qgemm/quotient.h"
 #include "simd/activation.h"
 
 TERSOR_VEC_BEGIN
@@ -160,13 +161,11 @@ void finish_tile(const QgemmFinish& f, const int32_t* sums, int64_t sums_row, in
 TERSOR_VEC_INLINE simd::F32 some(const float* p, int64_t n) { return n == kLanes ? simd::load(p) : simd::load_part(p, n); }
 
 void quantize(const QgemmQuantize& q) {
-  const simd::F32 scale(q.scale), lo(static_cast<float>(-q.zero)), hi(static_cast<float>(255 - q.zero)), none(0.0f);
+  const Quotient quotient(q.scale, q.zero);
+  const simd::I32 zero(q.zero);
   for (int64_t i = 0; i < q.n; i += kLanes) {
     const int64_t live = q.n - i < kLanes ? q.n - i : kLanes;
-    simd::F32 v = some(q.x + i, live) / scale;
-    v = simd::select(simd::is_nan(v), none, v);
-    v = simd::round_even(simd::max(lo, simd::min(hi, v)));
-    store_bytes(q.out + i, simd::to_int(v) + simd::I32(q.zero), live);
+    store_bytes(q.out + i, quotient.of(some(q.x + i, live)) + zero, live);
   }
 }
 

@@ -4,6 +4,8 @@
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx2.h"
 
+#include "kernels/qgemm/bytes_avx2.h"
+
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
@@ -22,18 +24,6 @@ TERSOR_VEC_INLINE I32 min_int(I32 a, I32 b) { return I32(_mm256_min_epi32(a.v, b
 TERSOR_VEC_INLINE I32 max_int(I32 a, I32 b) { return I32(_mm256_max_epi32(a.v, b.v)); }
 TERSOR_VEC_INLINE I32 load_ints(const int32_t* p, int64_t n) { return I32(_mm256_maskload_epi32(p, simd::first_lanes(n))); }
 TERSOR_VEC_INLINE void store_ints(int32_t* p, I32 v, int64_t n) { _mm256_maskstore_epi32(p, simd::first_lanes(n), v.v); }
-TERSOR_VEC_INLINE void store_bytes(void* p, I32 v, int64_t n) {
-  const __m256i low = _mm256_shuffle_epi8(v.v, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1,
-                                                                -1, -1, -1, -1, -1, -1));
-  const __m128i bytes = _mm_or_si128(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
-  if (n == kLanes) {
-    _mm_storel_epi64(static_cast<__m128i*>(p), bytes);
-  } else {
-    alignas(16) uint8_t lanes[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(lanes), bytes);
-    for (int64_t i = 0; i < n; i++) static_cast<uint8_t*>(p)[i] = lanes[i];
-  }
-}
 
 }  // namespace
 }  // namespace tersor

@@ -4,6 +4,8 @@
 #if TERSOR_ARCH_X64
 #include "simd/vec_avx512.h"
 
+#include "kernels/qgemm/bytes_avx512.h"
+
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
@@ -22,11 +24,6 @@ TERSOR_VEC_INLINE I32 min_int(I32 a, I32 b) { return I32(_mm512_min_epi32(a.v, b
 TERSOR_VEC_INLINE I32 max_int(I32 a, I32 b) { return I32(_mm512_max_epi32(a.v, b.v)); }
 TERSOR_VEC_INLINE I32 load_ints(const int32_t* p, int64_t n) { return I32(_mm512_maskz_loadu_epi32(simd::first_lanes(n), p)); }
 TERSOR_VEC_INLINE void store_ints(int32_t* p, I32 v, int64_t n) { _mm512_mask_storeu_epi32(p, simd::first_lanes(n), v.v); }
-TERSOR_VEC_INLINE void store_bytes(void* p, I32 v, int64_t n) {
-  const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.v);
-  if (n == kLanes) _mm_storeu_si128(static_cast<__m128i*>(p), bytes);
-  else _mm_mask_storeu_epi8(p, simd::first_lanes(n), bytes);
-}
 
 }  // namespace
 }  // namespace tersor

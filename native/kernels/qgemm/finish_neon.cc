@@ -4,6 +4,8 @@
 #if TERSOR_ARCH_ARM64
 #include "simd/vec_neon.h"
 
+#include "kernels/qgemm/bytes_neon.h"
+
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
@@ -26,16 +28,6 @@ TERSOR_VEC_INLINE void store_ints(int32_t* p, I32 v, int64_t n) {
   if (n >= 2) vst1_s32(p, vget_low_s32(v.v));
   if (n == 3) vst1q_lane_s32(p + 2, v.v, 2);
   if (n == 1) vst1q_lane_s32(p, v.v, 0);
-}
-TERSOR_VEC_INLINE void store_bytes(void* p, I32 v, int64_t n) {
-  const uint16x4_t words = vmovn_u32(vreinterpretq_u32_s32(v.v));
-  const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
-  uint32_t four = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
-  if (n >= kLanes) {
-    memcpy(p, &four, 4);
-  } else {
-    for (int64_t i = 0; i < n; i++, four >>= 8) static_cast<uint8_t*>(p)[i] = static_cast<uint8_t>(four);
-  }
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Finish and quantize, one value at a time: the reference.
 #include "simd/vec_scalar.h"
 
+#include "kernels/qgemm/bytes_scalar.h"
+
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
@@ -14,7 +16,6 @@ TERSOR_VEC_INLINE I32 min_int(I32 a, I32 b) { return a.v < b.v ? a : b; }
 TERSOR_VEC_INLINE I32 max_int(I32 a, I32 b) { return a.v > b.v ? a : b; }
 TERSOR_VEC_INLINE I32 load_ints(const int32_t* p, int64_t) { return I32(*p); }
 TERSOR_VEC_INLINE void store_ints(int32_t* p, I32 v, int64_t) { *p = v.v; }
-TERSOR_VEC_INLINE void store_bytes(void* p, I32 v, int64_t) { *static_cast<uint8_t*>(p) = static_cast<uint8_t>(v.v); }
 
 }  // namespace
 }  // namespace tersor

@@ -1,6 +1,39 @@
 /** Optimizer steps, long vectors, masks, integer codes and their products. */
-import { callOp, tensor } from '../../../ts/tensor/index.js'
+import { callOp, tensor, type Tensor } from '../../../ts/tensor/index.js'
 import { f, i32, i8, u8, pack, pack4, type Edge } from './edge.js'
+
+/** Filters of convolutions, as they are multiplied. */
+const filters = (values: number[], shape: number[]): Tensor => callOp('qconv2d_pack', [i8(values, shape), 1])[0]!
+const codesFirst = (x: Tensor, w: Tensor, shape: readonly number[], zero = 0): readonly unknown[] => [
+  x,
+  w,
+  tensor([1]),
+  null,
+  shape,
+  [1, 1],
+  [0, 0, 0, 0],
+  [1, 1],
+  1,
+  1,
+  zero,
+]
+/** Of codes around 1, to floats. */
+const codesLast = (x: Tensor, w: Tensor, shape: readonly number[], zero = 1): readonly unknown[] => [
+  x,
+  w,
+  tensor([1]),
+  null,
+  null,
+  ...codesFirst(x, w, shape, zero).slice(4),
+  'clip',
+  -100,
+  100,
+  1,
+  0,
+  'f32',
+  1,
+  0,
+]
 
 export const codes = {
   sgd_step: [
@@ -294,10 +327,42 @@ export const codes = {
     [() => [f(1, 3), pack(0, 3), f(0), null, 0, 0.1, 0, 'none'], [[[1, 0]]]],
     [() => [tensor([2]), pack(1, 1), tensor([1]), null, 1, 1, 0, 'none'], [[[1], [2]]]],
   ],
+  qconv2d_pack: [
+    [() => [i8([], [0, 3, 1, 1]), 1], [[filters([], [0, 3, 1, 1]).shape]]],
+    [() => [i8([1], [1, 1, 1, 1]), 1], [[filters([1], [1, 1, 1, 1]).shape]]],
+    [() => [i8([1, 2, 3], [3, 1, 1, 1]), 2], 'ERR_SHAPE'],
+    [() => [i8([1, 2, 3], [3, 1, 1, 1]), 0], 'ERR_OPTION'],
+    [() => [f(3, 1, 1, 1), 1], 'ERR_DTYPE'],
+  ],
+  qconv2d_last: [
+    [
+      () => codesLast(u8([3, 5], [1, 1, 2, 1]), filters([2], [1, 1, 1, 1]), [1, 1, 1, 1]),
+      [
+        [
+          [1, 1, 2, 1],
+          [4, 8],
+        ],
+      ],
+    ],
+    [() => codesLast(f(0, 2, 2, 1), filters([2], [1, 1, 1, 1]), [1, 1, 1, 1]), [[[0, 2, 2, 1]]]],
+    [
+      () => codesLast(f(1, 1, 1, 0), filters([], [3, 0, 1, 1]), [3, 0, 1, 1]),
+      [
+        [
+          [1, 1, 1, 3],
+          [0, 0, 0],
+        ],
+      ],
+    ],
+    [() => codesLast(f(1, 2, 2, 1), filters([2], [1, 1, 1, 1]), [1, 1, 3, 3]), 'ERR_SHAPE'],
+    [() => codesLast(i8([3], [1, 1, 1, 1]), filters([2], [1, 1, 1, 1]), [1, 1, 1, 1]), 'ERR_DTYPE'],
+    [() => codesLast(f(1, 1, 1, 1), filters([2], [1, 1, 1, 1]), [1, 1, 1, 1], 300), 'ERR_OPTION'],
+  ],
   qconv2d: [
-    [() => [f(0, 1, 3, 3), pack(2, 4), f(2), null, [2, 1, 2, 2], [1, 1], [0, 0], 0.1, 0, 'none'], [[[0, 2, 2, 2]]]],
-    [() => [f(1, 1, 1, 1), pack(1, 1), f(1), null, [1, 1, 1, 1], [1, 1], [0, 0], 1, 0, 'none'], [[[1, 1, 1, 1], [1]]]],
-    [() => [f(1, 1, 0, 3), pack(1, 1), f(1), null, [1, 1, 1, 1], [1, 1], [0, 0], 1, 0, 'none'], 'ERR_SHAPE'],
+    [() => codesFirst(f(0, 1, 3, 3), filters([1, 2, 3, 4], [1, 1, 2, 2]), [1, 1, 2, 2]), [[[0, 1, 2, 2]]]],
+    [() => codesFirst(f(1, 1, 1, 1), filters([3], [1, 1, 1, 1]), [1, 1, 1, 1]), [[[1, 1, 1, 1], [3]]]],
+    [() => codesFirst(f(1, 1, 0, 3), filters([3], [1, 1, 1, 1]), [1, 1, 1, 1]), 'ERR_SHAPE'],
+    [() => codesFirst(f(1, 1, 1, 1), filters([3], [1, 1, 1, 1]), [1, 1, 1, 1], -1), 'ERR_OPTION'],
   ],
   wgemm_pack: [
     [() => [i8([1], [1, 1]), f(1, 1), null, 4], [[pack4(1, 1).shape]]],

@@ -1,17 +1,8 @@
-/** When a quantized input can meet the weight's codes in integer arithmetic, and what stands in where it cannot. */
-import { clip, pair, round, scaleShift } from '../../ops/index.js'
+/** What a quantized input becomes before it meets the weight's codes, and what stands in where integers do not multiply. */
+import { clip, round, scaleShift } from '../../ops/index.js'
 import type { JsonObject } from '../../base/json-types.js'
 import type { Tensor } from '../../tensor/index.js'
-import type { InputQuantization, Size2d, WeightUse } from './weight.js'
-
-/** Zeros on each side when the integer convolution has the case (no groups, no dilation, equal sides), else null. */
-export function plainPadding(use: WeightUse): Size2d | null {
-  if (use.op !== 'conv2d') return null
-  const { padding, dilation = 1, groups = 1 } = use
-  const sides = typeof padding === 'number' ? [padding, padding] : padding
-  if (groups !== 1 || pair(dilation).some((d) => d !== 1) || sides === 'same') return null
-  return sides.every((p) => typeof p === 'number') ? (sides as Size2d) : null
-}
+import type { InputQuantization } from './weight.js'
 
 /** x within the values of the codes that may be used, where these are not all of u8: kernels clamp to u8 only. */
 export function within(x: Tensor, { scale, zero, limits }: InputQuantization): Tensor {

@@ -19,11 +19,24 @@ import type { RawTensor } from '../../base/dtype.js'
 import { ModelFormatError, NumericError, OptionError, ShapeError } from '../../base/errors.js'
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
-import { dequantizeRows, gather, qconv2d, qgemmPack, qlinear, qlinearDynamic, reshape, wgemm, wgemmPack } from '../../ops/index.js'
+import {
+  dequantizeRows,
+  gather,
+  pair,
+  qconv2d,
+  qconv2dPack,
+  qgemmPack,
+  qlinear,
+  qlinearDynamic,
+  reshape,
+  wgemm,
+  wgemmPack,
+} from '../../ops/index.js'
+import { sides2d } from '../../ops/composite/convolution.js'
 import { fromRaw, keep, scope, tensor, toRaw, type Tensor } from '../../tensor/index.js'
 import { applyDense } from './apply.js'
 import { checkPartShape, countNonzero } from './dense.js'
-import { onGrid, plainInput, plainPadding, within } from './integer-input.js'
+import { onGrid, plainInput, within } from './integer-input.js'
 import { checkPartNames, matrixShape, one, onProcessor, parseWeightConfig, partOf, withTemporary, type Parts } from './parts.js'
 import { defineWeightKind, type InputQuantization, type Leaf, type Weight, type WeightUse } from './weight.js'
 
@@ -77,6 +90,7 @@ export class QuantizedWeight implements Weight {
   readonly scaleDtype: 'f32' | 'f16'
   readonly coding: 'packed' | 'sparse'
   #packed: Tensor | undefined
+  #filters: Tensor | undefined
   #onCodes: boolean | undefined
   #codeBytes: number | undefined
 
@@ -145,23 +159,19 @@ export class QuantizedWeight implements Weight {
   apply(x: Tensor, use: WeightUse): Tensor {
     const { input } = this
     if (use.op === 'lookup') return this.#lookup(x)
-    const padding = plainPadding(use)
     if (input === 'dynamic' && use.op === 'linear') {
       this.#packed ??= keep(qgemmPack(this.q))
       const scale = this.scale.reshapeView([this.scale.size])
       return withTemporary([scale], () => qlinearDynamic(x, this.#packed!, scale, use.bias, null, this.shape[0]!, false, 'none'))
     }
-    if (input && input !== 'dynamic' && (use.op === 'linear' || padding)) {
-      this.#packed ??= keep(qgemmPack(this.q))
+    if (input && input !== 'dynamic' && (use.op === 'linear' || use.op === 'conv2d')) {
       const scale = this.scale.reshapeView([this.scale.size])
       const limited = within(x, input)
       return withTemporary(limited === x ? [scale] : [scale, limited], () =>
-        use.op === 'conv2d'
-          ? qconv2d(limited, this.#packed!, scale, use.bias, this.shape, use.stride, padding!, input.scale, input.zero, 'none')
-          : qlinear(limited, this.#packed!, scale, use.bias, this.shape[0]!, input.scale, input.zero, 'none'),
+        use.op === 'conv2d' ? this.#convolution(limited, scale, input, use) : this.#integerLinear(limited, scale, input, use.bias),
       )
     }
-    // Convolutions that integers do not have (groups, dilation, one dimension): the same codes, multiplied as floats.
+    // Convolutions that integers do not have (one dimension, transposed): the same codes, multiplied as floats.
     if (input && input !== 'dynamic') return scope(() => applyDense(this.dense(), onGrid(x, input), use))
     if (use.op === 'linear' && this.#runsOnCodes()) {
       this.#packed ??= keep(wgemmPack(this.q, this.scale, this.zero, this.bits < 5 ? this.bits : 8))
@@ -170,6 +180,19 @@ export class QuantizedWeight implements Weight {
     const flat = dequantizeRows(this.q, this.scale, this.zero)
     const values = reshape(flat, this.shape)
     return withTemporary([flat, values], () => applyDense(values, x, use))
+  }
+
+  #integerLinear(x: Tensor, scale: Tensor, input: InputQuantization, bias: Tensor | null): Tensor {
+    this.#packed ??= keep(qgemmPack(this.q))
+    return qlinear(x, this.#packed, scale, bias, this.shape[0]!, input.scale, input.zero, 'none')
+  }
+
+  #convolution(x: Tensor, scale: Tensor, input: InputQuantization, use: WeightUse & { readonly op: 'conv2d' }): Tensor {
+    const [{ shape }, groups] = [this, use.groups ?? 1]
+    const [stride, dilation] = [pair(use.stride), pair(use.dilation ?? 1)]
+    const padding = sides2d('conv2d', use.padding, [x.shape[2]!, x.shape[3]!], [shape[2]!, shape[3]!], stride, dilation).flat()
+    this.#filters ??= keep(qconv2dPack(this.q.reshapeView(shape), groups))
+    return qconv2d(x, this.#filters, scale, use.bias, shape, stride, padding, dilation, groups, input.scale, input.zero)
   }
 
   /** What the kernel for codes takes: equal groups, and factors of a sane size (files may hold others). */
@@ -228,8 +251,8 @@ export class QuantizedWeight implements Weight {
   }
 
   dispose(): void {
-    for (const t of [this.q, this.scale, this.zero, this.#packed]) t?.dispose()
-    this.#packed = undefined
+    for (const t of [this.q, this.scale, this.zero, this.#packed, this.#filters]) t?.dispose()
+    this.#packed = this.#filters = undefined
   }
 }
 
