@@ -84,6 +84,8 @@ describe('loadInputs', () => {
     expect(refused(`inputs:${at('uneven.npz')},rows=1`)).toMatch(/^ERR_DATA .*2 and 3 samples/)
     expect(refused(`inputs:${at('scalar.npz')},rows=1`)).toMatch(/^ERR_DATA .*sr is a single number/)
     expect(refused(`inputs:${at('none.npz')}`)).toMatch(/^ERR_DATA .*a is empty, \[0, 4\]/)
+    const beyond = errorOf(() => loadInputs(`inputs:${at('two.npz')},rows=2`).call(3))
+    expect([beyond.code, beyond.message]).toEqual(['ERR_OPTION', expect.stringMatching(/no call 3, they are 0 to 2/)])
     expect(refused(`inputs:${at('two.npz')},rows=0`)).toMatch(/^ERR_OPTION .*"rows" cannot be "0"/)
   })
 })
@@ -135,6 +137,27 @@ describe('inputsOnly', () => {
     ])
     const typed = await rejectionOf(() => compress(net, steps, { task: inputsOnly(loadInputs(`inputs:${at('ints.npz')}`)) }))
     expect([typed.code, typed.message]).toEqual(['ERR_DATA', expect.stringMatching(/right is f32, the array is i32/)])
+  })
+
+  it('the distance of outputs is that of the output that moved most, and what is no number is not "the same"', async () => {
+    const net = (w: readonly number[]): Model =>
+      modelFromOnnx(
+        parseOnnx(
+          onnxModel({
+            input: [value('x', ['N', 2])],
+            output: [value('y'), value('z')],
+            initializer: [constant('w', [2, 2], w)],
+            node: [node('Log', ['x'], ['y']), node('MatMul', ['x', 'w'], ['z'])],
+          }),
+        ),
+      )
+    const error = async (values: readonly number[]): Promise<number> => {
+      writeNpz(at('moved.npz'), [['x', f32([1, 2], values)]])
+      return outputError(net([1, 0, 0, 2]), net([1, 0, 0, 3]), loadInputs(`inputs:${at('moved.npz')}`), breathe)
+    }
+    expect(await error([3, 2])).toBeCloseTo(2 / 5, 6) // z is [3, 4], then [3, 6]
+    expect(await error([0, 2])).toBeCloseTo(1 / 2, 6) // y holds -Infinity in both
+    expect(await error([NaN, 2])).toBeNaN()
   })
 
   it('nothing learns from them', async () => {

@@ -62,6 +62,13 @@ const cases: Readonly<Record<string, Case>> = {
   'Hardmax 11': { from: 11, nodes: one('Hardmax', { axis: 3 }) },
   'ReduceMax 12': { from: 12, nodes: one('ReduceMax', { axes: [2] }) },
   'ReduceL2 13, all': { from: 13, nodes: one('ReduceL2') },
+  'RoiAlign 10': {
+    from: 10,
+    nodes: one('RoiAlign', { output_height: 2, output_width: 3, sampling_ratio: 2 }, ['r', 'b']),
+    constants: [constant('r', [2, 4], [1, 1, 6, 6, 0, 2, 4, 7]), constant('b', [2], [1, 0], 'i64')],
+    dims: [2, 3, 8, 8],
+  },
+  'Split 13, without sizes': { from: 13, nodes: [node('Split', ['x', ''], ['y', 'z'], { axis: 3 })] },
   'GridSample 16': { from: 16, nodes: one('GridSample', { mode: 'bilinear' }, ['g']), constants: [constant('g', [2, 2, 2, 2], draw(16))] },
 }
 

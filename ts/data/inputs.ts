@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { dtypeInfo, type RawTensor } from '../base/dtype.js'
-import { AbortError, DataError, ioError } from '../base/errors.js'
+import { AbortError, DataError, OptionError, ioError } from '../base/errors.js'
 import { sizeOf } from '../base/shape.js'
 import type { ReadOptions } from '../formats/limits.js'
 import { readNpy } from '../formats/npy.js'
@@ -123,7 +123,9 @@ export function loadInputs(
     size: places.length,
     samples,
     call: (index) => {
-      const { file, from, to } = places[index]!
+      const place = places[index]
+      if (!place) throw new OptionError('ERR_OPTION', `${name}: there is no call ${index}, they are 0 to ${places.length - 1}`)
+      const { file, from, to } = place
       const arrays = arraysOf(file)
       return from === undefined ? arrays : new Map([...arrays].map(([key, raw]) => [key, rowsOf(raw, from, to!)]))
     },

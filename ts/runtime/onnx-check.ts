@@ -85,15 +85,18 @@ async function differenceOf(
 /** What f32 leaves of results that were near 1 on the way (saturated sigmoids): below it nothing can be said of results that are all that small. */
 const ROUNDING = 2 ** -22
 
-/** Largest difference, relative to the largest value; as it is where it is no more than rounding. */
+/** Largest difference, relative to the largest finite value; as it is where it is no more than rounding. NaN where one side is NaN and the other is not. */
 function distance(got: OrtTensor, want: Tensor): number {
   const expected = want.read() as ArrayLike<number | bigint>
   if (got.dims.length !== want.rank || got.dims.some((d, i) => d !== want.shape[i])) return Infinity
   let [worst, largest] = [0, 0]
   for (let i = 0; i < sizeOf(want.shape); i++) {
-    const difference = Math.abs(Number(got.data[i]) - Number(expected[i]))
-    if (!(difference <= worst)) worst = difference // NaN counts
-    largest = Math.max(largest, Math.abs(Number(expected[i])))
+    const [a, b] = [Number(got.data[i]), Number(expected[i])]
+    if (Number.isFinite(b)) largest = Math.max(largest, Math.abs(b))
+    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) continue // infinities too: their difference is no number
+    const difference = Math.abs(a - b)
+    if (Number.isNaN(difference)) return NaN
+    worst = Math.max(worst, difference)
   }
   return worst > ROUNDING && largest > 0 ? worst / largest : worst
 }

@@ -117,10 +117,16 @@ const steps: Readonly<Record<number, Readonly<Record<string, Step>>>> = {
     LogSoftmax: softmax,
     Hardmax: softmax,
   },
+  16: {
+    // Half a pixel was not subtracted before; the default is that it is.
+    RoiAlign: (node) => ({ ...node, attributes: { ...node.attributes, coordinate_transformation_mode: text('output_half_pixel') } }),
+  },
   18: {
     ...Object.fromEntries(reductions.map((op) => [op, axes])),
     Split: (node) =>
-      node.inputs.length > 1 ? node : { ...node, attributes: { ...node.attributes, num_outputs: int(node.outputs.length) } },
+      node.inputs[1]
+        ? node
+        : { ...node, inputs: [node.inputs[0]!], attributes: { ...node.attributes, num_outputs: int(node.outputs.length) } },
   },
   20: {
     GridSample: (node) => {

@@ -80,26 +80,44 @@ function digest(data: ModelInputs): string {
   return arrayHash(...[...new Set(probes)].flatMap((i) => [...data.call(i).values()].map((raw) => raw.data)))
 }
 
+/** Sums of squares over all calls, by output. */
+interface Distance {
+  difference: number
+  norm: number
+}
+
+/** |y - y'| / |y|; NaN stays NaN: a result that is none must not read as "no difference". */
+const relative = ({ difference, norm }: Distance): number => (difference === 0 ? 0 : Math.sqrt(difference / norm))
+
 /**
- * How far a model's output is from that of another on these inputs: |y - y'| / |y|, Euclidean norms over all numbers of all calls.
+ * How far a model's outputs are from those of another on these inputs: |y - y'| / |y|, Euclidean norms over all numbers of all calls; of several outputs
+ * the one that moved most. NaN where a result is not a number.
  *
  * - outputs of different size: ERR_DATA
  */
 export async function outputError(reference: Model, model: Model, data: ModelInputs, breathe: () => Promise<void>): Promise<number> {
-  let [difference, norm] = [0, 0]
+  const outputs = new Map<string, Distance>()
   for (let i = 0; i < data.size; i++) {
     scope(() => {
       const arrays = data.call(i)
-      const [want, got] = [reference, model].map((of) => of.forward(callInput(of, data.name, arrays)).read())
-      if (want!.length !== got!.length)
-        throw new DataError('ERR_DATA', `${data.name}: ${model.info.name} gives ${got!.length} numbers where ${want!.length} are expected`)
-      for (let k = 0; k < want!.length; k++) {
-        const y = Number(want![k])
-        difference += (Number(got![k]) - y) ** 2
-        norm += y * y
+      const [wanted, given] = [reference, model].map((of) => of.forwardAll(callInput(of, data.name, arrays)))
+      for (const [name, tensor] of Object.entries(wanted!)) {
+        const [want, got] = [tensor.read(), given![name]?.read() ?? []]
+        if (want.length !== got.length)
+          throw new DataError(
+            'ERR_DATA',
+            `${data.name}: ${model.info.name} gives ${got.length} numbers as ${JSON.stringify(name)} where ${want.length} are expected`,
+          )
+        const sums = outputs.get(name) ?? { difference: 0, norm: 0 }
+        outputs.set(name, sums)
+        for (let k = 0; k < want.length; k++) {
+          const [y, x] = [Number(want[k]), Number(got[k])]
+          if (x !== y) sums.difference += (x - y) ** 2 // the same infinity twice is no difference
+          if (Number.isFinite(y)) sums.norm += y * y
+        }
       }
     })
     await breathe()
   }
-  return norm > 0 ? Math.sqrt(difference / norm) : difference > 0 ? Infinity : 0
+  return Math.max(...[...outputs.values()].map(relative))
 }
