@@ -46,7 +46,7 @@ async function batches(spec: string, options: Parameters<typeof streamData>[1]):
   try {
     for (let i = 0; i < 4; i++) await loader.next()
   } finally {
-    await loader.close()
+    loader.close()
   }
 }
 

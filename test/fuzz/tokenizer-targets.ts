@@ -29,7 +29,7 @@ function ggufOf(tree: { tokens: unknown; types: unknown; scores: unknown; keys: 
   const list = (v: unknown, of: 'string' | 'i32' | 'f32'): GgufValue => {
     const items = Array.isArray(v) ? (v as unknown[]) : []
     return of === 'string'
-      ? { type: 'array', of, value: items.map(String).map((s) => s.toWellFormed?.() ?? s) }
+      ? { type: 'array', of, value: items.map((v) => Buffer.from(String(v)).toString()) }
       : { type: 'array', of, value: (of === 'i32' ? Int32Array : Float32Array).from(items.map(Number)) as never }
   }
   const keys = Object.entries((tree.keys ?? {}) as Record<string, unknown>).map(([key, v]): [string, GgufValue] => [
