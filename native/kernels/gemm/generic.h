@@ -185,9 +185,10 @@ template <bool OFFSET, bool MORE> void wide_panels(const GemmStrip<float>& s, in
 #endif
 
 template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
+  if (s.m < 1) return;
   int64_t j = 0;
   const float* b = s.b;
-  if (!OFFSET && s.m > 0 && s.m <= 2 && s.b_panel == kWidth) {  // few rows of plain B: wider tiles hide the latency of the multiply-add
+  if (!OFFSET && s.m <= 2 && s.b_panel == kWidth) {  // few rows of plain B: wider tiles hide the latency of the multiply-add
     constexpr int kTwo = kManyRegisters ? 8 : 4;     // vectors that two rows have registers for
     const int64_t width = kLanes * (s.m == 1 ? 8 : kTwo);
     const Share none{reinterpret_cast<const char*>(s.a), 0, 0, kLeast};
