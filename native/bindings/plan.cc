@@ -175,7 +175,7 @@ napi_value plan_begin(napi_env env, napi_callback_info info) {
 }
 
 // planEnd(handles of the outputs, flags): the number of the plan, or -1; then out[0] has the bits of the inputs whose values decided what was computed,
-// where leaving them out of the inputs makes a plan for these values. flags: 1 no rewriting.
+// where leaving them out of the inputs makes a plan for these values. flags: 1 no rewriting, 2 convolutions as direct sums.
 napi_value plan_end(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
     napi_value argv[2];
@@ -195,7 +195,7 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       state->out()[0] = static_cast<double>(recording->decisive());
       TERSOR_TRY(finished);
       if (program.place.get()) flags |= 1;  // rewrites choose among the processor's kernels
-      if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_));
+      if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_, (flags & 2) != 0));
       if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));
       return {};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "plan/winograd.h"
+
 namespace tersor {
 namespace {
 
@@ -13,14 +15,17 @@ bool is_own(const Program& program, const TensorRef& y) { return is_whole(progra
 
 constexpr int64_t kMostTaps = 4096;  // of a pool: each place of a window is a pointer for every pixel of a task
 
-Status rewrite(Program& program, Packs& packs, size_t i, const ConvPlan& plan) {
+Status rewrite(Program& program, Packs& packs, size_t i, const ConvPlan& plan, bool direct) {
   conv2d_last_args& to = program.steps[i].as<conv2d_last_args>();
   const size_t channels = plan.scale.size();
   std::vector<float> scale(channels);
   bool scaled = false;
   for (size_t c = 0; c < channels; c++) scale[c] = static_cast<float>(plan.scale[c]), scaled = scaled || scale[c] != 1;
   Storage *packed = nullptr, *bias = nullptr;
-  TERSOR_TRY(packs.filters(constant_of(program, to.packed), scaled ? scale.data() : nullptr, to.groups, &packed));
+  const int64_t tile = direct ? 0 : winograd_tile(to);
+  const TensorRef filters = constant_of(program, to.packed);
+  const float* const times = scaled ? scale.data() : nullptr;
+  TERSOR_TRY(tile ? packs.winograd(filters, times, tile, &packed) : packs.filters(filters, times, to.groups, &packed));
   set_shape(to.packed, DType::u8, &packed->bytes, 1);
   set_place(to.packed, program.add_constant(packed), 0);
   if (std::any_of(plan.shift.begin(), plan.shift.end(), [](double d) { return d != 0; })) {
@@ -33,7 +38,12 @@ Status rewrite(Program& program, Packs& packs, size_t i, const ConvPlan& plan) {
   to.x = channels_last(to.x);
   if (to.residual.owner) to.residual = channels_last(to.residual);
   to.act = plan.act, to.lo = plan.lo, to.hi = plan.hi, to.scale = plan.after_scale, to.shift = plan.after_shift;
-  turn_channels_last(program, i, to.y);
+  if (tile) {
+    program.steps[i] = winograd_step(program.steps[i], tile);
+    turn_channels_last(program, i, program.steps[i].as<conv2d_winograd_args>().y);
+  } else {
+    turn_channels_last(program, i, to.y);
+  }
   return {};
 }
 
@@ -107,7 +117,7 @@ template <class Args> void pool_with(Program& program, size_t i, pool2d_last_arg
 
 }  // namespace
 
-Status rewrite_convolutions(Program& program, Packs& packs) {
+Status rewrite_convolutions(Program& program, Packs& packs, bool direct) {
   const ConvPlans plans = absorb_into_convolutions(program);
   if (plans.empty()) return {};
   for (size_t i = 0; i < program.steps.size(); i++) {
@@ -115,7 +125,7 @@ Status rewrite_convolutions(Program& program, Packs& packs) {
     const auto found = plans.find(step.args.get());
     pool2d_last_args pool{};
     if (found != plans.end()) {
-      TERSOR_TRY(step.op() == Op::qconv2d_last ? rewrite_codes(program, i, found->second) : rewrite(program, packs, i, found->second));
+      TERSOR_TRY(step.op() == Op::qconv2d_last ? rewrite_codes(program, i, found->second) : rewrite(program, packs, i, found->second, direct));
     } else if (step.op() == Op::concat2) {
       pass_on_concat(program, i);
     } else if (step.op() == Op::max_pool2d) {

@@ -10,7 +10,8 @@ namespace tersor {
 // filters and bias; a residual, an activation (also one that an exporter wrote out) and a scale behind it into the op. Results then lie as [B,H,W,C], and
 // readers see the same tensor through other strides; elementwise steps, pools and concatenations of channels pass that order on. A reader whose view cannot be
 // said in strides gets a copy.
-Status rewrite_convolutions(Program& program, Packs& packs);
+// Those of 3 x 3 for which it takes less time become conv2d_winograd, unless all are to be direct sums.
+Status rewrite_convolutions(Program& program, Packs& packs, bool direct);
 
 // What of a convolution's future op is known while steps are taken in. Each of its results' channels is first times scale[c] plus shift[c].
 struct ConvPlan {

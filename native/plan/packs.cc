@@ -107,21 +107,33 @@ Status Packs::join(const TensorRef* blobs, const int64_t* out, int count, int64_
   return {};
 }
 
-Status Packs::filters(const TensorRef& w, const float* scale, int64_t groups, Storage** packed) {
+// args: of `op`, complete but for the scale. form: what else tells two packs of one w apart.
+template <class Args> Status Packs::pack_filters(Op op, Args& args, const float* scale, int64_t form, Storage** packed) {
+  const TensorRef w = args.w;
   const int64_t n = w.shape[0];
-  std::string key = key_of(static_cast<int>(Op::conv2d_last_pack), &w, 1);
-  key.append(reinterpret_cast<const char*>(&groups), sizeof groups);
+  std::string key = key_of(static_cast<int>(op), &w, 1);
+  key.append(reinterpret_cast<const char*>(&form), sizeof form);
   if (scale) key.append(reinterpret_cast<const char*>(scale), static_cast<size_t>(n) * 4);
   if (find(key, packed)) return {};
-  conv2d_last_pack_args args{};
-  args.w = w, args.groups = groups;
   if (scale) {
     set_shape(args.scale, DType::f32, &n, 1);
     args.scale.data = const_cast<float*>(scale);
   }
-  TERSOR_TRY(run(Op::conv2d_last_pack, args, packed));
+  TERSOR_TRY(run(op, args, packed));
   keep(std::move(key), &w, 1, *packed);
   return {};
+}
+
+Status Packs::filters(const TensorRef& w, const float* scale, int64_t groups, Storage** packed) {
+  conv2d_last_pack_args args{};
+  args.w = w, args.groups = groups;
+  return pack_filters(Op::conv2d_last_pack, args, scale, groups, packed);
+}
+
+Status Packs::winograd(const TensorRef& w, const float* scale, int64_t tile, Storage** packed) {
+  conv2d_winograd_pack_args args{};
+  args.w = w, args.tile = tile;
+  return pack_filters(Op::conv2d_winograd_pack, args, scale, tile, packed);
 }
 
 void Packs::sweep() {

@@ -20,6 +20,8 @@ class Packs {
   Status join(const TensorRef* blobs, const int64_t* out, int count, int64_t k, Storage** joined);
   // Filters w [O,C/groups,kh,kw], each times its scale [O] (or null), as conv2d_last reads them. A new reference.
   Status filters(const TensorRef& w, const float* scale, int64_t groups, Storage** packed);
+  // Filters w [O,C,3,3], each times its scale [O] (or null), as conv2d_winograd reads them. A new reference.
+  Status winograd(const TensorRef& w, const float* scale, int64_t tile, Storage** packed);
   // Forgets what no plan uses any more.
   void sweep();
 
@@ -28,6 +30,7 @@ class Packs {
     std::vector<Storage*> sources;  // held, so that an address in a key means one storage
     Storage* packed;
   };
+  template <class Args> Status pack_filters(Op op, Args& args, const float* scale, int64_t form, Storage** packed);
   static void drop(Entry& entry);
   static std::string key_of(int what, const TensorRef* parts, int count);
   bool find(const std::string& key, Storage** packed);

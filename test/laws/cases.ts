@@ -39,6 +39,8 @@ export const singleOnly: ReadonlyMap<OpName, string> = new Map([
   ['linear_packed', 'activations are f32'],
   ['conv2d_last_pack', 'filters are f32'],
   ['conv2d_last', 'images are f32'],
+  ['conv2d_winograd_pack', 'filters are f32'],
+  ['conv2d_winograd', 'images are f32'],
   ['pool2d_last', 'images are f32'],
   ['bf16_pack', 'weights are f32 or bf16'],
   ['linear_bf16', 'activations are f32 or bf16'],

@@ -37,6 +37,8 @@ describe('the table of ops', () => {
       'linear_bf16',
       'conv2d_last_pack',
       'conv2d_last',
+      'conv2d_winograd_pack',
+      'conv2d_winograd',
       'pool2d_last',
       'attention_grad',
       'layer_norm_grad',

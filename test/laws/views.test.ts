@@ -54,6 +54,7 @@ const packedFor: ReadonlySet<string> = new Set([
   'linear_bf16',
   'linear_packed',
   'conv2d_last',
+  'conv2d_winograd',
   'ternary_unpack',
   'ternary_project',
 ])

@@ -39,6 +39,11 @@ export interface SessionOptions {
   /** Whether the plan may combine calls (products with what follows them, packed weights). Without, results equal eager ones bit for bit. Default true. */
   readonly fuse?: boolean
   /**
+   * How plans compute convolutions in f32. 'auto': those of 3 x 3 by Winograd's transforms where that takes less time, with rounding errors about twice those of
+   * direct sums; which ones depends on sizes only. 'direct': all as direct sums. Without `fuse` nothing is transformed. Default 'auto'.
+   */
+  readonly convolution?: 'auto' | 'direct'
+  /**
    * Whether imported graphs in the model go through the graph passes first (`optimizeGraph`): fewer nodes, weights folded into one another. The model itself stays as it
    * is. Default: what `fuse` says.
    */
@@ -68,6 +73,7 @@ export interface SessionInfo {
 const AS_HANDLES = 1
 const WITH_TIMES = 2
 const UNFUSED = 1
+const DIRECT = 2
 const none: readonly number[] = []
 
 /**
@@ -93,10 +99,12 @@ export class Session {
   /** @internal */
   constructor(model: Model | SessionFunction, options: SessionOptions, loadMs: number, own?: Model) {
     this.#own = own
-    const { output = 'output', classes = 16, fuse = true, optimize = fuse } = options
+    const { output = 'output', classes = 16, fuse = true, convolution = 'auto', optimize = fuse } = options
     if (!Number.isInteger(classes) || classes < 1)
       throw new OptionError('ERR_OPTION', `session: classes must be an integer >= 1, got ${classes}`)
-    this.#options = { output, classes, fuse }
+    if (convolution !== 'auto' && convolution !== 'direct')
+      throw new OptionError('ERR_OPTION', `session: convolution must be 'auto' or 'direct', got ${String(convolution)}`)
+    this.#options = { output, classes, fuse, convolution }
     this.#loadMs = loadMs
     this.#device = options.device !== undefined ? device(options.device) : model instanceof Model ? model.device : defaultDevice()
     const began = performance.now()
@@ -310,7 +318,7 @@ export class Session {
       entries = Object.entries(this.#named(this.#forward(inputs, (path) => native.planMark(labels.push(path) - 1))))
       recorded = performance.now()
       const outputs = entries.map(([, t]) => t.handle)
-      plan = native.planEnd(outputs, this.#options.fuse ? 0 : UNFUSED)
+      plan = native.planEnd(outputs, (this.#options.fuse ? 0 : UNFUSED) | (this.#options.convolution === 'direct' ? DIRECT : 0))
     } catch (e) {
       native.planDrop()
       throw e

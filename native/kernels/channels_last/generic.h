@@ -2,18 +2,13 @@
 //
 // A tile is up to six pixels by up to four vectors of columns: 24 chains of multiply-adds where there are 32 registers. A step of k is a load of each vector
 // of w (it streams from L2, asked for ahead) and one broadcast of each pixel.
-#include "kernels/channels_last/channels_last.h"
-#include "simd/math.h"
+#include "kernels/channels_last/finish.h"
 
 TERSOR_VEC_BEGIN
 namespace tersor {
 namespace {
 
-using V = simd::F32;
-constexpr int kLanes = V::lanes;
 constexpr int64_t kConvAhead = 16;  // steps of k by which w is asked for: the latency of L2 and more
-
-TERSOR_VEC_INLINE V conv_gate(V v) { return v * simd::min(V(1.0f), simd::max(V(0.0f), simd::fma(v, V(1.0f / 6.0f), V(0.5f)))); }
 
 // What is not worth a place in every tile, on rows that were just stored.
 void conv_finish_rows(const ConvFinish& f, float* y, int64_t rows, int64_t n, int64_t row) {
@@ -22,30 +17,10 @@ void conv_finish_rows(const ConvFinish& f, float* y, int64_t rows, int64_t n, in
       float* at = y + i * row + j;
       const int64_t live = n - j;
       V v = live >= kLanes ? simd::load(at) : simd::load_part(at, live);
-      const V s = simd::sigmoid(v);
-      v = simd::fma(f.act == ConvAct::silu ? v * s : s, V(f.scale), V(f.shift));
+      v = conv_late(f, v);
       if (live >= kLanes) simd::store(at, v);
       else simd::store_part(at, v, live);
     }
-}
-TERSOR_VEC_INLINE bool conv_is_late(const ConvFinish& f) { return f.act == ConvAct::silu || f.act == ConvAct::sigmoid; }
-
-// N sums in registers, their activation and scale.
-template <int N> TERSOR_VEC_INLINE void conv_finish(const ConvFinish& f, V* v) {
-  if (f.act == ConvAct::clip) {
-    const V lo(f.lo), hi(f.hi);
-#pragma GCC unroll 24
-    for (int i = 0; i < N; i++) v[i] = simd::min(hi, simd::max(lo, v[i]));
-  } else if (f.act == ConvAct::hard_swish) {
-#pragma GCC unroll 24
-    for (int i = 0; i < N; i++) v[i] = conv_gate(v[i]);
-  } else {
-    return;
-  }
-  if (f.scale == 1 && f.shift == 0) return;
-  const V scale(f.scale), shift(f.shift);
-#pragma GCC unroll 24
-  for (int i = 0; i < N; i++) v[i] = simd::fma(v[i], scale, shift);
 }
 
 template <int MR, int NV> TERSOR_VEC_INLINE void conv_step(V* acc, const float* const* p, int64_t k, const float* w) {
@@ -87,11 +62,13 @@ template <int MR, int NV> void conv_tile(const ConvProduct& a, int64_t i0) {
   }
   const float* w = a.w;
   const float* const* x = a.x + i0 * a.taps + a.first_tap;
-  // The filters behind these come from L3 while these are used: every tile of the first ones brings an equal share, a line in two steps of k.
+  // The filters behind these come from L3 while these are used: every tile of the first ones brings an equal share, up to four lines in two steps of k.
   constexpr int64_t kShares = NV * kLanes / 8 > 0 ? NV * kLanes / 8 : 1;
-  const int64_t share = a.tap_count * a.depth * 8, tile = i0 / kConvPixels;
-  const float* next = tile < kShares ? a.w + a.tap_count * a.depth * NV * kLanes + tile * share : a.w;
-  const int64_t next_step = tile < kShares ? 16 : 0;
+  const int64_t tiles = (a.pixels + kConvPixels - 1) / kConvPixels, tile = i0 / kConvPixels;
+  const int64_t wanted = (kShares + tiles - 1) / tiles, lines = wanted < 4 ? wanted : 4;
+  const bool brings = tile * lines < kShares;
+  const float* next = brings ? a.w + a.tap_count * a.depth * (NV * kLanes + tile * lines * 8) : a.w;
+  const int64_t next_step = brings ? lines * 16 : 0, line2 = brings && lines > 1 ? 16 : 0, line3 = brings && lines > 2 ? 32 : 0, line4 = brings && lines > 3 ? 48 : 0;
   for (int64_t t = 0; t < a.tap_count; t++, x++) {
     const float* p[MR];
 #pragma GCC unroll 6
@@ -102,6 +79,9 @@ template <int MR, int NV> void conv_tile(const ConvProduct& a, int64_t i0) {
         conv_step<MR, NV>(acc, p, k, w);
         conv_step<MR, NV>(acc, p, k + 1, w + NV * kLanes);
         __builtin_prefetch(next, 0, 2);
+        __builtin_prefetch(next + line2, 0, 2);
+        __builtin_prefetch(next + line3, 0, 2);
+        __builtin_prefetch(next + line4, 0, 2);
         w += 2 * NV * kLanes, next += next_step;
       }
     for (; k < a.depth; k++, w += NV * kLanes) conv_step<MR, NV>(acc, p, k, w);

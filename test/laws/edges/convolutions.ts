@@ -5,6 +5,17 @@ import { f, i32, type Edge } from './edge.js'
 /** Filters of ones [out, channels, 1, 1]. */
 const packFilters = (out: number, channels: number): Tensor =>
   callOp('conv2d_last_pack', [tensor(new Float32Array(out * channels).fill(1), [out, channels, 1, 1]), null, 1])[0]!
+/** Filters of ones [out, channels, 3, 3]. */
+const packWinograd = (out: number, channels: number, tile: number): Tensor =>
+  callOp('conv2d_winograd_pack', [tensor(new Float32Array(out * channels * 9).fill(1), [out, channels, 3, 3]), null, tile])[0]!
+const winograd = (
+  x: Tensor,
+  w: Tensor,
+  out: number,
+  tile: number,
+  bias: Tensor | null = null,
+  residual: Tensor | null = null,
+): readonly unknown[] => [x, w, bias, residual, out, tile, [0, 0, 0, 0], 'clip', -Infinity, Infinity, 1, 0]
 const last = (
   x: Tensor,
   w: Tensor,
@@ -100,6 +111,34 @@ export const convolutions = {
     [() => last(f(1, 0, 2, 1), packFilters(1, 1), [1, 1, 1, 1]), 'ERR_SHAPE'],
     [() => last(f(1, 1, 1, 1), packFilters(1, 1), [1, 1, 1, 1], f(2)), 'ERR_SHAPE'],
     [() => last(f(1, 1, 1, 1), packFilters(1, 1), [1, 1, 1, 1], i32([1])), 'ERR_DTYPE'],
+  ],
+  conv2d_winograd_pack: [
+    [() => [f(0, 3, 3, 3), null, 2], [[[64]]]],
+    [() => [f(2, 0, 3, 3), f(2), 4], [[[64]]]],
+    [() => [f(3, 1, 3, 2), null, 2], 'ERR_SHAPE'],
+    [() => [f(3, 1, 3, 3), f(2), 2], 'ERR_SHAPE'],
+    [() => [f(3, 1, 3, 3), null, 3], 'ERR_OPTION'],
+    [() => [i32([1], [1, 1, 1, 1]), null, 2], 'ERR_DTYPE'],
+  ],
+  conv2d_winograd: [
+    [() => winograd(f(0, 3, 3, 1), packWinograd(2, 1, 2), 2, 2), [[[0, 1, 1, 2]]]],
+    [
+      () => winograd(f(1, 3, 3, 0), packWinograd(3, 0, 4), 3, 4, f(3)),
+      [
+        [
+          [1, 1, 1, 3],
+          [1, 2, 3],
+        ],
+      ],
+    ],
+    [() => winograd(f(1, 4, 3, 1), packWinograd(0, 1, 2), 0, 2), [[[1, 2, 1, 0]]]],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(1, 1, 2), 1, 2, f(1), f(1, 1, 1, 1)), [[[1, 1, 1, 1], [47]]]],
+    [() => winograd(f(1, 2, 3, 1), packWinograd(1, 1, 2), 1, 2), 'ERR_SHAPE'],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(1, 1, 2), 1, 4), 'ERR_SHAPE'],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(20, 1, 2), 1, 2), 'ERR_SHAPE'],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(1, 1, 2), 1, 3), 'ERR_OPTION'],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(1, 1, 2), 1, 2, f(2)), 'ERR_SHAPE'],
+    [() => winograd(f(1, 3, 3, 1), packWinograd(1, 1, 2), 1, 2, i32([1])), 'ERR_DTYPE'],
   ],
   pool2d_last: [
     [() => [f(0, 2, 2, 1), [2, 2], [1, 1], [0, 0], false, false, false], [[[0, 1, 1, 1]]]],
