@@ -72,18 +72,6 @@ Status geometry(const conv2d_last_args& a, GroupedShape* s) {
   return grouped_shape(kOp, x, a.weight_shape.v, {a.stride, a.padding, a.dilation, a.groups}, s);
 }
 
-// to[j * channels + c] = from[j * step + c * plane]; CHANNELS where they are known.
-template <int CHANNELS> void interleave(const float* from, int64_t channels, int64_t plane, int64_t step, int64_t n, float* to) {
-  const int64_t count = CHANNELS ? CHANNELS : channels;
-  if (step == 1) {  // planes of rows, as images come
-    for (int64_t j = 0; j < n; j++)
-      for (int64_t c = 0; c < count; c++) to[j * count + c] = from[c * plane + j];
-  } else {
-    for (int64_t j = 0; j < n; j++)
-      for (int64_t c = 0; c < count; c++) to[j * count + c] = from[c * plane + j * step];
-  }
-}
-
 // The image with its padding, [B, height, width, C]: taps of one row of a filter are then one run.
 Status fill_padded(const TensorRef& x, const GroupedShape& s, int64_t height, int64_t width, float* out, const Cancel* cancel) {
   return parallel_for(s.batch * height, grain_for(width * s.in), cancel, [&](int64_t begin, int64_t end) {
@@ -93,8 +81,8 @@ Status fill_padded(const TensorRef& x, const GroupedShape& s, int64_t height, in
       memset(row, 0, static_cast<size_t>(width * s.in) * 4);
       if (y < 0 || y >= s.height || live <= 0) continue;
       const float* const from = x.as<float>() + at / height * x.stride[0] + y * x.stride[1];
-      const auto copy = s.in == 3 ? interleave<3> : s.in == 1 ? interleave<1> : interleave<0>;
-      copy(from, s.in, x.stride[3], x.stride[2], live, row + s.left * s.in);
+      for (int64_t c = 0; c < s.in; c++)
+        for (int64_t j = 0; j < live; j++) row[(s.left + j) * s.in + c] = from[j * x.stride[2] + c * x.stride[3]];
     }
   });
 }

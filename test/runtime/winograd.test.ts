@@ -76,9 +76,7 @@ describe('a convolution of 3 x 3 with stride 1', () => {
   })
 
   test('another word for it is refused', () => {
-    expect(() => session((t: Tensor) => t, { convolution: 'winograd' as never })).toThrow(
-      expect.objectContaining({ code: 'ERR_OPTION' }),
-    )
+    expect(() => session((t: Tensor) => t, { convolution: 'winograd' as never })).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }))
   })
 })
 

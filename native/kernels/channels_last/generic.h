@@ -62,13 +62,11 @@ template <int MR, int NV> void conv_tile(const ConvProduct& a, int64_t i0) {
   }
   const float* w = a.w;
   const float* const* x = a.x + i0 * a.taps + a.first_tap;
-  // The filters behind these come from L3 while these are used: every tile of the first ones brings an equal share, up to four lines in two steps of k.
+  // The filters behind these come from L3 while these are used: every tile of the first ones brings an equal share, a line in two steps of k.
   constexpr int64_t kShares = NV * kLanes / 8 > 0 ? NV * kLanes / 8 : 1;
-  const int64_t tiles = (a.pixels + kConvPixels - 1) / kConvPixels, tile = i0 / kConvPixels;
-  const int64_t wanted = (kShares + tiles - 1) / tiles, lines = wanted < 4 ? wanted : 4;
-  const bool brings = tile * lines < kShares;
-  const float* next = brings ? a.w + a.tap_count * a.depth * (NV * kLanes + tile * lines * 8) : a.w;
-  const int64_t next_step = brings ? lines * 16 : 0, line2 = brings && lines > 1 ? 16 : 0, line3 = brings && lines > 2 ? 32 : 0, line4 = brings && lines > 3 ? 48 : 0;
+  const int64_t share = a.tap_count * a.depth * 8, tile = i0 / kConvPixels;
+  const float* next = tile < kShares ? a.w + a.tap_count * a.depth * NV * kLanes + tile * share : a.w;
+  const int64_t next_step = tile < kShares ? 16 : 0;
   for (int64_t t = 0; t < a.tap_count; t++, x++) {
     const float* p[MR];
 #pragma GCC unroll 6
@@ -79,9 +77,6 @@ template <int MR, int NV> void conv_tile(const ConvProduct& a, int64_t i0) {
         conv_step<MR, NV>(acc, p, k, w);
         conv_step<MR, NV>(acc, p, k + 1, w + NV * kLanes);
         __builtin_prefetch(next, 0, 2);
-        __builtin_prefetch(next + line2, 0, 2);
-        __builtin_prefetch(next + line3, 0, 2);
-        __builtin_prefetch(next + line4, 0, 2);
         w += 2 * NV * kLanes, next += next_step;
       }
     for (; k < a.depth; k++, w += NV * kLanes) conv_step<MR, NV>(acc, p, k, w);
