@@ -145,11 +145,5 @@ export {
   type PassResult,
   type TfjsModelOptions,
 } from './graph/index.js'
-export {
-  saveOnnx,
-  saveTransformersJs,
-  type OnnxRuntime,
-  type SavedOnnx,
-  type SaveOnnxOptions,
-  type TransformersJsOptions,
-} from './runtime/save-onnx.js'
+export { saveOnnx, type OnnxRuntime, type SavedOnnx, type SaveOnnxOptions } from './runtime/save-onnx.js'
+export { saveTransformersJs, transformersJsFiles, type TransformersJsOptions } from './runtime/transformers-js.js'

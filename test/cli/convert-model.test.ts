@@ -87,6 +87,30 @@ it('.onnx -> .onnx by the inputs that the file declares: names, types and open s
   expect(shapes('one-again.onnx')).toEqual(shapes('one.onnx'))
 })
 
+it('folder -> onnx -> onnx: still a function of the ids, also where the file narrows them', async () => {
+  await convert(folderOf('bert'), 'onnx', 'b.onnx')
+  await convert(at('b.onnx'), 'onnx', 'c.onnx')
+  const wide = (list: number[]): SessionInput => ({ data: BigInt64Array.from(list, BigInt), shape: [1, list.length] })
+  const run = async (name: string, list: number[]): Promise<number[]> => {
+    const s = session(at(name))
+    const inputs = { input_ids: wide(list), attention_mask: wide(list.map(() => 1)), token_type_ids: wide(list.map(() => 0)) }
+    const { logits } = await s.run(inputs)
+    expect(s.info().classes[0]!.planned).toBe(true)
+    s.dispose()
+    return Array.from(logits!.data as Float32Array)
+  }
+  for (const list of [
+    [2, 24, 25, 3],
+    [2, 30, 6, 31, 5, 3],
+  ]) {
+    const model = loadModel(folderOf('bert'))
+    const row = tensor(Int32Array.from(list), [1, list.length])
+    const want = Array.from(scope(() => model.forward({ ids: row, mask: tensor([list.map(() => 1)]) }).read() as Float32Array))
+    close(await run('b.onnx', list), want, 'once')
+    close(await run('c.onnx', list), want, 'twice')
+  }
+})
+
 it('pairs and options that are refused say what is possible', () => {
   expect(errorOf(() => goesWhole('x.npz', 'npz', 'onnx')).message).toMatch(
     /holds tensors.*it can become: \.safetensors, \.gguf, \.npz, a folder/,
@@ -94,6 +118,8 @@ it('pairs and options that are refused say what is possible', () => {
   expect(errorOf(() => goesWhole('x.onnx', 'ONNX model', 'gguf')).message).toMatch(/cannot become \.gguf; it can become: \.safetensors/)
   expect(goesWhole('x', 'Hugging Face folder', 'onnx')).toBe(true)
   expect(goesWhole('x', 'GGUF model', 'npz')).toBe(false)
+  expect(goesWhole('x', 'Hugging Face folder', 'safetensors')).toBe(false)
+  expect(goesWhole('x', 'Hugging Face folder', 'safetensors', 'int8')).toBe(true)
   for (const [to, whole, options] of [
     ['onnx', true, { quantize: 'q8_0' }],
     ['npz', false, { quantize: 'int8' }],

@@ -6,6 +6,7 @@ import { readNpy, writeNpy } from '../../ts/formats/index.js'
 import { loadModel, saveModel } from '../../ts/models/index.js'
 import { session, type LayerSpeed } from '../../ts/index.js'
 import { compress, quantize, recipe } from '../../ts/compress/index.js'
+import type { StartTimes } from '../../ts/cli/start-times.js'
 import { mlp } from '../compress/toys.js'
 import { model as onnxModel, node, value, type GraphInit } from '../graph/build.js'
 import { json, root, succeeds, tempDir, tersor } from './lib.js'
@@ -35,6 +36,20 @@ describe('tersor run', () => {
     expect([...y.data]).toEqual([...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)])
     s.dispose()
     model.dispose()
+  }, 60_000)
+
+  it('and bench say how long loading, the plan, the first output and later runs take', async () => {
+    for (const command of ['run', 'bench']) {
+      const { times } = await json<{ times: StartTimes }>([command, at('net.safetensors'), '--input', at('x.npy')])
+      expect(times.loadMs).toBeGreaterThan(0)
+      expect(times.planMs).toBeGreaterThan(0)
+      expect(times.firstOutputMs).toBeGreaterThan(times.loadMs + times.planMs)
+      expect(times.steadyMs).toBeGreaterThan(0)
+      expect(times.steadyRuns).toBeGreaterThan(0)
+      const { stdout, stderr } = await tersor([command, at('net.safetensors'), '--input', at('x.npy')])
+      expect(stdout + stderr).toMatch(/load .* first output after .* a run/)
+    }
+    expect((await tersor(['bench', at('net.safetensors'), '--require-speedup', 'much'])).stderr).toContain('must be a number')
   }, 60_000)
 
   it('makes inputs as a model names them: token ids of language models, several inputs of a graph', async () => {

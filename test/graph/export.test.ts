@@ -27,7 +27,8 @@ import {
   type ModuleSpec,
 } from '../../ts/nn/index.js'
 import { scaleShift, sort } from '../../ts/ops/index.js'
-import { saveOnnx, saveTransformersJs, type OnnxRuntime } from '../../ts/runtime/save-onnx.js'
+import { saveOnnx, type OnnxRuntime } from '../../ts/runtime/save-onnx.js'
+import { saveTransformersJs } from '../../ts/runtime/transformers-js.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { useLite } from '../../ts/models/use-lite.js'
 import { tempDir } from '../formats/lib.js'
@@ -329,7 +330,7 @@ describe('files', () => {
       ['input_ids', 'attention_mask', 'token_type_ids'].map((name) => [name, 'i64', ['batch', 'tokens']]),
     )
     expect(graph.outputs[0]).toMatchObject({ name: 'logits', shape: ['batch', 3] })
-    const pooled = loadHuggingFace(source, { head: 'embedding', output: 'mean' })
+    const pooled = loadHuggingFace(source, { head: 'embedding', output: 'pooled' })
     await expect(saveTransformersJs(pooled, dir)).rejects.toMatchObject({ code: 'ERR_OPTION' })
   })
 })

@@ -1,7 +1,8 @@
 /** Constants that several layers of an imported graph take: one weight, whatever the way it is read. */
 import { describe, expect, it } from 'vitest'
-import { parseOnnx } from '../../ts/formats/onnx/index.js'
-import { modelFromOnnx } from '../../ts/graph/index.js'
+import { compress, quantize, recipe } from '../../ts/compress/index.js'
+import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
+import { exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { memory, ops, regression, regressionData, scope, tensor, trainTask, type Model } from '../../ts/index.js'
 import { constant, model, node, oracle, ort, random, value, type GraphInit } from './build.js'
 
@@ -69,6 +70,45 @@ describe('a constant of several layers', () => {
       if (name === 'weight') scope(() => expect(weight.dense().item()).toBeCloseTo(2 - 0.32, 5))
     after.dispose()
     net.dispose()
+  })
+
+  it('is one weight too where the other layer takes its transpose: a table that is also the head', async () => {
+    const head: GraphInit = {
+      input: [value('ids', ['batch', 'tokens'], 'i64')],
+      output: [value('scores')],
+      initializer: [w('table', 90, 64)],
+      node: [
+        node('Gather', ['table', 'ids'], ['e']),
+        node('Tanh', ['e'], ['t']),
+        node('Transpose', ['table'], ['turned'], { perm: [1, 0] }),
+        node('MatMul', ['t', 'turned'], ['scores']),
+      ],
+    }
+    const net = imported(head)
+    expect(net.parameters()).toBe(90 * 64)
+    expect(new Set(net.weights().map(({ weight }) => weight)).size).toBe(1)
+    expect(net.weights().map(({ module }) => module.kind)).toEqual(['embedding', 'linear'])
+    const ids = tensor(BigInt64Array.of(3n, 89n, 0n, 7n), [2, 2])
+    const scores = (of: Model): number[] => scope(() => Array.from(of.forward(ids).read() as Float32Array))
+    // The scores by their definition, from the table in the file.
+    const table = parseOnnx(model(head)).graph.initializers.get('table')!.read()
+    const rows = new Float32Array(table.buffer.slice(table.byteOffset, table.byteOffset + table.byteLength))
+    const row = (i: number): number[] => Array.from(rows.subarray(64 * i, 64 * i + 64))
+    const want = [3, 89, 0, 7].flatMap((i) =>
+      Array.from({ length: 90 }, (_, j) => row(j).reduce((sum, v, k) => sum + v * Math.tanh(row(i)[k]!), 0)),
+    )
+    scores(net).forEach((v, i) => expect(Math.abs(v - want[i]!)).toBeLessThan(1e-4))
+    // Exported and read again it is still one, and quantized too.
+    const bytes = encodeOnnx(exportOnnx(net))
+    expect(bytes.length).toBeLessThan(4 * 90 * 64 + 4000)
+    const again = modelFromOnnx(parseOnnx(bytes))
+    expect(again.parameters()).toBe(90 * 64)
+    scores(again).forEach((v, i) => expect(Math.abs(v - want[i]!)).toBeLessThan(1e-4))
+    const { model: small } = await compress(net, recipe([[quantize.rtn({ bits: 8 })]]))
+    expect(new Set(small.weights().map(({ weight }) => weight)).size).toBe(1)
+    const read = modelFromOnnx(parseOnnx(encodeOnnx(exportOnnx(small))))
+    scores(read).forEach((v, i) => expect(Math.abs(v - scores(small)[i]!)).toBeLessThan(1e-4))
+    for (const m of [again, read, small, net]) m.dispose()
   })
 
   it('that two branches prepare in the same way is one weight too', () => {

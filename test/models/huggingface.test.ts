@@ -10,10 +10,19 @@ import { loadHuggingFace, loadModel, saveHuggingFace, saveModel, tokenizerOf, ty
 import type { Model } from '../../ts/nn/index.js'
 import { cast, crossEntropy, reshape, slice } from '../../ts/ops/index.js'
 import { fromRaw, scope, tensor, toRaw, type Tensor } from '../../ts/tensor/index.js'
-import { tempDir } from '../formats/lib.js'
+import { errorOf, tempDir } from '../formats/lib.js'
 import { changed, close, expectedOf, folderOf, inputs, ints, output, types } from './huggingface-lib.js'
 
 const load = (type: string, options?: HuggingFaceOptions): Model => loadHuggingFace(folderOf(type), options)
+
+it('makes the folder that it writes to; what is in the way is ERR_IO', () => {
+  const dir = tempDir()
+  const model = load('bert')
+  saveHuggingFace(model, path.join(dir, 'new', 'folder'))
+  expect(loadHuggingFace(path.join(dir, 'new', 'folder')).parameters()).toBe(model.parameters())
+  fs.writeFileSync(path.join(dir, 'file'), '')
+  expect(errorOf(() => saveHuggingFace(model, path.join(dir, 'file', 'x'))).code).toBe('ERR_IO')
+})
 
 describe.each(types)('%s', (type) => {
   const e = expectedOf(type)

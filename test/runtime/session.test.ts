@@ -29,7 +29,12 @@ async function equalsEager({ model, inputs }: Sample): Promise<Session> {
     expect(bytes(s.runSync(inputs(n)).output!.data).equals(expected)).toBe(true)
     expect(bytes((await s.run(inputs(n))).output!.data).equals(expected)).toBe(true)
   }
-  for (const c of s.info().classes) expect(c).toMatchObject({ planned: true, runs: 2 })
+  for (const c of s.info().classes) {
+    expect(c).toMatchObject({ planned: true, runs: 2 })
+    // The first run recorded and planned; the second did not.
+    expect(c.firstMs).toBeGreaterThanOrEqual(c.recordMs + c.compileMs)
+    expect(c.steadyMs).toBeGreaterThan(0)
+  }
   return s
 }
 

@@ -1,6 +1,8 @@
 /**
  * Whole models of `tersor convert`: what a file or folder holds, and which outputs it can become. Tensors alone: models/convert.ts.
  */
+import { existsSync, statSync } from 'node:fs'
+import path from 'node:path'
 import { OptionError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import { compress, quantize, recipe } from '../compress/index.js'
@@ -10,20 +12,24 @@ import { METADATA_KEY } from '../models/header.js'
 import { isKnownFolder } from '../models/huggingface/index.js'
 import type { Model } from '../nn/index.js'
 import { saveOnnx, type SaveOnnxOptions } from '../runtime/save-onnx.js'
+import { saveTransformersJs } from '../runtime/transformers-js.js'
 import type { Ui } from './ui.js'
 import { tellScaling } from './write-model.js'
 
 /** What comes in: a format, and for some whether it is a model with its architecture. */
 export type InputKind = 'Hugging Face folder' | 'Tersor model' | 'GGUF model' | 'ONNX model' | 'folder of tensors' | FormatName
-export type OutputKind = 'safetensors' | 'gguf' | 'npz' | 'onnx' | 'folder'
+/** Folders that are laid out for another program. */
+export const layouts = ['transformers.js'] as const
+export type Layout = (typeof layouts)[number]
+export type OutputKind = 'safetensors' | 'gguf' | 'npz' | 'onnx' | 'folder' | Layout
 
 const tensorOutputs: readonly OutputKind[] = ['safetensors', 'gguf', 'npz', 'folder']
 /** Outputs that an input can become. `model`: as a whole; else its tensors are converted and names stay. */
 const pairs: Readonly<Record<InputKind, { readonly model: readonly OutputKind[]; readonly tensors: readonly OutputKind[] }>> = {
-  'Hugging Face folder': { model: ['onnx', 'gguf', 'folder'], tensors: ['safetensors', 'npz'] },
-  'Tersor model': { model: ['onnx', 'safetensors', 'gguf', 'folder'], tensors: ['npz'] },
-  'GGUF model': { model: ['onnx', 'folder'], tensors: ['safetensors', 'gguf', 'npz'] },
-  'ONNX model': { model: ['safetensors', 'onnx'], tensors: ['npz', 'folder'] },
+  'Hugging Face folder': { model: ['onnx', 'gguf', 'folder', 'transformers.js'], tensors: ['safetensors', 'npz'] },
+  'Tersor model': { model: ['onnx', 'safetensors', 'gguf', 'folder', 'transformers.js'], tensors: ['npz'] },
+  'GGUF model': { model: ['onnx', 'folder', 'transformers.js'], tensors: ['safetensors', 'gguf', 'npz'] },
+  'ONNX model': { model: ['safetensors', 'onnx', 'transformers.js'], tensors: ['npz', 'folder'] },
   'folder of tensors': { model: [], tensors: tensorOutputs },
   safetensors: { model: [], tensors: tensorOutputs },
   gguf: { model: [], tensors: tensorOutputs },
@@ -55,12 +61,13 @@ const shown: Readonly<Record<OutputKind, string>> = {
   npz: '.npz',
   onnx: '.onnx',
   folder: 'a folder',
+  'transformers.js': 'a folder for transformers.js',
 }
 
-/** Whether the pair goes as a whole model; a pair that does not go is ERR_OPTION and says what does. */
-export function goesWhole(input: string, from: InputKind, to: OutputKind): boolean {
+/** Whether the pair goes as a whole model; a pair that does not go is ERR_OPTION and says what does. Integers of Tersor's are those of a Tersor model. */
+export function goesWhole(input: string, from: InputKind, to: OutputKind, quantize?: string): boolean {
   const { model, tensors } = pairs[from]
-  if (model.includes(to)) return true
+  if (model.includes(to) || (model.length > 0 && to === 'safetensors' && isInteger(quantize))) return true
   if (tensors.includes(to)) return false
   const can = [...new Set([...model, ...tensors])].map((kind) => shown[kind])
   const why = to === 'onnx' ? 'holds tensors and does not say what is computed with them' : `cannot become ${shown[to]}`
@@ -77,6 +84,8 @@ export interface ModelConversion {
   readonly shard?: number
   /** Open sizes of an imported graph that are fixed in .onnx. */
   readonly sizes?: Readonly<Record<string, number>>
+  /** Of a folder for transformers.js: where config.json and the tokenizer of a model without them lie. */
+  readonly assets?: string
   readonly check: boolean
   readonly onTensor: (done: number, total: number, name: string) => void
 }
@@ -84,6 +93,7 @@ export interface ModelConversion {
 const refuse = (message: string): never => {
   throw new OptionError('ERR_OPTION', `convert: ${message}`)
 }
+const isFile = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
 const isInteger = (type: string | undefined): type is IntegerType => (integerTypes as readonly (string | undefined)[]).includes(type)
 
 /** What goes together; called before anything is read. */
@@ -91,16 +101,26 @@ export function checkOptions(to: OutputKind, whole: boolean, o: Omit<ModelConver
   if (o.quantize !== undefined && to === 'gguf' && isInteger(o.quantize))
     refuse(`GGUF has no ${o.quantize}; its types are f16, bf16, q8_0, q4_0, ...`)
   if (o.quantize !== undefined && to !== 'gguf') {
-    if (!whole || (to !== 'onnx' && to !== 'safetensors'))
-      refuse(`quantize is for GGUF, and int8 and int4 for models as .onnx and .safetensors; the output is ${to}`)
+    if (!whole || !(['onnx', 'safetensors', 'transformers.js'] as OutputKind[]).includes(to))
+      refuse(`quantize is for GGUF, and int8 and int4 for models as .onnx, .safetensors and for transformers.js; the output is ${to}`)
     if (!isInteger(o.quantize))
-      refuse(`--quantize ${o.quantize} is for GGUF; models as .onnx and .safetensors take ${integerTypes.join(', ')}`)
+      refuse(`--quantize ${o.quantize} is for GGUF; models as .onnx, .safetensors and for transformers.js take ${integerTypes.join(', ')}`)
   }
   if (o.shard !== undefined && to !== 'folder') refuse('shards are for a folder of safetensors')
-  if (o.sizes !== undefined && !(whole && to === 'onnx')) refuse('--size is for models that become .onnx')
+  const asOnnx = whole && (to === 'onnx' || to === 'transformers.js')
+  if (o.sizes !== undefined && !asOnnx) refuse('--size is for models that become .onnx')
+  if (o.assets !== undefined && to !== 'transformers.js') refuse('--assets is for --layout transformers.js')
   if (whole && o.dtype !== undefined && to === 'safetensors')
     refuse('--dtype would change the weights of a Tersor model; it is for tensors, folders, .gguf and .onnx')
-  if (whole && o.dtype === 'bf16' && to === 'onnx') refuse('--dtype for .onnx is f32 or f16')
+  if (asOnnx && o.dtype === 'bf16') refuse('--dtype for .onnx is f32 or f16')
+}
+
+/** Where the config.json and tokenizer of a model lie: in the folder that was named, or beside the file, above a folder that is called onnx. */
+function assetsOf(input: string, given: string | undefined): { assets?: string } {
+  if (given !== undefined) return { assets: given }
+  const beside = path.dirname(path.resolve(input))
+  const found = path.basename(beside) === 'onnx' ? path.dirname(beside) : beside
+  return existsSync(path.join(found, 'config.json')) ? { assets: found } : {}
 }
 
 /** Results by the names that transformers gives them in ONNX files. */
@@ -112,15 +132,10 @@ const results: Readonly<Record<string, string>> = {
   causalLanguage: 'logits',
 }
 
-function onnxOptions(model: Model, o: ModelConversion): SaveOnnxOptions {
+function onnxNames(model: Model): SaveOnnxOptions {
   const output = results[model.root.kind]
   const names = { ids: 'input_ids', mask: 'attention_mask', types: 'token_type_ids' }
-  return {
-    check: o.check,
-    ...(o.dtype === 'f16' ? { floats: 'f16' } : {}),
-    ...(o.sizes ? { sizes: o.sizes } : {}),
-    ...(output ? { names, asIntegers: ['mask'], output } : {}),
-  }
+  return output ? { names, asIntegers: ['mask'], output } : {}
 }
 
 async function quantized(model: Model, type: IntegerType, ui: Ui): Promise<Model> {
@@ -151,12 +166,17 @@ export async function convertModel(
     saveModel(model, out)
     return { files: [out], facts: {} }
   }
-  const { files, check } = await saveOnnx(model, out, onnxOptions(model, o))
+  const onnx = { check: o.check, ...(o.sizes ? { sizes: o.sizes } : {}), ...(o.dtype === 'f16' ? ({ floats: 'f16' } as const) : {}) }
+  const { files, check } =
+    to === 'transformers.js'
+      ? await saveTransformersJs(model, out, { ...onnx, ...(isFile(input) || o.assets !== undefined ? assetsOf(input, o.assets) : {}) })
+      : await saveOnnx(model, out, { ...onnx, ...onnxNames(model) })
   ui.say(
     check
       ? `onnxruntime ${check.version} agrees: within ${check.difference.toExponential(1)} of the largest value`
       : 'not compared with onnxruntime-node (not installed, or --no-check)',
   )
   tellScaling(model, ui)
-  return { files, facts: check ? { onnxruntime: check.version, difference: check.difference } : {} }
+  const written = to === 'transformers.js' ? [out] : files
+  return { files: written, facts: check ? { onnxruntime: check.version, difference: check.difference } : {} }
 }

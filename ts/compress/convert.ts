@@ -14,6 +14,8 @@ export interface Converter<P> {
   readonly prepare?: (target: PlacedWeight) => Promise<P>
   /** Makes the weight. Runs in a scope: temporaries are freed. */
   readonly convert: (target: PlacedWeight, prepared: P) => Conversion
+  /** The weight alone decides what is made: layers that share one (a table that is also the head) share the new one. */
+  readonly byWeight?: boolean
 }
 
 /** For the report, of a weight whose values are entries of tables: they were compressed before, and what is made of them shares no entries. */
@@ -25,23 +27,26 @@ export function sharedNote(weight: Weight): string | undefined {
 
 /** The model with each target converted. What was made is freed when an error or the caller's signal ends it halfway. */
 export async function convertWeights<O, P = undefined>(model: Model, context: PassContext<O>, converter: Converter<P>): Promise<Model> {
-  const { task, prepare, convert } = converter
+  const { task, prepare, convert, byWeight = false } = converter
   const changed = new Map<string, Weight>()
+  const made = new Map<Weight, Weight>()
   try {
     for (const [done, target] of context.targets.entries()) {
       await context.breathe()
-      const prepared = prepare ? await prepare(target) : (undefined as P)
-      const result = scope(() => convert(target, prepared))
+      const known = byWeight ? made.get(target.weight) : undefined
+      const prepared = prepare && !known ? await prepare(target) : (undefined as P)
+      const result = known ?? scope(() => convert(target, prepared))
       if ('left' in result) context.note(`left alone: ${result.left}`, target.path)
       else {
         changed.set(target.path, result)
+        made.set(target.weight, result)
         const shared = sharedNote(target.weight)
         if (shared !== undefined) context.note(shared, target.path)
       }
       context.progress(task, done + 1, context.targets.length)
     }
   } catch (error) {
-    for (const w of changed.values()) w.dispose()
+    for (const w of new Set(changed.values())) w.dispose()
     throw error
   }
   return changed.size === 0 ? model : model.withWeights(changed)

@@ -7,7 +7,7 @@
  * may still undo the rename. A symbolic link is followed and its target replaced; mode and owner of a replaced file are kept. What
  * processes that were killed left in the directory is removed by the next write there.
  */
-import { constants } from 'node:fs'
+import { constants, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { IoError, OptionError, ioError } from '../base/errors.js'
 import { MAX_TRANSFER, errnoOf, nodeIo, retryInterrupted, type FileIo, type FileStat } from './io.js'
@@ -23,6 +23,16 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 export function checkPath(where: string, file: unknown): asserts file is string {
   if (typeof file !== 'string' || file === '' || file.includes('\0'))
     throw new OptionError('ERR_OPTION', `${where}: a path must be a non-empty string without NUL, got ${JSON.stringify(file)}`)
+}
+
+/** Makes a folder, and those around it, where it is not there yet; what is in the way is ERR_IO. */
+export function makeFolder(folder: string): void {
+  checkPath('write', folder)
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw ioError(`write '${folder}'`, folder, error)
+  }
 }
 
 function failed(file: string, errno: string, message: string, committed = false, cause?: unknown): IoError {

@@ -1,6 +1,6 @@
 /** File formats: tensors in and out of files, strictly and crash-safe. The public names of `tersor/formats`. */
 export type { DType, RawTensor } from '../base/dtype.js'
-export { AtomicFile, writeFileAtomic, type WriteOptions } from './atomic.js'
+export { AtomicFile, makeFolder, writeFileAtomic, type WriteOptions } from './atomic.js'
 export type { BeneathOptions } from './beneath.js'
 export { detectFormat, readTensors, type FormatName } from './detect.js'
 export { openSource, readRegularFile, type ByteSource, type OpenOptions } from './files.js'

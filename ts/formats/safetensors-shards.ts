@@ -6,7 +6,7 @@ import path from 'node:path'
 import type { RawTensor } from '../base/dtype.js'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import { parseJson, type JsonValue } from '../base/json.js'
-import { writeFileAtomic, type WriteOptions } from './atomic.js'
+import { makeFolder, writeFileAtomic, type WriteOptions } from './atomic.js'
 import type { BeneathOptions } from './beneath.js'
 import { readRegularFile } from './files.js'
 import { nodeIo } from './io.js'
@@ -141,7 +141,7 @@ function cut(tensors: Iterable<readonly [string, LazyTensor]>, max: number): (re
 
 /**
  * Writes tensors over as many files as they need, the index last; one file (NAME.safetensors, no index) where that is enough. Gives the names.
- * Every file is whole or the old one; the folder must exist.
+ * Every file is whole or the old one; a folder that is missing is made (ERR_IO where that fails).
  *
  * - maxShardBytes that is no positive integer, a folder that already holds the other form under the same name: ERR_OPTION
  */
@@ -152,6 +152,7 @@ export function writeSharded(folder: string, tensors: Iterable<readonly [string,
     throw new OptionError('ERR_OPTION', `${where}: maxShardBytes must be an integer >= 1, got ${maxShardBytes}`)
   const shards = cut(tensors, maxShardBytes)
   const other = path.join(folder, shards.length > 1 ? `${name}.safetensors` : name + INDEX)
+  makeFolder(folder)
   if ((options.io ?? nodeIo).readdir(folder).includes(path.basename(other)))
     throw new OptionError('ERR_OPTION', `${where}: ${path.basename(other)} is there and would be taken for the model; remove it first`)
   const pad = (n: number): string => String(n).padStart(5, '0')

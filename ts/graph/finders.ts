@@ -8,7 +8,8 @@ import type { Floats, FinderContext, LayerValue, RawValues } from './modules.js'
 
 const turned = new WeakMap<() => RawValues, () => RawValues>()
 /** [rows, cols] -> [cols, rows]: one function for the same values. */
-function transposed({ raw }: Floats): () => RawValues {
+function transposed({ raw, rawTurned }: Floats): () => RawValues {
+  if (rawTurned) return rawTurned
   const found = turned.get(raw) ?? ((): RawValues => ({ ...raw(), turned: true }))
   turned.set(raw, found)
   return found

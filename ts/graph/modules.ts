@@ -50,6 +50,8 @@ export interface Floats extends Stored {
   readonly read: () => Float32Array
   /** The same as bytes, which stay in the file's memory where they are f32 there. */
   readonly raw: () => RawValues
+  /** Of a transpose: the numbers that it was made of. */
+  readonly rawTurned?: () => RawValues
 }
 
 export interface FinderContext {
@@ -184,9 +186,11 @@ export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set
       constant: (name) => (name === undefined || name === '' ? undefined : outer.get(name)),
       floats: (name) => {
         const t = name === undefined || name === '' ? undefined : outer.get(name)
-        return t && floating.includes(t.dtype)
-          ? { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), raw: once(raws, t, () => () => rawOf(t)), ...storedBehind(t) }
-          : undefined
+        if (!t || !floating.includes(t.dtype)) return undefined
+        const stored = storedBehind(t)
+        const rawFor = (of: GraphTensor): (() => RawValues) => once(raws, of, () => () => rawOf(of))
+        const rawTurned = stored?.turnedFrom && { rawTurned: rawFor(stored.turnedFrom) }
+        return { shape: t.shape, read: once(numbers, t, () => () => f32Of(t)), raw: rawFor(t), ...rawTurned, ...stored }
       },
       rank: (name) => types.get(name)?.shape?.length,
       onlyUser: (name) => {

@@ -33,6 +33,8 @@ export interface Stored {
   /** The weight whose values these are, or their transpose. */
   readonly weight?: { readonly of: Weight; readonly turned: boolean }
   readonly codes?: Codes
+  /** The constant of the file that this is the transpose of. */
+  readonly turnedFrom?: GraphTensor
 }
 
 const stored = new WeakMap<GraphTensor, Stored>()

@@ -5,14 +5,14 @@
  * A weight of any kind is traced as the function that it stands for: its dense values are one value, used by the primitives that a dense weight would
  * use; a quantized input is a call `quantize_input` before them. What is computed of constants alone is traced too, and its elements are kept.
  */
-import { InternalError } from '../base/errors.js'
+import { InternalError, UnsupportedError } from '../base/errors.js'
 import type { DType, RawTensor } from '../base/dtype.js'
 import type { Shape } from '../base/shape.js'
 import { watchCalls, type TapeNode } from '../autograd/index.js'
 import { QuantizedWeight, type Model, type ModuleInput, type Weight, type WeightUse } from '../nn/index.js'
 import { applyDense } from '../nn/weight/apply.js'
 import { onGrid } from '../nn/weight/integer-input.js'
-import { scope, Tensor, toRaw } from '../tensor/index.js'
+import { scope, Tensor, toRaw, watchReads } from '../tensor/index.js'
 
 /** One value: an input, a constant, the dense values of a weight, or the result of a call. */
 export interface TracedValue {
@@ -68,7 +68,11 @@ class Tracer {
     const inputs = Object.entries(named).map(([name, t]) => this.#note(t, { kind: 'input', name }))
     const results = watchCalls(
       (node) => this.#call(node),
-      () => this.#model.forwardAll(input, { wholeTables: true }),
+      () =>
+        watchReads(
+          (t) => this.#read(t),
+          () => this.#model.forwardAll(input, { wholeTables: true }),
+        ),
     )
     const outputs = new Map(Object.entries(results).map(([name, t]) => [name, this.#value(t)]))
     return { inputs, outputs, calls: this.#calls, values: this.#values }
@@ -87,6 +91,15 @@ class Tracer {
   /** A tensor that no call made and no weight holds came out of the model's own code. */
   #value(t: Tensor): TracedValue {
     return this.#known.get(t) ?? this.#note(t, { kind: 'constant' }, toRaw(t))
+  }
+
+  /** What JavaScript reads of an input would be frozen into the trace. */
+  #read(t: Tensor): void {
+    const value = this.#known.get(t)
+    if (this.#muted || !value || value.constant || value.from.kind === 'weight') return
+    throw new UnsupportedError('ERR_UNSUPPORTED', `export: the model reads values that its inputs decide (${t}) outside of its ops`, {
+      details: { what: 'values' },
+    })
   }
 
   #quietly<T>(f: () => T): T {

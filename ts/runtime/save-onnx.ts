@@ -1,11 +1,9 @@
-/** Models as ONNX files, checked by onnxruntime where it is installed; and as folders for transformers.js. */
-import { existsSync, mkdirSync, statSync } from 'node:fs'
-import path from 'node:path'
-import { OptionError, ShapeError } from '../base/errors.js'
+/** Models as ONNX files, checked by onnxruntime where it is installed. Folders for transformers.js: transformers-js.ts. */
+import { statSync } from 'node:fs'
+import { ShapeError } from '../base/errors.js'
 import { encodeOnnx, wantsExternal, writeOnnx, type OnnxModel } from '../formats/onnx/index.js'
-import { readRegularFile, writeFileAtomic, type WriteOptions } from '../formats/index.js'
+import { writeFileAtomic, type WriteOptions } from '../formats/index.js'
 import { batchOf, exampleInput, exportOnnx, IMAGE_STEP, imageSizes, otherSizes, type ExportOptions } from '../graph/export/index.js'
-import { saveHuggingFace } from '../models/index.js'
 import { QuantizedWeight, type Model } from '../nn/index.js'
 import { Tensor } from '../tensor/index.js'
 import { checkOnnx, type OnnxCheck, type OnnxRuntime } from './onnx-check.js'
@@ -42,16 +40,30 @@ export interface SavedOnnx {
  * @example
  * const { bytes, check } = await saveOnnx(model, 'model.onnx')
  */
-export async function saveOnnx(model: Model, file: string, options: SaveOnnxOptions = {}): Promise<SavedOnnx> {
+export function saveOnnx(model: Model, file: string, options: SaveOnnxOptions = {}): Promise<SavedOnnx> {
+  return saveExported(model, file, options, (onnx) => onnx)
+}
+
+/** @internal The same, with the graph that was compared put into another one (`finish`), which keeps its constants. */
+export async function saveExported(
+  model: Model,
+  file: string,
+  options: SaveOnnxOptions,
+  finish: (onnx: OnnxModel) => OnnxModel,
+): Promise<SavedOnnx> {
   const onnx = exportOnnx(model, options)
+  const written = finish(onnx)
   if (options.external ?? wantsExternal(onnx)) {
     // onnxruntime finds the constants by the names of files: the check follows the writing.
-    const files = writeOnnx(file, onnx, { ...options, external: true })
-    const bytes = files.reduce((n, name) => n + statSync(name).size, 0)
-    return { files, bytes, check: await compare(model, onnx, file, options) }
+    const write = (one: OnnxModel): string[] => writeOnnx(file, one, { ...options, external: true })
+    let files = write(onnx)
+    const check = await compare(model, onnx, file, options)
+    if (written !== onnx) files = write(written)
+    return { files, bytes: files.reduce((n, name) => n + statSync(name).size, 0), check }
   }
-  const bytes = encodeOnnx(onnx)
-  const check = await compare(model, onnx, bytes, options)
+  const compared = encodeOnnx(onnx)
+  const check = await compare(model, onnx, compared, options)
+  const bytes = written === onnx ? compared : encodeOnnx(written)
   writeFileAtomic(file, bytes, options)
   return { files: [file], bytes: bytes.length, check }
 }
@@ -98,61 +110,3 @@ function takes(model: Model, inputs: Readonly<Record<string, Tensor>>): boolean 
     throw error
   }
 }
-
-export interface TransformersJsOptions extends Pick<
-  SaveOnnxOptions,
-  'check' | 'tolerance' | 'onnxruntime' | 'io' | 'profile' | 'floats' | 'dynamicQuantization'
-> {
-  /** Name of the file in `onnx/`, by the names that transformers.js knows its dtypes by. Default: 'model_quantized' (its q8) where weights are codes, else 'model' (its fp32). */
-  readonly file?: 'model' | 'model_quantized' | 'model_fp16' | 'model_int8' | 'model_q4' | 'model_bnb4'
-}
-
-/** Results by the names that transformers.js reads. */
-const results: Readonly<Record<string, string>> = {
-  textEmbedding: 'last_hidden_state',
-  textClassifier: 'logits',
-  tokenClassifier: 'logits',
-  maskedLanguage: 'logits',
-}
-
-/**
- * Writes a folder as transformers.js reads it: config.json, the tokenizer's files and onnx/<file>.onnx. Takes BERT-like models: embeddings (of
- * tokens: pool there), classifiers of texts and tokens, masked language models. Other models: ERR_OPTION.
- *
- * @example
- * await saveTransformersJs(model, 'my-classifier')     // then: pipeline('text-classification', 'my-classifier', { dtype: 'q8' })
- */
-export async function saveTransformersJs(model: Model, folder: string, options: TransformersJsOptions = {}): Promise<SavedOnnx> {
-  const output = results[model.root.kind]
-  if (!output)
-    throw new OptionError('ERR_OPTION', `export: transformers.js folders hold ${Object.keys(results).join(', ')}, got ${model.root.kind}`)
-  if (model.root.kind === 'textEmbedding' && (model.root.config as { readonly output?: string }).output !== 'tokens')
-    throw new OptionError('ERR_OPTION', "export: transformers.js pools embeddings itself; load the model with output: 'tokens'")
-  const codes = model.weights().some(({ weight }) => weight.kind === 'quantized')
-  const { file = codes ? 'model_quantized' : 'model', ...rest } = options
-  mkdirSync(path.join(folder, 'onnx'), { recursive: true })
-  const saved = await saveOnnx(model, path.join(folder, 'onnx', `${file}.onnx`), {
-    ...rest,
-    names: { ids: 'input_ids', mask: 'attention_mask', types: 'token_type_ids' },
-    asIntegers: ['mask'],
-    output,
-  })
-  const write = options.io ? { io: options.io } : {}
-  saveHuggingFace(model, folder, { weights: false, ...write })
-  nameSpecialTokens(folder, write)
-  return saved
-}
-
-/** transformers knows the special tokens of a tokenizer's class by heart; transformers.js reads them from tokenizer_config.json only. */
-function nameSpecialTokens(folder: string, write: WriteOptions): void {
-  const [tokenizer, configFile] = [path.join(folder, 'tokenizer.json'), path.join(folder, 'tokenizer_config.json')]
-  if (!existsSync(tokenizer)) return
-  const known = new Set(
-    (readJson(tokenizer) as { readonly added_tokens?: readonly { readonly content: string }[] }).added_tokens?.map((t) => t.content),
-  )
-  const config = readJson(configFile) as Record<string, unknown>
-  for (const role of ['pad', 'unk', 'cls', 'sep', 'mask'])
-    for (const token of [`[${role.toUpperCase()}]`, `<${role}>`]) if (known.has(token)) config[`${role}_token`] ??= token
-  writeFileAtomic(configFile, new TextEncoder().encode(`${JSON.stringify(config)}\n`), write)
-}
-const readJson = (file: string): unknown => JSON.parse(new TextDecoder().decode(readRegularFile(file)))

@@ -18,6 +18,9 @@ export interface SessionClass {
   readonly recordMs: number
   readonly compileMs: number
   readonly runs: number
+  /** The first run from call to results, with recording and planning where it did these; the shortest of those after it. Absent before such a run has ended. */
+  readonly firstMs?: number
+  readonly steadyMs?: number
   /** Native calls of the eager run, and steps of the plan. */
   readonly steps?: number
   /** Memory of one run in progress; what its temporaries would take side by side; weights and tables that the plan reads. */
@@ -52,6 +55,14 @@ export interface Class {
   readonly recordMs: number
   readonly compileMs: number
   runs: number
+  firstMs?: number
+  steadyMs?: number
+}
+
+/** Notes how long a run took. */
+export function timed(found: Class, ms: number): void {
+  if (found.firstMs === undefined) found.firstMs = ms
+  else if (!(ms >= found.steadyMs!)) found.steadyMs = ms
 }
 
 /** Values of the inputs that decide what is computed for which inputs of the same shapes get a plan; with others they run eagerly. */
@@ -87,9 +98,10 @@ export function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {
   )
 }
 
-export function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs }: Class): SessionClass {
+export function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs, firstMs, steadyMs }: Class): SessionClass {
   const values = byValue.length === 0 ? {} : { byValue: byValue.map((i) => names[i] || 'input') }
-  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs, ...values }
+  const times = { ...(firstMs === undefined ? {} : { firstMs }), ...(steadyMs === undefined ? {} : { steadyMs }) }
+  const common = { inputs: key, planned: plan !== 0, recordMs, compileMs, runs, ...times, ...values }
   if (plan === 0) return { ...common, reason }
   const { steps, arenaBytes, separateBytes, constantBytes, inPlace } = addon().planInfo(plan)
   return { ...common, steps: steps.length, arenaBytes, separateBytes, constantBytes, inPlace }

@@ -21,6 +21,7 @@ import {
   OTHER_VALUES,
   otherValues,
   tensorsOf,
+  timed,
   valuesOf,
   type Class,
   type Ran,
@@ -141,18 +142,20 @@ export class Session {
 
   /** On this thread. */
   runSync(inputs: SessionInputs): Record<string, SessionValue> {
+    const began = performance.now()
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    return valuesOf(this.#now(found, feed, 0))
+    return valuesOf(this.#now(found, feed, 0, began))
   }
 
   /** On this thread, with tensors, which the caller disposes. */
   runTensorsSync(inputs: SessionInputs): Record<string, Tensor> {
+    const began = performance.now()
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    return tensorsOf(this.#now(found, feed, AS_HANDLES))
+    return tensorsOf(this.#now(found, feed, AS_HANDLES, began))
   }
 
   /** Records the class of these inputs now instead of in its first run. Their values matter only where `SessionClass.byValue` names them. */
@@ -179,9 +182,9 @@ export class Session {
     const found = this.#classOf(feed)
     if (found.plan === 0)
       throw tersorError('ERR_UNSUPPORTED', `profile: inputs ${found.key} run eagerly (${found.reason}), so there are no steps to time`)
-    this.#now(found, feed, 0)
+    this.#replay(found, feed, 0)
     const times: Float64Array[] = []
-    for (let i = 0; i < runs; i++) times.push(this.#now(found, feed, WITH_TIMES).out[found.outputs.length] as Float64Array)
+    for (let i = 0; i < runs; i++) times.push(this.#replay(found, feed, WITH_TIMES).out[found.outputs.length] as Float64Array)
     return new Profile(addon().planInfo(found.plan), found.labels, times)
   }
 
@@ -205,19 +208,25 @@ export class Session {
 
   async #start(inputs: SessionInputs, flags: number, signal?: AbortSignal): Promise<Ran> {
     if (signal?.aborted) throw abortError('session', signal)
+    const began = performance.now()
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    if (found.plan === 0) return this.#now(found, feed, flags)
+    if (found.plan === 0) return this.#now(found, feed, flags, began)
     const native = addon()
     const promise = native.planRunAsync(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!promise) throw nativeError(native)
-    if (!('then' in promise)) return { outputs: found.outputs, out: promise }
+    if (!('then' in promise)) {
+      timed(found, performance.now() - began)
+      return { outputs: found.outputs, out: promise }
+    }
     const ticket = native.out[0]!
     const cancel = (): void => native.cancel(ticket)
     signal?.addEventListener('abort', cancel, { once: true })
     try {
-      return { outputs: found.outputs, out: await promise }
+      const out = await promise
+      timed(found, performance.now() - began)
+      return { outputs: found.outputs, out }
     } catch (e) {
       const error = e as Error & { code?: ErrorCode }
       if (error.code === 'ERR_ABORTED' && signal?.aborted) throw abortError('session', signal)
@@ -227,8 +236,13 @@ export class Session {
     }
   }
 
-  #now(found: Class, feed: Feed, flags: number): Ran {
-    if (found.plan === 0) return this.#eager(feed, flags)
+  #now(found: Class, feed: Feed, flags: number, began: number): Ran {
+    const ran = found.plan === 0 ? this.#eager(feed, flags) : this.#replay(found, feed, flags)
+    timed(found, performance.now() - began)
+    return ran
+  }
+
+  #replay(found: Class, feed: Feed, flags: number): Ran {
     const native = addon()
     const out = native.planRun(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!out) throw nativeError(native)

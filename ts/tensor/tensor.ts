@@ -45,6 +45,19 @@ function returnCell(cell: Cell): void {
 
 const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('nodejs.dispose') as typeof Symbol.dispose)
 
+let onRead: ((t: Tensor) => void) | undefined
+
+/** @internal Runs `body`; `see` is called before the elements of a tensor are copied out to JavaScript. */
+export function watchReads<T>(see: (t: Tensor) => void, body: () => T): T {
+  const before = onRead
+  onRead = see
+  try {
+    return body()
+  } finally {
+    onRead = before
+  }
+}
+
 export class Tensor {
   readonly shape: Shape
   readonly dtype: DType
@@ -128,6 +141,7 @@ export class Tensor {
 
   /** Copies the elements into `out`, which must fit exactly (its class to the dtype, its length to the size). */
   readInto<A extends TypedArray>(out: A): A {
+    onRead?.(this)
     const native = addon()
     const source = this.contiguous ? this : callOp('copy', [this])[0]!
     const status = native.read(source.handle, out)

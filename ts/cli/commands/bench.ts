@@ -1,12 +1,12 @@
 /** `tersor bench`: how fast a model runs here, and what compression of each layer bought beside a dense twin. */
 import type { Command } from 'commander'
 import { threads } from '../../native/devices.js'
-import { loadModel } from '../../models/file.js'
 import { formatMs } from '../../report/format.js'
 import { speeds, type LayerSpeed } from '../../runtime/index.js'
 import { io } from '../io.js'
-import { integer, openSize } from '../options.js'
+import { integer, openSize, real } from '../options.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
+import { start, timesText } from '../start-times.js'
 import { EXIT, runCommand } from '../ui.js'
 
 interface BenchOptions extends InputOptions {
@@ -36,14 +36,16 @@ export function registerBench(program: Command): void {
     .option(
       '--require-speedup [factor]',
       'fail (exit code 1) when a compressed layer or the model is not that much faster (default 1)',
-      Number,
+      real(1e-9, 1e9),
     )
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  $ tersor bench small.safetensors\n  $ tersor bench small.safetensors --require-speedup 1.5')
     .action((file: string, o: BenchOptions) =>
       runCommand(o.json ?? false, async (ui) => {
-        const model = loadModel(file)
-        const { whole, layers } = speeds(model, inputsOf(model, o), { rounds: o.rounds })
+        const { model, session: s, prepared, inputs, times } = await start(file, (loaded) => inputsOf(loaded, o), { signal: ui.signal })
+        s.dispose()
+        ui.say(timesText(times, prepared))
+        const { whole, layers } = speeds(model, inputs, { rounds: o.rounds })
         ui.table({
           head: ['layer', 'weight', 'dense', 'as it is', 'speedup'],
           numeric: [false, false, true, true, true],
@@ -56,6 +58,7 @@ export function registerBench(program: Command): void {
         ui.result({
           model: model.info.name,
           threads: threads(),
+          times,
           whole,
           layers,
           ...(least === undefined ? {} : { requireSpeedup: least }),
@@ -63,7 +66,6 @@ export function registerBench(program: Command): void {
         })
         if (least !== undefined && missed.length > 0) io().exitCode = EXIT.failure
         model.dispose()
-        await Promise.resolve()
       }),
     )
 }

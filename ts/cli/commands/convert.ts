@@ -1,15 +1,26 @@
 /** `tersor convert`: tensors and whole models from one file format to another. */
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, extname, join } from 'node:path'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { OptionError } from '../../base/errors.js'
 import type { JsonObject } from '../../base/json-types.js'
+import { makeFolder } from '../../formats/index.js'
 import { convertTensors, openTensorSet, type ConvertOptions, type HalfOrSingle, type TensorFormat } from '../../models/convert.js'
 import { isHuggingFace } from '../../models/huggingface/index.js'
 import { writableTypes, type WritableType } from '../../models/gguf/index.js'
 import { formatBytes } from '../../report/format.js'
 import { openSize } from '../options.js'
-import { checkOptions, convertModel, goesWhole, inputKind, integerTypes, type IntegerType, type OutputKind } from '../convert-model.js'
+import {
+  checkOptions,
+  convertModel,
+  goesWhole,
+  inputKind,
+  integerTypes,
+  layouts,
+  type IntegerType,
+  type Layout,
+  type OutputKind,
+} from '../convert-model.js'
 import { runCommand, type Ui } from '../ui.js'
 
 interface Options {
@@ -17,6 +28,8 @@ interface Options {
   readonly quantize?: WritableType | IntegerType
   readonly shard?: number
   readonly size?: Readonly<Record<string, number>>
+  readonly layout?: Layout
+  readonly assets?: string
   readonly check: boolean
   readonly json?: boolean
 }
@@ -30,7 +43,7 @@ function size(text: string): number {
   return bytes
 }
 
-const formats: Readonly<Record<string, Exclude<OutputKind, 'folder'>>> = {
+const formats: Readonly<Record<string, Exclude<OutputKind, 'folder' | Layout>>> = {
   '.safetensors': 'safetensors',
   '.gguf': 'gguf',
   '.npz': 'npz',
@@ -39,7 +52,11 @@ const formats: Readonly<Record<string, Exclude<OutputKind, 'folder'>>> = {
 const isFolder = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isDirectory() ?? false
 
 /** What comes out, by its name: a format, or a folder. */
-function outputKind(out: string): OutputKind {
+function outputKind(out: string, layout: Layout | undefined): OutputKind {
+  if (layout !== undefined) {
+    if (existsSync(out) && !isFolder(out)) throw new OptionError('ERR_OPTION', `convert: --layout is for a folder, '${out}' is a file`)
+    return layout
+  }
   if (/[\\/]$/.test(out) || isFolder(out)) return 'folder'
   const found = formats[extname(out).toLowerCase()]
   if (found) return found
@@ -60,17 +77,18 @@ async function run(given: string, out: string, o: Options, ui: Ui): Promise<Conv
   // The folder of a tfjs model stands for its model.json.
   const tfjs = isFolder(given) && !isHuggingFace(given) && existsSync(join(given, 'model.json'))
   const [input, folder] = tfjs ? [join(given, 'model.json'), false] : [given, isFolder(given)]
-  const to = outputKind(out)
-  const whole = goesWhole(input, inputKind(input, folder), to)
-  const { dtype, quantize, shard, size: sizes } = o
+  const to = outputKind(out, o.layout)
+  const whole = goesWhole(input, inputKind(input, folder), to, o.quantize)
+  const { dtype, quantize, shard, size: sizes, assets } = o
   const options = {
     ...(dtype ? { dtype } : {}),
     ...(quantize ? { quantize } : {}),
     ...(shard ? { shard } : {}),
     ...(sizes ? { sizes } : {}),
+    ...(assets === undefined ? {} : { assets }),
   }
   checkOptions(to, whole, options)
-  if (to === 'folder') mkdirSync(out, { recursive: true })
+  if (to === 'folder' || to === 'transformers.js') makeFolder(out)
   else if (!isFolder(dirname(out) || '.'))
     throw new OptionError('ERR_OPTION', `convert: there is no folder ${JSON.stringify(dirname(out))}`)
   const bar = ui.progress('convert', 1)
@@ -106,9 +124,7 @@ function convertSet(
 
 /** Of files, and of what stands in folders. */
 const bytesOf = (file: string): number =>
-  isFolder(file)
-    ? readdirSync(file).reduce((n, name) => n + (isFolder(join(file, name)) ? 0 : statSync(join(file, name)).size), 0)
-    : statSync(file).size
+  isFolder(file) ? readdirSync(file).reduce((n, name) => n + bytesOf(join(file, name)), 0) : statSync(file).size
 
 export function registerConvert(program: Command): void {
   program
@@ -128,19 +144,28 @@ export function registerConvert(program: Command): void {
     )
     .option('--shard <size>', 'to a folder: at most this much in one safetensors file (2GB, 500MB)', size)
     .option('--size <name=n>', 'to .onnx: a size that the inputs of the file leave open becomes this one; may be repeated', openSize)
+    .addOption(
+      new Option('--layout <layout>', 'the folder is laid out for this program: onnx/model_quantized.onnx, config.json, tokenizer').choices(
+        layouts,
+      ),
+    )
+    .option('--assets <folder>', 'with --layout: config.json and tokenizer of a model that has none (default: beside the file)')
     .option('--no-check', 'to .onnx: do not compare with onnxruntime-node where it is installed')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       '\nWhole models, tokenizer included where the format has room for it:\n' +
-        '  Hugging Face folder -> .onnx, .gguf (GPT-2, Llama, Mistral, Qwen2), folder\n' +
-        '  .gguf of these -> .onnx, Hugging Face folder\n' +
-        '  .onnx -> .safetensors (graph in the header), .onnx\n' +
+        '  Hugging Face folder -> .onnx, .gguf (GPT-2, Llama, Mistral, Qwen2), folder, transformers.js\n' +
+        '  .gguf of these -> .onnx, Hugging Face folder, transformers.js\n' +
+        '  .onnx -> .safetensors (graph in the header), .onnx, transformers.js\n' +
         '  model.json of tfjs -> .onnx\n' +
-        '  .safetensors of a Tersor model -> .onnx, .safetensors, .gguf, folder\n' +
+        '  .safetensors of a Tersor model -> .onnx, .safetensors, .gguf, folder, transformers.js\n' +
         'Of all else the tensors are converted and names stay.' +
         '\n\nExamples:\n  $ tersor convert llama/ llama.gguf --quantize q4_k\n  $ tersor convert bert/ bert.onnx --quantize int8\n' +
-        '  $ tersor convert model.onnx model.safetensors\n  $ tersor convert model.gguf tensors.safetensors --dtype f16\n  $ tersor convert big.safetensors big/ --shard 2GB',
+        '  $ tersor convert model.onnx model.safetensors\n  $ tersor convert model.gguf tensors.safetensors --dtype f16\n  $ tersor convert big.safetensors big/ --shard 2GB' +
+        '\n  $ tersor convert bert/ web/bert --layout transformers.js --quantize int8      # pipeline(task, "bert", { dtype: "q8" }) with env.localModelPath = "web"' +
+        '\n  $ tersor convert bert/onnx/model.onnx web/bert --layout transformers.js --quantize int8' +
+        '\n  $ tersor convert small.safetensors web/small --layout transformers.js',
     )
     .action((input: string, out: string, o: Options) =>
       runCommand(o.json ?? false, async (ui) => {

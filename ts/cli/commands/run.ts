@@ -2,11 +2,12 @@
 import type { Command } from 'commander'
 import { deviceOption, fallbackOption, runOnDevice, type DeviceCliOptions } from '../device-option.js'
 import { writeNpy } from '../../formats/index.js'
-import { loadModel } from '../../models/file.js'
+import type { Model } from '../../nn/index.js'
 import { formatMs, formatPercent } from '../../report/format.js'
-import { session, type Session, type SessionValue } from '../../runtime/index.js'
+import type { Session, SessionValue } from '../../runtime/index.js'
 import { collect, inputsOf, type InputOptions } from '../session-inputs.js'
 import { integer, openSize, outFile } from '../options.js'
+import { start, timesText } from '../start-times.js'
 import { type Ui } from '../ui.js'
 
 interface RunOptions extends InputOptions, DeviceCliOptions {
@@ -25,7 +26,7 @@ function save(file: string, values: Readonly<Record<string, SessionValue>>): str
   })
 }
 
-function showProfile(s: Session, model: ReturnType<typeof loadModel>, o: RunOptions, ui: Ui): object {
+function showProfile(s: Session, model: Model, o: RunOptions, ui: Ui): object {
   const p = s.profile(inputsOf(model, o))
   if (o.trace) p.saveTrace(o.trace)
   ui.table({
@@ -40,7 +41,9 @@ function showProfile(s: Session, model: ReturnType<typeof loadModel>, o: RunOpti
 export function registerRun(program: Command): void {
   program
     .command('run')
-    .description('run a model once on .npy files, a text or random numbers, and say how')
+    .description(
+      'run a model on .npy files, a text or random numbers; say how, how long loading and the first output take, and each run from then on',
+    )
     .argument('<model>', 'model file or folder')
     .option('--input <file>', '.npy file; several: name=file, repeated', collect)
     .option('--text <text>', 'text, for models that read text')
@@ -58,24 +61,16 @@ export function registerRun(program: Command): void {
     )
     .action((file: string, o: RunOptions) =>
       runOnDevice(o, async (ui) => {
-        const began = performance.now()
-        const model = loadModel(file)
-        const loadMs = performance.now() - began
-        const s = session(model)
-        const inputs = inputsOf(model, o)
-        const prepared = s.prepare(inputs)
-        const values = await s.run(inputs, { signal: ui.signal })
+        const { model, session: s, prepared, values, times } = await start(file, (loaded) => inputsOf(loaded, o), { signal: ui.signal })
         const files = o.out ? save(o.out, values) : []
         for (const [name, { dtype, shape, data }] of Object.entries(values))
           ui.say(
             `${name} ${dtype}[${shape.join(',')}]: ${[...data.subarray(0, 8)].map((v) => Number(Number(v).toPrecision(6))).join(' ')}${data.length > 8 ? ' ...' : ''}`,
           )
-        ui.say(
-          `loaded in ${formatMs(loadMs)}; ${prepared.planned ? `plan of ${prepared.steps} steps` : `runs eagerly: ${prepared.reason}`}, made in ${formatMs(prepared.recordMs + prepared.compileMs)}`,
-        )
+        ui.say(timesText(times, prepared))
         const profile = (o.profile || o.trace) && prepared.planned ? showProfile(s, model, o, ui) : undefined
         const outputs = Object.fromEntries(Object.entries(values).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
-        ui.result({ model: model.info.name, loadMs, class: prepared, outputs, files, ...(profile ? { profile } : {}) })
+        ui.result({ model: model.info.name, times, class: prepared, outputs, files, ...(profile ? { profile } : {}) })
         s.dispose()
         model.dispose()
       }),

@@ -21,6 +21,7 @@ export function bytesOf(dtype: ElementType, values: ArrayLike<number>): Uint8Arr
   const list = Array.from(values)
   const of = (array: ArrayBufferView): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
   if (dtype === 'f32') return of(Float32Array.from(list))
+  if (dtype === 'f64') return of(Float64Array.from(list))
   if (dtype === 'i64') return of(BigInt64Array.from(list, (v) => BigInt(v)))
   if (dtype === 'i32') return of(Int32Array.from(list))
   return dtype === 'i8' ? of(Int8Array.from(list)) : Uint8Array.from(list) // u8, bool

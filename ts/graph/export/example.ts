@@ -1,4 +1,5 @@
 /** An input to trace a model on, where its own description says what it takes. */
+import type { DType } from '../../base/dtype.js'
 import { OptionError } from '../../base/errors.js'
 import type { Model } from '../../nn/index.js'
 import { cast } from '../../ops/index.js'
@@ -32,6 +33,13 @@ const OPEN = { batch: 2, image: 64, other: 5 }
 function drawn(shape: readonly number[]): Tensor {
   const values = Float32Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => Math.sin(i))
   return tensor(values, shape)
+}
+
+/** Ones, and zeros between them in ids and masks: a file whose result does not depend on them is found by a comparison. */
+function integers(dims: readonly number[], dtype: DType): Tensor {
+  if (dims.length < 2) return full(dims, 1, dtype)
+  const values = Int32Array.from({ length: dims.reduce((n, d) => n * d, 1) }, (_, i) => (i + 1) % 2)
+  return cast(tensor(values, dims), dtype)
 }
 
 export type Sizes = Readonly<Record<string, number>>
@@ -74,7 +82,7 @@ function declared(graph: Graph, fixed: Sizes): Example {
       return fixed[symbol] ?? sizes.get(symbol)!
     })
     const native = nativeDType(dtype ?? 'f32')
-    input[name] = native.startsWith('f') ? cast(drawn(dims), native) : full(dims, 1, native)
+    input[name] = native.startsWith('f') ? cast(drawn(dims), native) : integers(dims, native)
     dynamic[name] = open
   }
   return { input, dynamic }

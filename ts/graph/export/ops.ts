@@ -29,8 +29,7 @@ const binary =
 const comparison =
   (op: string): Rule =>
   (c, call) =>
-    c.builder.cast(c.builder.node(op, [arg(c, call, 0), arg(c, call, 1)]), typeOf(valueArg(call, 0)))
-const typeOf = (v: TracedValue): ElementType => (v.dtype === 'i32' ? 'i32' : 'f32')
+    c.builder.cast(c.builder.node(op, [arg(c, call, 0), arg(c, call, 1)]), call.a.results[0]!.dtype)
 
 const activations: Readonly<Record<Nonlinearity, (c: ExportContext, x: string, p: number, q: number) => string>> = {
   leaky_relu: (c, x, p) => c.builder.node('LeakyRelu', [x], { attributes: { alpha: float(p) } }),
@@ -225,9 +224,14 @@ const scaleShift: Rule = (c, call) => {
   ]
   const always = (n: PairedNumber, v: number): boolean => n[0] === v && n[1] === v
   const x = valueArg(call, 0)
-  const scaled = always(scale, 1) ? c.name(x) : c.builder.node('Mul', [c.name(x), c.float('an argument of scale_shift', scale, x)])
+  const float = (n: PairedNumber): string => {
+    if (x.dtype === 'f64' && n[0] === n[1]) return c.builder.constant('scalar', 'f64', [], [n[0]])
+    const found = c.float('an argument of scale_shift', n, x)
+    return x.dtype === 'f32' ? found : c.builder.cast(found, x.dtype)
+  }
+  const scaled = always(scale, 1) ? c.name(x) : c.builder.node('Mul', [c.name(x), float(scale)])
   if (always(shift, 0) && !always(scale, 1)) return scaled
-  return c.builder.node('Add', [scaled, c.float('an argument of scale_shift', shift, x)])
+  return c.builder.node('Add', [scaled, float(shift)])
 }
 
 export const plainRules: Readonly<Record<string, Rule>> = {

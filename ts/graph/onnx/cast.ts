@@ -1,5 +1,5 @@
 /** Cast, CastLike and what makes values: Range, ConstantOfShape, EyeLike, random numbers. */
-import { cast, greater, randomNormal, randomUniform, scaleShift } from '../../ops/index.js'
+import { cast, floor, greater, randomNormal, randomUniform, scaleShift, sub } from '../../ops/index.js'
 import { sizeOf } from '../../base/shape.js'
 import { full, type Tensor } from '../../tensor/index.js'
 import { elementTypes } from '../../formats/onnx/index.js'
@@ -115,7 +115,15 @@ function castNative(t: Tensor, from: ElementType, to: ElementType): Tensor | und
   if (!integerBytes.includes(to)) return undefined
   // Integers that narrow wrap around, which the native cast does not: it saturates.
   const narrows = !isFloat(from) && from !== 'bool' && (widths[to] ?? 0) <= (widths[from] ?? 0) && from !== to
-  return narrows ? undefined : cast(t, nativeDType(to))
+  return cast(narrows ? wrapped(t, to) : t, nativeDType(to))
+}
+
+/** Integers modulo 2^bits in the range of `to`, as f64: exact up to 2^53, as integers in JavaScript are. */
+function wrapped(t: Tensor, to: ElementType): Tensor {
+  const range = 2 ** widths[to]!
+  const x = cast(t, 'f64')
+  const turns = floor(scaleShift(x, 1 / range, to.startsWith('i') ? 0.5 : 0))
+  return sub(x, scaleShift(turns, range, 0))
 }
 
 export function castTo(ctx: RunContext, v: Value | undefined, to: ElementType, saturate = true): Value {

@@ -81,11 +81,13 @@ function asStored(node: GraphNode, g: Graph, known: ReadonlyMap<string, GraphTen
     const codes = codesOf(node.inputs[0]!, x, second, inputs[2], intAttribute(node, 'axis', 1), intAttribute(node, 'block_size', 0))
     return codes && compatible(codes) ? lazy(x.shape, { codes }) : undefined
   }
+  if (x.shape.length !== 2 || intsAttribute(node, 'perm', [1, 0]).join() !== '1,0') return undefined
   const stored = storedBehind(x)
-  if (!stored) return undefined
-  if (x.shape.length === 2 && intsAttribute(node, 'perm', [1, 0]).join() === '1,0')
-    return lazy([...x.shape].reverse(), turnedStored(stored))
-  return undefined
+  const shape = [...x.shape].reverse()
+  if (stored?.turnedFrom) return [stored.turnedFrom]
+  if (stored) return lazy(shape, turnedStored(stored))
+  // Layers that take it and the constant itself share a weight (a table of words that is also the head of a language model).
+  return x.dtype === 'f32' ? lazy(shape, { turnedFrom: x }) : undefined
 }
 
 /** Scales that fit the codes: the others are an error of the node, which running it says. */

@@ -6,7 +6,7 @@ import { bytesPerElement } from '../../base/dtype.js'
 import { OptionError, UnsupportedError } from '../../base/errors.js'
 import type { Json, JsonObject } from '../../base/json-types.js'
 import { sizeOf } from '../../base/shape.js'
-import { nodeIo, writeFileAtomic, writeSharded, type LazyTensor, type WriteOptions } from '../../formats/index.js'
+import { makeFolder, nodeIo, writeFileAtomic, writeSharded, type LazyTensor, type WriteOptions } from '../../formats/index.js'
 import type { Model, Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import { jsonText, unpackJson } from '../header.js'
@@ -52,10 +52,11 @@ function huggingFaceTensors(model: Model, family: Family, prefix: string, dtype:
 }
 
 /**
- * Writes the folder (which must exist); gives the bytes of model.safetensors, or of its shards. What was loaded from Hugging Face and not changed is written with equal
- * tensors.
+ * Writes the folder, made where it is missing; gives the bytes of model.safetensors, or of its shards. What was loaded from Hugging Face and not changed is
+ * written with equal tensors.
  *
- * - a model that is no transformer with a head of Tersor, or has a body that no family knows: ERR_OPTION; an activation without a name there: ERR_UNSUPPORTED
+ * - a model that is no transformer with a head of Tersor, or has a body that no family knows: ERR_OPTION; an activation without a name there: ERR_UNSUPPORTED;
+ *   a folder that cannot be made: ERR_IO
  *
  * @example
  * saveHuggingFace(model, 'out')   // Python: AutoModelForSequenceClassification.from_pretrained('out')
@@ -80,6 +81,7 @@ export function saveHuggingFace(model: Model, folder: string, options: SaveHuggi
   const json = writeConfig(family, model.spec(), head, model.info.classes, loaded)
   const put = (name: string, value: Json): void =>
     writeFileAtomic(`${root}/${name}`, [new TextEncoder().encode(`${jsonText(name, value)}\n`)], write)
+  makeFolder(root)
   let bytes = 0
   if (weights) {
     const tensors = huggingFaceTensors(model, family, family.types[json.model_type as string]!, dtype)

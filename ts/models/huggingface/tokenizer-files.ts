@@ -26,7 +26,7 @@ function readText(folder: string, name: string, options: HubReadOptions): string
 export function readTokenizerFiles(
   where: string,
   folder: string,
-  { type }: HubConfig,
+  { type }: Pick<HubConfig, 'type'>,
   options: HubReadOptions,
 ): HubTokenizerFiles | undefined {
   const has = (name: string): boolean => hasFile(folder, name, options)
