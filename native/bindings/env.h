@@ -76,7 +76,6 @@ class Env {
   double* page_ = nullptr;
   std::shared_ptr<Completion> done_ = std::make_shared<Completion>();
   int pending_ = 0;
-  int64_t run_here_ = 0;  // nanoseconds of plans that were too short to hand over, since one last was handed over
   uint32_t next_ticket_ = 1;
   std::unordered_map<uint32_t, std::shared_ptr<std::atomic<bool>>> cancels_;
   std::unique_ptr<Recording> recording_;  // while a session watches an eager run

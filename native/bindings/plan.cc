@@ -256,16 +256,12 @@ Status copy_input(napi_env env, Env* state, napi_value v, const TensorRef& want,
   return {};
 }
 
-// A plan that is done sooner than another thread has been woken and has answered runs here: the way there takes this thread about as long. But a loop of
-// such runs must let others have the thread now and then, so after some of them one goes the long way.
-constexpr int64_t kShortRun = 100'000, kShortRuns = 2'000'000, kCall = 10'000;  // nanoseconds: of one run, of runs until one goes the long way, of JavaScript for each
+// A plan that is done sooner than another thread has been woken and has answered runs here: the way there takes this thread about as long. That a loop of such
+// runs lets others have the thread now and then is the session's concern (ts/runtime/turns.ts).
+constexpr int64_t kShortRun = 100'000;  // nanoseconds
 bool runs_here(Env* state, const Plan& plan) {
   const int64_t usual = plan.usual_time();
-  if (plan.place() || usual == 0 || usual > kShortRun || state->pending_ > 0) return false;
-  state->run_here_ += usual + kCall;
-  if (state->run_here_ <= kShortRuns) return true;
-  state->run_here_ = 0;
-  return false;
+  return !plan.place() && usual > 0 && usual <= kShortRun && state->pending_ == 0;
 }
 
 // planRun(plan, inputs, flags) -> [outputs..., times?], or -1. flags: 1 outputs as handles, 2 times. planRunAsync: the same as a promise, or null; a list where the run was

@@ -191,6 +191,22 @@ describe('a session', () => {
     expect(track(output!).read()).toEqual(expected)
   })
 
+  test('a loop of short runs lets timers and sockets have their turns, also where copies of inputs take the time', async () => {
+    const s = track(session((t: Tensor) => ops.neg(ops.slice(t, [0], [8]))))
+    const input = { data: new Float32Array(1 << 22), shape: [1 << 22] } // more than a millisecond to copy
+    let turns = 0
+    let going = true
+    const turn = (): void => {
+      turns++
+      if (going) setImmediate(turn)
+    }
+    setImmediate(turn)
+    for (let i = 0; i < 40; i++) await s.run(input)
+    going = false
+    expect(s.info().classes[0]!.planned).toBe(true)
+    expect(turns).toBeGreaterThanOrEqual(10)
+  })
+
   test('takes and gives tensors; strided views count by their values', async () => {
     const s = track(session((t: Tensor) => ops.scaleShift(t, 2, 0)))
     const t = track(tensor([[1, 2], [3, 4]])) // prettier-ignore

@@ -27,6 +27,7 @@ import {
   type Ran,
   type SessionClass,
 } from './session-class.js'
+import { letOthersRun } from './turns.js'
 import { feedOf, nativeInputs, ownTensor, valuesText, type Feed, type SessionInputs, type SessionValue } from './values.js'
 
 /** A function of tensors: what a session can run besides a model. Called with one tensor, or a record by the names of the inputs. */
@@ -127,8 +128,8 @@ export class Session {
 
   /**
    * Outputs by name (those of an imported model are called as in its file; one that has no name is 'output'), computed off the main thread; a run that
-   * usually takes less than 0.1 ms is computed here, as handing it over would take this thread about as long, but never more than 2 ms of such runs in a
-   * row. Inputs are copied before the call returns. The first run of a class of inputs is recorded on this thread; see {@link Session.prepare}. Rejects
+   * usually takes less than 0.1 ms is computed here, as handing it over would take this thread about as long; when such calls have taken 2 ms, copies of inputs and
+   * outputs included, the event loop has a turn. Inputs are copied before the call returns. The first run of a class of inputs is recorded on this thread; see {@link Session.prepare}. Rejects
    * with ERR_ABORTED when the signal fires.
    */
   async run(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, SessionValue>> {
@@ -217,7 +218,10 @@ export class Session {
     const promise = native.planRunAsync(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!promise) throw nativeError(native)
     if (!('then' in promise)) {
-      timed(found, performance.now() - began)
+      const ms = performance.now() - began
+      timed(found, ms)
+      const turn = letOthersRun(ms)
+      if (turn) await turn
       return { outputs: found.outputs, out: promise }
     }
     const ticket = native.out[0]!

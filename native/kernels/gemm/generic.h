@@ -200,10 +200,11 @@ template <bool OFFSET> inline void strip(const GemmStrip<float>& s) {
   constexpr bool kPacks = !OFFSET;
 #ifdef TERSOR_GEMM_WIDE_HEIGHTS
   const int wide = (s.m + kTallest - 1) / kTallest;
-  if (s.m <= kTallest || s.m > kOnePass)
+  if (s.m <= kTallest || s.m > kOnePass) {
     for (; j + kPanels * kWidth <= s.n; j += kPanels * kWidth, b += kPanels * s.b_panel)
       if (kPacks && wide * kLeast < kStripes * kPanels) wide_panels<OFFSET, kPacks>(s, j, b, wide);
       else wide_panels<OFFSET, false>(s, j, b, wide);
+  }
   const int narrow = (s.m + kOnePass - 1) / kOnePass;
 #else
   const int narrow = (s.m + kTallest - 1) / kTallest;
