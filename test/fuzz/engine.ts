@@ -1,5 +1,6 @@
-/** One input after the other through a target: a value or a TersorError, within a bound of time. */
+/** One input after the other through a target: a value or a TersorError, within a bound of processor time. */
 import { isTersorError } from '../../ts/base/errors.js'
+import { cpuClock } from '../cpu-time.js'
 import { inputOf, type Target } from './targets.js'
 
 export interface Failure {
@@ -27,7 +28,7 @@ export interface FuzzOptions {
   readonly onFailure?: (failure: Failure) => void
 }
 
-/** Milliseconds that an input of `bytes` may take (the least of three attempts). */
+/** Milliseconds of processor time that an input of `bytes` may take (the least of three attempts). */
 const boundOf = (bytes: number): number => 250 + (20 * bytes) / 2 ** 20
 
 /** undefined: fine. */
@@ -50,16 +51,16 @@ export async function fuzz(target: Target, folder: string, options: FuzzOptions)
   for (; index - from < inputs && performance.now() - started < ms; index++) {
     options.begin?.(index)
     const bytes = inputOf(target, seed, index)
-    const begun = performance.now()
+    const used = cpuClock()
     const outcome = await tried(target, bytes, folder)
     let { what } = outcome
     const bound = boundOf(bytes.length) + (target.workMs ?? 0)
-    let took = performance.now() - begun
-    // Neighbours and compilation only ever add time.
+    let took = used()
+    // Compilation and collection only ever add time.
     for (let again = 0; again < 2 && took > bound && what === undefined; again++) {
-      const at = performance.now()
+      const spent = cpuClock()
       await tried(target, bytes, folder)
-      took = Math.min(took, performance.now() - at)
+      took = Math.min(took, spent())
     }
     if (what === undefined && took > bound) what = `took ${took.toFixed(0)} ms, allowed are ${bound.toFixed(0)}`
     if (outcome.accepted) accepted++
