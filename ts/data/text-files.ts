@@ -68,14 +68,15 @@ function walk(root: string): string[] {
 
 /** The files that a path, folder or pattern names, in code unit order. */
 export function textFiles(where: string): TextFile[] {
-  const sized = (file: string): TextFile => {
+  const statOf = (file: string, throwIfNoEntry = true): fs.Stats | undefined => {
     try {
-      return { path: file, bytes: fs.statSync(file).size }
+      return fs.statSync(file, { throwIfNoEntry })
     } catch (error) {
       throw ioError(`read '${file}'`, file, error)
     }
   }
-  const stat = fs.statSync(where, { throwIfNoEntry: false })
+  const sized = (file: string): TextFile => ({ path: file, bytes: statOf(file)!.size })
+  const stat = statOf(where, false)
   if (stat?.isFile()) return [sized(where)]
   if (!stat && !/[*?]/.test(where)) return [sized(where)] // says that it is missing
   const parts = slashes(where).split('/')
