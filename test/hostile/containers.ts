@@ -64,7 +64,7 @@ async function firstBatch(spec: string): Promise<void> {
   try {
     await loader.next()
   } finally {
-    await loader.close()
+    loader.close()
   }
 }
 
