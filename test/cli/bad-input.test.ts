@@ -77,10 +77,17 @@ const table: readonly (readonly [string, () => string[], number, string, RegExp]
   ],
   [
     'samples of another width',
-    () => evaluate(model, `csv:${write('w.csv', 'a,b,label\n1,2,rose\n')}`),
+    () => evaluate(model, `csv:${write('w.csv', '1,2,rose\n')},header=no,label=2`),
     1,
     'ERR_DATA',
     /samples are \[2\], the model takes \[4\]/,
+  ],
+  [
+    'columns that are missing',
+    () => evaluate(model, `csv:${write('m.csv', 'a,b,label\n1,2,rose\n')}`),
+    1,
+    'ERR_DATA',
+    /columns are not those of the training: the file lacks "c", "d"/,
   ],
   [
     'a class that the model does not know',
