@@ -168,7 +168,7 @@ function copyAssets(assets: string, folder: string, config: JsonObject | undefin
   for (const name of assetNames) if (existsSync(path.join(assets, name))) copyFileSync(path.join(assets, name), path.join(folder, name))
   if (existsSync(path.join(folder, 'tokenizer.json'))) return
   const { model_type } = config ?? readJson(path.join(folder, 'config.json'))
-  const files = readTokenizerFiles(`export: '${assets}'`, assets, { type: String(model_type) }, {})
+  const files = readTokenizerFiles(`export: '${assets}'`, assets, { type: typeof model_type === 'string' ? model_type : '' }, {})
   if (!files) return
   put('tokenizer.json', files.json)
   put('tokenizer_config.json', files.config)
