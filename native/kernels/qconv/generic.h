@@ -94,9 +94,8 @@ inline void qconv_grid(const QconvGrid& g) {
   }
 }
 
-// P pixels from i0 on, one vector of channels.
-template <int P, ConvAct ACT, bool CODES> TERSOR_VEC_INLINE void qconv_deep_tile(const QconvDeep& d, const Quotient& quotient, bool affine, bool tame, int64_t i0, int64_t c) {
-  const QconvFinish& f = d.finish;
+// Sums of P pixels, one vector of channels.
+template <int P> TERSOR_VEC_INLINE void qconv_deep_tile(const QconvDeep& d, int64_t i0, int64_t c, float* sums) {
   V acc[P];
 #pragma GCC unroll 8
   for (int i = 0; i < P; i++) acc[i] = V(0.0f);
@@ -109,25 +108,18 @@ template <int P, ConvAct ACT, bool CODES> TERSOR_VEC_INLINE void qconv_deep_tile
       for (int i = 0; i < P; i++) acc[i] = simd::fma(simd::load(x + i * d.step), b, acc[i]);
     }
   }
-  const int64_t live = d.channels - c;
-  const V scale = some(f.scale + c, live), bias = f.bias ? some(f.bias + c, live) : V(-0.0f), lo(f.act.lo), hi(f.act.hi), after(f.act.scale), shift(f.act.shift);
 #pragma GCC unroll 8
-  for (int i = 0; i < P; i++) {
-    acc[i] = acc[i] * scale + bias;
-    if (f.residual) acc[i] = acc[i] + some(f.residual + (i0 + i) * f.residual_row + c, live);
-    acc[i] = activated<ACT>(acc[i], lo, hi);
-  }
-  if (affine) {
-#pragma GCC unroll 8
-    for (int i = 0; i < P; i++) acc[i] = simd::fma(acc[i], after, shift);
-  }
-  const simd::I32 zero(f.y_zero);
-#pragma GCC unroll 8
-  for (int i = 0; i < P; i++) {
-    const int64_t at = (i0 + i) * f.y_row + c;
-    if (CODES) store_bytes(static_cast<uint8_t*>(f.y) + at, (tame ? quotient.of_tame(acc[i]) : quotient.of(acc[i])) + zero, live < kLanes ? live : kLanes);
-    else put(static_cast<float*>(f.y) + at, acc[i], live);
-  }
+  for (int i = 0; i < P; i++) simd::store(sums + i * kLanes, acc[i]);
+}
+
+constexpr int64_t kDeepPixels = 24;  // sums that are finished together: they stay in L1, and the products are not compiled once per activation
+
+// Sums of `n` <= kDeepPixels pixels from i0 on.
+void qconv_deep_sums(const QconvDeep& d, int64_t i0, int64_t n, int64_t c, float* sums) {
+  int64_t i = 0;
+  for (; i + 6 <= n; i += 6) qconv_deep_tile<6>(d, i0 + i, c, sums + i * kLanes);
+  for (; i + 2 <= n; i += 2) qconv_deep_tile<2>(d, i0 + i, c, sums + i * kLanes);
+  for (; i < n; i++) qconv_deep_tile<1>(d, i0 + i, c, sums + i * kLanes);
 }
 
 template <ConvAct ACT, bool CODES> void qconv_deep_of(const QconvDeep& given) {
@@ -135,11 +127,25 @@ template <ConvAct ACT, bool CODES> void qconv_deep_of(const QconvDeep& given) {
   const QconvFinish& f = d.finish;
   const bool affine = f.act.scale != 1 || f.act.shift != 0, tame = f.tame && CODES && !Quotient::divides(f.y_scale);
   const Quotient quotient(CODES ? f.y_scale : 1.0f, CODES ? f.y_zero : 0);
+  const V lo(f.act.lo), hi(f.act.hi), after(f.act.scale), shift(f.act.shift);
+  const simd::I32 zero(f.y_zero);
+  float sums[kDeepPixels * kLanes];
   for (int64_t c = 0; c < d.channels; c += kLanes) {
-    int64_t i = 0;
-    for (; i + 6 <= d.pixels; i += 6) qconv_deep_tile<6, ACT, CODES>(d, quotient, affine, tame, i, c);
-    for (; i + 2 <= d.pixels; i += 2) qconv_deep_tile<2, ACT, CODES>(d, quotient, affine, tame, i, c);
-    for (; i < d.pixels; i++) qconv_deep_tile<1, ACT, CODES>(d, quotient, affine, tame, i, c);
+    const int64_t live = d.channels - c < kLanes ? d.channels - c : kLanes;
+    const V scale = some(f.scale + c, live), bias = f.bias ? some(f.bias + c, live) : V(-0.0f);
+    for (int64_t i0 = 0; i0 < d.pixels; i0 += kDeepPixels) {
+      const int64_t n = d.pixels - i0 < kDeepPixels ? d.pixels - i0 : kDeepPixels;
+      qconv_deep_sums(d, i0, n, c, sums);
+      for (int64_t i = 0; i < n; i++) {
+        V v = simd::load(sums + i * kLanes) * scale + bias;
+        if (f.residual) v = v + some(f.residual + (i0 + i) * f.residual_row + c, live);
+        v = activated<ACT>(v, lo, hi);
+        if (affine) v = simd::fma(v, after, shift);
+        const int64_t at = (i0 + i) * f.y_row + c;
+        if (CODES) store_bytes(static_cast<uint8_t*>(f.y) + at, (tame ? quotient.of_tame(v) : quotient.of(v)) + zero, live);
+        else put(static_cast<float*>(f.y) + at, v, live);
+      }
+    }
   }
 }
 template <ConvAct ACT> void qconv_deep_as(const QconvDeep& d) {
