@@ -3,7 +3,7 @@
  *
  *   latency    fs.readFile beside a training in a worker: p99 <= 2 x idle + 20 ms, with libuv's threads as they are and with one (UV_THREADPOOL_SIZE=1)
  *   terminate  trainings in workers that are aborted at any moment: each ends with ERR_ABORTED, nothing stays allocated
- *   sessions   runs of sessions in worker threads that are terminated at any moment: 500 (soak-sessions.ts)
+ *   sessions   runs of sessions in worker threads that are terminated at any moment, of their start too: 500 (soak-sessions.ts)
  *   leak       1e5 steps: no tensor more than the model's, resident memory on a plateau
  *   sanitizers native runner with every kernel under ASan and UBSan (`npm test` on CI leaves the kernels out)
  *   gyp        a full build with node-gyp (on CI only its commands are looked at)
