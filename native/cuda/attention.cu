@@ -85,7 +85,7 @@ template <class T, int E> __global__ void __launch_bounds__(kSide * kSide) atten
   }
 }
 
-template <class T, int E> Status run(Stream& stream, const AttentionCall<T>& a) {
+template <class T, int E> Status run_attention(Stream& stream, const AttentionCall<T>& a) {
   constexpr int64_t R = TileOf<T>::kRows;
   const int64_t slices = (a.width + E - 1) / E;
   const Grid grid{a.batch * a.heads * ((a.queries + R - 1) / R), slices < 1 ? 1 : slices};
@@ -100,12 +100,12 @@ Status attention(Stream& stream, attention_args& x) {
     AttentionCall<double> a{};
     TERSOR_TRY(open_attention(stream, x, &a));
     a.out = head_rows<double>(x.y, x.heads), a.lse = x.lse.as<double>();
-    return run<double, 64>(stream, a);
+    return run_attention<double, 64>(stream, a);
   }
   AttentionCall<float> a{};
   TERSOR_TRY(open_attention(stream, x, &a));
   a.out = head_rows<float>(x.y, x.heads), a.lse = x.lse.as<float>();
-  return a.width <= 64 ? run<float, 64>(stream, a) : run<float, 128>(stream, a);
+  return a.width <= 64 ? run_attention<float, 64>(stream, a) : run_attention<float, 128>(stream, a);
 }
 
 }  // namespace cuda

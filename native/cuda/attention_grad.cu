@@ -124,7 +124,7 @@ template <class T, int E> __global__ void __launch_bounds__(kSide * kSide, E <= 
   store_slice<T, R, E>(dq, a.dq.at(b, h, i0) + e0, a.dq.row, rows, a.depth - e0);
 }
 
-template <class T, int E> Status run(Stream& stream, const AttentionCall<T>& a) {
+template <class T, int E> Status run_attention_grad(Stream& stream, const AttentionCall<T>& a) {
   constexpr int64_t R = TileOf<T>::kRows;
   const int64_t pairs = a.batch * a.heads, wide = a.depth > a.width ? a.depth : a.width, slices = (wide + E - 1) / E, q_slices = (a.depth + E - 1) / E;
   TERSOR_TRY(launch<attention_dots<T>>(stream, Grid{blocks_for(pairs * a.queries, kWarpsPerBlock)}, kThreads, 0, a));
@@ -142,7 +142,7 @@ template <class T> Status backward(Stream& stream, attention_grad_args& x) {
   a.lse = const_cast<T*>(lse);
   a.dq = head_rows<T>(x.dq, x.heads), a.dk = head_rows<T>(x.dk, x.heads), a.dv = head_rows<T>(x.dv, x.heads);
   TERSOR_TRY(stream.scratch(a.batch * a.heads * a.queries, &a.delta));
-  return sizeof(T) == 8 || (a.depth <= 64 && a.width <= 64) ? run<T, 64>(stream, a) : run<T, sizeof(T) == 8 ? 64 : 128>(stream, a);
+  return sizeof(T) == 8 || (a.depth <= 64 && a.width <= 64) ? run_attention_grad<T, 64>(stream, a) : run_attention_grad<T, sizeof(T) == 8 ? 64 : 128>(stream, a);
 }
 
 }  // namespace

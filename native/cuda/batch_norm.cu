@@ -9,13 +9,13 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kEach = 32;
-constexpr int64_t kChunk = static_cast<int64_t>(kRowThreads) * kEach;
+constexpr int kBatchEach = 32;
+constexpr int64_t kBatchChunk = static_cast<int64_t>(kRowThreads) * kBatchEach;
 
 struct Channels {
   int64_t batch, channels, n;  // n: elements of a channel in one image
   int64_t count() const { return batch * n; }
-  int64_t chunks() const { return (count() + kChunk - 1) / kChunk; }
+  int64_t chunks() const { return (count() + kBatchChunk - 1) / kBatchChunk; }
 };
 
 // Walks over the elements of a thread: e = first, first + 256, ... of channel c; `at` is where the element lies.
@@ -36,17 +36,17 @@ __device__ inline int64_t chunk_of_block(const Channels& s, int64_t* c) {
   *c = blockIdx.x % s.channels;
   return blockIdx.x / s.channels;
 }
-__device__ inline int64_t chunk_count(int64_t count, int64_t chunk) { return count - chunk * kChunk < kChunk ? count - chunk * kChunk : kChunk; }
+__device__ inline int64_t chunk_count(int64_t count, int64_t chunk) { return count - chunk * kBatchChunk < kBatchChunk ? count - chunk * kBatchChunk : kBatchChunk; }
 
 // parts [channels][chunks][2]: mean of a chunk, squares around it.
 template <class T> __global__ void batch_norm_chunks(Channels s, const T* x, double* parts) {
   int64_t c;
   const int64_t chunk = chunk_of_block(s, &c), count = chunk_count(s.batch * s.n, chunk);
-  Walk walk(s, c, chunk * kChunk + threadIdx.x);
-  T v[kEach];
+  Walk walk(s, c, chunk * kBatchChunk + threadIdx.x);
+  T v[kBatchEach];
   T sum = T(0);
   TERSOR_UNROLL
-  for (int k = 0; k < kEach; k++) {
+  for (int k = 0; k < kBatchEach; k++) {
     const bool live = static_cast<int64_t>(k) * kRowThreads + threadIdx.x < count;
     v[k] = live ? x[walk.at()] : T(0);
     sum += v[k];
@@ -56,7 +56,7 @@ template <class T> __global__ void batch_norm_chunks(Channels s, const T* x, dou
   const T m = static_cast<T>(mean);
   T left = T(0), squares = T(0);
   TERSOR_UNROLL
-  for (int k = 0; k < kEach; k++) {
+  for (int k = 0; k < kBatchEach; k++) {
     if (static_cast<int64_t>(k) * kRowThreads + threadIdx.x >= count) continue;
     const T d = v[k] - m;
     left += d;
@@ -65,7 +65,7 @@ template <class T> __global__ void batch_norm_chunks(Channels s, const T* x, dou
   const double shift = row_total<kRowThreads>(static_cast<double>(left)) / static_cast<double>(count);
   const double total = row_total<kRowThreads>(static_cast<double>(squares)) - shift * shift * static_cast<double>(count);
   if (threadIdx.x == 0) {
-    double* to = parts + (c * ((s.batch * s.n + kChunk - 1) / kChunk) + chunk) * 2;
+    double* to = parts + (c * ((s.batch * s.n + kBatchChunk - 1) / kBatchChunk) + chunk) * 2;
     to[0] = static_cast<double>(m) + shift;
     to[1] = total < 0 ? 0 : total;
   }
@@ -73,7 +73,7 @@ template <class T> __global__ void batch_norm_chunks(Channels s, const T* x, dou
 
 // Mean and variance of a channel from its chunks, in all threads.
 __device__ inline void channel_moments(const double* parts, int64_t count, double* mean, double* variance) {
-  const int64_t chunks = (count + kChunk - 1) / kChunk;
+  const int64_t chunks = (count + kBatchChunk - 1) / kBatchChunk;
   double sum = 0, squares = 0;
   for (int64_t k = threadIdx.x; k < chunks; k += kRowThreads) sum += parts[2 * k] * static_cast<double>(chunk_count(count, k));
   *mean = row_total<kRowThreads>(sum) / static_cast<double>(count);
@@ -97,7 +97,7 @@ template <class T> __global__ void batch_norm_apply(BatchForward<T> a) {
   int64_t c;
   const int64_t chunk = chunk_of_block(a.s, &c), all = a.s.batch * a.s.n, count = chunk_count(all, chunk);
   double mean, variance;
-  channel_moments(a.parts + c * ((all + kChunk - 1) / kChunk) * 2, all, &mean, &variance);
+  channel_moments(a.parts + c * ((all + kBatchChunk - 1) / kBatchChunk) * 2, all, &mean, &variance);
   if (chunk == 0 && threadIdx.x == 0) {
     a.mean[c] = static_cast<T>(mean);
     a.variance[c] = static_cast<T>(variance);
@@ -105,9 +105,9 @@ template <class T> __global__ void batch_norm_apply(BatchForward<T> a) {
   // The mean in two parts: what T cannot hold of it is subtracted too.
   const T m = static_cast<T>(mean), d = static_cast<T>(mean - static_cast<double>(m)), beta = a.beta ? a.beta[c] : T(0);
   const T scale = static_cast<T>((a.gamma ? static_cast<double>(a.gamma[c]) : 1.0) / sqrt(variance + a.eps));
-  Walk walk(a.s, c, chunk * kChunk + threadIdx.x);
+  Walk walk(a.s, c, chunk * kBatchChunk + threadIdx.x);
   TERSOR_UNROLL
-  for (int k = 0; k < kEach; k++) {
+  for (int k = 0; k < kBatchEach; k++) {
     if (static_cast<int64_t>(k) * kRowThreads + threadIdx.x < count) {
       const int64_t at = walk.at();
       T t = fma_of((a.x[at] - m) - d, scale, beta);
@@ -133,10 +133,10 @@ template <class T> __global__ void batch_norm_grad_chunks(BatchBackward<T> a) {
   int64_t c;
   const int64_t chunk = chunk_of_block(a.s, &c), all = a.s.batch * a.s.n, count = chunk_count(all, chunk);
   const T m = a.mean[c], s = a.rstd(c);
-  Walk walk(a.s, c, chunk * kChunk + threadIdx.x);
+  Walk walk(a.s, c, chunk * kBatchChunk + threadIdx.x);
   T sum = T(0), along = T(0);
   TERSOR_UNROLL
-  for (int k = 0; k < kEach; k++) {
+  for (int k = 0; k < kBatchEach; k++) {
     if (static_cast<int64_t>(k) * kRowThreads + threadIdx.x < count) {
       const int64_t at = walk.at();
       const T g = a.gradient(at);
@@ -147,7 +147,7 @@ template <class T> __global__ void batch_norm_grad_chunks(BatchBackward<T> a) {
   }
   const double beta = row_total<kRowThreads>(static_cast<double>(sum)), gamma = row_total<kRowThreads>(static_cast<double>(along));
   if (threadIdx.x == 0) {
-    double* to = a.parts + (c * ((all + kChunk - 1) / kChunk) + chunk) * 2;
+    double* to = a.parts + (c * ((all + kBatchChunk - 1) / kBatchChunk) + chunk) * 2;
     to[0] = beta;
     to[1] = gamma;
   }
@@ -155,7 +155,7 @@ template <class T> __global__ void batch_norm_grad_chunks(BatchBackward<T> a) {
 
 template <class T> __global__ void batch_norm_grad_apply(BatchBackward<T> a) {
   int64_t c;
-  const int64_t chunk = chunk_of_block(a.s, &c), all = a.s.batch * a.s.n, count = chunk_count(all, chunk), chunks = (all + kChunk - 1) / kChunk;
+  const int64_t chunk = chunk_of_block(a.s, &c), all = a.s.batch * a.s.n, count = chunk_count(all, chunk), chunks = (all + kBatchChunk - 1) / kBatchChunk;
   const double* parts = a.parts + c * chunks * 2;
   double beta = 0, gamma = 0;
   for (int64_t k = threadIdx.x; k < chunks; k += kRowThreads) beta += parts[2 * k], gamma += parts[2 * k + 1];
@@ -167,9 +167,9 @@ template <class T> __global__ void batch_norm_grad_apply(BatchBackward<T> a) {
   }
   const T m = a.mean[c], s = a.rstd(c), scale = a.gamma ? a.gamma[c] * s : s;
   const T avg = static_cast<T>(beta / static_cast<double>(all)), avg_h = static_cast<T>(gamma / static_cast<double>(all));
-  Walk walk(a.s, c, chunk * kChunk + threadIdx.x);
+  Walk walk(a.s, c, chunk * kBatchChunk + threadIdx.x);
   TERSOR_UNROLL
-  for (int k = 0; k < kEach; k++) {
+  for (int k = 0; k < kBatchEach; k++) {
     if (static_cast<int64_t>(k) * kRowThreads + threadIdx.x < count) {
       const int64_t at = walk.at();
       const T g = a.gradient(at);

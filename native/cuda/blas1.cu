@@ -10,7 +10,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int64_t kChunk = 8192;
+constexpr int64_t kVectorChunk = 8192;
 constexpr int kAhead = 32;  // elements of a chain that are on their way at once
 
 // partial[c * rows + r] = chunk c of row r of q with v; then out[r] = their sum, or its root.
@@ -18,13 +18,13 @@ template <class T>
 __global__ void __launch_bounds__(256) dots_kernel(const T* q, const T* v, int64_t n, int64_t rows, bool root, double* partial, double* out, unsigned* finished) {
   TERSOR_SHARED(int, last, 1);
   const int lane = lane_id(), chain = lane & 15;
-  const int64_t chunks = (n + kChunk - 1) / kChunk, items = chunks * rows, stride = warps_of_grid() * 2;
+  const int64_t chunks = (n + kVectorChunk - 1) / kVectorChunk, items = chunks * rows, stride = warps_of_grid() * 2;
   for (int64_t pair = warp_of_grid() * 2; pair < items; pair += stride) {
     const int64_t item = pair + lane / 16, c = item / rows, r = item % rows;
     const bool live = item < items;
-    const T* a = q + (live ? r * n + c * kChunk : 0);
-    const T* b = v + (live ? c * kChunk : 0);
-    const int64_t count = !live ? 0 : n - c * kChunk < kChunk ? n - c * kChunk : kChunk;
+    const T* a = q + (live ? r * n + c * kVectorChunk : 0);
+    const T* b = v + (live ? c * kVectorChunk : 0);
+    const int64_t count = !live ? 0 : n - c * kVectorChunk < kVectorChunk ? n - c * kVectorChunk : kVectorChunk;
     double sum = 0;
     int64_t i = chain;
     for (; i + 16 * (kAhead - 1) < count; i += 16 * kAhead) {
@@ -87,7 +87,7 @@ template <class T> __global__ void __launch_bounds__(256) purge_kernel(T* v, con
 }
 
 template <class T> Status dots(Stream& s, const T* q, const T* v, int64_t n, int64_t rows, bool root, double* out) {
-  const int64_t chunks = ceil_div(n, kChunk);
+  const int64_t chunks = ceil_div(n, kVectorChunk);
   double* partial;
   unsigned* finished;
   TERSOR_TRY(s.scratch(chunks * rows, &partial));

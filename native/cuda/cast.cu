@@ -9,7 +9,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256, kRun = 4, kRuns = 4;
+constexpr int kRun = 4, kRuns = 4;
 
 template <DType From, DType To> __device__ __forceinline__ typename Element<To>::Storage convert(typename Element<From>::Storage v) {
   if (From == DType::f32 && To == DType::f16) return static_cast<typename Element<To>::Storage>(narrow_f16(static_cast<float>(v)));

@@ -10,7 +10,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-__global__ void __launch_bounds__(256) pack_kernel(const int8_t* q, int64_t n, int bits, const RuleCheck range, uint8_t* packed) {
+__global__ void __launch_bounds__(256) code_pack_kernel(const int8_t* q, int64_t n, int bits, const RuleCheck range, uint8_t* packed) {
   const int64_t step = int64_t(gridDim.x) * 256, bytes = n / 8 * bits + (n % 8 * bits + 7) / 8;
   const int half = 1 << (bits - 1);
   const bool words = (reinterpret_cast<uintptr_t>(packed) & 3) == 0;
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(256) pack_kernel(const int8_t* q, int64_t n, i
   }
 }
 
-__global__ void __launch_bounds__(256) unpack_kernel(const uint8_t* packed, int64_t n, int bits, int8_t* q) {
+__global__ void __launch_bounds__(256) code_unpack_kernel(const uint8_t* packed, int64_t n, int bits, int8_t* q) {
   const int64_t step = int64_t(gridDim.x) * 256, bytes = n / 8 * bits + (n % 8 * bits + 7) / 8;
   const int half = 1 << (bits - 1);
   const bool words = (reinterpret_cast<uintptr_t>(packed) & 3) == 0;
@@ -163,14 +163,14 @@ Status pack_bits_cuda(Stream& s, pack_bits_args& a) {
   RuleCheck range;
   TERSOR_TRY(dense(s, a.q, &q));
   TERSOR_TRY(range.open(s, Code::option, kRangeRules[a.bits - 2]));
-  return launch<pack_kernel>(s, blocks_for(s, n, 8192), 256, 0, q.as<const int8_t>(), n, static_cast<int>(a.bits), range, a.packed.as<uint8_t>());
+  return launch<code_pack_kernel>(s, blocks_for(s, n, 8192), 256, 0, q.as<const int8_t>(), n, static_cast<int>(a.bits), range, a.packed.as<uint8_t>());
 }
 
 Status unpack_bits_cuda(Stream& s, unpack_bits_args& a) {
   if (a.size == 0) return {};
   TensorRef packed;
   TERSOR_TRY(dense(s, a.packed, &packed));
-  return launch<unpack_kernel>(s, blocks_for(s, a.size, 8192), 256, 0, packed.as<const uint8_t>(), a.size, static_cast<int>(a.bits), a.q.as<int8_t>());
+  return launch<code_unpack_kernel>(s, blocks_for(s, a.size, 8192), 256, 0, packed.as<const uint8_t>(), a.size, static_cast<int>(a.bits), a.q.as<int8_t>());
 }
 
 Status block_decode_cuda(Stream& s, block_decode_args& a) {

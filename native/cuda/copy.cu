@@ -11,7 +11,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256, kUnroll = 4;
+constexpr int kUnroll = 4;
 
 // Dimensions in the order of the destination's strides, largest first, neighbours merged, without those of size one.
 struct Dims {
@@ -66,7 +66,7 @@ __device__ __forceinline__ void place(const CopyArgs& a, uint32_t i, int64_t* fr
   *to = t + static_cast<int64_t>(i) * a.to[0];
 }
 
-template <class T> __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant__ CopyArgs a, const T* x, T* y) {
+template <class T> __global__ void __launch_bounds__(kThreads) gather_copy_kernel(const __grid_constant__ CopyArgs a, const T* x, T* y) {
   T v[kUnroll];
   int64_t to[kUnroll];
   const uint32_t first = blockIdx.x * static_cast<uint32_t>(kThreads * kUnroll) + threadIdx.x;
@@ -123,7 +123,7 @@ CopyArgs make_args(const Dims& w, int dims) {
 
 template <class T> Status gather(Stream& s, const Dims& w, const T* x, T* y) {
   const CopyArgs a = make_args(w, w.rank);
-  return launch<gather_kernel<T>>(s, ceil_div(int64_t(a.count), int64_t(kThreads * kUnroll)), kThreads, 0, a, x, y);
+  return launch<gather_copy_kernel<T>>(s, ceil_div(int64_t(a.count), int64_t(kThreads * kUnroll)), kThreads, 0, a, x, y);
 }
 
 template <class T> Status copy_typed(Stream& s, Dims w, const T* x, T* y) {

@@ -9,7 +9,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-template <class V> __global__ void __launch_bounds__(256) count_kernel(const V* w, int64_t rows, int64_t cols, int32_t* counts) {
+template <class V> __global__ void __launch_bounds__(256) count_rows_kernel(const V* w, int64_t rows, int64_t cols, int32_t* counts) {
   for (int64_t r = warp_of_grid(); r < rows; r += warps_of_grid()) {
     int count = 0;
     for (int64_t c = lane_id(); c < cols; c += 32) count += w[r * cols + c] != V(0);
@@ -97,7 +97,7 @@ Grid rows_grid(const Stream& s, int64_t rows) { return Grid(blocks_for(s, rows, 
 template <class V> Status from_dense(Stream& s, const TensorRef& w, TensorRef& values, TensorRef& indptr, uint16_t* narrow, int32_t* wide, uint8_t* bits, int32_t* total) {
   const int64_t rows = w.shape[0], cols = w.shape[1];
   int32_t* offsets = indptr.as<int32_t>();
-  TERSOR_TRY(launch<count_kernel<V>>(s, rows_grid(s, rows), 256, 0, w.as<const V>(), rows, cols, offsets));
+  TERSOR_TRY(launch<count_rows_kernel<V>>(s, rows_grid(s, rows), 256, 0, w.as<const V>(), rows, cols, offsets));
   TERSOR_TRY(offsets_from_counts(s, offsets, rows, offsets));
   TERSOR_TRY(launch<take_kernel<V>>(s, rows_grid(s, rows), 256, 0, w.as<const V>(), rows, cols, offsets, values.as<V>(), narrow, wide, bits));
   return s.download(total, offsets + rows, 4);

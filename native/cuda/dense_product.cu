@@ -5,27 +5,18 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kTile = 64, kStep = 16, kOwn = 4, kPitch = kTile + 4;
-
-template <class T> __device__ void load_four(const T* p, T (&out)[4]) {
-  TERSOR_UNROLL
-  for (int i = 0; i < 4; i++) out[i] = p[i];
-}
-__device__ inline void load_four(const float* p, float (&out)[4]) {
-  const float4 v = *reinterpret_cast<const float4*>(p);
-  out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
-}
+constexpr int kProductTile = 64, kProductStep = 16, kProductOwn = 4, kProductPitch = kProductTile + 4;
 
 // A_ALONG_K, B_ALONG_K: neighbouring threads load neighbouring k, because those are neighbours in memory.
 template <class T, bool A_ALONG_K, bool B_ALONG_K> __global__ void product_tiles(DenseProduct<T> p) {
-  TERSOR_SHARED(T, as, kStep * kPitch);
-  TERSOR_SHARED(T, bs, kStep * kPitch);
-  constexpr int kLoads = kTile * kStep / kThreads;
+  TERSOR_SHARED(T, as, kProductStep * kProductPitch);
+  TERSOR_SHARED(T, bs, kProductStep * kProductPitch);
+  constexpr int kLoads = kProductTile * kProductStep / kThreads;
   const int t = static_cast<int>(threadIdx.x), tx = t % 16, ty = t / 16;
-  const int64_t m0 = static_cast<int64_t>(blockIdx.y) * kTile, n0 = static_cast<int64_t>(blockIdx.x) * kTile;
-  T sum[kOwn][kOwn] = {}, ra[kLoads], rb[kLoads];
-  const auto k_of = [](int e, bool along) { return along ? e % kStep : e / kTile; };
-  const auto i_of = [](int e, bool along) { return along ? e / kStep : e % kTile; };
+  const int64_t m0 = static_cast<int64_t>(blockIdx.y) * kProductTile, n0 = static_cast<int64_t>(blockIdx.x) * kProductTile;
+  T sum[kProductOwn][kProductOwn] = {}, ra[kLoads], rb[kLoads];
+  const auto k_of = [](int e, bool along) { return along ? e % kProductStep : e / kProductTile; };
+  const auto i_of = [](int e, bool along) { return along ? e / kProductStep : e % kProductTile; };
   const auto load = [&](int64_t k0) {
     TERSOR_UNROLL
     for (int q = 0; q < kLoads; q++) {
@@ -36,49 +27,49 @@ template <class T, bool A_ALONG_K, bool B_ALONG_K> __global__ void product_tiles
     }
   };
   load(0);
-  for (int64_t k0 = 0; k0 < p.k; k0 += kStep) {
+  for (int64_t k0 = 0; k0 < p.k; k0 += kProductStep) {
     __syncthreads();
     TERSOR_UNROLL
     for (int q = 0; q < kLoads; q++) {
       const int e = t + q * kThreads;
-      as[k_of(e, A_ALONG_K) * kPitch + i_of(e, A_ALONG_K)] = ra[q];
-      bs[k_of(e, B_ALONG_K) * kPitch + i_of(e, B_ALONG_K)] = rb[q];
+      as[k_of(e, A_ALONG_K) * kProductPitch + i_of(e, A_ALONG_K)] = ra[q];
+      bs[k_of(e, B_ALONG_K) * kProductPitch + i_of(e, B_ALONG_K)] = rb[q];
     }
     __syncthreads();
-    if (k0 + kStep < p.k) load(k0 + kStep);
+    if (k0 + kProductStep < p.k) load(k0 + kProductStep);
     TERSOR_UNROLL
-    for (int k = 0; k < kStep; k++) {
-      T x[kOwn], y[kOwn];
-      load_four(as + k * kPitch + ty * kOwn, x);
-      load_four(bs + k * kPitch + tx * kOwn, y);
+    for (int k = 0; k < kProductStep; k++) {
+      T x[kProductOwn], y[kProductOwn];
+      load_quad(as + k * kProductPitch + ty * kProductOwn, x);
+      load_quad(bs + k * kProductPitch + tx * kProductOwn, y);
       TERSOR_UNROLL
-      for (int i = 0; i < kOwn; i++)
+      for (int i = 0; i < kProductOwn; i++)
         TERSOR_UNROLL
-        for (int j = 0; j < kOwn; j++) sum[i][j] = fma_of(x[i], y[j], sum[i][j]);
+        for (int j = 0; j < kProductOwn; j++) sum[i][j] = fma_of(x[i], y[j], sum[i][j]);
     }
   }
   TERSOR_UNROLL
-  for (int i = 0; i < kOwn; i++)
+  for (int i = 0; i < kProductOwn; i++)
     TERSOR_UNROLL
-    for (int j = 0; j < kOwn; j++) {
-      const int64_t m = m0 + ty * kOwn + i, n = n0 + tx * kOwn + j;
+    for (int j = 0; j < kProductOwn; j++) {
+      const int64_t m = m0 + ty * kProductOwn + i, n = n0 + tx * kProductOwn + j;
       if (m < p.m && n < p.n) p.c[m * p.c_row + n] = p.bias ? sum[i][j] + p.bias[n] : sum[i][j];
     }
 }
 
-constexpr int kColumns = 32, kStrips = 8;
+constexpr int kFewColumns = 32, kFewStrips = 8;
 
 template <class T> __global__ void sum_columns(const T* x, int64_t rows, int64_t n, int64_t chunk, double* parts) {
-  TERSOR_SHARED(double, sums, kStrips * kColumns);
-  const int lane = static_cast<int>(threadIdx.x % kColumns), strip = static_cast<int>(threadIdx.x / kColumns);
-  const int64_t j = static_cast<int64_t>(blockIdx.x) * kColumns + lane, first = static_cast<int64_t>(blockIdx.y) * chunk;
+  TERSOR_SHARED(double, sums, kFewStrips * kFewColumns);
+  const int lane = static_cast<int>(threadIdx.x % kFewColumns), strip = static_cast<int>(threadIdx.x / kFewColumns);
+  const int64_t j = static_cast<int64_t>(blockIdx.x) * kFewColumns + lane, first = static_cast<int64_t>(blockIdx.y) * chunk;
   const int64_t end = rows - first < chunk ? rows : first + chunk;
   double sum = 0;
-  for (int64_t r = first + strip; j < n && r < end; r += kStrips) sum += static_cast<double>(x[r * n + j]);
-  sums[strip * kColumns + lane] = sum;
+  for (int64_t r = first + strip; j < n && r < end; r += kFewStrips) sum += static_cast<double>(x[r * n + j]);
+  sums[strip * kFewColumns + lane] = sum;
   __syncthreads();
   if (strip > 0 || j >= n) return;
-  for (int s = 1; s < kStrips; s++) sum += sums[s * kColumns + lane];
+  for (int s = 1; s < kFewStrips; s++) sum += sums[s * kFewColumns + lane];
   parts[static_cast<int64_t>(blockIdx.y) * n + j] = sum;
 }
 template <class T> __global__ void add_parts(const double* parts, int64_t chunks, int64_t n, T* out) {
@@ -92,7 +83,7 @@ template <class T> __global__ void add_parts(const double* parts, int64_t chunks
 }  // namespace
 
 template <class T> Status dense_product(Stream& stream, const DenseProduct<T>& p) {
-  const Grid grid{blocks_for(p.n, kTile), blocks_for(p.m, kTile)};
+  const Grid grid{blocks_for(p.n, kProductTile), blocks_for(p.m, kProductTile)};
   if (p.a_col == 1) {
     if (p.b_row == 1) return launch<product_tiles<T, true, true>>(stream, grid, kThreads, 0, p);
     return launch<product_tiles<T, true, false>>(stream, grid, kThreads, 0, p);
@@ -103,7 +94,7 @@ template <class T> Status column_sums(Stream& stream, const T* x, int64_t rows, 
   const int64_t chunk = rows < 128 * 256 ? 256 : (rows + 127) / 128, chunks = blocks_for(rows, chunk);
   double* parts;
   TERSOR_TRY(stream.scratch(chunks * n, &parts));
-  TERSOR_TRY(launch<sum_columns<T>>(stream, Grid{blocks_for(n, kColumns), chunks}, kColumns * kStrips, 0, x, rows, n, chunk, parts));
+  TERSOR_TRY(launch<sum_columns<T>>(stream, Grid{blocks_for(n, kFewColumns), chunks}, kFewColumns * kFewStrips, 0, x, rows, n, chunk, parts));
   return launch<add_parts<T>>(stream, Grid{blocks_for(n)}, kThreads, 0, parts, chunks, n, out);
 }
 template Status dense_product(Stream&, const DenseProduct<float>&);

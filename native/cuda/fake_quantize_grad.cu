@@ -8,7 +8,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int64_t kPiece = 1024, kBlock = 16384;
+constexpr int64_t kGradPiece = 1024, kBlock = 16384;
 
 __device__ inline bool is_inside(float v, float lo, float hi) { return v >= lo - 0.5f && v <= hi + 0.5f; }
 
@@ -37,14 +37,14 @@ __global__ void __launch_bounds__(256) masked_kernel(const float* x, const float
 // A piece: of run (row, group), block b of 16384, part p of 1024. sums[run][b][p].
 __global__ void __launch_bounds__(256) learned_kernel(const float* x, const float* dy, int64_t runs, int64_t groups, int64_t blocks, const RowGroups g, float qmin, float qmax,
                                                       const RuleCheck factors, float* dx, double* sums) {
-  const int64_t parts = kBlock / kPiece, item = (int64_t(blockIdx.x) * 256 + threadIdx.x) / 8;
+  const int64_t parts = kBlock / kGradPiece, item = (int64_t(blockIdx.x) * 256 + threadIdx.x) / 8;
   const int chain = static_cast<int>(threadIdx.x) % 8;
   const bool live = item < runs * blocks * parts;
   float sum = 0;
   if (live) {
     const int64_t at = item / (blocks * parts), row = at / groups, group = at % groups;
     const int64_t first = group * g.run, length = first + g.run < g.cols ? g.run : g.cols - first;
-    const int64_t begin = item % (blocks * parts) * kPiece, n = begin >= length ? 0 : length - begin < kPiece ? length - begin : kPiece;
+    const int64_t begin = item % (blocks * parts) * kGradPiece, n = begin >= length ? 0 : length - begin < kGradPiece ? length - begin : kGradPiece;
     const float scale = g.scale_of({row, group, 0}), zero = g.zero_of({row, group, 0}), lo = qmin - zero, hi = qmax - zero, magic = 12582912.0f;
     if (n > 0 && !g.fits(scale, zero)) factors.report(row * g.cols + first);
     const int64_t base = row * g.cols + first + begin, whole = n / 8 * 8;
@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(256) learned_kernel(const float* x, const floa
 }
 
 // dscale[l, group]: blocks of the rows of l, one after the other, each the sum of its parts. One warp each.
-__global__ void __launch_bounds__(32) join_kernel(const double* sums, int64_t rows, int64_t lead, int64_t groups, int64_t blocks, float* dscale) {
-  const int64_t parts = kBlock / kPiece, out = blockIdx.x, l = out / groups, group = out % groups;
+__global__ void __launch_bounds__(32) join_sums_kernel(const double* sums, int64_t rows, int64_t lead, int64_t groups, int64_t blocks, float* dscale) {
+  const int64_t parts = kBlock / kGradPiece, out = blockIdx.x, l = out / groups, group = out % groups;
   const int64_t first = lead == 1 ? 0 : l, count = (lead == 1 ? rows : 1) * blocks;
   double total = 0;
   for (int64_t base = 0; base < count; base += 32) {
@@ -97,12 +97,12 @@ Status fake_quantize_rows_grad_cuda(Stream& s, fake_quantize_rows_grad_args& a) 
   const float qmin = static_cast<float>(a.qmin), qmax = static_cast<float>(a.qmax);
   if (!a.learned)
     return launch<masked_kernel>(s, blocks_for(s, n, 1024, 16), 256, 0, x.as<const float>(), dy.as<const float>(), n, g, qmin, qmax, factors, a.dx.as<float>());
-  const int64_t blocks = ceil_div(g.run, kBlock), items = rows * groups * blocks * (kBlock / kPiece);
+  const int64_t blocks = ceil_div(g.run, kBlock), items = rows * groups * blocks * (kBlock / kGradPiece);
   double* sums;
   TERSOR_TRY(s.scratch(items, &sums));
   TERSOR_TRY(launch<learned_kernel>(s, ceil_div(items, int64_t(32)), 256, 0, x.as<const float>(), dy.as<const float>(), rows * groups, groups, blocks, g, qmin, qmax, factors,
                                     a.dx.as<float>(), sums));
-  return launch<join_kernel>(s, lead * groups, 32, 0, sums, rows, lead, groups, blocks, a.dscale.as<float>());
+  return launch<join_sums_kernel>(s, lead * groups, 32, 0, sums, rows, lead, groups, blocks, a.dscale.as<float>());
 }
 
 }  // namespace cuda

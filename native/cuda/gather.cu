@@ -28,15 +28,15 @@ __global__ void check_only(const int32_t* index, int64_t n, IndexCheck check) {
   if (i < n) check.index(i, index[i]);
 }
 
-constexpr int kOwned = 32, kWarps = kThreads / 32, kHits = 1024;  // rows of a block; positions it keeps at a time
+constexpr int kScatterOwned = 32, kScatterWarps = kThreads / 32, kHits = 1024;  // rows of a block; positions it keeps at a time
 constexpr int64_t kScatterColumns = 128;
 
 template <class T> __global__ void scatter_rows(const T* dy, const int32_t* index, T* out, int64_t count, int64_t rows, int64_t width, IndexCheck check) {
   TERSOR_SHARED(int32_t, position, kHits);
   TERSOR_SHARED(int32_t, owner, kHits);
-  TERSOR_SHARED(int, hits_of_warp, kWarps);
+  TERSOR_SHARED(int, hits_of_warp, kScatterWarps);
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kOwned;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kScatterOwned;
   int hits = 0;
   bool begun = false;
   for (int64_t i0 = 0; i0 < count || !begun;) {
@@ -44,12 +44,12 @@ template <class T> __global__ void scatter_rows(const T* dy, const int32_t* inde
     for (; i0 < count && hits + kThreads <= kHits; i0 += kThreads) {
       const int64_t i = i0 + threadIdx.x, row = i < count ? index[i] - first : -1;
       if (blockIdx.x == 0 && blockIdx.y == 0 && i < count) check.index(i, index[i]);
-      const bool hit = row >= 0 && row < kOwned && first + row < rows;
+      const bool hit = row >= 0 && row < kScatterOwned && first + row < rows;
       const uint32_t found = __ballot_sync(0xffffffffu, hit);
       if (lane == 0) hits_of_warp[warp] = __popc(found);
       __syncthreads();
       int at = hits, total = 0;
-      for (int w = 0; w < kWarps; w++) {
+      for (int w = 0; w < kScatterWarps; w++) {
         at += w < warp ? hits_of_warp[w] : 0;
         total += hits_of_warp[w];
       }
@@ -59,7 +59,7 @@ template <class T> __global__ void scatter_rows(const T* dy, const int32_t* inde
       __syncthreads();
     }
     // Each warp adds its rows, a lane four columns.
-    for (int r = warp; r < kOwned && first + r < rows; r += kWarps) {
+    for (int r = warp; r < kScatterOwned && first + r < rows; r += kScatterWarps) {
       T* to = out + (first + r) * width;
       const int64_t j0 = static_cast<int64_t>(blockIdx.y) * kScatterColumns + lane;
       T sum[4];
@@ -157,7 +157,7 @@ template <class T> Status add_rows(Stream& stream, scatter_add_args& a) {
   if (a.dtable.size() == 0) return launch<check_only>(stream, Grid{blocks_for(count)}, kThreads, 0, index, count, check);
   TERSOR_TRY(open(stream, a.dy, &dy));
   const int64_t width = a.dtable.size() / a.rows;
-  const Grid grid{blocks_for(a.rows, kOwned), blocks_for(width, kScatterColumns)};
+  const Grid grid{blocks_for(a.rows, kScatterOwned), blocks_for(width, kScatterColumns)};
   return launch<scatter_rows<T>>(stream, grid, kThreads, 0, dy, index, a.dtable.as<T>(), count, a.rows, width, check);
 }
 

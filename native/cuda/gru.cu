@@ -7,22 +7,22 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kGates = 3;
+constexpr int kGruGates = 3;
 
 // grid: x four units, y 32 sequences. b_hh may be null.
 template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step(GruCell<T> a, const T* w_hh, const T* b_hh, IndexCheck check) {
   TERSOR_SHARED(T, memory, kStepElements);
   const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * 4, rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
-  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kGates}, memory);
+  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kGruGates}, memory);
   const int row = static_cast<int>(threadIdx.x) / 4, unit = static_cast<int>(threadIdx.x) % 4;
   const int64_t b = b0 + row, j = j0 + unit;
   if (row >= rows || j >= a.units) return;
   const bool ended = has_ended(a, b, j, check);
   const T q = step_result(memory, row, unit * 4 + 2) + (b_hh ? b_hh[2 * a.units + j] : T(0));
   a.recurrent[b * a.units + j] = q;
-  T v[kGates];
+  T v[kGruGates];
   TERSOR_UNROLL
-  for (int g = 0; g < kGates; g++) v[g] = ended ? T(0) : a.gates[(b * kGates + g) * a.units + j] + (g < 2 ? step_result(memory, row, unit * 4 + g) : T(0));
+  for (int g = 0; g < kGruGates; g++) v[g] = ended ? T(0) : a.gates[(b * kGruGates + g) * a.units + j] + (g < 2 ? step_result(memory, row, unit * 4 + g) : T(0));
   gru_cell(a, b, j, v, q, ended);
 }
 
@@ -37,7 +37,7 @@ template <class T> struct GruBackward {
 // grid: x sixteen units, y 32 sequences
 template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step_grad(GruBackward<T> a) {
   TERSOR_SHARED(T, memory, kStepElements);
-  const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * kStepColumns, wide = kGates * a.units;
+  const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * kStepColumns, wide = kGruGates * a.units;
   const int64_t rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
   if (a.after) step_product<T, false>(a.after + b0 * wide, wide, rows, wide, UnitColumns<T>{a.w_hh, a.units, j0}, memory);
   for (int e = static_cast<int>(threadIdx.x); e < kStepResults; e += 32 * kStepWarps) {
@@ -47,7 +47,7 @@ template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step_g
     const T dh = a.after ? a.dh[at] + step_result(memory, row, column) : a.dh[at];
     if (!a.dgates || (a.lengths && a.step >= a.lengths[b])) {
       a.dh[at] = dh;
-      for (int q = 0; a.dgates && q < kGates; q++) a.dgates[b * wide + j + q * a.units] = a.drecurrent[b * wide + j + q * a.units] = T(0);
+      for (int q = 0; a.dgates && q < kGruGates; q++) a.dgates[b * wide + j + q * a.units] = a.drecurrent[b * wide + j + q * a.units] = T(0);
       continue;
     }
     const T* gates = a.gates + b * wide + j;
@@ -65,7 +65,7 @@ template <class T> __global__ void __launch_bounds__(32 * kStepWarps) gru_step_g
 // Biases of r and z are added once, those of n stay apart.
 template <class T> __global__ void add_biases(const T* b_ih, const T* b_hh, T* out, int64_t units) {
   const int64_t j = thread_index();
-  if (j >= kGates * units) return;
+  if (j >= kGruGates * units) return;
   const T first = b_ih ? b_ih[j] : T(0);
   out[j] = b_hh && j < 2 * units ? first + b_hh[j] : first;
 }
@@ -81,7 +81,7 @@ template <class T> Status forward(Stream& stream, gru_args& a) {
   TERSOR_TRY(open(stream, a.w_hh, &w_hh));
   TERSOR_TRY(open(stream, a.b_ih, &b_ih));
   TERSOR_TRY(open(stream, a.b_hh, &b_hh));
-  const int64_t size = s.state(), h = s.units, wide = kGates * h;
+  const int64_t size = s.state(), h = s.units, wide = kGruGates * h;
   T *states = a.states.as<T>(), *gates = a.gates.as<T>(), *recurrent = a.recurrent.as<T>(), *previous = a.previous.as<T>(), *bias;
   T* last = states + s.steps * size;
   TERSOR_TRY(copy_or_zero(stream, a.h0, s.steps > 0 ? previous + s.time(0) * size : last, size));
@@ -92,7 +92,7 @@ template <class T> Status forward(Stream& stream, gru_args& a) {
   const Grid grid{blocks_for(h, 4), blocks_for(s.batch, kStepRows)};
   for (int64_t k = 0; k < s.steps; k++) {
     const int64_t t = s.time(k);
-    const GruCell<T> cell = {s.batch, h, t, lengths, previous + t * size, gates + t * kGates * size, recurrent + t * size,
+    const GruCell<T> cell = {s.batch, h, t, lengths, previous + t * size, gates + t * kGruGates * size, recurrent + t * size,
                              k + 1 < s.steps ? previous + s.time(k + 1) * size : last, states + t * size};
     TERSOR_TRY(launch<gru_step<T>>(stream, grid, 32 * kStepWarps, 0, cell, w_hh, b_hh, check));
   }
@@ -111,7 +111,7 @@ template <class T> Status backward(Stream& stream, gru_grad_args& a) {
   TERSOR_TRY(open(stream, a.recurrent, &recurrent));
   TERSOR_TRY(open(stream, a.previous, &previous));
   TERSOR_TRY(open(stream, a.dstates, &dy));
-  const int64_t size = s.state(), h = s.units, wide = kGates * h;
+  const int64_t size = s.state(), h = s.units, wide = kGruGates * h;
   T *dh = a.dh0.as<T>(), *dgates, *drecurrent;
   TERSOR_TRY(stream.scratch(s.rows() * wide, &dgates));
   TERSOR_TRY(stream.scratch(s.rows() * wide, &drecurrent));
@@ -121,11 +121,11 @@ template <class T> Status backward(Stream& stream, gru_grad_args& a) {
     for (int64_t k = s.steps; k >= 0 && s.steps > 0; k--) {
       GruBackward<T> step{};
       step.batch = s.batch, step.units = h, step.lengths = lengths, step.w_hh = w_hh, step.dh = dh;
-      if (k < s.steps) step.after = drecurrent + s.time(k) * kGates * size;
+      if (k < s.steps) step.after = drecurrent + s.time(k) * kGruGates * size;
       if (k > 0) {
         const int64_t t = s.time(k - 1);
-        step.step = t, step.gates = gates + t * kGates * size, step.recurrent = recurrent + t * size, step.h_prev = previous + t * size, step.dy = dy + t * size;
-        step.dgates = dgates + t * kGates * size, step.drecurrent = drecurrent + t * kGates * size;
+        step.step = t, step.gates = gates + t * kGruGates * size, step.recurrent = recurrent + t * size, step.h_prev = previous + t * size, step.dy = dy + t * size;
+        step.dgates = dgates + t * kGruGates * size, step.drecurrent = drecurrent + t * kGruGates * size;
       }
       TERSOR_TRY(launch<gru_step_grad<T>>(stream, grid, 32 * kStepWarps, 0, step));
     }

@@ -16,7 +16,6 @@ struct Bf16DeviceHeader {
   int64_t n, k, unused[5];
 };
 static_assert(sizeof(Bf16DeviceHeader) == 64, "rows start on a cache line");
-__global__ void write_header(Bf16DeviceHeader header, Bf16DeviceHeader* at) { *at = header; }
 
 struct RowsFrom {  // element (r, k) of matrix i at offset(i) + r * row + k * column
   int64_t rows, k, row, column;
@@ -106,7 +105,7 @@ Status bf16_pack(Stream& stream, bf16_pack_args& x) {
   const int64_t n = x.w.shape[0], k = x.w.shape[1], row = ceil_div<int64_t>(k, 8) * 8;
   TERSOR_TRY(packed_place("bf16_pack", x.packed));
   TERSOR_TRY(stream.fill(x.packed.data, 0, x.packed.size()));
-  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, Bf16DeviceHeader{kBf16DeviceMagic, 0, n, k, {}}, static_cast<Bf16DeviceHeader*>(x.packed.data)));
+  TERSOR_TRY(launch<write_header<Bf16DeviceHeader>>(stream, 1, 1, 0, Bf16DeviceHeader{kBf16DeviceMagic, 0, n, k, {}}, static_cast<Bf16DeviceHeader*>(x.packed.data)));
   return copy_along_k(stream, x.w.dtype == DType::f32, x.w.data, RowsFrom{n, k, x.w.stride[0], x.w.stride[1], {}}, 1,
                       reinterpret_cast<uint16_t*>(x.packed.as<char>() + sizeof(Bf16DeviceHeader)), row);
 }

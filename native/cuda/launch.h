@@ -5,7 +5,6 @@
 //
 // And what most entries need besides: dense copies of strided inputs, grids for loops over n elements, values that kernels check.
 #pragma once
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -14,52 +13,49 @@
 #include "cuda/stream.h"
 #include "ops/args.h"
 
+#if defined(TERSOR_CUDA_EMULATE)
+#define TERSOR_KERNEL_NAME __PRETTY_FUNCTION__
+#else
+#define TERSOR_KERNEL_NAME ""
+#endif
+
 namespace tersor {
 namespace cuda {
+
+constexpr int kThreads = 256;  // of a block, where nothing speaks for another number
+
 namespace launch_detail {
 
 #if defined(TERSOR_CUDA_EMULATE)
-template <auto kernel, class Tuple, size_t... i> void call(Tuple& t, std::index_sequence<i...>) { kernel(std::get<i>(t)...); }
-template <auto kernel, class... P> void body(void* arguments) {
-  call<kernel>(*static_cast<std::tuple<P...>*>(arguments), std::index_sequence_for<P...>());
-}
+template <auto kernel, class... P, size_t... i> void call(void** parameters, std::index_sequence<i...>) { kernel(*static_cast<P*>(parameters[i])...); }
+template <auto kernel, class... P> void body(void* parameters) { call<kernel, P...>(static_cast<void**>(parameters), std::index_sequence_for<P...>()); }
 #endif
 
+// Once for every list of types, whatever the kernel.
+template <class... P> Status queue(Stream& stream, runtime::Launch launch, P... values) {
+  void* parameters[] = {static_cast<void*>(&values)..., nullptr};
+  launch.parameters = parameters;
+  return stream.launch(launch);
+}
+
 template <auto kernel, class... P, class... A>
-Status start(void (*)(P...), const char* name, Stream& stream, Grid grid, dim3 threads, int64_t shared_bytes, A&&... arguments) {
+Status start(void (*function)(P...), const char* name, Stream& stream, Grid grid, dim3 threads, int64_t shared_bytes, A&&... arguments) {
   static_assert(sizeof...(P) == sizeof...(A), "the number of arguments differs from the kernel's");
-  if (grid.x <= 0 || grid.y <= 0 || grid.z <= 0) return {};
-  if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535)
-    return fail(Code::limit, "%s: a grid of %lld x %lld x %lld blocks is beyond what a device takes", stream.op(), static_cast<long long>(grid.x), static_cast<long long>(grid.y),
-                static_cast<long long>(grid.z));
-  if (shared_bytes > stream.shared_limit)
-    return fail(Code::limit, "%s: %lld bytes of shared memory, the device has %lld a block", stream.op(), static_cast<long long>(shared_bytes),
-                static_cast<long long>(stream.shared_limit));
-  TERSOR_TRY(runtime::before_launch(stream.queue()));
-  std::tuple<std::remove_cv_t<P>...> values(static_cast<std::remove_cv_t<P>>(std::forward<A>(arguments))...);
-  static_assert(sizeof(values) <= 4000, "kernel parameters take 4 KB at most");
-  const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
+  static_assert((sizeof(P) + ... + 0) <= 4000, "kernel parameters take 4 KB at most");
+  runtime::Launch launch = {{grid.x, grid.y, grid.z}, {threads.x, threads.y, threads.z}, shared_bytes, name};
 #if defined(TERSOR_CUDA_EMULATE)
-  return runtime::after_launch(stream.queue(), emulate::run({name, blocks, threads, shared_bytes, body<kernel, std::remove_cv_t<P>...>, &values}));
+  (void)function;
+  launch.body = body<kernel, P...>;
 #else
-  (void)name;
-  void* pointers[sizeof...(P) + 1];
-  int n = 0;
-  std::apply([&](auto&... v) { ((pointers[n++] = &v), ...); }, values);
-  const void* function = reinterpret_cast<const void*>(kernel);
-  cudaError_t e = cudaSuccess;
-  if (shared_bytes > 48 * 1024) e = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-  if (e == cudaSuccess) e = cudaLaunchKernel(function, blocks, threads, pointers, static_cast<size_t>(shared_bytes), static_cast<cudaStream_t>(runtime::native(stream.queue())));
-  if (e == cudaSuccess) return {};
-  (void)cudaGetLastError();
-  return runtime::after_launch(stream.queue(), fail(Code::device, "%s: cuda:%d: launch: %s", stream.op(), stream.device, cudaGetErrorString(e)));
+  launch.function = reinterpret_cast<const void*>(function);
 #endif
+  return queue<P...>(stream, launch, static_cast<P>(std::forward<A>(arguments))...);
 }
 
 }  // namespace launch_detail
 
 template <auto kernel, class... A> Status launch(Stream& stream, Grid grid, dim3 threads, int64_t shared_bytes, A&&... arguments) {
-  return launch_detail::start<kernel>(kernel, __PRETTY_FUNCTION__, stream, grid, threads, shared_bytes, std::forward<A>(arguments)...);
+  return launch_detail::start<kernel>(kernel, TERSOR_KERNEL_NAME, stream, grid, threads, shared_bytes, std::forward<A>(arguments)...);
 }
 
 // Blocks for `items` of `per_block` each, at most `waves` full loads of the device: for grid-stride loops, whose results do not depend on it.

@@ -14,7 +14,6 @@ struct PackedHeader {
   int64_t n, k, unused[5];
 };
 static_assert(sizeof(PackedHeader) == 64, "the weight starts on a cache line");
-__global__ void write_header(PackedHeader header, PackedHeader* at) { *at = header; }
 
 template <class T> Status matmul_of(Stream& stream, matmul_args& x) {
   const int ra = x.a.rank, rb = x.b.rank, ta = x.transpose_a ? 1 : 0, tb = x.transpose_b ? 1 : 0;
@@ -109,7 +108,7 @@ Status gemm_pack(Stream& stream, gemm_pack_args& x) {
   TERSOR_TRY(packed_place("gemm_pack", x.packed));
   TERSOR_TRY(dense(stream, x.w, &w));
   TERSOR_TRY(stream.fill(x.packed.data, 0, x.packed.size()));
-  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, PackedHeader{kPackedMagic, 0, n, k, {}}, static_cast<PackedHeader*>(x.packed.data)));
+  TERSOR_TRY(launch<write_header<PackedHeader>>(stream, 1, 1, 0, PackedHeader{kPackedMagic, 0, n, k, {}}, static_cast<PackedHeader*>(x.packed.data)));
   return n * k > 0 ? stream.copy(x.packed.as<char>() + sizeof(PackedHeader), w.data, n * k * 4) : Status{};
 }
 

@@ -7,20 +7,20 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kGates = 4;
+constexpr int kLstmGates = 4;
 
 // grid: x four units, y 32 sequences
 template <class T> __global__ void __launch_bounds__(32 * kStepWarps) lstm_step(LstmCell<T> a, const T* w_hh, IndexCheck check) {
   TERSOR_SHARED(T, memory, kStepElements);
   const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * 4, rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
-  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kGates}, memory);
+  step_product<T, true>(a.h_prev + b0 * a.units, a.units, rows, a.units, GateColumns<T>{w_hh, a.units, j0, kLstmGates}, memory);
   const int row = static_cast<int>(threadIdx.x) / 4, unit = static_cast<int>(threadIdx.x) % 4;
   const int64_t b = b0 + row, j = j0 + unit;
   if (row >= rows || j >= a.units) return;
   const bool ended = has_ended(a, b, j, check);
-  T v[kGates];
+  T v[kLstmGates];
   TERSOR_UNROLL
-  for (int q = 0; q < kGates; q++) v[q] = ended ? T(0) : a.gates[(b * kGates + q) * a.units + j] + step_result(memory, row, unit * 4 + q);
+  for (int q = 0; q < kLstmGates; q++) v[q] = ended ? T(0) : a.gates[(b * kLstmGates + q) * a.units + j] + step_result(memory, row, unit * 4 + q);
   lstm_cell(a, b, j, v, ended);
 }
 
@@ -35,7 +35,7 @@ template <class T> struct LstmBackward {
 // grid: x sixteen units, y 32 sequences
 template <class T> __global__ void __launch_bounds__(32 * kStepWarps) lstm_step_grad(LstmBackward<T> a) {
   TERSOR_SHARED(T, memory, kStepElements);
-  const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * kStepColumns, wide = kGates * a.units;
+  const int64_t b0 = static_cast<int64_t>(blockIdx.y) * kStepRows, j0 = static_cast<int64_t>(blockIdx.x) * kStepColumns, wide = kLstmGates * a.units;
   const int64_t rows = a.batch - b0 < kStepRows ? a.batch - b0 : kStepRows;
   if (a.after) step_product<T, false>(a.after + b0 * wide, wide, rows, wide, UnitColumns<T>{a.w_hh, a.units, j0}, memory);
   for (int e = static_cast<int>(threadIdx.x); e < kStepResults; e += 32 * kStepWarps) {
@@ -49,7 +49,7 @@ template <class T> __global__ void __launch_bounds__(32 * kStepWarps) lstm_step_
     }
     T* out = a.dgates + b * wide + j;
     if (a.lengths && a.step >= a.lengths[b]) {
-      for (int q = 0; q < kGates; q++) out[q * a.units] = T(0);
+      for (int q = 0; q < kLstmGates; q++) out[q * a.units] = T(0);
       a.dh[at] = dh;
       continue;
     }
@@ -75,7 +75,7 @@ template <class T> Status forward(Stream& stream, lstm_args& a) {
   TERSOR_TRY(open(stream, a.w_ih, &w_ih));
   TERSOR_TRY(open(stream, a.w_hh, &w_hh));
   TERSOR_TRY(open(stream, a.bias, &bias));
-  const int64_t size = s.state(), h = s.units, wide = kGates * h;
+  const int64_t size = s.state(), h = s.units, wide = kLstmGates * h;
   T *states = a.states.as<T>(), *gates = a.gates.as<T>(), *cells = a.cells.as<T>(), *previous = a.previous.as<T>();
   T *last_h = states + s.steps * size, *last_c = last_h + size;
   TERSOR_TRY(copy_or_zero(stream, a.h0, s.steps > 0 ? previous + s.time(0) * size : last_h, size));
@@ -85,7 +85,7 @@ template <class T> Status forward(Stream& stream, lstm_args& a) {
   const Grid grid{blocks_for(h, 4), blocks_for(s.batch, kStepRows)};
   for (int64_t k = 0; k < s.steps; k++) {
     const int64_t t = s.time(k);
-    const LstmCell<T> cell = {s.batch, h, t, lengths, previous + t * size, k == 0 ? last_c : cells + s.time(k - 1) * size, gates + t * kGates * size,
+    const LstmCell<T> cell = {s.batch, h, t, lengths, previous + t * size, k == 0 ? last_c : cells + s.time(k - 1) * size, gates + t * kLstmGates * size,
                               cells + t * size, k + 1 < s.steps ? previous + s.time(k + 1) * size : last_h, states + t * size};
     TERSOR_TRY(launch<lstm_step<T>>(stream, grid, 32 * kStepWarps, 0, cell, w_hh, check));
   }
@@ -104,7 +104,7 @@ template <class T> Status backward(Stream& stream, lstm_grad_args& a) {
   TERSOR_TRY(open(stream, a.cells, &cells));
   TERSOR_TRY(open(stream, a.previous, &previous));
   TERSOR_TRY(open(stream, a.dstates, &dy));
-  const int64_t size = s.state(), h = s.units, wide = kGates * h, bytes = size * static_cast<int64_t>(sizeof(T));
+  const int64_t size = s.state(), h = s.units, wide = kLstmGates * h, bytes = size * static_cast<int64_t>(sizeof(T));
   T *dh = a.dh0.as<T>(), *dc = a.dc0.as<T>(), *dgates, *c0;
   TERSOR_TRY(stream.scratch(s.rows() * wide, &dgates));
   TERSOR_TRY(stream.scratch(size, &c0));
@@ -116,10 +116,10 @@ template <class T> Status backward(Stream& stream, lstm_grad_args& a) {
     for (int64_t k = s.steps; k >= 0 && s.steps > 0; k--) {
       LstmBackward<T> step{};
       step.batch = s.batch, step.units = h, step.lengths = lengths, step.w_hh = w_hh, step.dh = dh, step.dc = dc;
-      if (k < s.steps) step.after = dgates + s.time(k) * kGates * size;
+      if (k < s.steps) step.after = dgates + s.time(k) * kLstmGates * size;
       if (k > 0) {
         const int64_t t = s.time(k - 1);
-        step.step = t, step.gates = gates + t * kGates * size, step.c = cells + t * size, step.dy = dy + t * size, step.dgates = dgates + t * kGates * size;
+        step.step = t, step.gates = gates + t * kLstmGates * size, step.c = cells + t * size, step.dy = dy + t * size, step.dgates = dgates + t * kLstmGates * size;
         step.c_prev = k == 1 ? c0 : cells + s.time(k - 2) * size;
       }
       TERSOR_TRY(launch<lstm_step_grad<T>>(stream, grid, 32 * kStepWarps, 0, step));

@@ -18,7 +18,7 @@ __device__ inline uint32_t word_of(const uint8_t* mask, int64_t word, int64_t si
   return size - first < 32 ? bits & ((1u << (size - first)) - 1) : bits;
 }
 
-__global__ void __launch_bounds__(256) count_kernel(const uint8_t* mask, int64_t size, unsigned long long* total) {
+__global__ void __launch_bounds__(256) mask_count_kernel(const uint8_t* mask, int64_t size, unsigned long long* total) {
   TERSOR_SHARED(unsigned long long, sum_of_block, 1);
   if (threadIdx.x == 0) sum_of_block[0] = 0;
   __syncthreads();
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(256) slice_kernel(const uint8_t* mask, int64_t
   }
 }
 
-__global__ void __launch_bounds__(256) unpack_kernel(const uint8_t* mask, int64_t n, float* y) {
+__global__ void __launch_bounds__(256) mask_unpack_kernel(const uint8_t* mask, int64_t n, float* y) {
   const int64_t tiles = (n + kTile - 1) / kTile;
   for (int64_t tile = warp_of_grid(); tile < tiles; tile += warps_of_grid()) {
     const uint32_t bits = transpose_tile(load_word(mask, tile * kTile, n));
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(256) unpack_kernel(const uint8_t* mask, int64_
 }
 
 // Bit of an element: (x & value) != 0.
-template <class T> __global__ void __launch_bounds__(256) pack_kernel(const T* x, int64_t n, T value, uint8_t* mask) {
+template <class T> __global__ void __launch_bounds__(256) mask_pack_kernel(const T* x, int64_t n, T value, uint8_t* mask) {
   const int64_t tiles = (n + kTile - 1) / kTile;
   for (int64_t tile = warp_of_grid(); tile < tiles; tile += warps_of_grid()) {
     const int64_t first = tile * kTile + (threadIdx.x & 31) * 4;
@@ -133,7 +133,7 @@ bool is_float(DType t) { return t == DType::f64 || t == DType::f32 || t == DType
 
 template <class T> Status pack_run(Stream& s, const TensorRef& x, T value, uint8_t* mask) {
   const int64_t n = x.size();
-  return launch<pack_kernel<T>>(s, Grid{warp_blocks(s, tiles_of(n), 4)}, 256, 0, x.as<const T>(), n, value, mask);
+  return launch<mask_pack_kernel<T>>(s, Grid{warp_blocks(s, tiles_of(n), 4)}, 256, 0, x.as<const T>(), n, value, mask);
 }
 
 template <class T> Status apply_run(Stream& s, const TensorRef& x, const TensorRef& mask, TensorRef& y) {
@@ -148,7 +148,7 @@ Status mask_count_cuda(Stream& s, mask_count_args& a) {
   TERSOR_TRY(dense(s, a.mask, &mask));
   TERSOR_TRY(s.fill(a.count.data, 0, 8));
   if (a.size == 0) return {};
-  return launch<count_kernel>(s, Grid{warp_blocks(s, (a.size + 1023) / 1024, 8)}, 256, 0, mask.as<const uint8_t>(), a.size, a.count.as<unsigned long long>());
+  return launch<mask_count_kernel>(s, Grid{warp_blocks(s, (a.size + 1023) / 1024, 8)}, 256, 0, mask.as<const uint8_t>(), a.size, a.count.as<unsigned long long>());
 }
 
 Status mask_slice_cuda(Stream& s, mask_slice_args& a) {
@@ -164,7 +164,7 @@ Status mask_unpack_cuda(Stream& s, mask_unpack_args& a) {
   if (n == 0) return {};
   TensorRef mask;
   TERSOR_TRY(dense(s, a.mask, &mask));
-  return launch<unpack_kernel>(s, Grid{warp_blocks(s, tiles_of(n), 8)}, 256, 0, mask.as<const uint8_t>(), n, a.y.as<float>());
+  return launch<mask_unpack_kernel>(s, Grid{warp_blocks(s, tiles_of(n), 8)}, 256, 0, mask.as<const uint8_t>(), n, a.y.as<float>());
 }
 
 Status mask_pack_cuda(Stream& s, mask_pack_args& a) {

@@ -60,7 +60,6 @@ __device__ inline Place place_in(int64_t a, int64_t rows, int64_t columns) {
   return {plane.q, plane.r, line.r};
 }
 
-constexpr int kThreads = 256;
 inline int64_t blocks_for(int64_t n, int64_t each = kThreads) { return (n + each - 1) / each; }
 
 // Sixteen bytes of elements, moved as one when the pointer allows it.
@@ -83,6 +82,16 @@ template <class T> __device__ inline void store_pack(T* p, int64_t i, int64_t n,
   }
   for (int k = 0; k < Pack<T>::kCount; k++)
     if (i + k < n) p[i + k] = x.v[k];
+}
+
+// Four neighbours; floats lie at a multiple of 16 bytes.
+template <class T> __device__ inline void load_quad(const T* p, T (&out)[4]) {
+  TERSOR_UNROLL
+  for (int i = 0; i < 4; i++) out[i] = p[i];
+}
+__device__ inline void load_quad(const float* p, float (&out)[4]) {
+  const float4 v = *reinterpret_cast<const float4*>(p);
+  out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
 }
 
 }  // namespace cuda

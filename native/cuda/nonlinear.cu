@@ -9,9 +9,6 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-template <class T> struct LaneOf { using V = simd::F32; };
-template <> struct LaneOf<double> { using V = simd::F64; };
-
 // One function a call; the branch is uniform.
 template <DType D, bool gradient> struct Nonlinear {
   using In = typename Number<D>::Storage;
@@ -42,7 +39,7 @@ template <DType D, bool gradient> struct Nonlinear {
   }
 };
 
-template <DType D> Status run(Stream& s, NonlinearOp op, double p, double q, const TensorRef& x, const TensorRef* dy, const TensorRef& y) {
+template <DType D> Status run_nonlinear(Stream& s, NonlinearOp op, double p, double q, const TensorRef& x, const TensorRef* dy, const TensorRef& y) {
   using T = typename Number<D>::Storage;
   using Value = typename Number<D>::Value;
   if (!dy) {
@@ -58,10 +55,10 @@ template <DType D> Status run(Stream& s, NonlinearOp op, double p, double q, con
 Status any(Stream& s, nonlinearity kind, double p, double q, const TensorRef& x, const TensorRef* dy, const TensorRef& y) {
   const NonlinearOp op = static_cast<NonlinearOp>(kind);
   switch (x.dtype) {
-    case DType::f64: return run<DType::f64>(s, op, p, q, x, dy, y);
-    case DType::f16: return run<DType::f16>(s, op, p, q, x, dy, y);
-    case DType::bf16: return run<DType::bf16>(s, op, p, q, x, dy, y);
-    default: return run<DType::f32>(s, op, p, q, x, dy, y);
+    case DType::f64: return run_nonlinear<DType::f64>(s, op, p, q, x, dy, y);
+    case DType::f16: return run_nonlinear<DType::f16>(s, op, p, q, x, dy, y);
+    case DType::bf16: return run_nonlinear<DType::bf16>(s, op, p, q, x, dy, y);
+    default: return run_nonlinear<DType::f32>(s, op, p, q, x, dy, y);
   }
 }
 

@@ -86,19 +86,19 @@ template <class T, int WIDTH> __global__ void norm_grad_rows(NormBackward<T> a) 
   }
 }
 
-constexpr int kColumns = 32, kStrips = 8, kRun = 32;  // a block: 32 columns, 8 rows at a time; 32 rows are added in T
+constexpr int kNormColumns = 32, kNormStrips = 8, kNormRun = 32;  // a block: 32 columns, 8 rows at a time; 32 rows are added in T
 
 // parts [chunks][2][n] of dgamma and dbeta.
 template <class T> __global__ void norm_grad_columns(NormBackward<T> a, int64_t chunk, double* parts) {
-  TERSOR_SHARED(double, sums, 2 * kStrips * kColumns);
-  const int lane = static_cast<int>(threadIdx.x % kColumns), strip = static_cast<int>(threadIdx.x / kColumns);
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * kColumns + lane, first = static_cast<int64_t>(blockIdx.y) * chunk;
+  TERSOR_SHARED(double, sums, 2 * kNormStrips * kNormColumns);
+  const int lane = static_cast<int>(threadIdx.x % kNormColumns), strip = static_cast<int>(threadIdx.x / kNormColumns);
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * kNormColumns + lane, first = static_cast<int64_t>(blockIdx.y) * chunk;
   const int64_t end = a.rows - first < chunk ? a.rows : first + chunk;
   double gamma = 0, beta = 0;
-  for (int64_t r0 = first + strip; column < a.n && r0 < end; r0 += kStrips * kRun) {
+  for (int64_t r0 = first + strip; column < a.n && r0 < end; r0 += kNormStrips * kNormRun) {
     T dgamma = T(0), dbeta = T(0);
-    for (int k = 0; k < kRun; k++) {
-      const int64_t r = r0 + k * kStrips;
+    for (int k = 0; k < kNormRun; k++) {
+      const int64_t r = r0 + k * kNormStrips;
       if (r >= end) break;
       const T d = a.dy[r * a.n + column], m = a.mean ? a.mean[r] : T(0);
       dgamma += d * ((a.x[r * a.n + column] - m) * a.rstd[r]);
@@ -107,12 +107,12 @@ template <class T> __global__ void norm_grad_columns(NormBackward<T> a, int64_t 
     gamma += static_cast<double>(dgamma);
     beta += static_cast<double>(dbeta);
   }
-  sums[strip * kColumns + lane] = gamma;
-  sums[(kStrips + strip) * kColumns + lane] = beta;
+  sums[strip * kNormColumns + lane] = gamma;
+  sums[(kNormStrips + strip) * kNormColumns + lane] = beta;
   __syncthreads();
   if (strip > 1 || column >= a.n) return;
   double total = 0;
-  for (int s = 0; s < kStrips; s++) total += sums[(strip * kStrips + s) * kColumns + lane];
+  for (int s = 0; s < kNormStrips; s++) total += sums[(strip * kNormStrips + s) * kNormColumns + lane];
   parts[(static_cast<int64_t>(blockIdx.y) * 2 + strip) * a.n + column] = total;
 }
 
@@ -126,7 +126,7 @@ template <class T> __global__ void add_chunks(const double* parts, int64_t chunk
 }
 
 template <class T> Status backward(Stream& stream, const NormBackward<T>& a, T* dgamma, T* dbeta) {
-  constexpr int64_t kLeast = kStrips * kRun, kMostChunks = 128;
+  constexpr int64_t kLeast = kNormStrips * kNormRun, kMostChunks = 128;
   int64_t chunk = (a.rows + kMostChunks - 1) / kMostChunks;
   chunk = chunk < kLeast ? kLeast : (chunk + kLeast - 1) / kLeast * kLeast;
   const int64_t chunks = (a.rows + chunk - 1) / chunk;
@@ -136,7 +136,7 @@ template <class T> Status backward(Stream& stream, const NormBackward<T>& a, T* 
     const Grid grid{row_blocks(a.rows, a.n)};
     if (is_warp_row(a.n)) TERSOR_TRY((launch<norm_grad_rows<T, 32>>(stream, grid, kRowThreads, 0, a)));
     else TERSOR_TRY((launch<norm_grad_rows<T, kRowThreads>>(stream, grid, kRowThreads, 0, a)));
-    TERSOR_TRY(launch<norm_grad_columns<T>>(stream, Grid{blocks_for(a.n, kColumns), chunks}, kColumns * kStrips, 0, a, chunk, parts));
+    TERSOR_TRY(launch<norm_grad_columns<T>>(stream, Grid{blocks_for(a.n, kNormColumns), chunks}, kNormColumns * kNormStrips, 0, a, chunk, parts));
   }
   return launch<add_chunks<T>>(stream, Grid{blocks_for(2 * a.n)}, kThreads, 0, parts, chunks, a.n, dgamma, dbeta);
 }

@@ -5,7 +5,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kPiece = 4096;  // 256 threads of 16
+constexpr int kOffsetsPiece = 4096;  // 256 threads of 16
 
 // Inclusive sum over the threads of a block of 256; *all: of the whole block.
 __device__ inline int scan_block(int v, int* of_warp, int* all) {
@@ -29,8 +29,8 @@ __device__ inline int scan_block(int v, int* of_warp, int* all) {
 __global__ void __launch_bounds__(256) sums_kernel(const int32_t* counts, int64_t n, int32_t* sums) {
   TERSOR_SHARED(int, of_warp, 8);
   int sum = 0, all = 0;
-  for (int i = 0; i < kPiece / 256; i++) {
-    const int64_t at = static_cast<int64_t>(blockIdx.x) * kPiece + i * 256 + threadIdx.x;
+  for (int i = 0; i < kOffsetsPiece / 256; i++) {
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * kOffsetsPiece + i * 256 + threadIdx.x;
     sum += at < n ? counts[at] : 0;
   }
   scan_block(sum, of_warp, &all);
@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(256) scan_sums_kernel(int32_t* sums, int64_t n
 __global__ void __launch_bounds__(256) offsets_kernel(const int32_t* counts, int64_t n, const int32_t* sums, int32_t* offsets) {
   TERSOR_SHARED(int, of_warp, 8);
   int before = sums[blockIdx.x];
-  for (int i = 0; i < kPiece / 256; i++) {
-    const int64_t at = static_cast<int64_t>(blockIdx.x) * kPiece + i * 256 + threadIdx.x;
+  for (int i = 0; i < kOffsetsPiece / 256; i++) {
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * kOffsetsPiece + i * 256 + threadIdx.x;
     const int v = at < n ? counts[at] : 0;
     int all = 0;
     const int until = scan_block(v, of_warp, &all);
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(256) offsets_kernel(const int32_t* counts, int
 
 Status offsets_from_counts(Stream& s, const int32_t* counts, int64_t n, int32_t* offsets) {
   if (n == 0) return s.fill(offsets, 0, 4);
-  const int64_t pieces = (n + kPiece - 1) / kPiece;
+  const int64_t pieces = (n + kOffsetsPiece - 1) / kOffsetsPiece;
   int32_t* sums;
   TERSOR_TRY(s.scratch(pieces, &sums));
   const Grid grid{static_cast<unsigned>(pieces)};

@@ -148,7 +148,7 @@ template <class T> Status open_step(Stream& stream, const TensorRef& p, const Te
   a->p = p.as<T>(), a->n = p.size();
   return {};
 }
-template <class T, template <class> class Formula> Status run(Stream& stream, Step<T>& a) {
+template <class T, template <class> class Formula> Status run_step(Stream& stream, Step<T>& a) {
   a.aligned = is_aligned(a.p) && is_aligned(a.g) && is_aligned(a.s0) && is_aligned(a.s1) && is_aligned(a.s2) && is_aligned(a.u);
   if (a.n == 0) return {};
   return launch<optim_step<T, Formula>>(stream, Grid{blocks_for(a.n, kThreads * Pack<T>::kCount)}, kThreads, 0, a);
@@ -159,7 +159,7 @@ template <class T> Status sgd(Stream& stream, sgd_step_args& x) {
   TERSOR_TRY(open_step(stream, x.p, x.g, x.mask, &a));
   a.s0 = x.velocity.as<T>();
   a.lr = static_cast<T>(x.lr), a.momentum = static_cast<T>(x.momentum), a.weight_decay = static_cast<T>(x.weight_decay), a.nesterov = x.nesterov;
-  return run<T, Sgd>(stream, a);
+  return run_step<T, Sgd>(stream, a);
 }
 
 // Moments of adam, adamw and lamb.
@@ -175,7 +175,7 @@ template <class T, class Args> Status adam(Stream& stream, bool decoupled, Args&
   TERSOR_TRY(open_step(stream, x.p, x.g, x.mask, &a));
   set_moments(&a, x, x.lr);
   a.decay = static_cast<T>(decoupled ? 1.0 - x.lr * x.weight_decay : 1.0), a.l2 = static_cast<T>(decoupled ? 0.0 : x.weight_decay);
-  return run<T, Adam>(stream, a);
+  return run_step<T, Adam>(stream, a);
 }
 template <class T> Status rmsprop(Stream& stream, rmsprop_step_args& x) {
   Step<T> a{};
@@ -183,7 +183,7 @@ template <class T> Status rmsprop(Stream& stream, rmsprop_step_args& x) {
   a.s0 = x.square.as<T>(), a.s1 = x.centered ? x.mean.as<T>() : nullptr, a.s2 = x.momentum > 0 ? x.velocity.as<T>() : nullptr;
   a.lr = static_cast<T>(x.lr), a.beta1 = static_cast<T>(x.alpha), a.one_minus_beta1 = static_cast<T>(1.0 - x.alpha), a.eps = static_cast<T>(x.eps);
   a.momentum = static_cast<T>(x.momentum), a.weight_decay = static_cast<T>(x.weight_decay);
-  return run<T, Rmsprop>(stream, a);
+  return run_step<T, Rmsprop>(stream, a);
 }
 template <class T> Status lamb(Stream& stream, lamb_step_args& x) {
   Step<T> a{};

@@ -16,6 +16,9 @@ inline Status packed_place(const char* op, const TensorRef& packed) {
   return fail(Code::option, "%s: packed must be contiguous and begin at a multiple of 16 bytes on a device", op);
 }
 
+// What stands before packed bytes.
+template <class Header> __global__ void write_header(Header header, Header* at) { *at = header; }
+
 struct PackedCheck {
   const uint32_t* at = nullptr;  // null: nothing to check
   uint32_t magic = 0;

@@ -7,7 +7,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-template <class T> __global__ void max_pool(Pooling p, const T* x, T* y, int32_t* index, int64_t n) {
+template <class T> __global__ void max_pool_kernel(Pooling p, const T* x, T* y, int32_t* index, int64_t n) {
   const int64_t at = thread_index();
   if (at >= n) return;
   const Place out = place_in(at, p.ho, p.wo);
@@ -34,17 +34,17 @@ template <class T> __global__ void pool_select(const T* x, const int32_t* index,
   if (check.index(at, i)) y[at] = x[divide(at, out).q * plane + i];
 }
 
-constexpr int kTile = 4096;
+constexpr int kScatterTile = 4096;
 
-// A block owns kTile neighbouring elements of dx: whole planes, or a part of one. It takes the dy of its planes 256 at a time, in order. Those that
+// A block owns kScatterTile neighbouring elements of dx: whole planes, or a part of one. It takes the dy of its planes 256 at a time, in order. Those that
 // share a place take turns, the lowest position first (an integer minimum per place), so sums have one order and nothing is lost.
 template <class T> __global__ void unpool_tiles(const T* dy, const int32_t* index, T* dx, int64_t planes, int64_t out, int64_t plane, IndexCheck check) {
-  TERSOR_SHARED(T, sums, kTile);
-  TERSOR_SHARED(int, turn, kTile);
-  const int64_t whole = plane < kTile ? kTile / plane : 1, tiles = plane < kTile ? 1 : (plane + kTile - 1) / kTile;
-  const int64_t p0 = blockIdx.x / tiles * whole, base = blockIdx.x % tiles * kTile;
+  TERSOR_SHARED(T, sums, kScatterTile);
+  TERSOR_SHARED(int, turn, kScatterTile);
+  const int64_t whole = plane < kScatterTile ? kScatterTile / plane : 1, tiles = plane < kScatterTile ? 1 : (plane + kScatterTile - 1) / kScatterTile;
+  const int64_t p0 = blockIdx.x / tiles * whole, base = blockIdx.x % tiles * kScatterTile;
   const int64_t count = planes - p0 < whole ? planes - p0 : whole;
-  const int64_t size = plane < kTile ? count * plane : (plane - base < kTile ? plane - base : kTile);
+  const int64_t size = plane < kScatterTile ? count * plane : (plane - base < kScatterTile ? plane - base : kScatterTile);
   for (int i = static_cast<int>(threadIdx.x); i < size; i += kThreads) {
     sums[i] = T(0);
     turn[i] = kThreads;
@@ -57,7 +57,7 @@ template <class T> __global__ void unpool_tiles(const T* dy, const int32_t* inde
     if (o < count * out) {
       const int64_t i = index[p0 * out + o];
       if (check.index(p0 * out + o, i)) at = divide(o, out).q * plane + i - base;
-      if (at >= size || (plane >= kTile && i < base)) at = -1;
+      if (at >= size || (plane >= kScatterTile && i < base)) at = -1;
       v = dy[p0 * out + o];
     }
     bool waits = at >= 0;
@@ -167,11 +167,11 @@ template <class T> Status avg_backward(Stream& stream, avg_pool2d_grad_args& a) 
 template <class T> Status pool_max(Stream& stream, const Pooling& p, const T* x, T* y, int32_t* index, int64_t planes) {
   const int64_t n = planes * p.ho * p.wo;
   if (n == 0) return {};
-  return launch<max_pool<T>>(stream, Grid{blocks_for(n)}, kThreads, 0, p, x, y, index, n);
+  return launch<max_pool_kernel<T>>(stream, Grid{blocks_for(n)}, kThreads, 0, p, x, y, index, n);
 }
 template <class T> Status pool_unpool(Stream& stream, const T* dy, const int32_t* index, T* dx, int64_t planes, int64_t out, int64_t plane, const IndexCheck& check) {
   if (planes * plane == 0) return {};
-  const int64_t blocks = plane < kTile ? blocks_for(planes, kTile / plane) : planes * blocks_for(plane, kTile);
+  const int64_t blocks = plane < kScatterTile ? blocks_for(planes, kScatterTile / plane) : planes * blocks_for(plane, kScatterTile);
   return launch<unpool_tiles<T>>(stream, Grid{blocks}, kThreads, 0, dy, index, dx, planes, out, plane, check);
 }
 template Status pool_max(Stream&, const Pooling&, const float*, float*, int32_t*, int64_t);

@@ -42,7 +42,7 @@ struct Columns : Window {
 };
 
 // Four codes of a row a thread. A row is a pixel of the result, k = (c, ky, kx).
-__global__ void __launch_bounds__(256) gather_kernel(const uint8_t* image, const Columns g, uint8_t* rows) {
+__global__ void __launch_bounds__(256) gather_taps_kernel(const uint8_t* image, const Columns g, uint8_t* rows) {
   const int64_t words = g.row_bytes / 4, step = int64_t(gridDim.x) * 256, depth = g.depth();
   for (int64_t i = thread_index(); i < g.pixels * words; i += step) {
     const Divided at = divide(i, words);
@@ -92,13 +92,11 @@ __global__ void __launch_bounds__(256) grouped_kernel(const uint8_t* image, cons
   }
 }
 
-__global__ void write_header(GroupedHeader header, GroupedHeader* at) { *at = header; }
-
 int64_t round16(int64_t n) { return ceil_div(n, int64_t(16)) * 16; }
-constexpr int64_t kHeaderBytes = static_cast<int64_t>(sizeof(GroupedHeader));
+constexpr int64_t kGroupedHeaderBytes = static_cast<int64_t>(sizeof(GroupedHeader));
 
 Status open_grouped(const char* op, const TensorRef& packed, int64_t bytes) {
-  if (packed_lies_well(packed, kHeaderBytes + round16(bytes))) return {};
+  if (packed_lies_well(packed, kGroupedHeaderBytes + round16(bytes))) return {};
   return fail(Code::option, "%s: packed was not made by qconv2d_pack on this device for filters of %lld codes", op, static_cast<long long>(bytes));
 }
 
@@ -126,7 +124,7 @@ Status run_grouped(Stream& stream, qconv2d_args& a, const Window& window, const 
     const int64_t images = xs[0] - b < chunk ? xs[0] - b : chunk;
     g.results = images * out;
     TERSOR_TRY(codes_of(stream, a, x + b * image, images * image, codes));
-    TERSOR_TRY(launch<grouped_kernel>(stream, blocks_for(stream, g.results, 256), 256, 0, codes, a.packed.as<int8_t>() + kHeaderBytes, g, a.y.as<float>() + b * out));
+    TERSOR_TRY(launch<grouped_kernel>(stream, blocks_for(stream, g.results, 256), 256, 0, codes, a.packed.as<int8_t>() + kGroupedHeaderBytes, g, a.y.as<float>() + b * out));
   }
   return {};
 }
@@ -146,7 +144,7 @@ Status run_gathered(Stream& stream, qconv2d_args& a, const Window& window, const
     const int64_t images = xs[0] - b < chunk ? xs[0] - b : chunk;
     g.pixels = images * plane;
     TERSOR_TRY(codes_of(stream, a, x + b * image, images * image, codes));
-    TERSOR_TRY(launch<gather_kernel>(stream, blocks_for(stream, g.pixels * g.row_bytes / 4, 256), 256, 0, codes, g, rows));
+    TERSOR_TRY(launch<gather_taps_kernel>(stream, blocks_for(stream, g.pixels * g.row_bytes / 4, 256), 256, 0, codes, g, rows));
     TensorRef taps{};
     const int64_t rows_of_codes[2] = {g.pixels, depth}, planes[3] = {images, n, plane};
     set_shape(taps, DType::u8, rows_of_codes, 2);
@@ -176,8 +174,8 @@ Status qconv2d_pack(Stream& stream, qconv2d_pack_args& a) {
   TensorRef codes;
   TERSOR_TRY(dense(stream, a.w, &codes));
   TERSOR_TRY(stream.fill(a.packed.data, 0, a.packed.size()));
-  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, GroupedHeader{kGroupedMagic, {}}, static_cast<GroupedHeader*>(a.packed.data)));
-  return copy_rows(stream, codes.as<uint8_t>(), bytes, 1, bytes, a.packed.as<uint8_t>() + kHeaderBytes, round16(bytes));
+  TERSOR_TRY(launch<write_header<GroupedHeader>>(stream, 1, 1, 0, GroupedHeader{kGroupedMagic, {}}, static_cast<GroupedHeader*>(a.packed.data)));
+  return copy_rows(stream, codes.as<uint8_t>(), bytes, 1, bytes, a.packed.as<uint8_t>() + kGroupedHeaderBytes, round16(bytes));
 }
 
 Status qconv2d(Stream& stream, qconv2d_args& a) {

@@ -10,8 +10,6 @@ namespace {
 
 bool present(const TensorRef* t) { return t && t->present(); }
 
-__global__ void write_header(QgemmDeviceHeader header, QgemmDeviceHeader* at) { *at = header; }
-
 int64_t rows_of(const TensorRef& x) {
   int64_t m = 1;
   for (int i = 0; i + 1 < x.rank; i++) m *= x.shape[i];
@@ -102,7 +100,7 @@ Status pack_rows(Stream& stream, const char* op, const TensorRef& codes, int64_t
   TensorRef rows;
   TERSOR_TRY(dense(stream, codes, &rows));
   TERSOR_TRY(stream.fill(packed.data, 0, packed.size()));
-  TERSOR_TRY(launch<write_header>(stream, 1, 1, 0, QgemmDeviceHeader{kQgemmDeviceMagic, 0, n, k, {}}, static_cast<QgemmDeviceHeader*>(packed.data)));
+  TERSOR_TRY(launch<write_header<QgemmDeviceHeader>>(stream, 1, 1, 0, QgemmDeviceHeader{kQgemmDeviceMagic, 0, n, k, {}}, static_cast<QgemmDeviceHeader*>(packed.data)));
   if (n == 0 || k == 0) return {};
   TERSOR_TRY(copy_rows(stream, rows.as<uint8_t>(), k, n, k, const_cast<unsigned char*>(w.codes), w.row_bytes));
   return sum_code_rows(stream, w.codes, true, n, k, w.row_bytes, const_cast<int32_t*>(w.column_sums));

@@ -6,7 +6,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256, kRowsPerBlock = kThreads / kWarp;
+constexpr int kRowsPerBlock = kThreads / kWarp;
 
 __device__ __forceinline__ uint32_t code_of(float v, float scale, int32_t zero) {
   v = v / scale;

@@ -11,7 +11,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int64_t kPiece = 8192;  // elements of a run that a block reduces
+constexpr int64_t kRangePiece = 8192;  // elements of a run that a block reduces
 
 // lanes threads a piece; partial results by (run, piece).
 template <class T, int lanes>
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(256) range_kernel(const T* x, int64_t cols, in
   T low = T(INFINITY), high = T(-INFINITY);
   if (item < items) {
     const int64_t at = item / pieces, row = at / groups, first = at % groups * run, n = first + run < cols ? run : cols - first;
-    const int64_t begin = item % pieces * kPiece, end = begin + kPiece < n ? begin + kPiece : n;
+    const int64_t begin = item % pieces * kRangePiece, end = begin + kRangePiece < n ? begin + kRangePiece : n;
     const T* from = x + row * cols + first;
     TERSOR_UNROLL
     for (int64_t i = begin + lane * 4; i < end; i += lanes * 4) {
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(256) range_kernel(const T* x, int64_t cols, in
 }
 
 // Pieces of a run, by a warp.
-template <class T> __global__ void __launch_bounds__(256) join_kernel(const T* lows, const T* highs, int64_t runs, int64_t pieces, T* lo, T* hi) {
+template <class T> __global__ void __launch_bounds__(256) join_ranges_kernel(const T* lows, const T* highs, int64_t runs, int64_t pieces, T* lo, T* hi) {
   for (int64_t r = warp_of_grid(); r < runs; r += warps_of_grid()) {
     T low = T(INFINITY), high = T(-INFINITY);
     for (int64_t p = lane_id(); p < pieces; p += 32) low = Smallest{}(low, lows[r * pieces + p]), high = Largest{}(high, highs[r * pieces + p]);
@@ -50,7 +50,7 @@ template <class T> __global__ void __launch_bounds__(256) join_kernel(const T* l
 }
 
 template <class T> Status ranges(Stream& s, range_rows_args& a, const T* x) {
-  const int64_t rows = a.x.shape[0], cols = a.x.shape[1], run = ceil_div(cols, a.groups), pieces = ceil_div(run, kPiece), runs = rows * a.groups;
+  const int64_t rows = a.x.shape[0], cols = a.x.shape[1], run = ceil_div(cols, a.groups), pieces = ceil_div(run, kRangePiece), runs = rows * a.groups;
   T *lo = a.lo.as<T>(), *hi = a.hi.as<T>();
   if (run <= 64) return launch<range_kernel<T, 8>>(s, ceil_div(runs, int64_t(32)), 256, 0, x, cols, a.groups, run, int64_t(1), runs, lo, hi);
   if (run <= 1024) return launch<range_kernel<T, 32>>(s, ceil_div(runs, int64_t(8)), 256, 0, x, cols, a.groups, run, int64_t(1), runs, lo, hi);
@@ -59,7 +59,7 @@ template <class T> Status ranges(Stream& s, range_rows_args& a, const T* x) {
   TERSOR_TRY(s.scratch(runs * pieces, &lows));
   TERSOR_TRY(s.scratch(runs * pieces, &highs));
   TERSOR_TRY((launch<range_kernel<T, 256>>(s, runs * pieces, 256, 0, x, cols, a.groups, run, pieces, runs * pieces, lows, highs)));
-  return launch<join_kernel<T>>(s, blocks_for(s, runs, 8), 256, 0, lows, highs, runs, pieces, lo, hi);
+  return launch<join_ranges_kernel<T>>(s, blocks_for(s, runs, 8), 256, 0, lows, highs, runs, pieces, lo, hi);
 }
 
 // The code of x, as a float; NaN gives anything.

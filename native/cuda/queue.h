@@ -10,9 +10,17 @@ namespace runtime {
 
 struct Queue;  // of one device: a CUDA stream
 
-Status before_launch(Queue* queue);                // counts a launch against injected faults; the failure, or ok
-Status after_launch(Queue* queue, Status status);  // remembers a fault
-void* native(Queue* queue);                        // cudaStream_t
+// A kernel with the addresses of its parameters.
+struct Launch {
+  int64_t grid[3];
+  unsigned threads[3];
+  int64_t shared_bytes;
+  const char* name;                    // emulated: for messages
+  const void* function = nullptr;      // what the CUDA run time knows it by
+  void (*body)(void*) = nullptr;       // emulated: one thread's run, given `parameters`
+  void** parameters = nullptr;
+};
+Status launch(Queue* queue, const char* op, const Launch& launch);  // counts against injected faults; a fault stays
 
 }  // namespace runtime
 }  // namespace cuda

@@ -9,8 +9,6 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 __global__ void __launch_bounds__(kThreads) random_kernel(float* y, int64_t n, uint64_t seed, uint64_t stream, bool normal) {
   const int64_t counter = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t first = counter / 16 * kRandomGroup + counter % 16;

@@ -24,15 +24,6 @@ template <class Args> RecurrentSizes recurrent_sizes(const Args& a) {
   return {a.x.shape[0], a.x.shape[1], a.x.shape[2], a.w_hh.shape[1], a.reverse};
 }
 
-template <class T> __device__ inline void load_quad(const T* p, T (&out)[4]) {
-  TERSOR_UNROLL
-  for (int i = 0; i < 4; i++) out[i] = p[i];
-}
-__device__ inline void load_quad(const float* p, float (&out)[4]) {
-  const float4 v = *reinterpret_cast<const float4*>(p);
-  out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
-}
-
 // parts[warp][row][column] of sum over k of a[row][k] b(k, column); the result at (row, column) is step_result. a has `rows` rows. ALONG_K: b's neighbours in
 // memory are those in k. `memory` has kStepElements; barriers before and after.
 template <class T, bool ALONG_K, class B>

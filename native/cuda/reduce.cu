@@ -16,7 +16,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256, kFlight = 4;
+constexpr int kFlight = 4;
 
 template <class T> struct Summing {
   using In = T;
@@ -106,7 +106,7 @@ template <int W, class R> __device__ typename R::Acc accumulate(const R& r, cons
 
 // One result a group of `group` lanes (a power of two, at most 32).
 template <int W, class R, class Out>
-__global__ void __launch_bounds__(kThreads) rows_kernel(const R r, const __grid_constant__ Space kept, const __grid_constant__ Space reduced, const typename R::In* x, Out* y,
+__global__ void __launch_bounds__(kThreads) reduce_rows_kernel(const R r, const __grid_constant__ Space kept, const __grid_constant__ Space reduced, const typename R::In* x, Out* y,
                                                         int64_t results, int64_t vectors, int group) {
   const int64_t k = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / group;
   const int lane = static_cast<int>(threadIdx.x) & (group - 1);
@@ -205,7 +205,7 @@ template <int W, class R> Status reduce_rows(Stream& s, const R& r, Space kept, 
   const int64_t results = kept.close(1), vectors = reduced.close(W);
   if (vectors <= 1024 && results * 32 < int64_t(INT32_MAX) * kThreads) {
     const int64_t group = power_of_two_above(ceil_div(vectors, int64_t(kFlight)), 32);
-    return launch<rows_kernel<W, R, T>>(s, ceil_div(results * group, int64_t(kThreads)), kThreads, 0, r, kept, reduced, x, y, results, vectors, static_cast<int>(group));
+    return launch<reduce_rows_kernel<W, R, T>>(s, ceil_div(results * group, int64_t(kThreads)), kThreads, 0, r, kept, reduced, x, y, results, vectors, static_cast<int>(group));
   }
   // At least 8 rounds of loads a chunk, at most 1024 chunks, no more than make 2048 blocks.
   int64_t chunks = ceil_div(vectors, int64_t(8) * kFlight * kThreads);

@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(256) dot_kernel(const RowsProduct p, const V* 
   }
 }
 
-__global__ void __launch_bounds__(256) offsets_kernel(const int32_t* offsets, int64_t m, int64_t count, const RuleCheck check) {
+__global__ void __launch_bounds__(256) check_offsets_kernel(const int32_t* offsets, int64_t m, int64_t count, const RuleCheck check) {
   const int64_t step = int64_t(gridDim.x) * 256;
   for (int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x; i < m; i += step)
     if (offsets[i] < 0 || offsets[i + 1] < offsets[i] || (i == 0 && offsets[0] != 0) || (i == m - 1 && offsets[m] != count)) check.report(i);
@@ -101,7 +101,7 @@ Status rows_dot_cuda(Stream& s, rows_dot_args& a) {
     RuleCheck check;
     TERSOR_TRY(dense(s, a.offsets, &offsets));
     TERSOR_TRY(check.open(s, Code::option, "rows_dot: offsets must rise from 0 to the number of indices"));
-    TERSOR_TRY(launch<offsets_kernel>(s, blocks_for(s, p.m, 256), 256, 0, offsets.as<const int32_t>(), p.m, p.count, check));
+    TERSOR_TRY(launch<check_offsets_kernel>(s, blocks_for(s, p.m, 256), 256, 0, offsets.as<const int32_t>(), p.m, p.count, check));
   }
   return rows_product(s, p, w, x.as<const float>(), index.as<const int32_t>(), a.offsets.present() ? offsets.as<const int32_t>() : nullptr, a.y.as<float>());
 }
@@ -110,14 +110,14 @@ namespace {
 
 constexpr uint32_t kThird = 715827882u;      // floor(2^32 / 6)
 constexpr uint32_t kMagic = 0x31475454;      // "TTG1"
-constexpr int64_t kHeaderBytes = 64;
+constexpr int64_t kTernaryHeaderBytes = 64;
 
 struct Header {  // as kernels/rows/rows.h has it, with another magic
   uint32_t magic;
   int32_t words, unused[2];
   int64_t n, k, seed, stream;
 };
-static_assert(sizeof(Header) <= kHeaderBytes, "the header fits");
+static_assert(sizeof(Header) <= kTernaryHeaderBytes, "the header fits");
 
 __device__ inline Philox draw(uint64_t counter_low, uint64_t counter_high, uint64_t key) {
   uint32_t c0 = static_cast<uint32_t>(counter_low), c1 = static_cast<uint32_t>(counter_low >> 32);
@@ -142,7 +142,7 @@ constexpr int kDigits = 20;  // of a word
 
 // Digit 5 b + j of a word is digit j of byte b: entry + 1.
 __global__ void __launch_bounds__(256) ternary_pack_kernel(Header h, uint8_t* packed) {
-  uint32_t* words = reinterpret_cast<uint32_t*>(packed + kHeaderBytes);
+  uint32_t* words = reinterpret_cast<uint32_t*>(packed + kTernaryHeaderBytes);
   const int64_t step = int64_t(gridDim.x) * 256, first = int64_t(blockIdx.x) * 256 + threadIdx.x;
   if (first == 0) *reinterpret_cast<Header*>(packed) = h;
   for (int64_t i = first; i < h.n * h.words; i += step) {
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(256) ternary_unpack_kernel(const uint8_t* pack
     if (blockIdx.x == 0 && threadIdx.x == 0) check.report(0);
     return;
   }
-  const uint8_t* bytes = packed + kHeaderBytes;
+  const uint8_t* bytes = packed + kTernaryHeaderBytes;
   const int64_t row = (k + kDigits - 1) / kDigits * 4, step = int64_t(gridDim.x) * 256;
   for (int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x; i < n * k; i += step) {
     const int64_t c = i % k;
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(256) ternary_project_kernel(const float* x, in
     return;
   }
   const int64_t words = (k + kDigits - 1) / kDigits, d = warp_of_grid(), m0 = int64_t(blockIdx.y) * 4;
-  const uint32_t* row = reinterpret_cast<const uint32_t*>(packed + kHeaderBytes) + d * words;
+  const uint32_t* row = reinterpret_cast<const uint32_t*>(packed + kTernaryHeaderBytes) + d * words;
   const int lane = lane_id();
   if (d >= n) return;
   float sum[4] = {0, 0, 0, 0};
@@ -246,7 +246,7 @@ Status ternary_project(Stream& s, const float* x, int64_t m, const uint8_t* pack
 
 Status ternary_pack_cuda(Stream& s, ternary_pack_args& a) {
   const Header h{kMagic, static_cast<int32_t>((a.cols + kDigits - 1) / kDigits), {0, 0}, a.out, a.cols, a.seed, a.stream};
-  if (kHeaderBytes + a.out * h.words * 4 > a.packed.shape[0])
+  if (kTernaryHeaderBytes + a.out * h.words * 4 > a.packed.shape[0])
     return fail(Code::unsupported, "ternary_pack: a [%lld,%lld] projection does not fit into %lld bytes on a device", static_cast<long long>(a.out), static_cast<long long>(a.cols),
                 static_cast<long long>(a.packed.shape[0]));
   TERSOR_TRY(packed_place("ternary_pack", a.packed));

@@ -195,17 +195,20 @@ Status before_allocate(Queue* q, int64_t bytes) {
   return fail(Code::memory_budget, "cuda:%d: no memory for %lld bytes (injected)", q->device, static_cast<long long>(bytes));
 }
 
-Status before_launch(Queue* q) {
+Status launch(Queue* q, const char* op, const Launch& l) {
   if (faults.strikes(Fault::kernel)) remember(q->device, fail(Code::device, "cuda:%d: a kernel failed (injected)", q->device));
-  return {};
-}
-// Of a launch that failed: by itself (its size), or because a kernel before it took the context with it.
-Status after_launch(Queue* q, Status status) {
-  if (is_sticky(cudaStreamQuery(q->stream))) remember(q->device, status);
+  const dim3 grid(static_cast<unsigned>(l.grid[0]), static_cast<unsigned>(l.grid[1]), static_cast<unsigned>(l.grid[2])), threads(l.threads[0], l.threads[1], l.threads[2]);
+  cudaError_t e = cudaSuccess;
+  if (l.shared_bytes > 48 * 1024) e = cudaFuncSetAttribute(l.function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(l.shared_bytes));
+  if (e == cudaSuccess) e = cudaLaunchKernel(l.function, grid, threads, l.parameters, static_cast<size_t>(l.shared_bytes), q->stream);
+  if (e == cudaSuccess) return {};
+  (void)cudaGetLastError();
+  // By itself (its size), or because a kernel before it took the context with it.
+  const Status status = fail(Code::device, "%s: cuda:%d: launch: %s", op, q->device, cudaGetErrorString(e));
+  if (is_sticky(e) || is_sticky(cudaStreamQuery(q->stream))) remember(q->device, status);
   (void)cudaGetLastError();
   return status;
 }
-void* native(Queue* q) { return q->stream; }
 
 Status inject(int32_t, Fault fault, int64_t n) {
   faults.set(fault, n);

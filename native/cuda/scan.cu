@@ -9,8 +9,6 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 // --- argmax: the first of the largest; the first NaN where there is one ---
 template <class T> struct Best {
   T value;
@@ -92,7 +90,7 @@ template <class T> Status argmax_typed(Stream& s, argmax_args& a) {
 
 // --- counts: integer atomics, exact in any order ---
 // Counts v where (v & mask) != 0, or, `all`, where it is mask.
-template <class T> __global__ void __launch_bounds__(kThreads) count_kernel(const T* x, int64_t n, T mask, bool all, bool wide, unsigned long long* count) {
+template <class T> __global__ void __launch_bounds__(kThreads) count_values_kernel(const T* x, int64_t n, T mask, bool all, bool wide, unsigned long long* count) {
   constexpr int W = 16 / static_cast<int>(sizeof(T));
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   unsigned long long found = 0;
@@ -120,7 +118,7 @@ template <class T> Status count_typed(Stream& s, const TensorRef& input, const T
   TERSOR_TRY(s.fill(out.data, 0, out.bytes()));
   TensorRef x;
   TERSOR_TRY(dense(s, input, &x));
-  return launch<count_kernel<T>>(s, blocks_for(s, x.bytes(), 16 * kThreads * 4, 16), kThreads, 0, x.as<T>(), x.size(), static_cast<T>(mask), all, aligned(x.data, 16),
+  return launch<count_values_kernel<T>>(s, blocks_for(s, x.bytes(), 16 * kThreads * 4, 16), kThreads, 0, x.as<T>(), x.size(), static_cast<T>(mask), all, aligned(x.data, 16),
                                  out.as<unsigned long long>());
 }
 
@@ -154,39 +152,39 @@ template <class T> __global__ void __launch_bounds__(kThreads) scan_columns_kern
   }
 }
 
-constexpr int kEach = 4;  // elements of a thread in a tile
+constexpr int kTileEach = 4;  // elements of a thread in a tile
 
 // inner = 1: a block a chunk of a row, tile by tile. before: what stands in front of each chunk, or null; totals: the chunk's sum is all that is wanted.
 template <class T> __global__ void __launch_bounds__(kThreads) scan_rows_kernel(const Scan l, const T* x, T* y, const double* before, double* totals, int64_t chunk, int64_t chunks) {
-  TERSOR_SHARED(T, tile, kThreads * kEach);
+  TERSOR_SHARED(T, tile, kThreads * kTileEach);
   const int64_t row = blockIdx.x / chunks, begin = (blockIdx.x - row * chunks) * chunk, end = begin + chunk < l.n ? begin + chunk : l.n;
   const int me = static_cast<int>(threadIdx.x);
   double carry = before ? before[blockIdx.x] : 0.0;
-  for (int64_t at = begin; at < end; at += kThreads * kEach) {
+  for (int64_t at = begin; at < end; at += kThreads * kTileEach) {
     TERSOR_UNROLL
-    for (int e = 0; e < kEach; e++) {
+    for (int e = 0; e < kTileEach; e++) {
       const int64_t i = at + e * kThreads + me;
       tile[e * kThreads + me] = i < end ? x[row * l.n + l.place(i)] : T(0);
     }
     __syncthreads();
-    double part[kEach], sum = 0;
+    double part[kTileEach], sum = 0;
     TERSOR_UNROLL
-    for (int e = 0; e < kEach; e++) {
+    for (int e = 0; e < kTileEach; e++) {
       part[e] = sum;
-      sum += static_cast<double>(tile[me * kEach + e]);
+      sum += static_cast<double>(tile[me * kTileEach + e]);
     }
     double all;
     const double front = carry + (block_scan<kThreads>(sum, &all) - sum);
     if (y) {
       TERSOR_UNROLL
-      for (int e = 0; e < kEach; e++) {
+      for (int e = 0; e < kTileEach; e++) {
         const double upto = front + part[e];
-        const T own = tile[me * kEach + e];
-        tile[me * kEach + e] = static_cast<T>(l.exclusive ? upto : upto + static_cast<double>(own));
+        const T own = tile[me * kTileEach + e];
+        tile[me * kTileEach + e] = static_cast<T>(l.exclusive ? upto : upto + static_cast<double>(own));
       }
       __syncthreads();
       TERSOR_UNROLL
-      for (int e = 0; e < kEach; e++) {
+      for (int e = 0; e < kTileEach; e++) {
         const int64_t i = at + e * kThreads + me;
         if (i < end) y[row * l.n + l.place(i)] = tile[e * kThreads + me];
       }
@@ -220,11 +218,11 @@ template <class T> Status cumsum_typed(Stream& s, cumsum_args& a) {
   if (l.inner > 1) return launch<scan_columns_kernel<T>>(s, ceil_div(l.outer * l.inner, int64_t(kThreads)), kThreads, 0, l, x.as<T>(), a.y.as<T>());
   int64_t chunks = 1;
   if (l.outer < 512) {
-    chunks = ceil_div(l.n, int64_t(8) * kThreads * kEach);
+    chunks = ceil_div(l.n, int64_t(8) * kThreads * kTileEach);
     const int64_t most = ceil_div(int64_t(1024), l.outer);
     chunks = chunks < most ? chunks : most;
   }
-  const int64_t tile = kThreads * kEach, chunk = ceil_div(ceil_div(l.n, chunks), tile) * tile;
+  const int64_t tile = kThreads * kTileEach, chunk = ceil_div(ceil_div(l.n, chunks), tile) * tile;
   chunks = ceil_div(l.n, chunk);
   double* totals = nullptr;
   if (chunks > 1) {

@@ -80,7 +80,7 @@ __global__ void softmax_rows(const T* x, const int32_t* labels, const T* dy, T* 
   }
 }
 
-template <class T, Finish FINISH> Status run(Stream& stream, const T* x, const int32_t* labels, const T* dy, T* y, int64_t rows, int64_t n, const IndexCheck& check = {}) {
+template <class T, Finish FINISH> Status run_softmax(Stream& stream, const T* x, const int32_t* labels, const T* dy, T* y, int64_t rows, int64_t n, const IndexCheck& check = {}) {
   if (rows == 0) return {};
   const Grid grid{row_blocks(rows, n)};
   if (is_warp_row(n)) return launch<softmax_rows<T, 32, FINISH>>(stream, grid, kRowThreads, 0, x, labels, dy, y, rows, n, check);
@@ -91,7 +91,7 @@ template <class T, Finish FINISH> Status run_rows(Stream& stream, const TensorRe
   if (y.size() == 0) return {};
   const T* from;
   TERSOR_TRY(open(stream, x, &from));
-  return run<T, FINISH>(stream, from, nullptr, nullptr, y.as<T>(), y.size() / x.dim(-1), x.dim(-1));
+  return run_softmax<T, FINISH>(stream, from, nullptr, nullptr, y.as<T>(), y.size() / x.dim(-1), x.dim(-1));
 }
 
 template <class T> Status run_loss(Stream& stream, cross_entropy_args& a) {
@@ -102,7 +102,7 @@ template <class T> Status run_loss(Stream& stream, cross_entropy_args& a) {
   TERSOR_TRY(open(stream, a.labels, &labels));
   IndexCheck check;
   TERSOR_TRY(check.open(stream, "cross_entropy", "labels", n));
-  return run<T, Finish::loss>(stream, x, labels, nullptr, a.loss.as<T>(), rows, n, check);
+  return run_softmax<T, Finish::loss>(stream, x, labels, nullptr, a.loss.as<T>(), rows, n, check);
 }
 template <class T> Status run_gradient(Stream& stream, cross_entropy_grad_args& a) {
   const int64_t rows = a.logits.shape[0], n = a.logits.shape[1];
@@ -113,7 +113,7 @@ template <class T> Status run_gradient(Stream& stream, cross_entropy_grad_args& 
   TERSOR_TRY(open(stream, a.dy, &dy));
   IndexCheck check;
   TERSOR_TRY(check.open(stream, "cross_entropy_grad", "labels", n));
-  return run<T, Finish::gradient>(stream, x, labels, dy, a.dlogits.as<T>(), rows, n, check);
+  return run_softmax<T, Finish::gradient>(stream, x, labels, dy, a.dlogits.as<T>(), rows, n, check);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kDepth = 128, kVectors = 64, kWarps = 16, kThreads = kWarps * 32;
+constexpr int kSpmmDepth = 128, kSpmmVectors = 64, kSpmmWarps = 16, kSpmmThreads = kSpmmWarps * 32;
 constexpr int64_t kFewVectors = 16;
 
 __device__ inline int32_t column_at(const SparseMatrix& w, int64_t e) {
@@ -44,28 +44,28 @@ __device__ inline void from_bits(uint32_t b, int32_t* v) { *v = static_cast<int3
 
 // A panel of x on its way: 16 elements a thread. Vectors are rows of x: their elements are transposed on the way, 65 apart so that banks differ.
 template <bool Rows, class A> struct Panel {
-  static constexpr int kPitch = Rows ? kVectors + 1 : kVectors;
+  static constexpr int kPitch = Rows ? kSpmmVectors + 1 : kSpmmVectors;
   A v[16];
 
   // wide: four vectors of a column lie in 16 aligned bytes.
   __device__ void load(const A* x, int64_t n, int64_t cols, int64_t n0, int64_t k0, bool wide) {
     const int t = static_cast<int>(threadIdx.x);
     if (Rows) {
-      const A* p = x + (n0 + t / kDepth) * cols + k0 + t % kDepth;
-      const int left = k0 + t % kDepth < cols ? static_cast<int>(n - n0 < kVectors ? n - n0 : kVectors) - t / kDepth : 0;
+      const A* p = x + (n0 + t / kSpmmDepth) * cols + k0 + t % kSpmmDepth;
+      const int left = k0 + t % kSpmmDepth < cols ? static_cast<int>(n - n0 < kSpmmVectors ? n - n0 : kSpmmVectors) - t / kSpmmDepth : 0;
       TERSOR_UNROLL
-      for (int i = 0; i < 16; i++, p += kThreads / kDepth * cols) v[i] = kThreads / kDepth * i < left ? *p : A(0);
+      for (int i = 0; i < 16; i++, p += kSpmmThreads / kSpmmDepth * cols) v[i] = kSpmmThreads / kSpmmDepth * i < left ? *p : A(0);
       return;
     }
-    const int m = t % (kVectors / 4) * 4, left = static_cast<int>(n - n0 < kVectors ? n - n0 : kVectors) - m;  // vectors from m on
-    const int depth = static_cast<int>(cols - k0 < kDepth ? cols - k0 : kDepth) - t / (kVectors / 4);             // columns from this thread's on
-    const A* p = x + (k0 + t / (kVectors / 4)) * n + n0 + m;
+    const int m = t % (kSpmmVectors / 4) * 4, left = static_cast<int>(n - n0 < kSpmmVectors ? n - n0 : kSpmmVectors) - m;  // vectors from m on
+    const int depth = static_cast<int>(cols - k0 < kSpmmDepth ? cols - k0 : kSpmmDepth) - t / (kSpmmVectors / 4);             // columns from this thread's on
+    const A* p = x + (k0 + t / (kSpmmVectors / 4)) * n + n0 + m;
     struct alignas(16) Four {
       A v[4];
     };
     TERSOR_UNROLL
-    for (int i = 0; i < 4; i++, p += kThreads / (kVectors / 4) * n) {
-      const bool live = kThreads / (kVectors / 4) * i < depth;
+    for (int i = 0; i < 4; i++, p += kSpmmThreads / (kSpmmVectors / 4) * n) {
+      const bool live = kSpmmThreads / (kSpmmVectors / 4) * i < depth;
       Four f = {{A(0), A(0), A(0), A(0)}};
       if (wide) {
         if (live && left > 0) f = *reinterpret_cast<const Four*>(p);
@@ -82,10 +82,10 @@ template <bool Rows, class A> struct Panel {
     TERSOR_UNROLL
     for (int i = 0; i < 16; i += Rows ? 1 : 4) {
       if (Rows) {
-        const int at = i * kThreads + static_cast<int>(threadIdx.x);
-        panel[at % kDepth * kPitch + at / kDepth] = v[i];
+        const int at = i * kSpmmThreads + static_cast<int>(threadIdx.x);
+        panel[at % kSpmmDepth * kPitch + at / kSpmmDepth] = v[i];
       } else {
-        const int at = i / 4 * kThreads + static_cast<int>(threadIdx.x);
+        const int at = i / 4 * kSpmmThreads + static_cast<int>(threadIdx.x);
         TERSOR_UNROLL
         for (int c = 0; c < 4; c++) panel[at * 4 + c] = v[i + c];  // at * 4 = k * 64 + m
       }
@@ -93,16 +93,16 @@ template <bool Rows, class A> struct Panel {
   }
 };
 
-template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads) panel_kernel(SparseMatrix w, const A* x, int64_t n, float* y) {
+template <bool Rows, int P, class A> __global__ void __launch_bounds__(kSpmmThreads) panel_kernel(SparseMatrix w, const A* x, int64_t n, float* y) {
   constexpr int kPitch = Panel<Rows, A>::kPitch;
-  TERSOR_SHARED(A, panel, (kDepth + 1) * kPitch);  // the last row is zeros
-  TERSOR_SHARED(uint4, staged, kWarps * 16);       // 32 entries of each warp
+  TERSOR_SHARED(A, panel, (kSpmmDepth + 1) * kPitch);  // the last row is zeros
+  TERSOR_SHARED(uint4, staged, kSpmmWarps * 16);       // 32 entries of each warp
   const int lane = lane_id(), warp = warp_id();
   uint2* const mine = reinterpret_cast<uint2*>(staged + warp * 16);
-  const int64_t row0 = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * P;
-  for (int i = threadIdx.x; i < kPitch; i += kThreads) panel[kDepth * kPitch + i] = A(0);
+  const int64_t row0 = (static_cast<int64_t>(blockIdx.x) * kSpmmWarps + warp) * P;
+  for (int i = threadIdx.x; i < kPitch; i += kSpmmThreads) panel[kSpmmDepth * kPitch + i] = A(0);
   const bool wide = n % 4 == 0 && (reinterpret_cast<uintptr_t>(x) & 15) == 0;
-  for (int64_t n0 = static_cast<int64_t>(blockIdx.y) * kVectors; n0 < n; n0 += static_cast<int64_t>(gridDim.y) * kVectors) {
+  for (int64_t n0 = static_cast<int64_t>(blockIdx.y) * kSpmmVectors; n0 < n; n0 += static_cast<int64_t>(gridDim.y) * kSpmmVectors) {
     A sum[P][2];
     int32_t cursor[P], end[P];
     unsigned damaged = 0;
@@ -114,13 +114,13 @@ template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads)
     }
     Panel<Rows, A> next;
     next.load(x, n, w.cols, n0, 0, wide);
-    for (int64_t k0 = 0; k0 < w.cols; k0 += kDepth) {
+    for (int64_t k0 = 0; k0 < w.cols; k0 += kSpmmDepth) {
       __syncthreads();
       next.store(panel);
       __syncthreads();
-      const bool last = k0 + kDepth >= w.cols;
-      if (!last) next.load(x, n, w.cols, n0, k0 + kDepth, wide);
-      const int64_t limit = last ? int64_t(1) << 40 : k0 + kDepth;
+      const bool last = k0 + kSpmmDepth >= w.cols;
+      if (!last) next.load(x, n, w.cols, n0, k0 + kSpmmDepth, wide);
+      const int64_t limit = last ? int64_t(1) << 40 : k0 + kSpmmDepth;
       int32_t column[P];
       A value[P];
       TERSOR_UNROLL
@@ -141,7 +141,7 @@ template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads)
           const bool inside = c >= k0 && c < w.cols;
           if (lane < count && !inside && !(w.padded && c >= w.cols)) damaged |= 1u << r;
           __syncwarp();
-          mine[lane] = {static_cast<uint32_t>((lane < count && inside ? static_cast<int>(c - k0) : kDepth) * kPitch), lane < count && inside ? bits_of(v) : 0u};
+          mine[lane] = {static_cast<uint32_t>((lane < count && inside ? static_cast<int>(c - k0) : kSpmmDepth) * kPitch), lane < count && inside ? bits_of(v) : 0u};
           __syncwarp();
           for (int e = 0; e < count; e += 4) {
             TERSOR_UNROLL
@@ -186,7 +186,7 @@ template <bool Rows, int P, class A> __global__ void __launch_bounds__(kThreads)
 
 // Vector v of x: x[v * x_vector + column * x_column].
 template <class A>
-__global__ void __launch_bounds__(256) few_kernel(SparseMatrix w, const A* x, int64_t x_vector, int64_t x_column, int64_t n, float* y, int64_t y_vector, int64_t y_row) {
+__global__ void __launch_bounds__(256) few_vectors_kernel(SparseMatrix w, const A* x, int64_t x_vector, int64_t x_column, int64_t n, float* y, int64_t y_vector, int64_t y_row) {
   const int lane = lane_id();
   const int64_t row = warp_of_grid(), v0 = static_cast<int64_t>(blockIdx.y) * 4;
   if (row >= w.rows) return;
@@ -213,18 +213,18 @@ __global__ void __launch_bounds__(256) few_kernel(SparseMatrix w, const A* x, in
 }
 
 template <bool Rows, class A> Status many(Stream& s, const SparseMatrix& w, const A* x, int64_t n, float* y) {
-  const int64_t tiles = ceil_div(n, int64_t(kVectors));
+  const int64_t tiles = ceil_div(n, int64_t(kSpmmVectors));
   const unsigned columns = static_cast<unsigned>(tiles < 65535 ? tiles : 65535);
   // Twice the rows in a block halve what is read of x, where that leaves work enough for every multiprocessor.
   if constexpr (A(0.5f) > A(0))
-    if (ceil_div(w.rows, int64_t(kWarps * 8)) * tiles >= 2 * int64_t(s.multiprocessors))
-      return launch<panel_kernel<Rows, 8, A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(kWarps * 8))), columns}, kThreads, 0, w, x, n, y);
-  return launch<panel_kernel<Rows, 4, A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(kWarps * 4))), columns}, kThreads, 0, w, x, n, y);
+    if (ceil_div(w.rows, int64_t(kSpmmWarps * 8)) * tiles >= 2 * int64_t(s.multiprocessors))
+      return launch<panel_kernel<Rows, 8, A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(kSpmmWarps * 8))), columns}, kSpmmThreads, 0, w, x, n, y);
+  return launch<panel_kernel<Rows, 4, A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(kSpmmWarps * 4))), columns}, kSpmmThreads, 0, w, x, n, y);
 }
 
 template <class A> Status few(Stream& s, const SparseMatrix& w, Vectors side, const A* x, int64_t n, float* y) {
   const bool rows = side == Vectors::rows;
-  return launch<few_kernel<A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(8))), static_cast<unsigned>(ceil_div(n, int64_t(4)))}, 256, 0, w, x,
+  return launch<few_vectors_kernel<A>>(s, Grid{static_cast<unsigned>(ceil_div(w.rows, int64_t(8))), static_cast<unsigned>(ceil_div(n, int64_t(4)))}, 256, 0, w, x,
                                rows ? w.cols : int64_t(1), rows ? int64_t(1) : n, n, y, rows ? w.rows : int64_t(1), rows ? int64_t(1) : n);
 }
 

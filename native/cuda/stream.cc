@@ -99,6 +99,17 @@ Status Stream::scratch_bytes(int64_t bytes, void** out) {
   return {};
 }
 
+Status Stream::launch(const runtime::Launch& l) {
+  const int64_t* const g = l.grid;
+  if (g[0] <= 0 || g[1] <= 0 || g[2] <= 0) return {};
+  if (g[0] > INT32_MAX || g[1] > 65535 || g[2] > 65535)
+    return fail(Code::limit, "%s: a grid of %lld x %lld x %lld blocks is beyond what a device takes", op_, static_cast<long long>(g[0]), static_cast<long long>(g[1]),
+                static_cast<long long>(g[2]));
+  if (l.shared_bytes > shared_limit)
+    return fail(Code::limit, "%s: %lld bytes of shared memory, the device has %lld a block", op_, static_cast<long long>(l.shared_bytes), static_cast<long long>(shared_limit));
+  return runtime::launch(queue_, op_, l);
+}
+
 Status Stream::upload(void* to, const void* from, int64_t bytes) { return bytes == 0 ? Status() : runtime::upload(queue_, to, from, bytes); }
 Status Stream::copy(void* to, const void* from, int64_t bytes) { return bytes == 0 ? Status() : runtime::copy(queue_, to, from, bytes); }
 Status Stream::fill(void* to, int32_t byte, int64_t bytes) { return bytes == 0 ? Status() : runtime::fill(queue_, to, byte, bytes); }

@@ -37,6 +37,8 @@ class Stream {
   Status fill(void* to, int32_t byte, int64_t bytes);
   Status synchronize();
 
+  Status launch(const runtime::Launch& launch);  // launch.h
+
   // Checks of values that only the device can see (an index beyond a table). arm() gives the place where a kernel reports (see launch.h: IndexCheck) and
   // remembers the message, "... must be in [0, limit) ..."; the first bad position makes the next synchronize or download fail with it, once.
   Status check_values(const char* op, const char* name, int64_t limit, unsigned long long** at, unsigned long long* ticket);

@@ -74,7 +74,7 @@ __global__ void top_k_rows(const T* x, int64_t n, int k, bool largest, typename 
   }
 }
 
-template <class T> Status run(Stream& stream, top_k_args& a) {
+template <class T> Status run_top_k(Stream& stream, top_k_args& a) {
   const int64_t n = a.x.dim(-1), size = a.y.size();
   if (size == 0) return {};
   const T* x;
@@ -88,7 +88,7 @@ template <class T> Status run(Stream& stream, top_k_args& a) {
 
 }  // namespace
 
-Status top_k(Stream& stream, top_k_args& a) { return a.x.dtype == DType::f64 ? run<double>(stream, a) : run<float>(stream, a); }
+Status top_k(Stream& stream, top_k_args& a) { return a.x.dtype == DType::f64 ? run_top_k<double>(stream, a) : run_top_k<float>(stream, a); }
 
 }  // namespace cuda
 }  // namespace tersor

@@ -16,7 +16,7 @@ namespace cuda {
 namespace {
 
 constexpr int kSamples = 32768, kSampleThreads = 1024, kPerThread = kSamples / kSampleThreads;
-constexpr int kBins = 1024, kRoom = 128;
+constexpr int kBracketBins = 1024, kRoom = 128;
 constexpr uint32_t kHole = 0xFFFFFFFFu;  // index of a place of the list that was not used
 constexpr int64_t kFewRoom = 1 << 18;
 
@@ -33,7 +33,7 @@ struct Bracket {
   unsigned few;
   unsigned bin;                    // set by settle
   long long wanted;                // of the bin
-  unsigned counts[kBins];
+  unsigned counts[kBracketBins];
 };
 
 __device__ inline uint32_t scramble(uint32_t v) {
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kSampleThreads) sample_kernel(const float* x, 
     keys[i] = key_of(x[from + scramble(static_cast<uint32_t>(j)) % (to - from)], magnitude);
   }
   for (int i = t; i < 2 * 2048; i += kSampleThreads) counts[i] = 0;
-  for (int i = t; i < kBins; i += kSampleThreads) state->counts[i] = 0;
+  for (int i = t; i < kBracketBins; i += kSampleThreads) state->counts[i] = 0;
   __syncthreads();
   TERSOR_UNROLL
   for (int i = 0; i < kPerThread; i++) atomicAdd(&counts[keys[i] >> 21], 1u);
@@ -85,16 +85,16 @@ __global__ void __launch_bounds__(kSampleThreads) sample_kernel(const float* x, 
   if (t > 0) return;
   const uint32_t lo = rank_lo >= kSamples ? 0u : static_cast<uint32_t>(prefix[0]), hi = rank_hi < 0 ? 0xFFFFFFFFu : static_cast<uint32_t>(prefix[1]);
   int shift = 0;
-  while ((hi - lo) >> shift >= static_cast<uint32_t>(kBins)) shift++;
+  while ((hi - lo) >> shift >= static_cast<uint32_t>(kBracketBins)) shift++;
   state->lo = lo, state->hi = hi, state->shift = shift;
   state->failed = 0, state->set = 0, state->listed = 0, state->few = 0;
 }
 
 __global__ void __launch_bounds__(256) bracket_kernel(const float* x, int64_t n, bool magnitude, uint8_t* mask, Listed* list, unsigned long long room, Bracket* state) {
-  TERSOR_SHARED(unsigned, counts, kBins);
+  TERSOR_SHARED(unsigned, counts, kBracketBins);
   TERSOR_SHARED(unsigned long long, set_of_block, 1);
   const int lane = threadIdx.x & 31;
-  for (int i = threadIdx.x; i < kBins; i += 256) counts[i] = 0;
+  for (int i = threadIdx.x; i < kBracketBins; i += 256) counts[i] = 0;
   if (threadIdx.x == 0) set_of_block[0] = 0;
   __syncthreads();
   const uint32_t lo = state->lo, hi = state->hi;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(256) bracket_kernel(const float* x, int64_t n,
   if (lane == 0) atomicAdd(&set_of_block[0], static_cast<unsigned long long>(set));
   __syncthreads();
   if (threadIdx.x == 0) atomicAdd(&state->set, set_of_block[0]);
-  for (int i = threadIdx.x; i < kBins; i += 256)
+  for (int i = threadIdx.x; i < kBracketBins; i += 256)
     if (counts[i]) atomicAdd(&state->counts[i], counts[i]);
 }
 
@@ -173,10 +173,10 @@ __global__ void __launch_bounds__(256) settle_kernel(int64_t k, const Listed* li
   if (threadIdx.x < 32) {
     const long long need = static_cast<long long>(k) - static_cast<long long>(state->set);
     long long above = 0;
-    int bin = find_from_top(state->counts, kBins, need - 1, &above);
+    int bin = find_from_top(state->counts, kBracketBins, need - 1, &above);
     const long long wanted = need - above;  // of the bin
     bool missed = state->listed > room || need < 0 || (need > 0 && wanted > static_cast<long long>(state->counts[bin]));
-    if (need == 0) bin = kBins;  // nothing inside
+    if (need == 0) bin = kBracketBins;  // nothing inside
     if (threadIdx.x == 0) {
       if (blockIdx.x == 0) state->bin = static_cast<unsigned>(bin), state->wanted = need == 0 ? 0 : wanted;
       if (missed && blockIdx.x == 0) state->failed = 1;
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(256) settle_kernel(int64_t k, const Listed* li
   }
   __syncthreads();
   const int bin = bin_of_block[0];
-  if (bin < 0 || bin == kBins) return;
+  if (bin < 0 || bin == kBracketBins) return;
   const uint32_t lo = state->lo;
   const int shift = state->shift;
   const unsigned long long listed = state->listed, step = static_cast<unsigned long long>(gridDim.x) * 256;
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(256) settle_kernel(int64_t k, const Listed* li
   }
 }
 
-__global__ void __launch_bounds__(1024) few_kernel(uint8_t* mask, const unsigned long long* few, Bracket* state) {
+__global__ void __launch_bounds__(1024) few_left_kernel(uint8_t* mask, const unsigned long long* few, Bracket* state) {
   TERSOR_SHARED(unsigned, counts, 2048);
   TERSOR_SHARED(int, bin, 1);
   TERSOR_SHARED(long long, over, 1);
@@ -263,7 +263,7 @@ Status topk_by_bracket(Stream& s, const float* x, int64_t n, int64_t k, bool mag
   TERSOR_TRY(launch<sample_kernel>(s, Grid{1}, kSampleThreads, 0, x, n, magnitude, rank_lo, rank_hi, state));
   TERSOR_TRY(launch<bracket_kernel>(s, Grid{blocks}, 256, 0, x, n, magnitude, mask, list, static_cast<unsigned long long>(room), state));
   TERSOR_TRY(launch<settle_kernel>(s, Grid{warp_blocks(s, room / 32 / 4, 8)}, 256, 0, k, static_cast<const Listed*>(list), static_cast<unsigned long long>(room), mask, few, state));
-  TERSOR_TRY(launch<few_kernel>(s, Grid{1}, 1024, 0, mask, static_cast<const unsigned long long*>(few), state));
+  TERSOR_TRY(launch<few_left_kernel>(s, Grid{1}, 1024, 0, mask, static_cast<const unsigned long long*>(few), state));
   unsigned failed = 0;
   TERSOR_TRY(s.download(&failed, &state->failed, sizeof failed));
   *done = failed == 0;

@@ -9,7 +9,7 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-template <class T> __global__ void __launch_bounds__(256) rows_kernel(const T* x, int64_t rows, int64_t cols, int64_t k, bool magnitude, uint8_t* mask) {
+template <class T> __global__ void __launch_bounds__(256) topk_rows_kernel(const T* x, int64_t rows, int64_t cols, int64_t k, bool magnitude, uint8_t* mask) {
   using Key = KeyOf<T>;
   TERSOR_SHARED(unsigned, counts, 256);
   TERSOR_SHARED(int, found, 1);
@@ -106,7 +106,7 @@ template <class T> __global__ void __launch_bounds__(256) groups_kernel(const T*
 
 template <class T> Status rows_run(Stream& s, topk_mask_rows_args& a, const T* x) {
   const int64_t cols = a.scores.dim(-1), rows = a.scores.size() / cols;
-  return launch<rows_kernel<T>>(s, Grid{static_cast<unsigned>(rows < (1 << 20) ? rows : 1 << 20)}, 256, 0, x, rows, cols, a.k, a.magnitude, a.mask.as<uint8_t>());
+  return launch<topk_rows_kernel<T>>(s, Grid{static_cast<unsigned>(rows < (1 << 20) ? rows : 1 << 20)}, 256, 0, x, rows, cols, a.k, a.magnitude, a.mask.as<uint8_t>());
 }
 
 template <class T> Status nm_run(Stream& s, nm_mask_args& a, const T* x) {

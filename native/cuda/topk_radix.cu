@@ -8,22 +8,22 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-constexpr int kBins = 2048;
+constexpr int kRadixBins = 2048;
 
 struct Radix {
   unsigned long long prefix;  // the key's bits that are known, at the low end; the whole key at last
   long long above;            // scores with a higher prefix
   long long equal;            // with this one
   unsigned done;              // blocks of the pass that have finished
-  unsigned long long counts[kBins];
+  unsigned long long counts[kRadixBins];
 };
 
 // `upper` bits of the key are not known yet; this pass finds `width` of them.
 template <class T> __global__ void __launch_bounds__(256) digits_kernel(const T* x, int64_t n, bool magnitude, int upper, int width, int64_t k, Radix* state) {
-  TERSOR_SHARED(unsigned, counts, kBins);
+  TERSOR_SHARED(unsigned, counts, kRadixBins);
   TERSOR_SHARED(bool, last, 1);
   constexpr int bits = static_cast<int>(sizeof(KeyOf<T>)) * 8;
-  for (int i = threadIdx.x; i < kBins; i += 256) counts[i] = 0;
+  for (int i = threadIdx.x; i < kRadixBins; i += 256) counts[i] = 0;
   __syncthreads();
   const unsigned long long prefix = state->prefix;
   const int lower = upper - width;
@@ -42,7 +42,7 @@ template <class T> __global__ void __launch_bounds__(256) digits_kernel(const T*
     }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kBins; i += 256)
+  for (int i = threadIdx.x; i < kRadixBins; i += 256)
     if (counts[i]) atomicAdd(&state->counts[i], static_cast<unsigned long long>(counts[i]));
   __threadfence();
   __syncthreads();
@@ -52,7 +52,7 @@ template <class T> __global__ void __launch_bounds__(256) digits_kernel(const T*
   __threadfence();
   if (threadIdx.x < 32) {
     long long above = state->above;
-    const int bin = find_from_top(const_cast<const volatile unsigned long long*>(state->counts), kBins, static_cast<long long>(k) - 1, &above);
+    const int bin = find_from_top(const_cast<const volatile unsigned long long*>(state->counts), kRadixBins, static_cast<long long>(k) - 1, &above);
     if (threadIdx.x == 0) {
       state->above = above;
       state->equal = static_cast<long long>(const_cast<const volatile unsigned long long*>(state->counts)[bin]);
@@ -61,7 +61,7 @@ template <class T> __global__ void __launch_bounds__(256) digits_kernel(const T*
     }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kBins; i += 256) state->counts[i] = 0;
+  for (int i = threadIdx.x; i < kRadixBins; i += 256) state->counts[i] = 0;
 }
 
 // Bits of keys above the state's one, or from it on where all equal ones are wanted; `ties` then stays 0. Without a state: from `from` on.

@@ -9,9 +9,6 @@ namespace tersor {
 namespace cuda {
 namespace {
 
-template <class T> struct LaneOf { using V = simd::F32; };
-template <> struct LaneOf<double> { using V = simd::F64; };
-
 // Formulas whose code is long (they hold a path through double functions) have kernels of their own.
 __host__ __device__ constexpr bool is_long(UnaryOp op) { return op == UnaryOp::sin || op == UnaryOp::cos; }
 
@@ -66,7 +63,7 @@ template <DType D, bool cosine> struct Circular {
   }
 };
 
-template <class F> Status run(Stream& s, const F& f, const TensorRef& x, const TensorRef& y) {
+template <class F> Status run_unary(Stream& s, const F& f, const TensorRef& x, const TensorRef& y) {
   const TensorRef* const in[1] = {&x};
   const typename F::In* const data[1] = {x.as<typename F::In>()};
   return walk(s, f, walk_dims(in, y), data, y.as<typename F::Out>());
@@ -74,12 +71,12 @@ template <class F> Status run(Stream& s, const F& f, const TensorRef& x, const T
 
 Status unary(Stream& s, UnaryOp op, const TensorRef& x, const TensorRef& y, double p = 0, double q = 0) {
   const bool single = x.dtype == DType::f32;
-  if (x.dtype == DType::f16) return run(s, UnaryHalf<DType::f16>{op}, x, y);
-  if (x.dtype == DType::bf16) return run(s, UnaryHalf<DType::bf16>{op}, x, y);
-  if (op == UnaryOp::sin) return single ? run(s, Circular<DType::f32, false>{}, x, y) : run(s, Circular<DType::f64, false>{}, x, y);
-  if (op == UnaryOp::cos) return single ? run(s, Circular<DType::f32, true>{}, x, y) : run(s, Circular<DType::f64, true>{}, x, y);
-  if (single) return run(s, Unary<DType::f32>{op, static_cast<float>(p), static_cast<float>(q)}, x, y);
-  return run(s, Unary<DType::f64>{op, p, q}, x, y);
+  if (x.dtype == DType::f16) return run_unary(s, UnaryHalf<DType::f16>{op}, x, y);
+  if (x.dtype == DType::bf16) return run_unary(s, UnaryHalf<DType::bf16>{op}, x, y);
+  if (op == UnaryOp::sin) return single ? run_unary(s, Circular<DType::f32, false>{}, x, y) : run_unary(s, Circular<DType::f64, false>{}, x, y);
+  if (op == UnaryOp::cos) return single ? run_unary(s, Circular<DType::f32, true>{}, x, y) : run_unary(s, Circular<DType::f64, true>{}, x, y);
+  if (single) return run_unary(s, Unary<DType::f32>{op, static_cast<float>(p), static_cast<float>(q)}, x, y);
+  return run_unary(s, Unary<DType::f64>{op, p, q}, x, y);
 }
 
 }  // namespace

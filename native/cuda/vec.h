@@ -6,3 +6,12 @@
 #include "simd/vec_scalar.h"
 
 #include "simd/math.h"
+
+namespace tersor {
+namespace cuda {
+
+template <class T> struct LaneOf { using V = simd::F32; };
+template <> struct LaneOf<double> { using V = simd::F64; };
+
+}  // namespace cuda
+}  // namespace tersor

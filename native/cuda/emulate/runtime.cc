@@ -143,15 +143,13 @@ Status before_allocate(Queue* q, int64_t bytes) {
   return fail(Code::memory_budget, "cuda:%d: no memory for %lld bytes (injected)", q->device, static_cast<long long>(bytes));
 }
 
-Status before_launch(Queue* q) {
+Status launch(Queue* q, const char*, const Launch& l) {
   if (faults.strikes(Fault::kernel)) remember(q->device, fail(Code::device, "cuda:%d: a kernel failed (injected)", q->device));
-  return {};
-}
-Status after_launch(Queue* q, Status status) {
+  const dim3 grid(static_cast<unsigned>(l.grid[0]), static_cast<unsigned>(l.grid[1]), static_cast<unsigned>(l.grid[2])), threads(l.threads[0], l.threads[1], l.threads[2]);
+  const Status status = emulate::run({l.name, grid, threads, l.shared_bytes, l.body, l.parameters});
   if (status.code == Code::device) remember(q->device, status);
   return status;
 }
-void* native(Queue*) { return nullptr; }
 
 // n = 0 also heals the device, which only an emulated one can.
 Status inject(int32_t device, Fault fault, int64_t n) {
