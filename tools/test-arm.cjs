@@ -9,21 +9,27 @@ const { root } = require('./lib.cjs')
 /** Tests of the kernel rows and of what stands on them; the ops above run the same C++ on every processor and are left to `npm test`. */
 const FILTERS = [
   '_rows',
-  'gemm_',
+  'gemm_strips',
+  'gemm_dot',
+  'gemm_packs',
+  'gemm_propagates',
+  'gemm_scales',
+  'qgemm_s32_is',
+  'wgemm_op_equals',
   'isa_',
   'math_special',
   'math_gelu',
   'linear_adds',
   'qlinear_equals',
-  'qconv',
   'spmm',
   'mask_ops',
   'philox',
   'rows_',
-  'cast_',
+  'cast_rows',
+  'cast_narrowing',
 ]
 /** Where the choice of the row shows above the kernels: integer products. */
-const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv']
+const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals']
 const CAPS = ['neon', 'neondot', 'neoni8mm']
 
 const starts = (command) => cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0

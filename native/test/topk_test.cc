@@ -169,7 +169,7 @@ template <class T> void row_cases() {
     }
 }
 
-TERSOR_TEST(topk_rows_and_groups) {
+TERSOR_TEST(topk_by_row_and_group) {
   row_cases<float>();
   row_cases<double>();
   std::vector<float> x(300000);
