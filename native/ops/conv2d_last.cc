@@ -2,7 +2,6 @@
 // conv2d_last_pack(w [O,C/groups,kh,kw], scale [O]?, groups) -> packed: the filters, each times its scale, in the panels of the kernel row of this process
 // (opaque; do not store it). act clip is min(max(v, lo), hi). An element is one chain of fused multiply-adds over (ky, kx, c) from its bias, so results do
 // not depend on threads or on how the work is cut. x may be any strided view; one that lies as [B,H,W,C] is read in place.
-#include <cmath>
 #include <cstring>
 
 #include "ops/conv_grouped.h"
@@ -220,25 +219,12 @@ Status conv2d_last_infer(conv2d_last_args& a) {
   TERSOR_TRY(weight_shape(a.weight_shape, a.groups));
   GroupedShape s;
   TERSOR_TRY(geometry(a, &s));
-  TERSOR_TRY(expect_dtype(kOp, "packed", a.packed, DType::u8));
-  TERSOR_TRY(expect_rank(kOp, "packed", a.packed, 1));
-  const int64_t bytes = Packing(conv_row(), a.weight_shape.v, a.groups).header(conv_row()).bytes;
-  if (a.packed.shape[0] != bytes)
-    return fail(Code::shape, "%s: packed must come from %s of such filters in this process (%lld bytes), got %s", kOp, kPack, static_cast<long long>(bytes),
-                TERSOR_TEXT(a.packed));
+  TERSOR_TRY(check_packed_size(kOp, kPack, a.packed, Packing(conv_row(), a.weight_shape.v, a.groups).header(conv_row()).bytes));
   if (a.bias.present()) {
     TERSOR_TRY(expect_dtype(kOp, "bias", a.bias, DType::f32));
     TERSOR_TRY(expect_shape(kOp, "bias", a.bias, &s.out, 1));
   }
-  const int64_t shape[4] = {s.batch, s.out_h, s.out_w, s.out};
-  if (a.residual.present()) {
-    TERSOR_TRY(expect_dtype(kOp, "residual", a.residual, DType::f32));
-    TERSOR_TRY(expect_shape(kOp, "residual", a.residual, shape, 4));
-  }
-  if (std::isnan(a.lo) || std::isnan(a.hi) || std::isnan(a.scale) || std::isnan(a.shift))
-    return fail(Code::option, "%s: lo, hi, scale and shift must be numbers, got %g, %g, %g, %g", kOp, a.lo, a.hi, a.scale, a.shift);
-  set_shape(a.y, DType::f32, shape, 4);
-  return {};
+  return finish_infer(kOp, a, s, DType::f32);
 }
 
 Status conv2d_last_cpu(conv2d_last_args& a, Context& ctx) {

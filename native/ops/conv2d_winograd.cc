@@ -3,7 +3,6 @@
 // conv2d_winograd_pack(w [O,C,3,3], scale [O]?, tile) -> packed: the transformed filters, each times its scale, computed in double and rounded once, in the
 // panels of the kernel row of this process (opaque; do not store it). For each position of a tile, a product of tiles with filters is one chain of fused
 // multiply-adds over c; so results depend neither on threads nor on how the work is cut. x may be any strided view; one that lies as [B,H,W,C] is read in place.
-#include <cmath>
 #include <cstring>
 
 #include "kernels/winograd/winograd.h"
@@ -228,25 +227,12 @@ Status conv2d_winograd_infer(conv2d_winograd_args& a) {
   TERSOR_TRY(check_sizes(kOp, a.out, a.x.shape[3], a.tile));
   GroupedShape s;
   TERSOR_TRY(geometry(a, &s));
-  TERSOR_TRY(expect_dtype(kOp, "packed", a.packed, DType::u8));
-  TERSOR_TRY(expect_rank(kOp, "packed", a.packed, 1));
-  const int64_t bytes = Panels(conv_row(), s.out, s.in, a.tile).header(conv_row()).bytes;
-  if (a.packed.shape[0] != bytes)
-    return fail(Code::shape, "%s: packed must come from %s of such filters in this process (%lld bytes), got %s", kOp, kPack, static_cast<long long>(bytes),
-                TERSOR_TEXT(a.packed));
+  TERSOR_TRY(check_packed_size(kOp, kPack, a.packed, Panels(conv_row(), s.out, s.in, a.tile).header(conv_row()).bytes));
   if (a.bias.present()) {
     TERSOR_TRY(expect_dtype(kOp, "bias", a.bias, DType::f32));
     TERSOR_TRY(expect_shape(kOp, "bias", a.bias, &s.out, 1));
   }
-  const int64_t shape[4] = {s.batch, s.out_h, s.out_w, s.out};
-  if (a.residual.present()) {
-    TERSOR_TRY(expect_dtype(kOp, "residual", a.residual, DType::f32));
-    TERSOR_TRY(expect_shape(kOp, "residual", a.residual, shape, 4));
-  }
-  if (std::isnan(a.lo) || std::isnan(a.hi) || std::isnan(a.scale) || std::isnan(a.shift))
-    return fail(Code::option, "%s: lo, hi, scale and shift must be numbers, got %g, %g, %g, %g", kOp, a.lo, a.hi, a.scale, a.shift);
-  set_shape(a.y, DType::f32, shape, 4);
-  return {};
+  return finish_infer(kOp, a, s, DType::f32);
 }
 
 Status conv2d_winograd_cpu(conv2d_winograd_args& a, Context& ctx) {

@@ -1,6 +1,9 @@
-// What the ops on images with channels last share: where the taps of an output pixel lie.
+// What the ops on images with channels last share: where the taps of an output pixel lie, and what is checked of a call.
 #pragma once
+#include <cmath>
+
 #include "kernels/channels_last/channels_last.h"
+#include "ops/conv_grouped.h"
 #include "ops/util.h"
 
 namespace tersor {
@@ -36,5 +39,27 @@ struct Windows {
     }
   }
 };
+
+// Filters as `pack` made them in this process.
+inline Status check_packed_size(const char* op, const char* pack, const TensorRef& packed, int64_t bytes) {
+  TERSOR_TRY(expect_dtype(op, "packed", packed, DType::u8));
+  TERSOR_TRY(expect_rank(op, "packed", packed, 1));
+  if (packed.shape[0] != bytes)
+    return fail(Code::shape, "%s: packed must come from %s of such filters in this process (%lld bytes), got %s", op, pack, static_cast<long long>(bytes), TERSOR_TEXT(packed));
+  return {};
+}
+
+// What follows the sums, and the shape of y [B,OH,OW,O].
+template <class Args> Status finish_infer(const char* op, Args& a, const GroupedShape& s, DType dtype) {
+  const int64_t shape[4] = {s.batch, s.out_h, s.out_w, s.out};
+  if (a.residual.present()) {
+    TERSOR_TRY(expect_dtype(op, "residual", a.residual, DType::f32));
+    TERSOR_TRY(expect_shape(op, "residual", a.residual, shape, 4));
+  }
+  if (std::isnan(a.lo) || std::isnan(a.hi) || std::isnan(a.scale) || std::isnan(a.shift))
+    return fail(Code::option, "%s: lo, hi, scale and shift must be numbers, got %g, %g, %g, %g", op, a.lo, a.hi, a.scale, a.shift);
+  set_shape(a.y, dtype, shape, 4);
+  return {};
+}
 
 }  // namespace tersor

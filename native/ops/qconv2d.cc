@@ -3,9 +3,9 @@
 // y_scale, y_zero) -> y [B,OH,OW,O]: v = act(sum over taps and c of (q - x_zero) w, exact, * (x_scale * w_scale) + bias + residual) * scale + shift; y is v
 // (dtype f32) or its codes (u8). q is x, or x quantized as in qlinear; padding is q = x_zero.
 // qconv2d(x f32 [B,C,H,W], packed, ...) -> y f32 [B,O,OH,OW]: the same on images with channels first, for calls one by one.
-#include <cmath>
 #include <cstring>
 
+#include "ops/conv_last.h"
 #include "ops/qconv_last.h"
 
 namespace tersor {
@@ -25,12 +25,7 @@ TensorRef last_of(const TensorRef& t) {
 // What both ops check of filters, scales and the input. x: its shape as [B,C,H,W].
 template <class Args> Status check_call(const char* op, const Args& a, const int64_t x[4], GroupedShape* s) {
   TERSOR_TRY(grouped_shape(op, x, a.weight_shape.v, {a.stride, a.padding, a.dilation, a.groups}, s));
-  TERSOR_TRY(expect_dtype(op, "packed", a.packed, DType::u8));
-  TERSOR_TRY(expect_rank(op, "packed", a.packed, 1));
-  const int64_t bytes = QconvPacking(a.weight_shape.v, a.groups).bytes();
-  if (a.packed.shape[0] != bytes)
-    return fail(Code::shape, "%s: packed must come from %s of such filters in this process (%lld bytes), got %s", op, kPack, static_cast<long long>(bytes),
-                TERSOR_TEXT(a.packed));
+  TERSOR_TRY(check_packed_size(op, kPack, a.packed, QconvPacking(a.weight_shape.v, a.groups).bytes()));
   TERSOR_TRY(qgemm_check_scales(op, a.w_scale, a.bias, s->out));
   TERSOR_TRY(qgemm_check_scale(op, "x_scale", a.x_scale));
   if (a.x_zero < 0 || a.x_zero > 255) return fail(Code::option, "%s: x_zero must be in [0, 255], got %lld", op, static_cast<long long>(a.x_zero));
@@ -75,20 +70,12 @@ Status qconv2d_last_infer(qconv2d_last_args& a) {
   TERSOR_TRY(check_filters(kOp, a));
   GroupedShape s;
   TERSOR_TRY(check_call(kOp, a, First(a.x).shape, &s));
-  if (std::isnan(a.lo) || std::isnan(a.hi) || std::isnan(a.scale) || std::isnan(a.shift))
-    return fail(Code::option, "%s: lo, hi, scale and shift must be numbers, got %g, %g, %g, %g", kOp, a.lo, a.hi, a.scale, a.shift);
   if (a.dtype != DType::f32 && a.dtype != DType::u8) return fail(Code::dtype, "%s: dtype must be f32 or u8, got %s", kOp, dtype_name(a.dtype));
   if (a.dtype == DType::u8) {
     TERSOR_TRY(qgemm_check_scale(kOp, "y_scale", a.y_scale));
     if (a.y_zero < 0 || a.y_zero > 255) return fail(Code::option, "%s: y_zero must be in [0, 255], got %lld", kOp, static_cast<long long>(a.y_zero));
   }
-  const int64_t shape[4] = {s.batch, s.out_h, s.out_w, s.out};
-  if (a.residual.present()) {
-    TERSOR_TRY(expect_dtype(kOp, "residual", a.residual, DType::f32));
-    TERSOR_TRY(expect_shape(kOp, "residual", a.residual, shape, 4));
-  }
-  set_shape(a.y, a.dtype, shape, 4);
-  return {};
+  return finish_infer(kOp, a, s, a.dtype);
 }
 
 Status qconv2d_last_cpu(qconv2d_last_args& a, Context& ctx) {
