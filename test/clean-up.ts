@@ -6,6 +6,12 @@ const lists = { test: [] as (() => void)[], file: [] as (() => void)[] }
 
 export const afterThis = (what: 'test' | 'file', run: () => void): void => void lists[what].push(run)
 
+/** Disposes x after the test, or after all tests of the file. */
+export function track<T extends { dispose(): void }>(x: T, what: 'test' | 'file' = 'test'): T {
+  afterThis(what, () => x.dispose())
+  return x
+}
+
 export function cleanUp(what: 'test' | 'file'): void {
-  for (const run of lists[what].splice(0)) run()
+  for (const run of lists[what].splice(0).reverse()) run()
 }

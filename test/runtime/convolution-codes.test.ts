@@ -1,56 +1,12 @@
 /** Integer convolutions in plans: the bits of the recorded calls, what is taken in, and where images stay codes. */
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { numberDataset } from '../../ts/data/index.js'
-import {
-  architectures,
-  compress,
-  ops,
-  quantize,
-  recipe,
-  session,
-  setThreads,
-  tensor,
-  type Model,
-  type SessionInputs,
-  type Tensor,
-} from '../../ts/index.js'
+import { architectures, compress, ops, quantize, recipe, tensor, type Model, type Tensor } from '../../ts/index.js'
 import { activation, batchNorm, conv2d, sequential, type ModuleSpec } from '../../ts/nn/index.js'
+import { track } from '../clean-up.js'
 import { floats, modelOf } from './models.js'
+import { namesOf, planSteps, type Step } from './plan-steps.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  setThreads(1)
-  for (const x of open.splice(0)) x.dispose()
-})
-
-interface Step {
-  readonly op: string
-  readonly inputs: string
-  readonly results: string
-}
-
-/** Steps of the plan, after a check of all outputs against those of the recorded calls with one thread and two. tolerance 0: the same bits. */
-function stepsOf(model: Parameters<typeof session>[0], inputs: SessionInputs, tolerance = 0): readonly Step[] {
-  const [plain, planned] = [track(session(model, { fuse: false })), track(session(model))]
-  const a = plain.runSync(inputs)
-  for (const threads of [1, 2]) {
-    setThreads(threads)
-    const b = planned.runSync(inputs)
-    for (const name of Object.keys(a)) {
-      const [want, got] = [a[name]!.data as Float32Array, b[name]!.data as Float32Array]
-      expect(b[name]!.shape).toEqual(a[name]!.shape)
-      if (tolerance === 0) expect(got).toEqual(want)
-      const largest = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-      expect(want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0)).toBeLessThanOrEqual(tolerance * largest)
-    }
-  }
-  return planned.profile(inputs, 1).steps
-}
-const names = (steps: readonly Step[]): string[] => steps.map((s) => s.op)
 /** How many convolutions write codes. */
 const codes = (steps: readonly Step[]): number => steps.filter((s) => s.op === 'qconv2d_last' && s.results.includes('u8')).length
 
@@ -90,16 +46,18 @@ describe('an integer convolution', () => {
       { out: 12, per: 1, kernel: 5, groups: 12, stride: 2 },
       { out: 24, per: 4, kernel: 3, groups: 3 },
     ])
-      expect(names(stepsOf(layer(l), x))).toEqual(['qconv2d_last'])
+      expect(namesOf(planSteps(layer(l), x))).toEqual(['qconv2d_last'])
   })
 
   test('takes in a residual and an activation, and constants per channel', () => {
     const [a, b] = [layer({ out: 20, per: 12, kernel: 3 }), layer({ out: 20, per: 12 })]
-    expect(names(stepsOf((t: Tensor) => ops.relu(a(t)), x))).toEqual(['qconv2d_last'])
-    expect(names(stepsOf((t: Tensor) => ops.relu(ops.add(a(t), b(t))), x))).toEqual(['qconv2d_last', 'qconv2d_last'])
+    expect(namesOf(planSteps((t: Tensor) => ops.relu(a(t)), x))).toEqual(['qconv2d_last'])
+    expect(namesOf(planSteps((t: Tensor) => ops.relu(ops.add(a(t), b(t))), x))).toEqual(['qconv2d_last', 'qconv2d_last'])
     const [s, c] = [floats(20), floats(20)].map(({ data }) => track(tensor(data, [1, 20, 1, 1])))
     for (const act of [ops.relu, ops.sigmoid, ops.silu, ops.hardSwish, ops.hardSigmoid])
-      expect(names(stepsOf((t: Tensor) => ops.scaleShift(act(ops.add(ops.mul(a(t), s!), c!)), 0.5, 2), x, 3e-6))).toEqual(['qconv2d_last'])
+      expect(namesOf(planSteps((t: Tensor) => ops.scaleShift(act(ops.add(ops.mul(a(t), s!), c!)), 0.5, 2), x, 3e-6))).toEqual([
+        'qconv2d_last',
+      ])
   })
 
   test('hands codes to convolutions that would make the same', () => {
@@ -109,13 +67,13 @@ describe('an integer convolution', () => {
       layer({ out: 33, per: 20, scale: 0.02, zero: 0 }),
       layer({ out: 8, per: 20, kernel: 3, scale: 0.02, zero: 0 }),
     ]
-    const chain = stepsOf((t: Tensor) => c(ops.relu(d(ops.relu(a(t))))), x)
-    expect([names(chain), codes(chain)]).toEqual([['qconv2d_last', 'qconv2d_last', 'qconv2d_last'], 2])
+    const chain = planSteps((t: Tensor) => c(ops.relu(d(ops.relu(a(t))))), x)
+    expect([namesOf(chain), codes(chain)]).toEqual([['qconv2d_last', 'qconv2d_last', 'qconv2d_last'], 2])
     // Two readers of one scale; two scales; a reader of numbers; an output.
-    expect(codes(stepsOf((t: Tensor) => ((y) => ({ c: c(y), e: e(y) }))(ops.relu(a(t))), x))).toBe(1)
-    expect(codes(stepsOf((t: Tensor) => ((y) => ({ c: c(y), d: d(y) }))(ops.relu(a(t))), x))).toBe(0)
-    expect(codes(stepsOf((t: Tensor) => ((y) => ({ c: c(y), y: ops.sigmoid(y) }))(ops.relu(a(t))), x))).toBe(0)
-    expect(codes(stepsOf((t: Tensor) => ((y) => ({ c: c(y), y }))(ops.relu(a(t))), x))).toBe(0)
+    expect(codes(planSteps((t: Tensor) => ((y) => ({ c: c(y), e: e(y) }))(ops.relu(a(t))), x))).toBe(1)
+    expect(codes(planSteps((t: Tensor) => ((y) => ({ c: c(y), d: d(y) }))(ops.relu(a(t))), x))).toBe(0)
+    expect(codes(planSteps((t: Tensor) => ((y) => ({ c: c(y), y: ops.sigmoid(y) }))(ops.relu(a(t))), x))).toBe(0)
+    expect(codes(planSteps((t: Tensor) => ((y) => ({ c: c(y), y }))(ops.relu(a(t))), x))).toBe(0)
   })
 })
 
@@ -135,15 +93,15 @@ test('a static int8 net of separable layers is convolutions of codes', async () 
     gate: activation({ function: 'relu' }),
     wide: conv2d({ in: 16, out: 40, kernel: [1, 1] }),
   })
-  const steps = stepsOf(await staticInt8(spec, [3, 16, 16]), floats(1, 3, 16, 16), 1e-5)
-  expect([names(steps), codes(steps)]).toEqual([['qconv2d_last', 'qconv2d_last', 'qconv2d_last'], 2])
+  const steps = planSteps(await staticInt8(spec, [3, 16, 16]), floats(1, 3, 16, 16), 1e-5)
+  expect([namesOf(steps), codes(steps)]).toEqual([['qconv2d_last', 'qconv2d_last', 'qconv2d_last'], 2])
 })
 
 test('a static int8 residual net is convolutions, a pool, a mean and a product', async () => {
   const { spec, inputShape } = architectures.resnet18({ inputShape: [3, 64, 64], classes: 10 })
   // A code that rounds the other way, after constants were folded, is a step of the next layer's input.
-  const steps = stepsOf(await staticInt8(spec, inputShape), floats(1, ...inputShape), 2e-2)
-  expect(names(steps).filter((op) => op === 'qconv2d_last')).toHaveLength(20)
+  const steps = planSteps(await staticInt8(spec, inputShape), floats(1, ...inputShape), 2e-2)
+  expect(namesOf(steps).filter((op) => op === 'qconv2d_last')).toHaveLength(20)
   expect(codes(steps)).toBeGreaterThanOrEqual(8)
   expect(steps.length).toBeLessThanOrEqual(25)
 })

@@ -1,34 +1,13 @@
 /** Convolutions in plans: values of the recorded calls, what is taken in, which order images lie in, and real nets. */
-import { afterEach, describe, expect, test } from 'vitest'
-import { architectures, ops, scope, session, setThreads, tensor, type SessionInputs, type Tensor } from '../../ts/index.js'
+import { describe, expect, test } from 'vitest'
+import { architectures, ops, scope, tensor, type Tensor } from '../../ts/index.js'
 import { activation, batchNorm, conv2d, sequential } from '../../ts/nn/index.js'
+import { track } from '../clean-up.js'
 import { floats, modelOf } from './models.js'
+import { namesOf, planSteps } from './plan-steps.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0)) x.dispose()
-})
-
-/** Steps of the plan, after a check of all outputs against those of the recorded calls, with one thread and two. */
-function stepsOf(model: Parameters<typeof session>[0], inputs: SessionInputs, tolerance = 3e-6): string[] {
-  const [plain, planned] = [track(session(model, { fuse: false })), track(session(model))]
-  const a = plain.runSync(inputs)
-  for (const threads of [1, 2]) {
-    setThreads(threads)
-    const b = planned.runSync(inputs)
-    for (const name of Object.keys(a)) {
-      const [want, got] = [a[name]!.data as Float32Array, b[name]!.data as Float32Array]
-      expect(b[name]!.shape).toEqual(a[name]!.shape)
-      const largest = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-      expect(want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0)).toBeLessThanOrEqual(tolerance * largest)
-    }
-  }
-  return planned.profile(inputs, 1).steps.map((s) => s.op)
-}
+const stepsOf = (...[model, inputs, tolerance = 3e-6]: Parameters<typeof planSteps>): string[] =>
+  namesOf(planSteps(model, inputs, tolerance))
 
 const weights = (...shape: number[]): Tensor => track(tensor(floats(...shape).data, shape))
 const channel = (c: number): Tensor => track(tensor(floats(c).data, [1, c, 1, 1]))

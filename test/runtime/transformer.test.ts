@@ -1,40 +1,12 @@
 /** What plans combine in transformers: integer products of one input, the tanh form of GELU, attention on parts of a wider product. */
-import { afterEach, describe, expect, test } from 'vitest'
-import {
-  compress,
-  grad,
-  ops,
-  quantize,
-  recipe,
-  scope,
-  session,
-  tensor,
-  transformerSpec,
-  type SessionInputs,
-  type Tensor,
-} from '../../ts/index.js'
+import { describe, expect, test } from 'vitest'
+import { compress, grad, ops, quantize, recipe, scope, session, tensor, transformerSpec, type Tensor } from '../../ts/index.js'
 import { encoderBlock, sequential } from '../../ts/nn/index.js'
+import { track } from '../clean-up.js'
 import { floats, ids, modelOf } from './models.js'
+import { namesOf, planSteps } from './plan-steps.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
-afterEach(() => {
-  for (const x of open.splice(0)) x.dispose()
-})
-
-/** Steps of the plan; its values are those of the recorded calls, bit for bit or within `tolerance` of the largest. */
-function stepsOf(model: Parameters<typeof session>[0], inputs: SessionInputs, tolerance = 0): string[] {
-  const [plain, fused] = [track(session(model, { fuse: false })), track(session(model))]
-  const [want, got] = [plain, fused].map((s) => s.runSync(inputs).output!.data as Float32Array) as [Float32Array, Float32Array]
-  expect(got.every(Number.isFinite)).toBe(true)
-  if (tolerance === 0) expect(got).toEqual(want)
-  const largest = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
-  for (let i = 0; i < want.length; i++) expect(Math.abs(want[i]! - got[i]!)).toBeLessThanOrEqual(tolerance * largest)
-  return fused.profile(inputs, 1).steps.map((s) => s.op)
-}
+const stepsOf = (...[model, inputs, tolerance = 0]: Parameters<typeof planSteps>): string[] => namesOf(planSteps(model, inputs, tolerance))
 
 describe('an encoder with int8 weights and inputs', () => {
   const blocks = async (width: number, heads: number): Promise<Parameters<typeof session>[0]> => {
@@ -76,12 +48,12 @@ describe('integer products of one input', () => {
           ),
         ),
       ),
+      'file',
     )
-  const scales = (n: number): Tensor => track(tensor(Float32Array.from({ length: n }, (_, i) => 0.001 * (1 + (i % 7)))))
+  const scales = (n: number): Tensor => track(tensor(Float32Array.from({ length: n }, (_, i) => 0.001 * (1 + (i % 7)))), 'file')
   const [one, columns, bias] = [scales(1), scales(32), floats(32)]
   const weights = [1, 2, 3].map((seed) => packed(32, seed)) as [Tensor, Tensor, Tensor]
-  const offset = track(tensor(bias.data))
-  open.splice(0) // for all tests here
+  const offset = track(tensor(bias.data), 'file')
   const product = (x: Tensor, w: Tensor, scale: Tensor, b: Tensor | null, symmetric = false): Tensor =>
     ops.qlinearDynamic(x, w, scale, b, null, 32, symmetric, 'none')
   const heard = (q: Tensor, k: Tensor, v: Tensor): Tensor => ops.multiHeadAttention(q, k, v, { heads: 4 })

@@ -1,18 +1,11 @@
 /** Convolutions of 3 x 3 by Winograd's transforms in plans: which ones, values, threads, and how to do without. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { architectures, ops, session, setThreads, tensor, threads, type SessionOptions, type Tensor } from '../../ts/index.js'
+import { track } from '../clean-up.js'
 import { floats, modelOf } from './models.js'
 
-const open: { dispose(): void }[] = []
-const track = <T extends { dispose(): void }>(x: T): T => {
-  open.push(x)
-  return x
-}
 const before = threads()
-afterEach(() => {
-  setThreads(before)
-  for (const x of open.splice(0)) x.dispose()
-})
+afterEach(() => setThreads(before))
 
 const weights = (...shape: number[]): Tensor => track(tensor(floats(...shape).data, shape))
 type Model = Parameters<typeof session>[0]
