@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/channels_last/channels_last.h"
-#include "test/op_call.h"
+#include "test/conv_case.h"
 
 namespace tersor {
 namespace test {
@@ -21,21 +21,6 @@ const Conv kCases[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},      {2
                        {1, 600, 3, 3, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},   {1, 2, 3, 3, 2, 2, 2, 1, 5, 5, 1, 1, 1, 1, 1, 3},
                        {1, 1, 3, 14, 1, 2, 7, 1, 1, 1, 0, 1, 2, 0, 1, 1}};
 
-std::vector<float> random_values(int64_t n) {
-  std::vector<float> v(static_cast<size_t>(n));
-  for (float& x : v) x = random_float(-1, 1);
-  return v;
-}
-size_t index(int64_t i) { return static_cast<size_t>(i); }
-
-double activated(conv_activation act, double v, double lo, double hi) {
-  switch (act) {
-    case conv_activation::clip: return std::min(std::max(v, lo), hi);
-    case conv_activation::hard_swish: return v * std::min(1.0, std::max(0.0, v / 6 + 0.5));
-    case conv_activation::silu: return v / (1 + std::exp(-v));
-    default: return 1 / (1 + std::exp(-v));
-  }
-}
 
 void check_case(size_t at, conv_activation act, bool residual) {
   const Conv& k = kCases[at];
@@ -50,21 +35,15 @@ void check_case(size_t at, conv_activation act, bool residual) {
   f.args = {view(DType::f32, x, {k.b, k.h, k.w, k.c}), pack.args.packed, view(DType::f32, bias, {k.o}), {}, list({k.o, in, k.kh, k.kw}), list({k.sh, k.sw}),
             list({k.top, k.bottom, k.left, k.right}), list({k.dh, k.dw}), k.groups, act, -0.5, 0.75, 2, 0.25, {}};
   if (residual) f.args.residual = view(DType::f32, r, {k.b, oh, ow, k.o});
-  // The same image with channels first, as the same tensor.
-  std::vector<float> planes(x.size());
-  for (int64_t b = 0; b < k.b; b++)
-    for (int64_t p = 0; p < k.h * k.w; p++)
-      for (int64_t c = 0; c < k.c; c++) planes[index((b * k.c + c) * k.h * k.w + p)] = x[index((b * k.h * k.w + p) * k.c + c)];
-  OpCall<conv2d_last_args> turned;
-  turned.args = f.args;
-  turned.args.x.data = planes.data();
-  const int64_t strides[4] = {k.c * k.h * k.w, k.w, 1, k.h * k.w};
-  for (int i = 0; i < 4; i++) turned.args.x.stride[i] = strides[i];
+  std::vector<float> planes;
+  OpCall<conv2d_last_args> other;
+  other.args = f.args;
+  other.args.x = turned(f.args.x, &planes);
   for_thread_counts([&] {
     CHECK_OK(RUN_OP(f, conv2d_last));
-    CHECK_OK(RUN_OP(turned, conv2d_last));
+    CHECK_OK(RUN_OP(other, conv2d_last));
     CHECK(f.args.y.shape[1] == oh && f.args.y.shape[2] == ow && f.args.y.shape[3] == k.o);
-    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, turned.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
+    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, other.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
     const float* got = f.args.y.as<float>();
     for (int64_t b = 0; b < k.b; b++)
       for (int64_t i = 0; i < oh; i++)

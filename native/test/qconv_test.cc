@@ -6,13 +6,12 @@
 #include "kernels/qconv/qconv.h"
 #include "kernels/qgemm/qgemm.h"
 #include "ops/qconv_last.h"
-#include "test/op_call.h"
+#include "test/conv_case.h"
 
 namespace tersor {
 namespace test {
 namespace {
 
-size_t index(int64_t i) { return static_cast<size_t>(i); }
 
 struct Conv {
   int64_t b, c, h, w, o, kh, kw, groups, sh, sw, top, bottom, left, right, dh, dw;
@@ -33,18 +32,13 @@ template <class T> std::vector<T> random_codes(int64_t n, int lo, int hi) {
   for (T& x : v) x = static_cast<T>(random_int(lo, hi));
   return v;
 }
-std::vector<float> random_values(int64_t n, float lo, float hi) {
-  std::vector<float> v(index(n));
-  for (float& x : v) x = random_float(lo, hi);
-  return v;
-}
 // As qgemm.h says it, by a division.
 int32_t code_of(float x, float scale, int32_t zero) {
   const float q = x / scale;
   if (q != q) return zero;
   return static_cast<int32_t>(std::nearbyint(std::min(static_cast<float>(255 - zero), std::max(static_cast<float>(-zero), q)))) + zero;
 }
-float activated(conv_activation act, float v, float lo, float hi) {
+float activated_exactly(conv_activation act, float v, float lo, float hi) {
   if (act == conv_activation::clip) return std::min(std::max(v, lo), hi);
   return v * std::min(1.0f, std::max(0.0f, std::fma(v, 1.0f / 6.0f, 0.5f)));  // hard_swish
 }
@@ -83,23 +77,15 @@ void check_case(size_t at, conv_activation act, bool codes_in, bool codes_out, b
   f.args.dilation = list({k.dh, k.dw}), f.args.groups = k.groups, f.args.x_scale = static_cast<double>(x_scale), f.args.x_zero = zero;
   f.args.act = act, f.args.lo = -0.5, f.args.hi = 30.75, f.args.scale = 2, f.args.shift = 0.25;
   f.args.dtype = codes_out ? DType::u8 : DType::f32, f.args.y_scale = static_cast<double>(y_scale), f.args.y_zero = y_zero;
-  // The same image with channels first, as the same tensor.
-  std::vector<float> planes(x.size());
-  for (int64_t b = 0; b < k.b; b++)
-    for (int64_t p = 0; p < k.h * k.w; p++)
-      for (int64_t c = 0; c < k.c; c++) planes[index((b * k.c + c) * k.h * k.w + p)] = x[index((b * k.h * k.w + p) * k.c + c)];
-  OpCall<qconv2d_last_args> turned;
-  turned.args = f.args;
-  if (!codes_in) {
-    turned.args.x.data = planes.data();
-    const int64_t strides[4] = {k.c * k.h * k.w, k.w, 1, k.h * k.w};
-    for (int i = 0; i < 4; i++) turned.args.x.stride[i] = strides[i];
-  }
+  std::vector<float> planes;
+  OpCall<qconv2d_last_args> other;
+  other.args = f.args;
+  if (!codes_in) other.args.x = turned(f.args.x, &planes);
   for_thread_counts([&] {
     CHECK_OK(RUN_OP(f, qconv2d_last));
-    CHECK_OK(RUN_OP(turned, qconv2d_last));
+    CHECK_OK(RUN_OP(other, qconv2d_last));
     CHECK(f.args.y.dtype == f.args.dtype && f.args.y.shape[1] == oh && f.args.y.shape[2] == ow && f.args.y.shape[3] == k.o);
-    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, turned.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
+    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, other.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
     int64_t place = 0;
     for (int64_t b = 0; b < k.b; b++)
       for (int64_t i = 0; i < oh; i++)
@@ -118,7 +104,7 @@ void check_case(size_t at, conv_activation act, bool codes_in, bool codes_out, b
               }
             float v = static_cast<float>(sum) * (x_scale * scale[index(o)]) + bias[index(o)];
             if (residual) v = v + r[index(place)];
-            v = std::fma(activated(act, v, -0.5f, 30.75f), 2.0f, 0.25f);
+            v = std::fma(activated_exactly(act, v, -0.5f, 30.75f), 2.0f, 0.25f);
             if (codes_out) {
               const int32_t want = code_of(v, y_scale, y_zero), got = f.args.y.as<uint8_t>()[place];
               CHECK_MSG(got == want, "case %zu at %lld: code %d, want %d", at, (long long)place, got, want);

@@ -4,18 +4,12 @@
 
 #include "kernels/winograd/winograd.h"
 #include "plan/winograd.h"
-#include "test/op_call.h"
+#include "test/conv_case.h"
 
 namespace tersor {
 namespace test {
 namespace {
 
-size_t index(int64_t i) { return static_cast<size_t>(i); }
-std::vector<float> random_values(int64_t n) {
-  std::vector<float> v(index(n));
-  for (float& x : v) x = random_float(-1, 1);
-  return v;
-}
 
 struct Conv {
   int64_t b, c, h, w, o, top, bottom, left, right;
@@ -23,15 +17,6 @@ struct Conv {
 const Conv kCases[] = {{1, 1, 3, 3, 1, 0, 0, 0, 0},    {2, 3, 11, 9, 7, 1, 1, 1, 1},  {1, 40, 9, 10, 70, 1, 1, 1, 1},  {3, 33, 5, 7, 130, 0, 2, 1, 0}, {1, 17, 1, 30, 16, 1, 1, 4, 1},
                        {0, 4, 5, 5, 8, 1, 1, 1, 1},    {1, 0, 4, 3, 5, 1, 1, 1, 1},   {1, 300, 4, 6, 80, 1, 1, 1, 1},  {1, 8, 34, 37, 20, 1, 1, 1, 1}, {2, 16, 40, 40, 33, 2, 0, 0, 1},
                        {1, 64, 20, 20, 64, 1, 1, 1, 1}};
-
-double activated(conv_activation act, double v, double lo, double hi) {
-  switch (act) {
-    case conv_activation::clip: return std::min(std::max(v, lo), hi);
-    case conv_activation::hard_swish: return v * std::min(1.0, std::max(0.0, v / 6 + 0.5));
-    case conv_activation::silu: return v / (1 + std::exp(-v));
-    default: return 1 / (1 + std::exp(-v));
-  }
-}
 
 void check_case(size_t at, int64_t tile, conv_activation act, bool residual) {
   const Conv& k = kCases[at];
@@ -44,22 +29,16 @@ void check_case(size_t at, int64_t tile, conv_activation act, bool residual) {
   OpCall<conv2d_winograd_args> f;
   f.args = {view(DType::f32, x, {k.b, k.h, k.w, k.c}), pack.args.packed, view(DType::f32, bias, {k.o}), {}, k.o, tile, list({k.top, k.bottom, k.left, k.right}), act, -0.5, 0.75, 2, 0.25, {}};
   if (residual) f.args.residual = view(DType::f32, r, {k.b, oh, ow, k.o});
-  // The same image with channels first, as the same tensor.
-  std::vector<float> planes(x.size());
-  for (int64_t b = 0; b < k.b; b++)
-    for (int64_t p = 0; p < k.h * k.w; p++)
-      for (int64_t c = 0; c < k.c; c++) planes[index((b * k.c + c) * k.h * k.w + p)] = x[index((b * k.h * k.w + p) * k.c + c)];
-  OpCall<conv2d_winograd_args> turned;
-  turned.args = f.args;
-  turned.args.x.data = planes.data();
-  const int64_t strides[4] = {k.c * k.h * k.w, k.w, 1, k.h * k.w};
-  for (int i = 0; i < 4; i++) turned.args.x.stride[i] = strides[i];
+  std::vector<float> planes;
+  OpCall<conv2d_winograd_args> other;
+  other.args = f.args;
+  other.args.x = turned(f.args.x, &planes);
   std::vector<float> first;
   for_thread_counts([&] {
     CHECK_OK(RUN_OP(f, conv2d_winograd));
-    CHECK_OK(RUN_OP(turned, conv2d_winograd));
+    CHECK_OK(RUN_OP(other, conv2d_winograd));
     CHECK(f.args.y.shape[1] == oh && f.args.y.shape[2] == ow && f.args.y.shape[3] == k.o);
-    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, turned.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
+    CHECK_MSG(f.args.y.size() == 0 || memcmp(f.args.y.data, other.args.y.data, index(f.args.y.bytes())) == 0, "case %zu depends on the order of x", at);
     const float* got = f.args.y.as<float>();
     if (first.empty()) first.assign(got, got + f.args.y.size());
     CHECK_MSG(first.empty() || memcmp(got, first.data(), index(f.args.y.bytes())) == 0, "case %zu, tile %lld depends on the number of threads", at, (long long)tile);

@@ -8,11 +8,11 @@ import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { channelStructure, exampleInput, exportOnnx, graphOf, loadOnnx, modelFromOnnx, optimizeModel } from '../../ts/graph/index.js'
 import { textClassifier } from '../../ts/models/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
-import { encoderBlock, flatten, linear, sequential, type Model, type ModuleInput } from '../../ts/nn/index.js'
+import type { Model, ModuleInput } from '../../ts/nn/index.js'
 import { saveOnnx } from '../../ts/runtime/save-onnx.js'
 import { tensor, type Tensor } from '../../ts/tensor/index.js'
 import { constant, model as onnxModel, node, random, value, type ModelInit, type NodeInit, type TensorInit } from '../graph/build.js'
-import { difference, images, modelOf } from './structured-lib.js'
+import { difference, images, modelOf, withSilentHead } from './structured-lib.js'
 import { bars } from './toys.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'tersor-heads-'))
@@ -76,19 +76,7 @@ describe('a model of ours that was written and read', () => {
   })
 
   it('importance by the gradient: a head that says nothing goes first, with the same answers', async () => {
-    const model = modelOf(
-      sequential({
-        b: encoderBlock({ width: 8, heads: 4, hidden: 16 }),
-        flat: flatten({}),
-        out: linear({ in: 64, out: 2, bias: true, init: 'he' }),
-      }),
-      { inputShape: [8, 8] },
-    )
-    const w = model
-      .weights()
-      .find((p) => p.path === 'b.attention.output.weight')!
-      .weight.dense()
-    w.write((w.read() as Float32Array).map((v, i) => (i % 8 === 4 || i % 8 === 5 ? 0 : v))) // head 2
+    const model = withSilentHead()
     const read = modelFromOnnx(parseOnnx(encodeOnnx(exportOnnx(model))), { task: 'classification', classes: ['a', 'b'] })
     const { model: small, report } = await one(read, prune.heads({ ratio: 0.25, samples: 32 }), { data: bars(32) })
     expect((report.passes[0]!.figures as any).groups).toEqual([expect.objectContaining({ unit: 'head', before: 4, after: 3 })])

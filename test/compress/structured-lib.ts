@@ -9,6 +9,7 @@ import {
   conv2d,
   convTranspose2d,
   DenseWeight,
+  encoderBlock,
   flatten,
   freshValues,
   gate,
@@ -132,4 +133,22 @@ export function difference(a: Model, b: Model, x: ModuleInput): number {
     const scale = p.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-3)
     return p.reduce((m, v, i) => Math.max(m, Math.abs(v - q[i]!)), 0) / scale
   })
+}
+
+/** An encoder block with four heads before a classifier of [8, 8]: head 2 reaches no output. */
+export function withSilentHead(): Model {
+  const model = modelOf(
+    sequential({
+      b: encoderBlock({ width: 8, heads: 4, hidden: 16 }),
+      flat: flatten({}),
+      out: linear({ in: 64, out: 2, bias: true, init: 'he' }),
+    }),
+    { inputShape: [8, 8] },
+  )
+  const w = model
+    .weights()
+    .find((p) => p.path === 'b.attention.output.weight')!
+    .weight.dense()
+  w.write((w.read() as Float32Array).map((v, i) => (i % 8 === 4 || i % 8 === 5 ? 0 : v)))
+  return model
 }

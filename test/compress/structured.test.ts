@@ -10,11 +10,11 @@ import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { channelStructure, exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
 import { memory } from '../../ts/native/devices.js'
-import { encoderBlock, flatten, layerNorm, linear, Model, rotaryAttention, sequential, type ForwardContext } from '../../ts/nn/index.js'
+import { encoderBlock, layerNorm, linear, Model, rotaryAttention, sequential, type ForwardContext } from '../../ts/nn/index.js'
 import { architectures, causalLanguage, languageModel } from '../../ts/models/index.js'
 import { crossEntropy, mul, reshape, sum } from '../../ts/ops/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
-import { difference, images, modelOf, randomNet, randomUnits } from './structured-lib.js'
+import { difference, images, modelOf, randomNet, randomUnits, withSilentHead } from './structured-lib.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'tersor-structured-'))
@@ -134,20 +134,7 @@ describe('transformers and recurrent nets', () => {
   })
 
   it('importance by the gradient: a head that says nothing goes first, with the same answers (Michel et al. 2019)', async () => {
-    const model = modelOf(
-      sequential({
-        b: encoderBlock({ width: 8, heads: 4, hidden: 16 }),
-        flat: flatten({}),
-        out: linear({ in: 64, out: 2, bias: true, init: 'he' }),
-      }),
-      { inputShape: [8, 8] },
-    )
-    const w = model
-      .weights()
-      .find((p) => p.path === 'b.attention.output.weight')!
-      .weight.dense()
-    const values = w.read() as Float32Array
-    w.write(values.map((v, i) => (i % 8 === 4 || i % 8 === 5 ? 0 : v))) // head 2
+    const model = withSilentHead()
     const { model: small, report } = await one(model, prune.heads({ ratio: 0.25, samples: 32 }), { data: bars(32) })
     expect((report.passes[0]!.figures as any).groups).toEqual([expect.objectContaining({ before: 4, after: 3 })])
     const input = images(2, [8, 8])
