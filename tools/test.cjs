@@ -126,7 +126,9 @@ function runArm(filters) {
 /** That the CUDA library compiles, links and loads, where there is nvcc: one architecture, hardly optimized. Whether it is right the emulator says, and tools/gpu.sh. */
 function runNvcc() {
   if (cp.spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
-    console.log('skip nvcc: it is not on the PATH, so nobody looked whether the CUDA library compiles (its kernels ran on the emulated device)')
+    console.log(
+      'skip nvcc: it is not on the PATH, so nobody looked whether the CUDA library compiles (its kernels ran on the emulated device)',
+    )
     return { passed: 0, failed: 0, skipped: 1 }
   }
   const options = [
