@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command, without Node: builds the CUDA library for the GPU that is there, runs its tests, lets compute-sanitizer look for bad
-# accesses and races, and measures beside PyTorch where python3 has it. On 16 cores it ends within TERSOR_GPU_SECONDS (480): every step has a limit, later ones what
-# is left. summary.json is written again after every step and bench.json after every case: what is known stays, whatever hangs later.
-#   bash tools/gpu.sh [--emulate] [OUT]     OUT (build-gpu/results): summary.json, bench.json, logs; 8 files. Also: npm run gpu
-# --emulate: the same steps on the emulated device, with the C++ compiler, to try this script; times mean nothing. TERSOR_GPU_BUILD: another folder than build-gpu.
+# accesses and races, and measures: beside cuBLASLt and cuSPARSE where the toolkit has them, beside PyTorch where python3 has it. On 16 cores it ends within TERSOR_GPU_SECONDS (480): every step has a limit, later ones what
+# is left. summary.json is written again after every step, native.json and bench.json after every case: what is known stays, whatever hangs later.
+#   bash tools/gpu.sh [--emulate] [OUT]     OUT (build-gpu/results): summary.json, native.json, bench.json, four logs. Also: npm run gpu
+# --emulate: the same steps on the emulated device, with the C++ compiler, to try this script; times mean nothing, and the core is
+#   not optimized (-O0), to be built in time on two cores. TERSOR_GPU_BUILD: another folder than build-gpu.
 # The cheapest proof comes first: which device it is and a copy and a sum on it (smoke). Then the wgmma path, alone: where it fails or hangs, everything else runs
 # with TERSOR_CUDA_PATHS=mma. Each test has a process of its own, so that one that hangs or loses the device takes no other with it.
 # Ends with 0 only when all of it passed; 3: no GPU, or no nvcc or cmake.
@@ -23,14 +24,19 @@ stop() {
 }
 command -v cmake >/dev/null || stop "cmake is not on the PATH"
 if [ -n "$emulate" ]; then
-  name=emulated driver='' clock='' top_clock='' memory_clock='' memory='' sm=0 nvcc_release='' suffix=_emulated
-  options=(-DTERSOR_CUDA_EMULATE=ON)
+  name=emulated driver='' clock='' top_clock='' memory_clock='' memory='' sm=0 nvcc_release='' suffix=_emulated build_seconds=$((total - 90))
+  options=(-DTERSOR_CUDA_EMULATE=ON -DTERSOR_OPTIMIZATION=-O0)
 else
+  build_seconds=330
+  for places in /usr/local/cuda /usr/local/cuda-[0-9]* /opt/cuda /usr/local/nvidia; do
+    [ -d "$places/bin" ] && PATH=$PATH:$places/bin
+  done
   command -v nvidia-smi >/dev/null || stop "no NVIDIA driver here (nvidia-smi is missing): nothing was run. The emulated device runs everywhere: npm test"
   gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.max.sm,clocks.mem,memory.total --format=csv,noheader 2>/dev/null | head -n 1)
   [ -n "$gpu" ] || stop "nvidia-smi finds no GPU: nothing was run"
-  command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
-  command -v nvcc >/dev/null || stop "nvcc is not on the PATH"
+  command -v nvcc >/dev/null || stop "nvcc is neither on the PATH nor in /usr/local/cuda/bin"
+  CUDACXX=$(command -v nvcc)
+  export CUDACXX
   IFS=, read -r name driver capability clock top_clock memory_clock memory <<<"$gpu"
   sm=$(tr -d ' .' <<<"$capability")
   case $sm in 90 | 100 | 103 | 120) target=${sm}a-real ;; *) target=$sm-real ;; esac
@@ -38,7 +44,7 @@ else
   options=(-DTERSOR_CUDA=ON "-DTERSOR_CUDA_ARCHITECTURES=$target") suffix=
   echo "gpu: $gpu"
 fi
-rm -f "$out"/{summary.json,bench.json,build.log,smoke.log,tests.log,bench.log,memcheck.log,racecheck.log}
+rm -f "$out"/{summary.json,native.json,bench.json,build.log,tests.log,bench.log,sanitizers.log}
 
 status=0 loaded_clock='' listed=() failed_tests=() skipped_tests=() passed_tests=0
 export PYTHONUNBUFFERED=1
@@ -49,7 +55,7 @@ summary() {
   {
     printf '{ "device": "%s", "driver": "%s", "sm": %s, "clock": "%s", "top_clock": "%s", "clock_under_load": "%s", "memory_clock": "%s", "memory": "%s", "nvcc": "%s", "paths": "%s", "seconds": %s,\n  "steps": {' "$name" "${driver# }" \
       "$sm" "${clock# }" "${top_clock# }" "$loaded_clock" "${memory_clock# }" "${memory# }" "$nvcc_release" "${TERSOR_CUDA_PATHS:-}" "$SECONDS"
-    for step in configure build smoke wgmma tests memcheck racecheck bench; do
+    for step in configure build smoke wgmma tests native memcheck racecheck bench; do
       [ -n "${result[$step]:-}" ] || continue
       printf '%s "%s": { "result": "%s", "seconds": %s }' "$separator" "$step" "${result[$step]}" "${took[$step]:-0}"
       separator=,
@@ -86,10 +92,10 @@ step() {
   [ $code -eq 0 ]
 }
 
-generator=()
-command -v ninja >/dev/null && generator=(-G Ninja)
+generator=() keep_going=-k
+command -v ninja >/dev/null && generator=(-G Ninja) keep_going='-k 0'
 case $build in /*) folder=$build ;; *) folder=$PWD/$build ;; esac
-run=$folder/Release/tersor_cuda_test$suffix
+run=$folder/Release/tersor_cuda_test$suffix library=$folder/Release/tersor_cuda$suffix.so
 
 # Every test in a process of its own, six at a time.
 tests() {
@@ -122,32 +128,48 @@ tests() {
 }
 
 small=(--filter cuda_softmax --filter batch_norm --filter pooled --filter cuda_pooling --filter gather_and_scatter --filter lstm --filter words --filter copies --filter add_broadcasts --filter reductions_over --filter argmax --filter cumsum --filter bit_sets --filter csr_damage --filter long_vectors --filter selected_rows --filter qgemm_s32 --filter half_of_all --filter wgemm_within --filter cuda_attention)
-if step configure build 120 cmake "${generator[@]+"${generator[@]}"}" -S . -B "$build" -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON "${options[@]}" &&
-  step build build 330 cmake --build "$build" --parallel "$(nproc)" --target "tersor_cuda$suffix" "tersor_cuda_test$suffix" &&
-  step smoke smoke 40 "$run" --filter copies --filter reductions_over; then
-  if [ "$sm" = 90 ] && [ -z "${TERSOR_CUDA_PATHS:-}" ]; then
-    step wgmma tests 40 "$run" --filter wgmma_serves || export TERSOR_CUDA_PATHS=mma
+# The library, then what tests it: where time ends in between, or one file does not compile, the rest is used.
+proven=
+if step configure build 120 cmake "${generator[@]+"${generator[@]}"}" -S . -B "$build" -DTERSOR_ADDON=OFF -DTERSOR_TESTS=ON "${options[@]}"; then
+  # shellcheck disable=SC2016  # the inner shell's own arguments
+  step build build "$build_seconds" bash -c 'all=(cmake --build "$0" --parallel "$(nproc)" --target "$1"); [ -z "$4" ] || "${all[@]}" && "${all[@]}" "$2" -- $3' \
+    "$build" "tersor_cuda$suffix" "tersor_cuda_test$suffix" "$keep_going" "$emulate"
+  if [ ! -f "$library" ]; then
+    echo "== no library: everything else is left out"
+  elif [ ! -x "$run" ]; then
+    echo "== no test runner: tests and sanitizers are left out"
+    proven=1
+  elif step smoke tests 40 "$run" --filter copies --filter reductions_over; then
+    proven=1
+    if [ "$sm" = 90 ] && [ -z "${TERSOR_CUDA_PATHS:-}" ]; then
+      step wgmma tests 40 "$run" --filter wgmma_serves || export TERSOR_CUDA_PATHS=mma
+    fi
+    tests
   fi
-  tests
-  if [ -z "$emulate" ] && command -v compute-sanitizer >/dev/null; then
-    step memcheck memcheck 70 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
-    step racecheck racecheck 70 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
+fi
+if [ -n "$proven" ]; then
+  # shellcheck disable=SC2016  # the inner shell's own arguments
+  step native bench 100 bash -c 'cmake --build "$0" --parallel "$1" --target "$2" && exec "$3/$2" --library "$4" --json "$5" ${6:+"$6"} --seconds 60' \
+    "$build" "$(nproc)" "tersor_cuda_bench$suffix" "$folder/Release" "$library" "$out/native.json" "${emulate:+--quick}"
+  if [ -z "$emulate" ] && [ -x "$run" ] && command -v compute-sanitizer >/dev/null; then
+    step memcheck sanitizers 70 compute-sanitizer --tool memcheck --error-exitcode 9 "$run" "${small[@]}"
+    step racecheck sanitizers 70 compute-sanitizer --tool racecheck --error-exitcode 9 "$run" "${small[@]}"
   else
-    echo "== compute-sanitizer is not here: skipped"
+    echo "== compute-sanitizer, or what it would run, is not here: left out"
   fi
   if python3 -c 'import torch' 2>/dev/null; then
     if [ -z "$emulate" ]; then
       # The clock while something runs: a device at rest shows its lowest.
       (sleep 20 && exec nvidia-smi --query-gpu=clocks.sm --format=csv,noheader >"$out/clock.part" 2>/dev/null) >/dev/null 2>&1 &
-      step bench bench 240 python3 bench/cuda/bench.py --library "$folder/Release/tersor_cuda.so" --json "$out/bench.json"
+      step bench bench 240 python3 bench/cuda/bench.py --library "$library" --json "$out/bench.json"
       kill $! 2>/dev/null
       loaded_clock=$(head -n 1 "$out/clock.part" 2>/dev/null)
       rm -f "$out/clock.part"
     else
-      step bench bench 240 python3 bench/cuda/bench.py --library "$folder/Release/tersor_cuda_emulated.so" --device cpu --quick --json "$out/bench.json"
+      step bench bench 240 python3 bench/cuda/bench.py --library "$library" --device cpu --quick --json "$out/bench.json"
     fi
   else
-    echo "== python3 has no torch: bench skipped"
+    echo "== python3 has no torch: the bench beside PyTorch is left out"
   fi
 fi
 summary

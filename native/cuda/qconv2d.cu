@@ -1,6 +1,6 @@
 // qconv2d_pack and qconv2d (contract: ops/qconv2d.cc), to the CPU's bits. x becomes codes once; of one group the taps of pixels are gathered as rows for the tensor
-// cores, some images at a time, and the products go from [pixels, O] to [O, pixels]. Of several groups, whose rows are short, a thread sums the taps of a result.
-// Bytes of one group: 4 a value of x and 1 of its code, kh kw times 2 a code of gathered taps (from L2 and back, a chunk stays below 32 MB), 12 a result.
+// cores, some images or a band of one at a time, and the products go from [pixels, O] to [O, pixels]. Of several groups, whose rows are short, a thread sums the taps of a result.
+// Bytes of one group: 4 a value of x and 1 of its code, kh kw times 2 a code of gathered taps (from L2 and back, at most 32 MB of them at a time), 12 a result.
 //
 // Packed filters, in the bytes of the CPU's layout, which are more: of one group the packed weight [O, C kh kw] of qgemm.h; of several GroupedHeader and the codes as
 // they are, [O, C/groups, kh, kw].
@@ -13,7 +13,7 @@ namespace cuda {
 namespace {
 
 #if defined(TERSOR_CUDA_EMULATE)
-constexpr int64_t kChunkBytes = 4096;  // so that tests see more than one chunk
+constexpr int64_t kChunkBytes = 4096;  // so that tests see more than one chunk, and images that are several
 #else
 constexpr int64_t kChunkBytes = 32 << 20;
 #endif
@@ -36,8 +36,8 @@ struct Window {
 
 struct Columns : Window {
   int64_t in;
-  int64_t row_bytes, pixels;  // of all images together
-  uint32_t zero;              // code of the padding
+  int64_t row_bytes, first, pixels;  // of all images together, from `first` on
+  uint32_t zero;                     // code of the padding
   __host__ __device__ int64_t depth() const { return in * kh * kw; }
 };
 
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(256) gather_taps_kernel(const uint8_t* image, 
   const int64_t words = g.row_bytes / 4, step = int64_t(gridDim.x) * 256, depth = g.depth();
   for (int64_t i = thread_index(); i < g.pixels * words; i += step) {
     const Divided at = divide(i, words);
-    const Place p = place_in(at.q, g.oh, g.ow);
+    const Place p = place_in(at.q + g.first, g.oh, g.ow);
     const uint8_t* const from = image + p.plane * g.in * g.h * g.w;
     uint32_t word = 0;
     TERSOR_UNROLL
@@ -100,7 +100,7 @@ Status open_grouped(const char* op, const TensorRef& packed, int64_t bytes) {
   return fail(Code::option, "%s: packed was not made by qconv2d_pack on this device for filters of %lld codes", op, static_cast<long long>(bytes));
 }
 
-// Images whose codes, and where they are gathered whose taps, are made at a time.
+// Images whose codes, and where they are gathered whose taps, are made at a time: at least one.
 int64_t chunk_of(int64_t images, int64_t bytes) {
   const int64_t chunk = bytes > 0 ? kChunkBytes / bytes : images;
   return chunk < 1 ? 1 : chunk < images ? chunk : images;
@@ -132,35 +132,39 @@ Status run_grouped(Stream& stream, qconv2d_args& a, const Window& window, const 
 Status run_gathered(Stream& stream, qconv2d_args& a, const Window& window, const float* x) {
   const int64_t *const xs = a.x.shape, *const ws = a.weight_shape.v, n = ws[0];
   const int64_t image = xs[1] * xs[2] * xs[3], plane = window.oh * window.ow, depth = ws[1] * ws[2] * ws[3];
-  Columns g{window, ws[1], depth > 0 ? round16(depth) : 16, 0, static_cast<uint32_t>(a.x_zero)};
-  const int64_t chunk = chunk_of(xs[0], g.row_bytes * plane);
+  Columns g{window, ws[1], depth > 0 ? round16(depth) : 16, 0, 0, static_cast<uint32_t>(a.x_zero)};
+  const int64_t chunk = chunk_of(xs[0], g.row_bytes * plane), fit = kChunkBytes / g.row_bytes;
+  const int64_t band = plane <= fit ? plane : fit < 1 ? 1 : fit;  // pixels of an image
   uint8_t *codes, *rows;
   float* product;
   TERSOR_TRY(stream.scratch(round16(chunk * image), &codes));
-  TERSOR_TRY(stream.scratch(chunk * plane * g.row_bytes, &rows));
-  TERSOR_TRY(stream.scratch(chunk * plane * n, &product));
+  TERSOR_TRY(stream.scratch(chunk * band * g.row_bytes, &rows));
+  TERSOR_TRY(stream.scratch(chunk * band * n, &product));
   for (int64_t b = 0; b < xs[0]; b += chunk) {
-    const ScratchScope scope(stream);
     const int64_t images = xs[0] - b < chunk ? xs[0] - b : chunk;
-    g.pixels = images * plane;
     TERSOR_TRY(codes_of(stream, a, x + b * image, images * image, codes));
-    TERSOR_TRY(launch<gather_taps_kernel>(stream, blocks_for(stream, g.pixels * g.row_bytes / 4, 256), 256, 0, codes, g, rows));
-    TensorRef taps{};
-    const int64_t rows_of_codes[2] = {g.pixels, depth}, planes[3] = {images, n, plane};
-    set_shape(taps, DType::u8, rows_of_codes, 2);
-    taps.data = rows;
-    QgemmCall c{"qconv2d", CodesFrom::codes, &taps, &a.packed, n};
-    c.x_zero = a.x_zero, c.code_row = g.row_bytes;
-    IntegerEpilogue e;
-    e.to = IntegerTo::f32, e.y = product;
-    TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, activation::none, &e));
-    TERSOR_TRY(run_qgemm(stream, c, e));
-    TensorRef from{}, to{};
-    set_shape(from, DType::f32, planes, 3);
-    to = from;
-    from.data = product, from.stride[0] = plane * n, from.stride[1] = 1, from.stride[2] = n;
-    to.data = a.y.as<float>() + b * n * plane;
-    TERSOR_TRY(copy_strided(stream, from, to));
+    for (g.first = 0; g.first < plane; g.first += band) {
+      const ScratchScope scope(stream);
+      const int64_t wide = plane - g.first < band ? plane - g.first : band;  // several images: all of each
+      g.pixels = images * wide;
+      TERSOR_TRY(launch<gather_taps_kernel>(stream, blocks_for(stream, g.pixels * g.row_bytes / 4, 256), 256, 0, codes, g, rows));
+      TensorRef taps{};
+      const int64_t rows_of_codes[2] = {g.pixels, depth}, planes[3] = {images, n, wide};
+      set_shape(taps, DType::u8, rows_of_codes, 2);
+      taps.data = rows;
+      QgemmCall c{"qconv2d", CodesFrom::codes, &taps, &a.packed, n};
+      c.x_zero = a.x_zero, c.code_row = g.row_bytes;
+      IntegerEpilogue e;
+      e.to = IntegerTo::f32, e.y = product;
+      TERSOR_TRY(open_epilogue(stream, a.w_scale, a.bias, nullptr, a.x_scale, activation::none, &e));
+      TERSOR_TRY(run_qgemm(stream, c, e));
+      TensorRef from{}, to{};
+      set_shape(from, DType::f32, planes, 3);
+      to = from;
+      from.data = product, from.stride[0] = wide * n, from.stride[1] = 1, from.stride[2] = n;
+      to.data = a.y.as<float>() + b * n * plane + g.first, to.stride[0] = n * plane, to.stride[1] = plane;
+      TERSOR_TRY(copy_strided(stream, from, to));
+    }
   }
   return {};
 }

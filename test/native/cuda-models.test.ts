@@ -2,18 +2,15 @@
  * Whole uses of models on a device (emulated) without a word of it in between: texts, translations, an int8 recipe with convolutions. Which ops have no kernel is
  * a list, so that one more is seen.
  */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/index.js'
-import { compress, device, deviceLibrary, evaluate, memory, presets, session, setDefaultDevice, toDevice, type Device } from '../../ts/index.js'
+import { compress, deviceLibrary, evaluate, memory, presets, session, setDefaultDevice, toDevice, type Device } from '../../ts/index.js'
 import { causalLanguage, generate, languageModel, seq2seq, translate } from '../../ts/models/index.js'
 import { opRows } from '../../ts/native/ops.gen.js'
 import { activation, build, conv2d, flatten, freshValues, linear, Model, sequential, type ModuleSpec } from '../../ts/nn/index.js'
-import { root } from '../../tools/problems.js'
+import { emulatedDevice, hasEmulated } from './emulated-device.js'
 
-const file = join(root, 'build/Release/tersor_cuda_emulated.so')
 
 function made(spec: ModuleSpec, task: 'language' | 'classification' = 'language', more = {}): Model {
   const values = freshValues(Rng.of(4, 'device models'))
@@ -22,14 +19,10 @@ function made(spec: ModuleSpec, task: 'language' | 'classification' = 'language'
   return new Model(build(spec, { ...values, weight }), { name: 'net', task, history: [], ...more })
 }
 
-describe.skipIf(!existsSync(file))('models on a CUDA device (emulated)', () => {
+describe.skipIf(!hasEmulated)('models on a CUDA device (emulated)', () => {
   let cuda: Device
   beforeAll(() => {
-    const before = process.env.TERSOR_CUDA_PATH
-    process.env.TERSOR_CUDA_PATH = file
-    cuda = device('cuda')
-    if (before === undefined) delete process.env.TERSOR_CUDA_PATH
-    else process.env.TERSOR_CUDA_PATH = before
+    cuda = emulatedDevice()
   })
   afterEach(() => {
     setDefaultDevice('cpu')

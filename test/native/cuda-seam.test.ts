@@ -1,5 +1,4 @@
 /** What goes over the border of a device (emulated): gradients, copies of models, errors that come late, waits beside kernels, memory below its budget. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
@@ -13,7 +12,6 @@ import { callOpAsync, tensorFromPage } from '../../ts/tensor/index.js'
 import {
   classification,
   compress,
-  device,
   hessian,
   onDevice,
   ops,
@@ -29,9 +27,8 @@ import {
   type Tensor,
 } from '../../ts/index.js'
 import { root } from '../../tools/problems.js'
+import { code, emulatedDevice, hasEmulated } from './emulated-device.js'
 
-const file = join(root, 'build/Release/tersor_cuda_emulated.so')
-const code = (c: string, text = ''): unknown => expect.objectContaining({ code: c, message: expect.stringContaining(text) as string })
 
 function net(): Model {
   const spec = sequential({ fc: linear({ in: 4, out: 2, bias: true, init: 'he' }) })
@@ -56,15 +53,11 @@ it('toDevice copies a model also onto the device where it lies', () => {
   there.dispose()
 })
 
-describe.skipIf(!existsSync(file))('a CUDA device (emulated)', () => {
+describe.skipIf(!hasEmulated)('a CUDA device (emulated)', () => {
   let cuda: Device
   let held = 0
   beforeAll(() => {
-    const before = process.env.TERSOR_CUDA_PATH
-    process.env.TERSOR_CUDA_PATH = file
-    cuda = device('cuda')
-    if (before === undefined) delete process.env.TERSOR_CUDA_PATH
-    else process.env.TERSOR_CUDA_PATH = before
+    cuda = emulatedDevice()
     scope(() => void ops.gather(tensor([1]).to(cuda), tensor(new Int32Array([0])).to(cuda)).read()) // the first index to check takes a block for good
     held = cuda.memory().blocks
   })

@@ -1,14 +1,11 @@
 /** A training, a session and an evaluation on a device are those of the processor, with no word of the device in between; nothing runs elsewhere. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/index.js'
-import { classification, device, evaluate, memory, Model, session, setDefaultDevice, toDevice, trainTask } from '../../ts/index.js'
+import { classification, evaluate, memory, Model, session, setDefaultDevice, toDevice, trainTask } from '../../ts/index.js'
 import { activation, build, freshValues, linear, sequential } from '../../ts/nn/index.js'
-import { root } from '../../tools/problems.js'
+import { emulatedDevice, hasEmulated } from './emulated-device.js'
 
-const file = join(root, 'build/Release/tersor_cuda_emulated.so')
 const [samples, width] = [64, 4]
 const features = Float32Array.from({ length: samples * width }, (_, i) => Math.sin(Math.floor(i / width) * 1.7 + (i % width)))
 const labels = Int32Array.from({ length: samples }, (_, i) => (features[i * width]! > 0 ? 1 : 0))
@@ -24,15 +21,11 @@ function untrained(): Model {
   return new Model(build(spec, freshValues(Rng.of(1, 'test'))), info)
 }
 
-describe.skipIf(!existsSync(file))('a model on a CUDA device (emulated)', () => {
+describe.skipIf(!hasEmulated)('a model on a CUDA device (emulated)', () => {
   afterAll(() => void setDefaultDevice('cpu'))
 
   it('trains, runs and is evaluated as on the processor', async () => {
-    const before = process.env.TERSOR_CUDA_PATH
-    process.env.TERSOR_CUDA_PATH = file
-    const cuda = device('cuda')
-    if (before === undefined) delete process.env.TERSOR_CUDA_PATH
-    else process.env.TERSOR_CUDA_PATH = before
+    const cuda = emulatedDevice()
     const settings = { epochs: 3, batchSize: 16, optimizer: { kind: 'adamw' }, seed: 1 } as const
     const tensors = memory().tensors
     const here = untrained()

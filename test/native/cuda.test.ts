@@ -2,8 +2,6 @@
  * Tensors, calls, gradients, plans and jobs on a device: the emulated CUDA library (TERSOR_CUDA_EMULATE=ON), one device on this processor. It stays loaded
  * in this process; nothing else in it uses a device.
  */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { addon } from '../../ts/native/call.js'
 import { callOpAsync } from '../../ts/tensor/index.js'
@@ -24,24 +22,15 @@ import {
   zeros,
   type Device,
 } from '../../ts/index.js'
-import { root } from '../../tools/problems.js'
+import { code, emulatedDevice, hasEmulated } from './emulated-device.js'
 
-const file = join(root, 'build/Release/tersor_cuda_emulated.so')
-const code = (c: string, text = ''): unknown => expect.objectContaining({ code: c, message: expect.stringContaining(text) })
 
-describe.skipIf(!existsSync(file))('a CUDA device (emulated)', () => {
+describe.skipIf(!hasEmulated)('a CUDA device (emulated)', () => {
   let cuda: Device
   let held = 0
   beforeAll(() => {
-    const before = process.env.TERSOR_CUDA_PATH
-    process.env.TERSOR_CUDA_PATH = file
-    try {
-      cuda = device('cuda')
-      held = cuda.memory().blocks
-    } finally {
-      if (before === undefined) delete process.env.TERSOR_CUDA_PATH
-      else process.env.TERSOR_CUDA_PATH = before
-    }
+    cuda = emulatedDevice()
+    held = cuda.memory().blocks
   })
   afterEach(() => {
     setDefaultDevice('cpu')

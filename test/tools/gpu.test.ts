@@ -1,6 +1,6 @@
 /** tools/gpu.sh with stand-ins for the GPU, the compilers and the test runner: order, limits, what is kept when a part fails, and the form of its report. */
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -20,7 +20,7 @@ const summarySchema = z.strictObject({
   nvcc: z.string(),
   paths: z.string(),
   seconds: z.number().int(),
-  steps: z.partialRecord(z.enum(['configure', 'build', 'smoke', 'wgmma', 'tests', 'memcheck', 'racecheck', 'bench']), stepSchema),
+  steps: z.partialRecord(z.enum(['configure', 'build', 'smoke', 'wgmma', 'tests', 'native', 'memcheck', 'racecheck', 'bench']), stepSchema),
   tests: z.strictObject({ listed: z.number(), passed: z.number(), skipped: z.number(), failed: z.array(z.string()) }),
 })
 type Summary = z.infer<typeof summarySchema>
@@ -42,7 +42,8 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
     program('nvcc', 'echo "Cuda compilation tools, release 13.0, V13.0.88"')
     program(
       'cmake',
-      `echo "$@" >>${folder}/cmake; mkdir -p ${folder}/build/Release; cp ${folder}/runner ${folder}/build/Release/tersor_cuda_test`,
+      `echo "$@" >>${folder}/cmake; cd ${folder}; mkdir -p build/Release; touch build/Release/tersor_cuda.so; cp runner build/Release/tersor_cuda_bench
+      if [ ! -e no-runner ]; then cp runner build/Release/tersor_cuda_test; else case "$*" in *tersor_cuda_test*) exit 1 ;; esac; fi`,
     )
     program('compute-sanitizer', `echo "$2" >>${folder}/sanitized`)
     program('python3', `case "$*" in *--json*) echo '{ "cases": [1] }' >"\${@: -1}"; exit 1 ;; esac`)
@@ -54,6 +55,7 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
         "--part 1/3") echo "0 passed, 0 failed, 1 skipped" ;;
         "--part 2/3") ${third} ;;
         "--filter wgmma_serves") exit \${WGMMA:-0} ;;
+        --library*) echo '{ "cases": [2] }' >"$4"; exit \${NATIVE:-0} ;;
         "--filter copies") exit \${SMOKE:-0} ;;
       esac`
     writeFileSync(join(folder, 'runner'), runner, { mode: 0o755 })
@@ -88,22 +90,34 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
       nvcc: '13.0',
       paths: '',
     })
-    expect(Object.keys(summary!.steps)).toEqual(['configure', 'build', 'smoke', 'wgmma', 'tests', 'memcheck', 'racecheck', 'bench'])
+    expect(Object.keys(summary!.steps)).toEqual([
+      'configure',
+      'build',
+      'smoke',
+      'wgmma',
+      'tests',
+      'native',
+      'memcheck',
+      'racecheck',
+      'bench',
+    ])
     expect(Object.values(summary!.steps).every((step) => step.result === 'passed')).toBe(true)
     expect(summary!.tests).toEqual({ listed: 3, passed: 2, skipped: 1, failed: [] })
     expect(lines('cmake')[0]).toContain('-DTERSOR_CUDA_ARCHITECTURES=90a-real')
     expect(lines('runs')[0]).toMatch(/^--filter copies/)
+    expect(readdirSync(join(folder, 'out')).length).toBeLessThanOrEqual(8) // as many as come back from a machine that is lent
     expect(lines('sanitized')).toEqual(['memcheck', 'racecheck'])
   })
 
   it('keeps what is known when tests, the wgmma path and the bench fail', async () => {
     machine('echo broken; exit 1')
-    const { code, summary } = await run({ WGMMA: '1' })
+    const { code, summary } = await run({ WGMMA: '1', NATIVE: '1' })
     expect(code).toBe(1)
     expect(summary).toMatchObject({ paths: 'mma', tests: { passed: 1, failed: ['three'] } })
     expect(summary!.steps).toMatchObject({
       wgmma: { result: 'failed' },
       tests: { result: 'failed' },
+      native: { result: 'failed' },
       memcheck: { result: 'passed' },
       bench: { result: 'failed' },
     })
@@ -113,6 +127,7 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
         .every((line) => line.endsWith(' mma')),
     ).toBe(true)
     expect(JSON.parse(readFileSync(join(folder, 'out/bench.json'), 'utf8'))).toEqual({ cases: [1] })
+    expect(JSON.parse(readFileSync(join(folder, 'out/native.json'), 'utf8'))).toEqual({ cases: [2] })
     expect(readFileSync(join(folder, 'out/tests.log'), 'utf8')).toContain('broken')
   })
 
@@ -123,6 +138,16 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
     expect(Object.keys(summary!.steps)).toEqual(['configure', 'build', 'smoke'])
   })
 
+  it('measures a library whose tests did not compile', async () => {
+    machine('exit 1')
+    writeFileSync(join(folder, 'no-runner'), '')
+    const { code, summary } = await run()
+    expect(code).toBe(1)
+    expect(Object.keys(summary!.steps)).toEqual(['configure', 'build', 'native', 'bench'])
+    expect(summary!.steps).toMatchObject({ build: { result: 'failed' }, native: { result: 'passed' } })
+    expect(summary!.tests).toMatchObject({ listed: 0 })
+  })
+
   it('ends in its time: a test that hangs is stopped, later steps are late', async () => {
     machine('sleep 60')
     const begin = Date.now()
@@ -130,7 +155,12 @@ describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
     expect(code).toBe(1)
     expect(Date.now() - begin).toBeLessThan(30_000)
     expect(summary!.tests).toMatchObject({ passed: 1, failed: ['three'] })
-    expect(summary!.steps).toMatchObject({ tests: { result: 'failed' }, memcheck: { result: 'late' }, bench: { result: 'late' } })
+    expect(summary!.steps).toMatchObject({
+      tests: { result: 'failed' },
+      native: { result: 'late' },
+      memcheck: { result: 'late' },
+      bench: { result: 'late' },
+    })
   })
 
   it('says that there is no GPU and ends with 3', async () => {

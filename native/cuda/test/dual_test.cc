@@ -70,6 +70,22 @@ TERSOR_TEST(cuda_dual_linear_with_packed_codes) {
     }
 }
 
+// More rows than the little product takes at a time (256): the last ones are fewer.
+TERSOR_TEST(cuda_dual_linear_of_many_rows) {
+  for (const bool codes : {false, true}) {
+    Arena arena;
+    const int64_t m = 600, n = 10, k = 32;
+    dual_linear_args device{};
+    device.x = arena.uniform(DType::f32, {m, k}, -1, 1), device.w = arena.uniform(DType::f32, {n, k}, -1, 1), device.bias = arena.uniform(DType::f32, {n}, -1, 1);
+    device.threshold = arena.values({0.2f}, {1}), device.insensitive = 6;
+    const Little l = little_of(arena, n, k, true, codes);
+    device.k = l.k, device.copies = l.copies;
+    dual_linear_args cpu = device;
+    device.projection = l.projection[0], device.little = l.values[0], cpu.projection = l.projection[1], cpu.little = l.values[1];
+    check_sides(arena, "dual_linear", device, cpu, within(1e-4, 1e-4));
+  }
+}
+
 namespace {
 
 template <class Args> void check_recurrent(const char* op, int64_t gates, TensorRef Args::*input_bias, const std::function<void(Arena&, Args&)>& more) {

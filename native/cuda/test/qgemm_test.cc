@@ -105,6 +105,8 @@ TERSOR_TEST(cuda_qconv2d_has_the_bits_of_the_cpu) {
                         {5, 12, 30, 31, 18, 3, 3, 2, 2, 1, 1, 0, 1, 1, 2, 3},   // groups, in several chunks
                         {2, 6, 5, 5, 12, 2, 2, 1, 1, 0, 1, 1, 0, 1, 1, 6},      // two filters a channel
                         {1, 3, 4, 4, 3, 520, 1, 1, 1, 520, 3, 0, 0, 1, 1, 3}, // more taps than the CPU's depthwise path takes
+                        {3, 5, 19, 23, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},     // the taps of one image are several chunks (emulated: 4 KB)
+                        {2, 520, 2, 3, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},     // those of a pixel are more than one
                         {2, 0, 4, 4, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},       // sums of nothing
                         {0, 4, 4, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2}}) {
     Arena arena;
