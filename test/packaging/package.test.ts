@@ -180,6 +180,7 @@ describe('the packed package', () => {
         why: expect.stringContaining('no device: none is visible') as string,
         sum: [2, 4],
       })
+      expect(await found('-1')).toMatchObject({ devices: ['cpu'], why: expect.stringContaining('driver is older') as string, sum: [2, 4] })
       writeFileSync(join(own, 'package.json'), JSON.stringify({ ...manifest, version: '0.0.1' }))
       const why = expect.stringMatching(
         /no library for cuda was found.*cuda 0\.0\.1 does not go with tersor \d.*: install the same version of both/s,
