@@ -65,6 +65,7 @@ export {
   distill,
   distillationLoss,
   dual,
+  factorize,
   distilled,
   embedding,
   integerOnly,

@@ -3,6 +3,7 @@ import { Rng } from '../../ts/base/rng.js'
 import {
   distill,
   dual,
+  factorize,
   language,
   prune,
   quantize,
@@ -109,6 +110,7 @@ export const jobs: Readonly<Record<string, Job>> = {
   'quantize/binary': job(small, points, [quantize.binary()]),
   'sparsify/csr': job(small, points, [prune.magnitude({ sparsity: 0.8 }), sparsify.csr()]),
   'sparsify/layout': job(small, points, [prune.magnitude({ structure: '2:4' }), sparsify.layout({ layout: '2:4' })]),
+  'factorize/svd': job(small, points, [factorize.svd({ ratio: 0.5, weighting: 'input' })]),
   'dual/build': job(words, text, [dual.build({ ratio: 0.5, k: 4, samples: 200 }, { targets: ['rnn.weight_hh*'] })]),
 }
 

@@ -53,7 +53,7 @@ function run(
 }
 
 it('there is a job for every pass of the package', () => {
-  const own = [...passDefinitions().keys()].filter((name) => /^(prune|quantize|distill|sparsify|dual)\//.test(name))
+  const own = [...passDefinitions().keys()].filter((name) => /^(prune|quantize|distill|sparsify|dual|factorize)\//.test(name))
   expect(own.filter((name) => !(name in jobs))).toEqual([])
 })
 

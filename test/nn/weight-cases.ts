@@ -10,6 +10,7 @@ import {
   CodebookWeight,
   DenseWeight,
   DualWeight,
+  LowRankWeight,
   type MaskedWeight,
   maskWeight,
   NarrowWeight,
@@ -246,6 +247,54 @@ table.push(
       make: () => scope(() => twinned(use, () => quantized(use, { bits: 8, layout: 'channel' }), 4)),
     },
   ]),
+)
+
+/** Two random factors of rank 4; a table's right one lies as [cols, 4]. */
+const factors = (use: Use): { left: Tensor; right: Tensor } => {
+  const [rows, cols] = matrix(use)
+  const left = normal(use === 'kernel' ? [rows, 4, 1, 1] : [rows, 4], 21, 0.5)
+  return { left, right: normal(use === 'table' ? [cols, 4] : [4, ...shapes[use].slice(1)], 22, 0.5) }
+}
+const rounded = (w: Tensor): QuantizedWeight =>
+  scope(() => {
+    const rows = w.shape[0]!
+    const scale = tensor(new Float32Array(rows).fill(2 ** -6), [rows, 1])
+    return new QuantizedWeight({
+      shape: w.shape,
+      q: quantizeRows(w.reshapeView([rows, w.size / rows]), scale, null, -128, 127),
+      scale,
+      bits: 8,
+      layout: 'channel',
+    })
+  })
+const productOf = (use: Use, of: (t: Tensor) => Tensor): Tensor => {
+  const [rows, cols] = matrix(use)
+  const { left, right } = factors(use)
+  const [a, b] = [of(left), of(right)].map((t) => t.read() as Float32Array) as [Float32Array, Float32Array]
+  const at = (k: number, c: number): number => (use === 'table' ? b[c * 4 + k]! : b[k * cols + c]!)
+  const values = Float32Array.from({ length: rows * cols }, (_, i) => [0, 1, 2, 3].reduce((sum, k) => sum + a[Math.floor(i / cols) * 4 + k]! * at(k, i % cols), 0)) // prettier-ignore
+  return tensor(values, shapes[use])
+}
+table.push(
+  ...uses.flatMap((use): Case[] => {
+    const lowRank = (of: (t: Tensor) => Weight): Weight =>
+      scope(() => {
+        const { left, right } = factors(use)
+        return new LowRankWeight(shapes[use], { left: of(left), right: of(right), table: use === 'table' })
+      })
+    return [
+      {
+        ...{ name: `rank 4 ${use}`, use, kind: 'low-rank', error: 2e-5 },
+        make: () => lowRank((t) => new DenseWeight(t)),
+        kept: () => productOf(use, (t) => t),
+      },
+      {
+        ...{ name: `rank 4, int8 factors ${use}`, use, kind: 'low-rank', error: 2e-5 },
+        make: () => lowRank(rounded),
+        kept: () => productOf(use, (t) => rounded(t).dense()),
+      },
+    ]
+  }),
 )
 
 export const sameRaw = (a: RawTensor, b: RawTensor): void => {

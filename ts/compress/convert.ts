@@ -1,11 +1,13 @@
 /** Conversion of weights one by one: what most passes that need no training do. */
 import { sizeOf } from '../base/shape.js'
-import type { Model, PlacedWeight, Weight } from '../nn/index.js'
+import { LowRankWeight, weightKind, type Model, type PlacedWeight, type Weight } from '../nn/index.js'
 import { scope } from '../tensor/index.js'
 import type { PassContext } from './pass.js'
 
 /** A new weight, or the reason why it stays as it is. */
 export type Conversion = Weight | { readonly left: string }
+
+const isReason = (c: Conversion): c is { readonly left: string } => !('apply' in c)
 
 export interface Converter<P> {
   /** For events: the name of the pass. */
@@ -16,6 +18,8 @@ export interface Converter<P> {
   readonly convert: (target: PlacedWeight, prepared: P) => Conversion
   /** The weight alone decides what is made: layers that share one (a table that is also the head) share the new one. */
   readonly byWeight?: boolean
+  /** Whether the values of a matrix are all that counts, so that the factors of a low-rank weight are converted one by one. Without it such weights are left alone. */
+  readonly byFactor?: boolean
 }
 
 /** For the report, of a weight whose values are entries of tables: they were compressed before, and what is made of them shares no entries. */
@@ -30,13 +34,31 @@ export async function convertWeights<O, P = undefined>(model: Model, context: Pa
   const { task, prepare, convert, byWeight = false } = converter
   const changed = new Map<string, Weight>()
   const made = new Map<Weight, Weight>()
+  const one = async (target: PlacedWeight): Promise<Conversion> => {
+    const prepared = prepare ? await prepare(target) : (undefined as P)
+    return scope(() => convert(target, prepared))
+  }
+  const byFactor = async (target: PlacedWeight, { shape, left, right, table }: LowRankWeight): Promise<Conversion> => {
+    if (!converter.byFactor) return { left: 'it is a product of two factors, which this pass would multiply out' }
+    const members: Weight[] = []
+    try {
+      for (const [name, weight] of Object.entries({ left, right })) {
+        const result = await one({ ...target, path: `${target.path}.${name}`, weight })
+        if (isReason(result)) context.note(`left alone: ${result.left}`, `${target.path}.${name}`)
+        members.push(isReason(result) ? weightKind(weight.kind).restore(weight.parts(), weight.config(), weight.shape) : result)
+      }
+      return new LowRankWeight(shape, { left: members[0]!, right: members[1]!, table })
+    } catch (error) {
+      for (const w of members) w.dispose()
+      throw error
+    }
+  }
   try {
     for (const [done, target] of context.targets.entries()) {
       await context.breathe()
       const known = byWeight ? made.get(target.weight) : undefined
-      const prepared = prepare && !known ? await prepare(target) : (undefined as P)
-      const result = known ?? scope(() => convert(target, prepared))
-      if ('left' in result) context.note(`left alone: ${result.left}`, target.path)
+      const result = known ?? (await (target.weight instanceof LowRankWeight ? byFactor(target, target.weight) : one(target)))
+      if (isReason(result)) context.note(`left alone: ${result.left}`, target.path)
       else {
         changed.set(target.path, result)
         made.set(target.weight, result)

@@ -1,6 +1,7 @@
 /** The passes of the package by family, as programs call them: the one list that the registry and the public names are made of. */
 import { distillTrain } from './distill/train.js'
 import { dual as buildDual } from './dual/build.js'
+import { svd } from './factorize/svd.js'
 import { csr } from './sparsify/csr.js'
 import { layout } from './sparsify/layout.js'
 
@@ -10,5 +11,7 @@ export { quantize } from './quantize/index.js'
 export const distill = { train: distillTrain } as const
 /** Passes that give layers a little twin (dual-module inference). */
 export const dual = { build: buildDual } as const
+/** Passes that make two smaller matrices of one. */
+export const factorize = { svd } as const
 /** Passes that store only what is not 0. */
 export const sparsify = { csr, layout } as const

@@ -2,7 +2,7 @@
 import { retrain } from './train/retrain.js'
 import { train as trainModel } from './train/train.js'
 
-export { distill, dual, prune, quantize, sparsify } from './families.js'
+export { distill, dual, factorize, prune, quantize, sparsify } from './families.js'
 
 /** Trains a model; `train.rewindLearningRate({ epochs })` and its siblings are the ways to retrain that passes take. */
 export const train = Object.assign(trainModel, retrain)

@@ -9,7 +9,7 @@ import { InternalError, UnsupportedError } from '../base/errors.js'
 import type { DType, RawTensor } from '../base/dtype.js'
 import type { Shape } from '../base/shape.js'
 import { watchCalls, type TapeNode } from '../autograd/index.js'
-import { QuantizedWeight, type Model, type ModuleInput, type Weight, type WeightUse } from '../nn/index.js'
+import { LowRankWeight, QuantizedWeight, type Model, type ModuleInput, type Weight, type WeightUse } from '../nn/index.js'
 import { applyDense } from '../nn/weight/apply.js'
 import { onGrid } from '../nn/weight/integer-input.js'
 import { scope, Tensor, toRaw, watchReads } from '../tensor/index.js'
@@ -118,7 +118,17 @@ class Tracer {
       if (!this.#known.has(t)) this.#note(t, { kind: 'weight', path })
       return t
     }
+    // Its factors are weights of their own, at paths below: the graph multiplies twice, as the layer does.
+    const product =
+      inner instanceof LowRankWeight
+        ? new LowRankWeight(inner.shape, {
+            left: this.#watched(`${path}.left`, inner.left),
+            right: this.#watched(`${path}.right`, inner.right),
+            table: inner.table,
+          })
+        : undefined
     const apply = (x: Tensor, use: WeightUse): Tensor => {
+      if (product) return product.apply(x, use)
       if (use.op === 'lookup') return applyDense(dense(), x, { op: 'lookup' }) // what a padding row changes is its gradient
       const input = inner instanceof QuantizedWeight ? inner.input : null
       // Ranges of rows are found while the layer runs: the graph keeps the codes of the weight and a floating input, which is more exact.

@@ -68,6 +68,7 @@ export { QuantizedWeight, withCoding, type QuantizedLayout, type QuantizedParts 
 export { SparseWeight, sparseFrom, type SparseParts } from './weight/sparse.js'
 export { ScoredWeight } from './weight/scored.js'
 export { SparseLayoutWeight, sparseLayoutFrom, sparseLayouts, type SparseLayout } from './weight/sparse-layout.js'
+export { LowRankWeight, type LowRankFactors } from './weight/low-rank.js'
 export { DualWeight, watchDual, type DualParts, type DualRule } from './weight/dual.js'
 export {
   weightKind,

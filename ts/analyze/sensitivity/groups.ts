@@ -13,9 +13,9 @@ export interface WeightGroup {
   readonly parameters: number
 }
 
-/** Can be rounded: floating values in rows. */
+/** Can be rounded: floating values in rows, which one leaf holds. */
 export function canBeRounded({ weight }: PlacedWeight): boolean {
-  return weight.trainable().length > 0 && weight.shape.length >= 2 && sizeOf(weight.shape) > 0
+  return weight.trainable().length > 0 && weight.kind !== 'low-rank' && weight.shape.length >= 2 && sizeOf(weight.shape) > 0
 }
 
 /** The shortest path above or at `path` that the pattern matches. */

@@ -54,6 +54,7 @@ export const cast = definePass({
     let clamped = 0
     return convertWeights(model, context, {
       task: NAME,
+      byFactor: true,
       prepare: async ({ weight, path }): Promise<Prepared | string> => {
         if (weight.trainable().length === 0) return `${weight.description} is no floating weight`
         scope(() => checkFinite(NAME, 'weight', path, weight.dense()))

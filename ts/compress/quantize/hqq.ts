@@ -93,6 +93,7 @@ export const hqq = definePass({
     const affine = { bits, symmetric: false, layout: 'group', groupSize, range: 'max' } as const
     return convertWeights(model, context, {
       task: NAME,
+      byFactor: true,
       prepare: async ({ path, weight }): Promise<Prepared | string> => {
         if (!floating(weight)) return `${weight.description} is not a floating matrix`
         // A zero point between two codes would make zeros of pruned weights something else.

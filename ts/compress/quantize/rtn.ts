@@ -45,6 +45,7 @@ export const rtn = definePass({
     const symmetric = o.mode === 'symmetric'
     return convertWeights(model, context, {
       task: NAME,
+      byFactor: true,
       byWeight: true,
       prepare: async ({ path, weight }) => (fits(weight) ? findGrids(NAME, path, weight, { ...o, symmetric }, context.breathe) : undefined),
       convert: ({ path, weight }, found) => {

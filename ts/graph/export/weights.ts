@@ -2,8 +2,8 @@
  * Weights of a model as constants of an ONNX graph. Quantized ones stay codes: DequantizeLinear turns them into floats (per tensor, per channel; groups
  * from opset 21 on), so a file is as small as the model; what the operator cannot say (zero points that are no integers) is spelled out in arithmetic.
  */
-import type { Model, PlacedWeight, Weight } from '../../nn/index.js'
-import { QuantizedWeight, SparseWeight } from '../../nn/index.js'
+import type { Model, Weight } from '../../nn/index.js'
+import { LowRankWeight, QuantizedWeight, SparseWeight } from '../../nn/index.js'
 import { NumericError, UnsupportedError } from '../../base/errors.js'
 import { cast, csrToDense } from '../../ops/index.js'
 import { scope, tensor } from '../../tensor/index.js'
@@ -27,7 +27,7 @@ export type StoredFloat = 'f32' | 'f16'
 
 export class WeightEmitter {
   readonly #builder: OnnxBuilder
-  readonly #weights: ReadonlyMap<string, PlacedWeight>
+  readonly #weights: ReadonlyMap<string, Weight>
   readonly #model: Model
   readonly #float: StoredFloat
   readonly #made = new Map<string, string>()
@@ -35,13 +35,23 @@ export class WeightEmitter {
   constructor(builder: OnnxBuilder, model: Model, float: StoredFloat) {
     this.#builder = builder
     this.#model = model
-    this.#weights = new Map(model.weights().map((w) => [w.path, w]))
+    // The factors of a product stand below it, as in traces.
+    this.#weights = new Map(
+      model
+        .weights()
+        .flatMap(({ path, weight }): [string, Weight][] => [
+          [path, weight],
+          ...(weight instanceof LowRankWeight
+            ? (['left', 'right'] as const).map((f): [string, Weight] => [`${path}.${f}`, weight[f]])
+            : []),
+        ]),
+    )
     this.#float = float
   }
 
   /** The weight at a path; state tensors have none. */
   weight(path: string): Weight | undefined {
-    return this.#weights.get(path)?.weight
+    return this.#weights.get(path)
   }
 
   /** The values of a weight or of a state tensor. */

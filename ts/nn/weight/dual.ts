@@ -12,7 +12,7 @@
  * In a file: the parts of both weights under "big." and "little."; the projection is its seed.
  */
 import { z } from 'zod'
-import { ModelFormatError, OptionError, ShapeError } from '../../base/errors.js'
+import { OptionError, ShapeError } from '../../base/errors.js'
 import type { RawTensor } from '../../base/dtype.js'
 import type { Json } from '../../base/json-types.js'
 import type { Shape } from '../../base/shape.js'
@@ -20,7 +20,7 @@ import { add, dualGru, dualLinear, dualLstm, ternaryPack, wgemmPack } from '../.
 import { gruDirection, lstmDirection } from '../../ops/recurrent.js'
 import { full, keep, scope, tensor, type Tensor } from '../../tensor/index.js'
 import type { ForwardContext } from '../module.js'
-import { matrixShape, parseWeightConfig, percent, withTemporary, type Parts } from './parts.js'
+import { matrixShape, memberParts, parseWeightConfig, percent, withTemporary } from './parts.js'
 import { patchesOf } from './patches.js'
 import { QuantizedWeight } from './quantized.js'
 import { defineWeightKind, weightKind, type Leaf, type RecurrentUse, type Weight, type WeightUse } from './weight.js'
@@ -254,23 +254,13 @@ function perRow(scale: Tensor, rows: number): Tensor {
   return scale.size === rows ? scale.reshapeView([rows]) : full([rows], (scale.read() as Float32Array)[0]!)
 }
 
-function partsUnder(prefix: string, parts: Parts): Record<string, RawTensor> {
-  const mine = Object.entries(parts).filter(([name]) => name.startsWith(`${prefix}.`))
-  return Object.fromEntries(mine.map(([name, raw]) => [name.slice(prefix.length + 1), raw]))
-}
-
 export const dualKind = defineWeightKind({
   kind: 'dual',
   restore: (parts, given, shape) => {
     const { k, copies, projection, choice, side, big, little } = parseWeightConfig('dual', configSchema, given)
-    const of = (prefix: string, { kind, config }: Config['big'], own: Shape): Weight =>
-      weightKind(kind).restore(partsUnder(prefix, parts), config as Json, own)
-    const stray = Object.keys(parts).find((name) => !/^(big|little)\./.test(name))
-    if (stray !== undefined)
-      throw new ModelFormatError(
-        'ERR_MODEL_FORMAT',
-        `weight: the parts of a dual weight begin with "big." and "little.", the file has "${stray}"`,
-      )
+    const own = memberParts('dual', ['big', 'little'], parts)
+    const of = (name: 'big' | 'little', { kind, config }: Config['big'], form: Shape): Weight =>
+      weightKind(kind).restore(own[name], config as Json, form)
     const made: Weight[] = []
     try {
       made.push(of('big', big, shape))

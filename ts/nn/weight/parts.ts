@@ -26,6 +26,23 @@ export function checkPartNames(kind: string, parts: Parts, names: readonly strin
     )
 }
 
+/** The parts of each weight that one is made of: their names begin with the member's and a dot. Others are ERR_MODEL_FORMAT. */
+export function memberParts<Name extends string>(
+  kind: string,
+  members: readonly Name[],
+  parts: Parts,
+): Record<Name, Record<string, RawTensor>> {
+  const stray = Object.keys(parts).find((name) => !members.some((member) => name.startsWith(`${member}.`)))
+  if (stray !== undefined)
+    throw new ModelFormatError(
+      'ERR_MODEL_FORMAT',
+      `weight: the parts of a ${kind} weight begin with ${members.map((m) => `"${m}."`).join(' and ')}, the file has "${stray}"`,
+    )
+  const of = (member: string): [string, RawTensor][] =>
+    Object.entries(parts).flatMap(([name, raw]) => (name.startsWith(`${member}.`) ? [[name.slice(member.length + 1), raw]] : []))
+  return Object.fromEntries(members.map((member) => [member, Object.fromEntries(of(member))])) as Record<Name, Record<string, RawTensor>>
+}
+
 /** The part `name`, or ERR_MODEL_FORMAT when its dtype is another. */
 export function partOf(kind: string, parts: Parts, name: string, dtypes: readonly DType[]): RawTensor {
   const found = parts[name]
