@@ -194,8 +194,8 @@ napi_value plan_end(napi_env env, napi_callback_info info) {
       const Status finished = recording->finish(outputs.data(), static_cast<int>(outputs.size()), &program);
       state->out()[0] = static_cast<double>(recording->decisive());
       TERSOR_TRY(finished);
-      if (program.place.get()) flags |= 1;  // rewrites choose among the processor's kernels
-      if (!(flags & 1)) TERSOR_TRY(rewrite_convolutions(program, state->packs_, (flags & 2) != 0));
+      // Those of convolutions choose among the processor's kernels.
+      if (!(flags & 1) && !program.place.get()) TERSOR_TRY(rewrite_convolutions(program, state->packs_, (flags & 2) != 0));
       if (!(flags & 1)) TERSOR_TRY(fuse(program, state->packs_));
       state->plans_[state->next_plan_] = std::make_shared<const Plan>(std::move(program));
       return {};

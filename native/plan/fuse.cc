@@ -66,7 +66,8 @@ Status pack_linear(Program& program, Packs& packs, Step& step) {
   const linear_args& a = step.as<linear_args>();
   if (a.x.dtype != DType::f32) return {};
   const int64_t rows = a.w.shape[0] > 0 ? a.y.size() / a.w.shape[0] : 0;
-  if (!is_constant(program, a.w) || rows < kLeastPackedRows) {
+  // A device's packed weight is the weight behind a header (cuda/linear.cu): nothing is gained there.
+  if (program.place.get() || !is_constant(program, a.w) || rows < kLeastPackedRows) {
     linear_fused_args to{};
     to.x = a.x, to.w = a.w, to.bias = a.bias, to.y = a.y, to.act = activation::none;
     const int label = step.label;
@@ -137,7 +138,7 @@ void absorb_all(Program& program) {
 }  // namespace
 
 Status fuse(Program& program, Packs& packs) {
-  TERSOR_TRY(merge_products(program, packs));
+  if (!program.place.get()) TERSOR_TRY(merge_products(program, packs));  // it writes weights, and asks for the processor's layouts
   for (Step& step : program.steps)
     if (step.op() == Op::linear) TERSOR_TRY(pack_linear(program, packs, step));
   absorb_all(program);

@@ -8,7 +8,7 @@ namespace tersor {
 constexpr int64_t kLeastPackedRows = 4;
 
 // linear with a constant weight: packed once, here. Products then take in what follows them: an activation, an addition of the same shape. Products of one
-// input whose results only attention reads become one.
+// input whose results only attention reads become one. On a device products take in what follows them, and the rest is left out: weights are not packed there.
 Status fuse(Program& program, Packs& packs);
 
 // The last of these; merge.cc.

@@ -5,7 +5,21 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { numberDataset } from '../../ts/data/index.js'
-import { compress, deviceLibrary, evaluate, memory, presets, session, setDefaultDevice, toDevice, type Device } from '../../ts/index.js'
+import {
+  compress,
+  deviceLibrary,
+  evaluate,
+  memory,
+  ops,
+  presets,
+  scope,
+  session,
+  setDefaultDevice,
+  tensor,
+  toDevice,
+  type Device,
+  type Tensor,
+} from '../../ts/index.js'
 import { causalLanguage, generate, languageModel, seq2seq, translate } from '../../ts/models/index.js'
 import { opRows } from '../../ts/native/ops.gen.js'
 import { activation, build, conv2d, flatten, freshValues, linear, Model, sequential, type ModuleSpec } from '../../ts/nn/index.js'
@@ -90,5 +104,36 @@ describe.skipIf(!hasEmulated)('models on a CUDA device (emulated)', () => {
     expect(got.output!.data).toEqual(want.output!.data)
     for (const one of [s, t]) one.dispose()
     for (const m of [here, there, small.model]) m.dispose()
+  })
+
+  it('products of a plan take in what follows them, with the values of the calls one by one', async () => {
+    const values = (n: number, seed: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * seed))
+    const codes = (n: number): Int8Array => Int8Array.from({ length: n }, (_, i) => ((i * 37) % 15) - 7)
+    const kept: Tensor[] = []
+    const there = (data: Float32Array | Int8Array, shape: number[]): Tensor => {
+      const t = scope(() => tensor(data, shape).to(cuda))
+      kept.push(t)
+      return t
+    }
+    const [w, bias, scale, scales] = [there(values(64, 0.7), [8, 8]), there(values(8, 0.3), [8]), there(values(8, 0.01), [8]), there(values(8, 0.02), [8, 1])]
+    const packed = ops.qgemmPack(there(codes(64), [8, 8]))
+    const small = ops.wgemmPack(there(codes(64), [8, 8]), scales, null, 4)
+    kept.push(packed, small)
+    const layers = (x: Tensor): Tensor => {
+      const a = ops.gelu(ops.linear(x, w, bias)) // linear, activation
+      const b = ops.add(ops.qlinearDynamic(a, packed, scale, bias, null, 8, true, 'none'), a) // int8 and an addition, of which the other part is read again
+      const c = ops.add(b, ops.relu(ops.wgemm(b, small, null, null, 8, 'none'))) // 4 bits, activation, addition
+      return ops.tanh(ops.linear(c, w, null)) // linear without a bias
+    }
+    const input = { data: values(40, 1.1), shape: [5, 8] }
+    const [fused, plain] = [session(layers, { device: 'cuda' }), session(layers, { device: 'cuda', fuse: false })]
+    expect([fused.prepare(input), plain.prepare(input)]).toMatchObject([
+      { planned: true, steps: 4 },
+      { planned: true, steps: 9 },
+    ])
+    const [got, want] = [await fused.run(input), await plain.run(input)]
+    ;[...got.output!.data].forEach((v, i) => expect(v).toBeCloseTo(Number(want.output!.data[i]), 6))
+    expect(cuda.fallback).toBe(false)
+    for (const one of [fused, plain, ...kept]) one.dispose()
   })
 })

@@ -52,7 +52,7 @@ export interface SessionOptions {
   readonly optimize?: boolean
   /**
    * Where it runs: the model is copied there if it lies elsewhere, inputs go there with each run. Default: where the model lies (a function: where tensors are made).
-   * Plans of devices are replayed call by call, not rewritten: `fuse` changes nothing there.
+   * In plans of devices products take in the activation and the addition behind them; weights are not packed, convolutions stay as they are.
    */
   readonly device?: DeviceSpec
 }
