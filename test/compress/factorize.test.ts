@@ -213,7 +213,8 @@ describe('factorize/svd', () => {
     expect(distance(dense(after.left), halves)).toBeGreaterThan(0)
     expect(after.rank).toBe(3)
 
-    const { model: eight } = await compress(tuned.model, recipe([[quantize.rtn({ bits: 8 })]]))
+    const { model: eight, report: rounding } = await compress(tuned.model, recipe([[quantize.rtn({ bits: 8 })]]))
+    expect(JSON.stringify(rounding.passes[0]!.notes)).not.toMatch(/fc2/)
     const w = weightOf(eight, before.path)
     expect([w.kind, w.left.kind, w.right.kind]).toEqual(['low-rank', 'quantized', 'quantized'])
     expect(w.bytes()).toBeLessThan(0.5 * before.weight.bytes())

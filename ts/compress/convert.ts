@@ -25,7 +25,7 @@ export interface Converter<P> {
 /** For the report, of a weight whose values are entries of tables: they were compressed before, and what is made of them shares no entries. */
 export function sharedNote(weight: Weight): string | undefined {
   const leaves = weight.trainable()
-  if (leaves.length === 0 || leaves.some(({ value }) => value.size >= sizeOf(weight.shape))) return undefined
+  if (weight instanceof LowRankWeight || leaves.length === 0 || leaves.some(({ value }) => value.size >= sizeOf(weight.shape))) return undefined
   return `made of ${weight.description}: its shared values are rounded a second time`
 }
 
