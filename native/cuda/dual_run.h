@@ -2,6 +2,7 @@
 // exact products of these rows only. Nothing waits: which rows these are, and how many, stays on the device; blocks beyond the end of a list stop at once.
 #pragma once
 #include "cuda/nn.h"
+#include "kernels/rows/dual.h"
 
 namespace tersor {
 namespace cuda {
@@ -19,13 +20,6 @@ class DualLittle {
   int64_t k_ = 0, copies_ = 1, rows_ = 0, cols_ = 0;
 };
 
-// Which rows are insensitive: DualRule of ops/dual_run.h; thresholds on the device.
-struct DualRule {
-  int64_t exactly = -1;  // so many; -1: by thresholds
-  bool below = false;
-  const float* thresholds = nullptr;  // of row r: thresholds[r / run]
-  int64_t run = 1;
-};
 // Sensitive rows of each sample, ascending: list [m, room], count [m].
 struct DualLists {
   int64_t m = 0, room = 0;
@@ -43,20 +37,13 @@ struct DualChoice {
 };
 Status dual_select(Stream& s, const DualChoice& choice, const DualLists& lists);
 
-// Exact products of the listed rows: y[i, row] = (part of first + add[0]) + (part of second + add[1]); a part below 0 counts as nothing, so does an add that is null.
+// Exact products of the listed rows, which go where a DualSink says.
 struct DualPart {
   const void* w = nullptr;  // f32 or i8 [rows, k], rows w_row apart
   bool codes = false;
   int64_t w_row = 0, k = 0;
   const float *scale = nullptr, *x = nullptr;  // x [m, k]
   Status open(Stream& s, const TensorRef& weight, const TensorRef& steps);
-};
-struct DualSink {
-  float* y = nullptr;
-  int64_t y_row = 0;
-  int first = -1, second = -1;
-  const float* add[2] = {nullptr, nullptr};
-  int64_t add_row[2] = {0, 0};
 };
 struct DualExact {
   DualPart parts[2];

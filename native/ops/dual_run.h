@@ -3,14 +3,14 @@
 //
 //   little:  y = L (P x), P ternary or absent, L packed codes of wgemm_pack or f32. With copies = 2 the columns of L are two runs of k, high and low
 //            bytes of 16-bit codes, and P x stands before each.
-//   rule:    a row is insensitive, and its little output stands, where |y| > threshold (or y < threshold in front of a ReLU), or when it is among the
-//            `exactly` rows of largest |y| (smallest y), ties by lowest index. NaN is always sensitive.
+//   rule:    DualRule of kernels/rows/dual.h.
 //   exact:   dot products of kernels/rows: no memory of other rows is read.
 //
 // One sum is one chain whatever the list, the number of rows of x and the threads are, so results do not depend on them.
 #pragma once
 #include <cstring>
 
+#include "kernels/rows/dual.h"
 #include "kernels/rows/rows.h"
 #include "ops/recurrent_run.h"
 #include "ops/topk_keys.h"
@@ -58,12 +58,6 @@ class DualLittle {
 
 // --- which rows ---
 
-struct DualRule {
-  int64_t exactly = -1;  // insensitive rows; -1: by thresholds
-  bool below = false;
-  const float* thresholds = nullptr;  // of row r: thresholds[r / run]
-  int64_t run = 1;
-};
 // Places of the sensitive rows among y[0, n), ascending, `first` added to each. keys: room for n, used when rule.exactly > 0.
 int64_t dual_select(const DualRule& rule, const float* y, int64_t n, int64_t first, uint32_t* keys, int32_t* list);
 
@@ -79,15 +73,6 @@ struct DualPart {
   Status open(const char* op, const TensorRef& weight, const TensorRef& steps, Contiguous* w_copy, Contiguous* scale_copy, const Cancel* cancel);
   // Entries [begin, end) of the list.
   void run(const int32_t* list, int64_t count, int64_t m, int64_t begin, int64_t end) const;
-};
-
-// y[b, row] = (part of first + add[0]) + (part of second + add[1]) for rows that were run; a part below 0 counts as nothing, so does an add that is null.
-struct DualSink {
-  float* y = nullptr;
-  int64_t y_row = 0;
-  int first = -1, second = -1;
-  const float* add[2] = {nullptr, nullptr};
-  int64_t add_row[2] = {0, 0};
 };
 
 // Lists of a batch: one for each sample, and their union, for which the weights are read once where many samples share rows.
