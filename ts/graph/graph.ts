@@ -7,6 +7,8 @@
 import { ModelFormatError } from '../base/errors.js'
 import type { Dim, ElementType, OnnxTensor, ValueInfo } from '../formats/onnx/index.js'
 
+import { numberValues } from './numbering.js'
+
 export type { Dim, ElementType, ValueInfo }
 /** A constant: dtype, shape and bytes on demand. */
 export type GraphTensor = OnnxTensor
@@ -146,9 +148,17 @@ const needs = (node: GraphNode): readonly string[] =>
 
 /** One pass over nodes that stand in order already; undefined where one takes a value that is made later or never. */
 function checkInOrder(where: string, graph: Graph, outer: Names | undefined): Graph | undefined {
-  const names = new Names([], outer)
   const twice = (name: string, what: string): never =>
     fail(where, 'duplicate', `${what} ${JSON.stringify(name)}: a value of this name exists already`)
+  const unmade = (name: string): never => fail(where, 'missing', `the output ${JSON.stringify(name)} is made by no node`)
+  if (!outer && !graph.nodes.some(hasSubgraphs)) {
+    const numbers = numberValues(graph, (name, i) =>
+      twice(name, i < 0 ? (graph.constants.has(name) ? 'constant' : 'input') : nodeLabel(graph.nodes[i]!)),
+    )
+    for (const name of numbers ? graph.outputs : []) if (!numbers!.ids.has(name)) unmade(name)
+    return numbers && graph
+  }
+  const names = new Names([], outer)
   for (const { name } of graph.inputs) if (!names.add(name)) twice(name, 'input')
   for (const name of graph.constants.keys()) if (!names.add(name)) twice(name, 'constant')
   let nodes: GraphNode[] | undefined
@@ -161,7 +171,7 @@ function checkInOrder(where: string, graph: Graph, outer: Names | undefined): Gr
     if (next !== node) nodes ??= graph.nodes.slice(0, i)
     nodes?.push(next)
   }
-  for (const name of graph.outputs) if (!names.has(name)) fail(where, 'missing', `the output ${JSON.stringify(name)} is made by no node`)
+  for (const name of graph.outputs) if (!names.has(name)) unmade(name)
   return nodes ? { ...graph, nodes } : graph
 }
 

@@ -3,7 +3,14 @@
  * unique over the whole model, attributes lose their references. Then the graph is checked: order, missing operators (all at once), shapes.
  */
 import { LimitError, ModelFormatError, UnsupportedError } from '../base/errors.js'
-import type { OnnxAttribute, OnnxFunction, OnnxGraph, OnnxModel, OnnxNode } from '../formats/onnx/index.js'
+import {
+  noAttributes,
+  type OnnxAttribute,
+  type OnnxFunction,
+  type OnnxGraph,
+  type OnnxModel,
+  type OnnxNode,
+} from '../formats/onnx/index.js'
 import { onnxOp, versionFor } from './define.js'
 import { checkSupported } from './executor.js'
 import { checkGraph, type Attribute, type Graph, type GraphNode, type GraphTensor, type ValueInfo } from './graph.js'
@@ -17,8 +24,6 @@ const NEWEST = 28
 const MAX_EXPANDED = 250_000
 /** Functions that call functions, and subgraphs in them. */
 const MAX_DEPTH = 200
-
-const none: Readonly<Record<string, Attribute>> = Object.freeze({})
 
 type Attributes = Readonly<Record<string, OnnxAttribute>>
 
@@ -155,7 +160,9 @@ class Importer {
       place.constants.set(outputs[0], value.value)
       return
     }
-    out.push({ op: node.op, domain: node.domain, name: place.prefix + node.name, inputs, outputs, attributes })
+    // Most of a long graph needs no second copy.
+    const same = isRoot && attributes === noAttributes && node.overload === undefined
+    out.push(same ? plain(node) : { op: node.op, domain: node.domain, name: place.prefix + node.name, inputs, outputs, attributes })
   }
 
   #missing(node: OnnxNode, name: string): never {
@@ -163,10 +170,9 @@ class Importer {
   }
 
   #attributes(node: OnnxNode, place: Place): Readonly<Record<string, Attribute>> {
-    const given = Object.entries(node.attributes)
-    if (given.length === 0) return none
+    if (node.attributes === noAttributes) return noAttributes
     const out: Record<string, Attribute> = {}
-    for (const [name, value] of given) {
+    for (const [name, value] of Object.entries(node.attributes)) {
       let a: OnnxAttribute | undefined = value
       if (a.type === 'reference') {
         if (!place.attributes)
@@ -255,6 +261,9 @@ class Importer {
     }
   }
 }
+
+/** A node without attributes, which an ONNX file and a graph write alike. */
+const plain = (node: OnnxNode): GraphNode => node as GraphNode
 
 const functionKey = (domain: string, name: string, overload: string): string => `${domain}:${name}${overload === '' ? '' : `:${overload}`}`
 

@@ -8,6 +8,7 @@ import { failAt, onnxOp, versionFor, type InferContext, type ValueType } from '.
 import type { ErrorCode } from '../base/codes.gen.js'
 import type { Dim, Graph, GraphNode, GraphTensor } from './graph.js'
 import { HostTensor } from './host.js'
+import { numberingOf, ValueTable, type Numbering } from './numbering.js'
 
 /** Integer constants up to this size are followed by value. */
 const MAX_VALUE = 64
@@ -38,10 +39,31 @@ const followed = new WeakMap<Graph, ReadonlySet<string>>()
 export function inferTypes(graph: Graph): ReadonlyMap<string, ValueType> {
   const known = found.get(graph)
   if (known) return known
-  const types = new Map<string, ValueType>()
-  walk(graph, new Map(), types)
+  const numbers = numberingOf(graph)
+  const types = numbers ? typesByNumber(graph, numbers) : new Map<string, ValueType>()
+  if (types instanceof Map) walk(graph, new Map(), types)
   found.set(graph, types)
   return types
+}
+
+/** The same for a graph without subgraphs whose values have numbers. */
+function typesByNumber(graph: Graph, { ids, takes, from, makes }: Numbering): ValueTable<ValueType> {
+  const list: ValueType[] = []
+  for (const input of graph.inputs) list.push(mergeTypes(nothing, input))
+  for (const t of graph.constants.values()) list.push(typeOfConstant(t))
+  const names = new Map<string, ValueType>() // of subgraphs, which are not there
+  for (let i = 0; i < graph.nodes.length; i++) {
+    const node = graph.nodes[i]!
+    const given: (ValueType | undefined)[] = []
+    for (let k = from[i]!; k < from[i + 1]!; k++) given.push(takes[k]! < 0 ? undefined : list[takes[k]!])
+    const results = resultsOf(node, given, names, graph.opsets)
+    let id = makes[i]!
+    for (let k = 0; k < node.outputs.length; k++) {
+      const name = node.outputs[k]!
+      if (name !== '') list[id++] = mergeTypes(results[k] ?? nothing, graph.values.get(name))
+    }
+  }
+  return new ValueTable(ids, list)
 }
 
 /** Names of the values whose elements are known, all or some: few, where a graph has many values. */
@@ -49,7 +71,7 @@ export function followedValues(graph: Graph): ReadonlySet<string> {
   const known = followed.get(graph)
   if (known) return known
   const names = new Set<string>()
-  for (const [name, type] of inferTypes(graph)) if (type.value) names.add(name)
+  inferTypes(graph).forEach((type, name) => type.value && names.add(name))
   followed.set(graph, names)
   return names
 }
@@ -69,14 +91,24 @@ export function inferNode(
   opsets: Graph['opsets'],
   declared?: ReadonlyMap<string, ValueType>,
 ): void {
-  const row = onnxOp(node.domain, node.op)
-  const version = row && versionFor(row, opsets[node.domain] ?? 1)
   const given = node.inputs.map((name) => (name === '' ? undefined : (types.get(name) ?? nothing)))
-  const results = row && version !== undefined ? row.infer(new Inference(node, version, types), given, node) : []
+  const results = resultsOf(node, given, types, opsets)
   for (let i = 0; i < node.outputs.length; i++) {
     const name = node.outputs[i]!
     if (name !== '') types.set(name, mergeTypes(results[i] ?? nothing, declared?.get(name)))
   }
+}
+
+/** `types` are those of what subgraphs see. */
+function resultsOf(
+  node: GraphNode,
+  given: readonly (ValueType | undefined)[],
+  types: Map<string, ValueType>,
+  opsets: Graph['opsets'],
+): readonly ValueType[] {
+  const row = onnxOp(node.domain, node.op)
+  const version = row && versionFor(row, opsets[node.domain] ?? 1)
+  return row && version !== undefined ? row.infer(new Inference(node, version, types), given, node) : []
 }
 
 /** A class, so that a node costs one object. */

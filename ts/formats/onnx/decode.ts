@@ -37,6 +37,8 @@ interface Field {
   readonly message: Type | undefined
   /** The property of the oneof that it belongs to: { case: name, value }. */
   readonly choice: string | undefined
+  /** A text that no other field repeats. */
+  readonly once: boolean
 }
 interface Type {
   readonly name: string
@@ -68,6 +70,9 @@ const defaults: Readonly<Record<Kind, unknown>> = {
   int32: 0,
 }
 
+/** Not looked up among the texts that were there before, of which a graph may have a million. */
+const once: ReadonlySet<string> = new Set(['NodeProto.name', 'NodeProto.doc_string', 'GraphProto.doc_string', 'ModelProto.doc_string'])
+
 const known = new Map<DescMessage, Type>()
 function typeOf(message: DescMessage): Type {
   const found = known.get(message)
@@ -86,6 +91,7 @@ function typeOf(message: DescMessage): Type {
       wires: (1 << wire) | (list && wire !== 2 ? 1 << 2 : 0),
       message: field.message && typeOf(field.message),
       choice,
+      once: once.has(`${message.name}.${field.name}`),
     }
     if (choice === undefined) type.template[field.localName] = list ? EMPTY : defaults[kind]
     else type.template[choice] = NO_CHOICE
@@ -228,7 +234,7 @@ class Decoder {
   /** A text, bytes, or a packed list. */
   #delimited(field: Field, value: Value, from: number, to: number): void {
     const { kind } = field
-    if (kind === 'text') return put(field, value, this.#texts.read(from, to))
+    if (kind === 'text') return put(field, value, field.once ? this.#texts.readOnce(from, to) : this.#texts.read(from, to))
     if (kind === 'bytes') return put(field, value, this.#bytes.subarray(from, to))
     const size = kind === 'float' ? 4 : kind === 'double' ? 8 : 0
     if (size > 0) {

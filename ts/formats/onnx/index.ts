@@ -3,6 +3,7 @@ export { parseOnnx, readOnnx, type OnnxReadOptions } from './read.js'
 export {
   bitsOf,
   elementTypes,
+  noAttributes,
   numberOf,
   type Dim,
   type ElementType,

@@ -12,7 +12,17 @@ import { formatContext, formatError } from '../limits.js'
 import { decodeProtobuf, type Decoded } from './decode.js'
 import { modelSchema } from './schema.js'
 import { elementType, readSparse, readTensor, utf8, type TensorContext } from './tensor.js'
-import type { Dim, OnnxAttribute, OnnxFunction, OnnxGraph, OnnxModel, OnnxNode, OnnxTensor, ValueInfo } from './types.js'
+import {
+  noAttributes,
+  type Dim,
+  type OnnxAttribute,
+  type OnnxFunction,
+  type OnnxGraph,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxTensor,
+  type ValueInfo,
+} from './types.js'
 
 type AttributeProto = Decoded<onnx.AttributeProto>
 type FunctionProto = Decoded<onnx.FunctionProto>
@@ -124,18 +134,16 @@ function graphOf(ctx: TensorContext, g: GraphProto): OnnxGraph {
 }
 
 function nodeOf(ctx: TensorContext, n: NodeProto): OnnxNode {
-  return {
+  const node = {
     op: n.opType,
     domain: domainOf(n.domain),
     name: n.name,
     inputs: n.input,
     outputs: n.output,
-    attributes: n.attribute.length === 0 ? none : attributesOf(ctx, n.attribute, n.name || n.opType),
-    ...(n.overload ? { overload: n.overload } : {}),
+    attributes: n.attribute.length === 0 ? noAttributes : attributesOf(ctx, n.attribute, n.name || n.opType),
   }
+  return n.overload ? { ...node, overload: n.overload } : node
 }
-const none: Readonly<Record<string, OnnxAttribute>> = Object.freeze({})
-
 function attributesOf(ctx: TensorContext, list: readonly AttributeProto[], of: string): Readonly<Record<string, OnnxAttribute>> {
   const out: Record<string, OnnxAttribute> = Object.create(null) as Record<string, OnnxAttribute>
   for (const a of list) {

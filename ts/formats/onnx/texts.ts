@@ -9,10 +9,14 @@ const SHORT = 24
 export class Texts {
   readonly #bytes: Uint8Array
   readonly #strings: string[] = []
-  /** Of each string: where its bytes begin, how many they are, their hash. */
-  readonly #keys: number[] = []
+  /** Of each string: where its bytes begin, how many they are, their hash. Grows with the table, which is never more than half full. */
+  #keys = new Int32Array(3 * 512)
   /** Number of the string + 1 by hash; 0: free. */
   #table = new Int32Array(1024)
+  /** The newest string and its bytes: what a node gives is often what the next one takes. */
+  #newest = ''
+  #newestFrom = 0
+  #newestLength = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -23,6 +27,7 @@ export class Texts {
     const length = to - from
     if (length === 0) return ''
     if (length > LONGEST) return utf8.decode(bytes.subarray(from, to))
+    if (length === this.#newestLength && this.#same(this.#newestFrom, from, length)) return this.#newest
     let hash = length
     let high = 0
     for (let i = from; i < to; i++) {
@@ -31,22 +36,37 @@ export class Texts {
       high |= byte
     }
     hash ^= hash >>> 15
-    const [keys, mask] = [this.#keys, this.#table.length - 1]
+    const [keys, table] = [this.#keys, this.#table]
+    const mask = table.length - 1
     let slot = hash & mask
-    for (; this.#table[slot] !== 0; slot = (slot + 1) & mask) {
-      const k = 3 * (this.#table[slot]! - 1)
+    for (; table[slot] !== 0; slot = (slot + 1) & mask) {
+      const k = 3 * (table[slot]! - 1)
       if (keys[k + 2] === hash && keys[k + 1] === length && this.#same(keys[k]!, from, length)) return this.#strings[k / 3]!
     }
     const text = high < 128 && length <= SHORT ? this.#ascii(from, to) : utf8.decode(bytes.subarray(from, to))
-    keys.push(from, length, hash)
-    this.#table[slot] = this.#strings.push(text)
+    const k = 3 * this.#strings.length
+    keys[k] = from
+    keys[k + 1] = length
+    keys[k + 2] = hash
+    table[slot] = this.#strings.push(text)
     if (this.#strings.length * 2 > mask) this.#grow()
+    this.#newest = text
+    this.#newestFrom = from
+    this.#newestLength = length
     return text
+  }
+
+  /** A text that stands in the file once, as names of nodes do: it is not looked for. */
+  readOnce(from: number, to: number): string {
+    if (to - from > SHORT) return utf8.decode(this.#bytes.subarray(from, to))
+    for (let i = from; i < to; i++) if (this.#bytes[i]! > 127) return utf8.decode(this.#bytes.subarray(from, to))
+    return this.#ascii(from, to)
   }
 
   #same(a: number, b: number, length: number): boolean {
     const bytes = this.#bytes
-    for (let i = 0; i < length; i++) if (bytes[a + i] !== bytes[b + i]) return false
+    // From the end: numbered names differ there.
+    for (let i = length - 1; i >= 0; i--) if (bytes[a + i] !== bytes[b + i]) return false
     return true
   }
 
@@ -57,13 +77,16 @@ export class Texts {
   }
 
   #grow(): void {
+    const keys = new Int32Array(this.#keys.length * 4)
+    keys.set(this.#keys)
     const table = new Int32Array(this.#table.length * 4)
     const mask = table.length - 1
     for (let i = 0; i < this.#strings.length; i++) {
-      let slot = this.#keys[3 * i + 2]! & mask
+      let slot = keys[3 * i + 2]! & mask
       while (table[slot] !== 0) slot = (slot + 1) & mask
       table[slot] = i + 1
     }
+    this.#keys = keys
     this.#table = table
   }
 }

@@ -97,6 +97,9 @@ export interface OnnxNode {
   readonly overload?: string
 }
 
+/** The attributes of every node that has none. */
+export const noAttributes: Readonly<Record<string, never>> = Object.freeze({})
+
 export interface OnnxGraph {
   readonly name: string
   readonly inputs: readonly ValueInfo[]

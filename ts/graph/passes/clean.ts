@@ -1,5 +1,6 @@
 /** Dead code and Identity: what changes no value. */
 import { freeNames, hasSubgraphs, mapSubgraphs, subgraphs, type Graph, type GraphNode } from '../graph.js'
+import { numberingOf, type Numbering } from '../numbering.js'
 
 /**
  * Without Identity nodes, and without Dropout, which only training would see. Law: the outputs are the same bit for bit. A node whose result is an
@@ -33,9 +34,28 @@ export function removeIdentities(graph: Graph): Graph {
 /** Graphs never change: what has nothing dead keeps nothing dead. */
 const alive = new WeakSet<Graph>()
 
+/** That no node and no constant is dead: mostly so, and then no names have to be gathered. */
+function allNeeded(graph: Graph, { ids, takes, from, makes }: Numbering): boolean {
+  const needed = new Uint8Array(ids.size)
+  for (const name of graph.outputs) needed[ids.get(name)!] = 1
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    let used = false
+    for (let id = makes[i]!; id < makes[i + 1]!; id++) used ||= needed[id] === 1
+    if (!used) return false
+    for (let k = from[i]!; k < from[i + 1]!; k++) if (takes[k]! >= 0) needed[takes[k]!] = 1
+  }
+  const inputs = graph.inputs.length
+  return !needed.subarray(inputs, inputs + graph.constants.size).includes(0)
+}
+
 /** Without nodes and constants that no output needs. Law: the outputs are the same bit for bit. */
 export function removeDead(graph: Graph): Graph {
   if (alive.has(graph)) return graph
+  const numbers = numberingOf(graph)
+  if (numbers && allNeeded(graph, numbers)) {
+    alive.add(graph)
+    return graph
+  }
   const needed = new Set(graph.outputs)
   const kept: GraphNode[] = []
   let changed = false

@@ -47,7 +47,13 @@ export function foldConstants(graph: Graph): Graph {
         continue
       }
       const byValue = node.outputs.length === 1 && followed.has(node.outputs[0]!) ? valueOf(types.get(node.outputs[0]!)) : undefined
-      const results = byValue ? [byValue] : (asStored(node, g, known) ?? made.get(node, known, () => fold(node, g, known, types)))
+      const [first] = node.inputs
+      const fixed = !first || known.has(first)
+      const results = byValue
+        ? [byValue]
+        : !fixed
+          ? undefined
+          : (asStored(node, g, known) ?? made.get(node, known, () => fold(node, g, known, types)))
       if (!results) nodes.push(node)
       results?.forEach((t, i) => node.outputs[i] && put(node.outputs[i], t))
       changed ||= results !== undefined
