@@ -37,17 +37,18 @@ void must(const Status& s) {
 }
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Tensors of one case; all go back at its end.
+// Tensors of one case; all go back at its end, to the device too: the next one has other sizes.
 class Memory {
  public:
   ~Memory() {
-    for (void* p : all_) table->release(stream, p, 0);
+    for (const TensorRef& t : all_) table->release(stream, t.data, t.bytes());
+    table->trim(0);
   }
   TensorRef make(DType dtype, std::vector<int64_t> shape) {
     TensorRef t{};
     set_shape(t, dtype, shape.data(), static_cast<int>(shape.size()));
     must(table->allocate(stream, t.bytes(), &t.data));
-    all_.push_back(t.data), t.owner = t.data;
+    t.owner = t.data, all_.push_back(t);
     return t;
   }
   TensorRef from(DType dtype, std::vector<int64_t> shape, const void* values) {
@@ -57,7 +58,7 @@ class Memory {
   }
 
  private:
-  std::vector<void*> all_;
+  std::vector<TensorRef> all_;
 };
 
 template <class Args> std::function<void()> call(const char* op, const char* signature, const Args& args) {

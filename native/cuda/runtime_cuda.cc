@@ -50,6 +50,13 @@ bool is_sticky(cudaError_t e) {
     case cudaErrorLaunchTimeout:
     case cudaErrorDevicesUnavailable:
     case cudaErrorUnknown:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsClientTerminated:
+#if CUDART_VERSION >= 13000
+    case cudaErrorContained:
+    case cudaErrorTensorMemoryLeak:
+#endif
     case cudaErrorContextIsDestroyed: return true;
     default: return false;
   }

@@ -1,5 +1,5 @@
 /** tools/gpu.sh with stand-ins for the GPU, the compilers and the test runner: order, limits, what is kept when a part fails, and the form of its report. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,6 +24,42 @@ const summarySchema = z.strictObject({
   tests: z.strictObject({ listed: z.number(), passed: z.number(), skipped: z.number(), failed: z.array(z.string()) }),
 })
 type Summary = z.infer<typeof summarySchema>
+
+const bench = join(root, 'build/Release/tersor_cuda_bench_emulated')
+describe.skipIf(!existsSync(bench))('tersor_cuda_bench (emulated)', () => {
+  const library = join(root, 'build/Release/tersor_cuda_emulated.so')
+  const run = (...args: string[]) => spawnSync(bench, args, { encoding: 'utf8', env: { ...process.env, TERSOR_CUDA_EMULATE_DEVICES: '1' } })
+
+  it('measures what it can, and names what its time left out', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tersor-bench-'))
+    try {
+      const json = join(folder, 'native.json')
+      const report = (
+        ...more: string[]
+      ): { complete: boolean; left_out: string[]; cases: { name: string; ms: number; rival_ms?: number }[] } => {
+        const { status, stderr } = run('--library', library, '--quick', '--json', json, ...more)
+        expect([status, stderr]).toEqual([0, ''])
+        return JSON.parse(readFileSync(json, 'utf8')) as ReturnType<typeof report>
+      }
+      const { complete, left_out, cases } = report('--filter', '32x40x64')
+      expect([complete, left_out, cases.map(({ name }) => name)]).toEqual([
+        true,
+        [],
+        ['f32', 'f16', 'bf16'].map((t) => `matmul ${t} 32x40x64`).concat('int8 32x40x64'),
+      ])
+      expect(cases.every(({ ms, rival_ms }) => ms > 0 && rival_ms === undefined)).toBe(true) // no rival on this device
+      expect(report('--filter', 'sum', '--seconds', '0')).toMatchObject({ complete: false, left_out: ['sum of rows'], cases: [] })
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it('refuses what is no device library, and options that it does not have', () => {
+    expect(run('--library', bench)).toMatchObject({ status: 2, stderr: expect.stringContaining('tersor_cuda_bench: ') as string })
+    expect(run('--library', library, '--fast', '1')).toMatchObject({ status: 2, stderr: 'tersor_cuda_bench: no option --fast\n' })
+    expect(run()).toMatchObject({ status: 2, stderr: 'tersor_cuda_bench: --library names the CUDA library\n' })
+  })
+})
 
 describe.skipIf(process.platform !== 'linux')('tools/gpu.sh', () => {
   let folder: string
