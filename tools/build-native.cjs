@@ -16,7 +16,7 @@ const build = path.join(root, 'build')
 const emulates = process.platform === 'linux' // its threads are fibers, its memory has guard pages
 const jobs = String(Math.max(1, os.availableParallelism()))
 
-const tests = ['tersor_test', ...(emulates ? ['tersor_cuda_emulated', 'tersor_cuda_test_emulated'] : [])]
+const tests = ['tersor_test', ...(emulates ? ['tersor_cuda_emulated', 'tersor_cuda_test_emulated', 'tersor_cuda_bench_emulated'] : [])]
 
 function has(command) {
   return cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0

@@ -47,6 +47,7 @@ endfunction()
 # bench/cuda/native.cc: what it times beside is what the toolkit has.
 function(tersor_cuda_bench name)
   add_executable(${name} bench/cuda/native.cc bench/cuda/rivals.cc $<TARGET_OBJECTS:tersor_cuda_base>)
+  target_compile_options(${name} PRIVATE -O1)
   target_include_directories(${name} PRIVATE bench/cuda)
   target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS} ${ARGN})
 endfunction()
