@@ -21,7 +21,13 @@ function option(args, name) {
 }
 
 function build(architectures) {
-  const options = ['-DTERSOR_ADDON=OFF', '-DTERSOR_CUDA=ON', ...(architectures ? [`-DTERSOR_CUDA_ARCHITECTURES=${architectures}`] : [])]
+  // A third of the size, for time that only a release has.
+  const options = [
+    '-DTERSOR_ADDON=OFF',
+    '-DTERSOR_CUDA=ON',
+    '-DCMAKE_CUDA_FLAGS=-compress-mode=size',
+    ...(architectures ? [`-DTERSOR_CUDA_ARCHITECTURES=${architectures}`] : []),
+  ]
   quietly('cmake', 'cmake', ['-S', '.', '-B', FOLDER, ...options])
   quietly('nvcc build', 'cmake', ['--build', FOLDER, '--parallel', String(os.availableParallelism()), '--target', 'tersor_cuda'])
   return path.join(root, FOLDER, 'Release', LIBRARY)

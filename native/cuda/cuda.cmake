@@ -90,9 +90,6 @@ if(TERSOR_CUDA)
   set(CMAKE_CUDA_STANDARD 17)
   # No contraction, as on the CPU; 177: helpers of the CPU's headers that a file does not use; 128, 186: loops whose bounds are constants of a template.
   set(_cuda_options $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false --expt-relaxed-constexpr -diag-suppress=177,128,186 -Xcompiler=-fvisibility=hidden,-ffp-contract=off,-fno-math-errno,-Wall,-Wno-unused-function>)
-  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.4)
-    list(APPEND _cuda_options $<$<COMPILE_LANGUAGE:CUDA>:-compress-mode=size>)
-  endif()
   if(TERSOR_CUDA_FAST) # -O0 is the host's code, which nvcc compiles too
     set(CMAKE_CUDA_FLAGS_RELEASE "-O0 -DNDEBUG")
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13.0)
