@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { definePass, parseRecipe, passDefinitions, presets, prune, quantize, recipe, sparsify, train } from '../../ts/compress/index.js'
 import { knownKeys } from '../../ts/compress/schema-keys.js'
 import { selectTargets } from '../../ts/compress/targets.js'
+import type { Weight } from '../../ts/nn/index.js'
 import { mlp } from './toys.js'
 import { cpuClock } from '../cpu-time.js'
 
@@ -194,7 +195,12 @@ describe('targets', () => {
 
   it('a hostile pattern against 10,000 names takes no time', () => {
     const one = mlp().root.children.fc1!
-    const children = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa${i}`, one]))
+    const children = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, i) => {
+        const weight: Weight = Object.create(one.weights.weight!) as Weight // layers that share one are one target
+        return [`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa${i}`, { ...one, weights: { weight } }]
+      }),
+    )
     const many = Object.assign(Object.create(Object.getPrototypeOf(model) as object) as typeof model, {
       root: { ...model.root, children },
       info: model.info,

@@ -16,8 +16,6 @@ export interface Converter<P> {
   readonly prepare?: (target: PlacedWeight) => Promise<P>
   /** Makes the weight. Runs in a scope: temporaries are freed. */
   readonly convert: (target: PlacedWeight, prepared: P) => Conversion
-  /** The weight alone decides what is made: layers that share one (a table that is also the head) share the new one. */
-  readonly byWeight?: boolean
   /** Whether the values of a matrix are all that counts, so that the factors of a low-rank weight are converted one by one. Without it such weights are left alone. */
   readonly byFactor?: boolean
 }
@@ -25,15 +23,15 @@ export interface Converter<P> {
 /** For the report, of a weight whose values are entries of tables: they were compressed before, and what is made of them shares no entries. */
 export function sharedNote(weight: Weight): string | undefined {
   const leaves = weight.trainable()
-  if (weight instanceof LowRankWeight || leaves.length === 0 || leaves.some(({ value }) => value.size >= sizeOf(weight.shape))) return undefined
+  if (weight instanceof LowRankWeight || leaves.length === 0 || leaves.some(({ value }) => value.size >= sizeOf(weight.shape)))
+    return undefined
   return `made of ${weight.description}: its shared values are rounded a second time`
 }
 
 /** The model with each target converted. What was made is freed when an error or the caller's signal ends it halfway. */
 export async function convertWeights<O, P = undefined>(model: Model, context: PassContext<O>, converter: Converter<P>): Promise<Model> {
-  const { task, prepare, convert, byWeight = false } = converter
+  const { task, prepare, convert } = converter
   const changed = new Map<string, Weight>()
-  const made = new Map<Weight, Weight>()
   const one = async (target: PlacedWeight): Promise<Conversion> => {
     const prepared = prepare ? await prepare(target) : (undefined as P)
     return scope(() => convert(target, prepared))
@@ -56,19 +54,17 @@ export async function convertWeights<O, P = undefined>(model: Model, context: Pa
   try {
     for (const [done, target] of context.targets.entries()) {
       await context.breathe()
-      const known = byWeight ? made.get(target.weight) : undefined
-      const result = known ?? (await (target.weight instanceof LowRankWeight ? byFactor(target, target.weight) : one(target)))
+      const result = await (target.weight instanceof LowRankWeight ? byFactor(target, target.weight) : one(target))
       if (isReason(result)) context.note(`left alone: ${result.left}`, target.path)
       else {
         changed.set(target.path, result)
-        made.set(target.weight, result)
         const shared = sharedNote(target.weight)
         if (shared !== undefined) context.note(shared, target.path)
       }
       context.progress(task, done + 1, context.targets.length)
     }
   } catch (error) {
-    for (const w of new Set(changed.values())) w.dispose()
+    for (const w of changed.values()) w.dispose()
     throw error
   }
   return changed.size === 0 ? model : model.withWeights(changed)

@@ -2,6 +2,7 @@
  * Taking units out of a model (groups.ts): as zeros where they were (`mask`), or as smaller tensors and configurations (`cut`). Both compute the same, up to
  * the order of sums.
  */
+import { ownValue } from '../base/own.js'
 import { InternalError } from '../base/errors.js'
 import type { RawTensor } from '../base/dtype.js'
 import type { JsonObject } from '../base/json-types.js'
@@ -169,7 +170,7 @@ function cutWeight(w: Weight, keep: Keep): Weight {
 function checkShapes(module: Module, path: string): void {
   const kind = moduleKind(module.kind)
   for (const [name, { shape }] of Object.entries({ ...kind.weights(module.config), ...kind.state?.(module.config) })) {
-    const t = module.weights[name] ?? module.state[name]
+    const t = ownValue(module.weights, name) ?? ownValue(module.state, name)
     if (!t || t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
       throw new InternalError('ERR_INTERNAL', `cut: ${join(path, name)} is [${t?.shape}], its configuration says [${shape}]`)
   }

@@ -2,6 +2,7 @@
  * Runs a graph eagerly, node by node, with the rows of the table. Values are freed after their last use unless somebody differentiates; results of a
  * run are the caller's.
  */
+import { ownValue } from '../base/own.js'
 import { isTersorError, OptionError, tersorError, UnsupportedError } from '../base/errors.js'
 import { tapeStack } from '../autograd/primitive.js'
 import { cast } from '../ops/index.js'
@@ -32,8 +33,8 @@ export function unsupported(graph: Graph): Map<string, string[]> {
   const visit = (g: Graph): void => {
     for (const node of g.nodes) {
       const row = onnxOp(node.domain, node.op)
-      if (!row || versionFor(row, g.opsets[node.domain] ?? 1) === undefined) {
-        const key = `${node.domain === '' ? '' : `${node.domain}.`}${node.op}${row ? ` (opset ${g.opsets[node.domain] ?? 1})` : ''}`
+      if (!row || versionFor(row, ownValue(g.opsets, node.domain) ?? 1) === undefined) {
+        const key = `${node.domain === '' ? '' : `${node.domain}.`}${node.op}${row ? ` (opset ${ownValue(g.opsets, node.domain) ?? 1})` : ''}`
         found.set(key, [...(found.get(key) ?? []), node.name || node.outputs[0] || ''])
       }
       if (hasSubgraphs(node)) subgraphs(node).forEach(visit)
@@ -76,7 +77,7 @@ function compile(graph: Graph): Compiled {
     const fail = failAt(node)
     if (given > most || node.inputs.slice(0, least).some((name) => name === '') || given < least)
       fail('ERR_MODEL_FORMAT', `takes ${least === most ? least : `${least} to ${most}`} inputs, got ${node.inputs.filter(Boolean).length}`)
-    return { node, row, version: versionFor(row, graph.opsets[node.domain] ?? 1)!, fail, last: last[i]! }
+    return { node, row, version: versionFor(row, ownValue(graph.opsets, node.domain) ?? 1)!, fail, last: last[i]! }
   })
   const constants = new Map([...graph.constants].map(([name, t]) => [name, constantValue(t)]))
   const result = { steps, constants }

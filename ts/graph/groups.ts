@@ -7,6 +7,7 @@
  *
  * What cannot be followed is there too, with the reason why it stays as it is.
  */
+import { ownValue } from '../base/own.js'
 import { InternalError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import {
@@ -182,13 +183,13 @@ class Tracer {
   }
 
   slice(module: Module, at: string, name: string, axis: number, units: Units, role: SliceRole): void {
-    const tensor = module.weights[name] ?? module.state[name]
+    const tensor = ownValue(module.weights, name) ?? ownValue(module.state, name)
     if (!tensor || tensor.shape[axis] !== units.length)
       throw new InternalError(
         'ERR_INTERNAL',
         `channels: ${module.kind} at "${at}" has ${units.length} labels for axis ${axis} of ${name}, which is ${tensor ? `[${tensor.shape}]` : 'missing'}`,
       )
-    const weight = module.weights[name]
+    const weight = ownValue(module.weights, name)
     if (weight && !weight.cut) this.freeze(units, `${join(at, name)} is stored as ${weight.description}`)
     const axes = this.#known.get(tensor) ?? new Map<number, Units>()
     const before = axes.get(axis)
@@ -226,7 +227,7 @@ class Tracer {
       join: (a, b, reason) => this.join(a, b, reason),
       leave: (what, unit, reason) => this.#left.set(join(path, what), { path: join(path, what), unit, reason }),
       child: (name, x) => {
-        const child = module.children[name]
+        const child = ownValue(module.children, name)
         if (!child) throw new InternalError('ERR_INTERNAL', `channels: ${module.kind} has no child ${name} at "${path}"`)
         return this.run(child, join(path, name), x)
       },

@@ -2,6 +2,7 @@
  * An ONNX file's data as a Graph: functions are written out where they are called, Constant nodes become constants, names inside subgraphs are made
  * unique over the whole model, attributes lose their references. Then the graph is checked: order, missing operators (all at once), shapes.
  */
+import { emptyTable, ownValue } from '../base/own.js'
 import { LimitError, ModelFormatError, UnsupportedError } from '../base/errors.js'
 import {
   noAttributes,
@@ -171,13 +172,13 @@ class Importer {
 
   #attributes(node: OnnxNode, place: Place): Readonly<Record<string, Attribute>> {
     if (node.attributes === noAttributes) return noAttributes
-    const out: Record<string, Attribute> = {}
+    const out = emptyTable<Attribute>()
     for (const [name, value] of Object.entries(node.attributes)) {
       let a: OnnxAttribute | undefined = value
       if (a.type === 'reference') {
         if (!place.attributes)
           this.#fail('attribute', `${node.op} ${JSON.stringify(node.name)}: a reference to an attribute outside of a function`)
-        a = place.attributes[a.value]
+        a = ownValue(place.attributes, a.value)
         if (a === undefined) continue
         if (a.type === 'reference') this.#fail('attribute', `attribute ${JSON.stringify(name)} refers to a reference`)
       }
@@ -233,10 +234,10 @@ class Importer {
     })
     for (const n of f.nodes)
       for (const name of n.outputs) if (name !== '' && !scope.names.has(name)) scope.names.set(name, this.#fresh(prefix + name))
-    const attributes: Record<string, OnnxAttribute> = { ...f.defaults }
+    const attributes = Object.assign(emptyTable<OnnxAttribute>(), f.defaults)
     for (const name in node.attributes) {
       const a = node.attributes[name]!
-      const value = a.type === 'reference' ? place.attributes?.[a.value] : a
+      const value = a.type === 'reference' ? place.attributes && ownValue(place.attributes, a.value) : a
       if (value) attributes[name] = value
     }
     const inner: Place = { scope, constants: place.constants, attributes, open: [...place.open, key], prefix }
@@ -249,7 +250,7 @@ class Importer {
   #checkOpsets(f: OnnxFunction): void {
     for (const n of f.nodes) {
       const row = onnxOp(n.domain, n.op)
-      const [own, model] = [f.opsets[n.domain], this.#opsets[n.domain]]
+      const [own, model] = [ownValue(f.opsets, n.domain), ownValue(this.#opsets, n.domain)]
       if (row && own !== undefined && model !== undefined && versionFor(row, own) !== versionFor(row, model))
         throw new UnsupportedError(
           'ERR_UNSUPPORTED',

@@ -4,6 +4,7 @@
  *
  * A shape that cannot fit is an error here already, before anything is computed.
  */
+import { ownValue } from '../base/own.js'
 import { failAt, onnxOp, versionFor, type InferContext, type ValueType } from './define.js'
 import type { ErrorCode } from '../base/codes.gen.js'
 import type { Dim, Graph, GraphNode, GraphTensor } from './graph.js'
@@ -107,7 +108,7 @@ function resultsOf(
   opsets: Graph['opsets'],
 ): readonly ValueType[] {
   const row = onnxOp(node.domain, node.op)
-  const version = row && versionFor(row, opsets[node.domain] ?? 1)
+  const version = row && versionFor(row, ownValue(opsets, node.domain) ?? 1)
   return row && version !== undefined ? row.infer(new Inference(node, version, types), given, node) : []
 }
 

@@ -2,6 +2,7 @@
  * Channels of an imported graph: every layer says it by its kind, every other operator by its row's trait `channels`. Where units go, the graph changes with
  * them: shapes of its parameters, declared shapes of values, sizes that a Reshape names, heads that a node counts. Attention whose heads are lost on the way is told.
  */
+import { ownValue } from '../base/own.js'
 import type { JsonObject } from '../base/json-types.js'
 import type { ChannelFlow, Channels, Count, Module, Units } from '../nn/index.js'
 import { intAttribute, onnxOp, stringAttribute, versionFor, type ChannelContext, type NodeChange, type ValueType } from './define.js'
@@ -128,7 +129,7 @@ function operatorChannels(
       const t = graph.constants.get(node.inputs[i] ?? '')
       return t && isParameter(t) ? node.inputs[i] : undefined
     },
-    version: versionFor(row, graph.opsets[node.domain] ?? 1) ?? 1,
+    version: versionFor(row, ownValue(graph.opsets, node.domain) ?? 1) ?? 1,
     retarget: (axis, units) => {
       const name = node.inputs[1] ?? ''
       const list = sizesOf(graph.constants.get(name)) ?? knownSizes(node, types.get(node.inputs[0]!), types.get(name))

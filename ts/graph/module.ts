@@ -2,6 +2,7 @@
  * The module kind 'graph': an imported graph with the layers found in it as children. Its configuration is the graph as JSON, so a model file holds all of
  * it; what a layer is stands in its own kind. Several outputs: the first is what `forward` gives, all are in `ForwardContext.outputs`.
  */
+import { ownValue } from '../base/own.js'
 import { z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import type { Json, JsonObject } from '../base/json-types.js'
@@ -75,7 +76,7 @@ const graphKind = defineModule<Config>({
     const { graph } = parse(c.graph)
     const out = runGraph(graph, named(graph, input), {
       training: ctx.training,
-      parameters: (name) => m.weights[name]?.dense() ?? m.state[name],
+      parameters: (name) => ownValue(m.weights, name)?.dense() ?? ownValue(m.state, name),
       module: (child, inputs, call) => runLayer(m, child, inputs, { call, context: ctx }),
     })
     // Lists of tensors and texts have no place among a model's results.
@@ -152,7 +153,7 @@ const uses: Readonly<
 
 function runLayer(m: Module, name: string, inputs: readonly (Value | undefined)[], layer: Layer): readonly Value[] {
   const { context, call } = layer
-  const child = m.children[name]
+  const child = ownValue(m.children, name)
   if (!child) throw new ModelFormatError('ERR_MODEL_FORMAT', `graph: no layer named ${JSON.stringify(name)}`)
   const path = join(context.path, name)
   const run = (x: ModuleInput, extra: Partial<ForwardContext> = {}): Tensor => runModule(child, x, { ...context, ...extra, path })

@@ -4,6 +4,7 @@
  *
  * Each finder says what it takes; what no finder takes stays a node, and its floating constants are parameters of the graph itself.
  */
+import { emptyTable } from '../base/own.js'
 import { isDType, type DType, type RawTensor } from '../base/dtype.js'
 import type { JsonObject } from '../base/json-types.js'
 import { join, type ModuleSpec, type Weight } from '../nn/index.js'
@@ -131,7 +132,7 @@ export interface Modularized {
 export function modularize(graph: Graph, reserved: ReadonlySet<string> = new Set()): Modularized {
   const weights = new Map<string, () => Weight>()
   const parts = new Map<string, readonly string[]>()
-  const children: Record<string, ModuleSpec> = {}
+  const children = emptyTable<ModuleSpec>()
   const values = new Map<string, () => RawValues>()
   const names = new Map<string, string>()
   // Equal values are one function: layers that take the same constant in the same way then share a weight.

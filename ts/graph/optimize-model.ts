@@ -2,6 +2,7 @@
  * Passes for a model that holds imported graphs, for running it: layers with floating weights go back into the graph as nodes with constants, passes change it, layers
  * are found again. Weights that no pass changed are those of the model, not copies.
  */
+import { emptyTable, ownValue } from '../base/own.js'
 import { join, Model, type Module } from '../nn/index.js'
 import type { Json, JsonObject } from '../base/json-types.js'
 import { keep, scope, toRaw, type Tensor } from '../tensor/index.js'
@@ -32,7 +33,7 @@ function constantOf(t: Tensor): GraphTensor {
 class Expander {
   readonly constants = new Map<string, GraphTensor>()
   /** Layers that stay as they are. */
-  readonly kept: Record<string, Module> = {}
+  readonly kept = emptyTable<Module>()
   readonly #root: Module
   constructor(root: Module) {
     this.#root = root
@@ -53,7 +54,7 @@ class Expander {
   }
 
   #parameter(name: string): GraphTensor {
-    const weight = this.#root.weights[name]
+    const weight = ownValue(this.#root.weights, name)
     if (!weight) return constantOf(this.#root.state[name]!)
     const t: GraphTensor = { dtype: 'f32', shape: [...weight.shape], read: () => toRaw(weight.dense()).data }
     return withStored(t, { weight: { of: weight, turned: false } })
@@ -62,7 +63,7 @@ class Expander {
   /** A layer as nodes; undefined where it has codes, or is more than a product or a batch norm. */
   #layer(node: GraphNode, constants: Map<string, GraphTensor>): GraphNode[] | undefined {
     const name = node.attributes.child!.value as string
-    const child = this.#root.children[name]
+    const child = ownValue(this.#root.children, name)
     const call = JSON.parse((node.attributes.call?.value as string | undefined) ?? '{"use":"plain"}') as JsonObject
     if (!child || call.use !== 'plain' || call.activation !== undefined) return undefined
     const dense = Object.values(child.weights).every((w) => w.kind === 'dense' && w.dense().dtype === 'f32')

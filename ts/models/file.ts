@@ -2,12 +2,13 @@
  * A model as ONE safetensors file: weights, state, extras (tokenizer, probe), architecture and history. Any safetensors reader can list its tensors.
  *
  *   <path>          a dense weight, or a state tensor
- *   <path>:<part>   a part of any other weight kind
+ *   <path>:<part>   a part of any other weight kind; a weight that several layers share stands under the first of them, the header says for the others which
  *   extra:<name>    a named blob of the model
  *
  * Contract: what is loaded equals what was saved exactly. Written atomically, every section under a checksum. A tensor that is missing, left over
  * or of another shape than the architecture says is ERR_MODEL_FORMAT, and nothing stays allocated; NaN in weights loads (`inspect` counts it).
  */
+import { emptyTable } from '../base/own.js'
 import type { DType, RawTensor } from '../base/dtype.js'
 import { isTersorError, ModelFormatError, OptionError, UnsupportedError } from '../base/errors.js'
 import { sameShape } from '../base/shape.js'
@@ -24,23 +25,29 @@ import {
 } from '../formats/index.js'
 import { loadOnnx, modelFromTfjs, type OnnxModelOptions } from '../graph/index.js'
 import { onDevice } from '../native/device.js'
-import { build, Model, weightKind, type ValueSource, type Weight } from '../nn/index.js'
+import { build, Model, placesOf, weightKind, type ValueSource, type Weight } from '../nn/index.js'
 import { fromRaw, scope, toRaw } from '../tensor/index.js'
 import { fromCheckpoint, type CheckpointOptions } from './checkpoint.js'
-import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, type ModelHeader } from './header.js'
+import { decodeHeader, encodeHeader, EXTRA, HISTORY, METADATA_KEY, SHARED, type ModelHeader } from './header.js'
 import { loadGguf } from './gguf/load.js'
 import { isHuggingFace, loadHuggingFace } from './huggingface/load.js'
 import { useLiteFromTfjs } from './use-lite-tfjs.js'
 
 function encode(model: Model): Uint8Array[] {
   const tensors = new Map<string, RawTensor>()
-  const weights: Record<string, ModelHeader['weights'][string]> = {}
+  const weights = emptyTable<ModelHeader['weights'][string]>()
   const put = (name: string, raw: RawTensor): void => {
     if (tensors.has(name)) throw new OptionError('ERR_OPTION', `save: two things of the model are named ${JSON.stringify(name)}`)
     tensors.set(name, raw)
   }
+  const places = placesOf(model)
   for (const { path, weight } of model.weights()) {
     if (path.includes(':')) throw new OptionError('ERR_OPTION', `save: names of modules must not contain ":", got ${JSON.stringify(path)}`)
+    const [first] = places.get(weight)!
+    if (first !== path) {
+      weights[path] = { kind: SHARED, config: { of: first! }, shape: weight.shape }
+      continue
+    }
     const parts = Object.entries(onDevice(model.device, () => weight.parts()))
     if (weight.kind === 'dense') {
       put(path, parts[0]![1])
@@ -148,22 +155,37 @@ function restore(where: string, source: SafetensorsFile, options: LoadOptions): 
   const { architecture, info, weights, extras } = decodeHeader(where, text, left.has(HISTORY) ? take(HISTORY) : undefined, options)
   const described = new Map(Object.entries(weights))
   const partsOf = groupParts(left)
+  const made = new Map<string, Weight>()
   const values: ValueSource = {
     weight: (path, shape) => {
-      const entry = described.get(path)
-      described.delete(path)
-      if (!entry) return weightKind('dense').restore({ value: checked(where, path, take(path), shape) }, {}, shape)
-      const parts = Object.fromEntries((partsOf.get(path) ?? []).map((part) => [part, take(`${path}:${part}`)]))
-      if (!sameShape(entry.shape, shape))
-        throw formatError(
-          where,
-          'shape',
-          `weight ${JSON.stringify(path)} is [${entry.shape.join(', ')}], the architecture asks for [${shape.join(', ')}]`,
-          path,
-        )
-      return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
+      const w = described.get(path)?.kind === SHARED ? sharedWeight(path, shape) : ownWeight(path, shape)
+      made.set(path, w)
+      return w
     },
     state: (path, shape, _value, dtype) => fromRaw(checked(where, path, take(path), shape, dtype)),
+  }
+  const sharedWeight = (path: string, shape: readonly number[]): Weight => {
+    const { config } = described.get(path)!
+    described.delete(path)
+    const of = typeof config === 'object' && config !== null && 'of' in config ? config.of : null
+    const w = typeof of === 'string' ? made.get(of) : undefined
+    if (!w)
+      throw formatError(
+        where,
+        'weights',
+        `weight ${JSON.stringify(path)} is said to be ${JSON.stringify(of)}, which no layer before it has`,
+        path,
+      )
+    if (!sameShape(w.shape, shape)) throw wrongShape(where, path, w.shape, shape)
+    return w
+  }
+  const ownWeight = (path: string, shape: readonly number[]): Weight => {
+    const entry = described.get(path)
+    described.delete(path)
+    if (!entry) return weightKind('dense').restore({ value: checked(where, path, take(path), shape) }, {}, shape)
+    const parts = Object.fromEntries((partsOf.get(path) ?? []).map((part) => [part, take(`${path}:${part}`)]))
+    if (!sameShape(entry.shape, shape)) throw wrongShape(where, path, entry.shape, shape)
+    return located(where, path, () => weightKind(entry.kind).restore(parts, entry.config, shape))
   }
   const root = fromFile(where, () => build(architecture, values))
   const blobs = Object.fromEntries(extras.map((name) => [name, take(EXTRA + name)]))
@@ -196,6 +218,11 @@ function checked(where: string, name: string, raw: RawTensor, shape: readonly nu
       name,
     )
   return raw
+}
+
+function wrongShape(where: string, path: string, has: readonly number[], asked: readonly number[]): ModelFormatError {
+  const rule = `weight ${JSON.stringify(path)} is [${has.join(', ')}], the architecture asks for [${asked.join(', ')}]`
+  return formatError(where, 'shape', rule, path)
 }
 
 /** What a weight kind says of content that does not fit; memory and input errors pass through. */

@@ -3,7 +3,7 @@
  *
  *   { format: 1, architecture, info, weights: { path: { kind, config, shape } }, extras: [name] }
  *
- * `weights` lists what is not plainly dense. A long history is a compressed tensor of its own instead
+ * `weights` lists what is not plainly dense; `{ kind: 'shared', config: { of }, shape }` is the weight at an earlier path. A long history is a compressed tensor of its own instead
  * (`HISTORY`), so that it does not outweigh a small model.
  */
 import { gzipSync } from 'fflate'
@@ -21,6 +21,9 @@ export const FORMAT_VERSION = 1
 export const EXTRA = 'extra:'
 /** Gzipped JSON of the history; no weight's path begins with a colon. */
 export const HISTORY = ':history'
+
+/** Among the kinds of weights: the weight of an earlier path, `{ of: path }`. */
+export const SHARED = 'shared'
 
 export interface ModelHeader {
   readonly architecture: ModuleSpec

@@ -2,6 +2,7 @@ export {
   Model,
   build,
   distinctLeaves,
+  placesOf,
   freshValues,
   modelTasks,
   type ModelInfo,

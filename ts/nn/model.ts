@@ -130,16 +130,23 @@ export class Model {
     return count
   }
 
-  /** A copy in which the weights at the given paths are others. Unknown paths are ERR_OPTION. */
+  /**
+   * A copy in which the weights at the given paths are others. A weight that several layers share stays one: all of them get what is given for any of them,
+   * the first given where there are several, unless a path has one of its own. Unknown paths are ERR_OPTION.
+   */
   withWeights(changed: ReadonlyMap<string, Weight>): Model {
     const left = new Set(changed.keys())
+    const shared = new Map<Weight, Weight>()
+    for (const { path, weight } of this.weights()) {
+      const w = changed.get(path)
+      if (w && !shared.has(weight)) shared.set(weight, w)
+    }
     const rebuild = (module: Module, layer: string): Module => {
       let weights = module.weights
-      for (const name of Object.keys(module.weights)) {
+      for (const [name, old] of Object.entries(module.weights)) {
         const path = join(layer, name)
-        const w = changed.get(path)
-        if (!w) continue
-        left.delete(path)
+        const w = changed.get(path) ?? shared.get(old)
+        if (!w || w === old) continue
         weights = { ...weights, [name]: w }
       }
       let children = module.children
@@ -149,9 +156,9 @@ export class Model {
       }
       return weights === module.weights && children === module.children ? module : { ...module, weights, children }
     }
-    const root = rebuild(this.root, '')
+    for (const { path } of this.weights()) left.delete(path)
     if (left.size) throw new OptionError('ERR_OPTION', `withWeights: no weight at ${[...left].join(', ')}`)
-    return new Model(root, this.info, this.extras)
+    return new Model(rebuild(this.root, ''), this.info, this.extras)
   }
 
   withInfo(change: Partial<ModelInfo>): Model {
@@ -177,6 +184,13 @@ export class Model {
     for (const { weight } of this.weights()) weight.dispose()
     for (const t of this.state().values()) t.dispose()
   }
+}
+
+/** Paths of the layers that hold each weight, in the model's order: several where they share it. */
+export function placesOf(model: Model): Map<Weight, string[]> {
+  const out = new Map<Weight, string[]>()
+  for (const { path, weight } of model.weights()) out.set(weight, [...(out.get(weight) ?? []), path])
+  return out
 }
 
 /** The leaves of a model with each tensor once, under the first path that has it: what derivatives are taken for. */

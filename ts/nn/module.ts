@@ -2,6 +2,7 @@
  * Modules are data: kind, configuration, weights, state, children. What a kind does stands in its ModuleKind; `moduleKinds` lists them. A tree is
  * never changed in place; surgery returns a copy that shares untouched nodes.
  */
+import { ownValue } from '../base/own.js'
 import { type z } from 'zod'
 import { ModelFormatError, OptionError } from '../base/errors.js'
 import type { DType } from '../base/dtype.js'
@@ -142,7 +143,7 @@ export function release(t: Tensor, context: ForwardContext): void {
 }
 
 export function runChild(module: Module, name: string, x: ModuleInput, context: ForwardContext): Tensor {
-  const child = module.children[name]
+  const child = ownValue(module.children, name)
   if (!child) throw new ModelFormatError('ERR_MODEL_FORMAT', `${module.kind}: no child named ${name} at "${context.path}"`)
   return run(child, x, { ...context, path: join(context.path, name) })
 }

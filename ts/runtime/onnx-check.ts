@@ -2,6 +2,7 @@
  * onnxruntime-node as a second opinion on files that are written: where it is installed, it runs the file and its result is held against the model's.
  * It is an optional package: nothing here loads it unless a check is asked for.
  */
+import { emptyTable } from '../base/own.js'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import type { DType } from '../base/dtype.js'
@@ -115,7 +116,7 @@ export async function checkOnnx(
 ): Promise<OnnxCheck | null> {
   const ort = onnxruntime ?? (await findOnnxRuntime())
   if (!ort) return null
-  const feeds: Record<string, unknown> = {}
+  const feeds = emptyTable<unknown>()
   for (const [own, t] of Object.entries(inputs)) {
     const { name, integer } = names[own]!
     const data = t.read() as Float32Array

@@ -1,4 +1,5 @@
 /** Models as ONNX files, checked by onnxruntime where it is installed. Folders for transformers.js: transformers-js.ts. */
+import { ownValue } from '../base/own.js'
 import { statSync } from 'node:fs'
 import { ShapeError } from '../base/errors.js'
 import { encodeOnnx, wantsExternal, writeOnnx, type OnnxModel } from '../formats/onnx/index.js'
@@ -79,7 +80,10 @@ async function compare(model: Model, onnx: OnnxModel, file: string | Uint8Array,
   const dynamic = options.dynamic ?? described?.dynamic ?? batchOf(inputs)
   const types = new Map(onnx.graph.inputs.map((v) => [v.name, v.dtype]))
   const places = Object.fromEntries(
-    Object.keys(inputs).map((name) => [name, { name: names[name] ?? name, integer: types.get(names[name] ?? name) === 'i64' }]),
+    Object.keys(inputs).map((name) => [
+      name,
+      { name: ownValue(names, name) ?? name, integer: types.get(ownValue(names, name) ?? name) === 'i64' },
+    ]),
   )
   const tolerance = options.tolerance ?? usual
   // Sizes that no trace had: a batch of one, and everything else one longer, images by what most nets for images take.

@@ -1,4 +1,5 @@
 /** Classes of a session's inputs: what is known of each, and what of it is told; results by name. */
+import { emptyTable } from '../base/own.js'
 import type { DType, TypedArray } from '../base/dtype.js'
 import type { Shape } from '../base/shape.js'
 import { addon } from '../native/call.js'
@@ -81,7 +82,7 @@ export const infosOf = (entries: readonly (readonly [string, Tensor])[]): Output
   entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
 
 export function valuesOf({ outputs, out }: Ran): Record<string, SessionValue> {
-  const values: Record<string, SessionValue> = {}
+  const values = emptyTable<SessionValue>()
   for (let i = 0; i < outputs.length; i++) {
     const { name, dtype, shape } = outputs[i]!
     values[name] = { dtype, shape, data: out[i] as TypedArray }

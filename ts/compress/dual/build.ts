@@ -69,12 +69,12 @@ export const dual = definePass({
   needs: () => ({ training: true }),
   roles: ['matrix', 'kernel'],
   plan: (model, o, { targets }) => ({
-    twins: jobsOf(targets, asked(o))
+    twins: jobsOf(model, targets, asked(o))
       .jobs.filter((job) => followedBy(model, job) !== undefined)
       .map((job) => ({ layer: job.layer, outputs: job.outputs, k: sizeOf(job, o) })),
   }),
   apply: async (model, context) => {
-    const { jobs, left } = jobsOf(context.targets, asked(context.options))
+    const { jobs, left } = jobsOf(model, context.targets, asked(context.options))
     for (const [path, reason] of left) context.note(`left alone: ${reason}`, path)
     const moments = await sweep(model, jobs, context)
     const changed = new Map<string, Weight>()

@@ -1,6 +1,6 @@
 /** Which weights get twins together: the one of a linear layer or convolution, both of a direction of a recurrent layer; and what follows a layer. */
 import type { DualWeight, Model, Module, PlacedWeight } from '../../nn/index.js'
-import { DenseWeight, MaskedWeight, QuantizedWeight } from '../../nn/index.js'
+import { DenseWeight, MaskedWeight, placesOf, QuantizedWeight } from '../../nn/index.js'
 import { add } from '../../ops/index.js'
 import { sizeOf } from '../../base/shape.js'
 import { full, type Tensor } from '../../tensor/index.js'
@@ -43,12 +43,16 @@ function problem({ weight, role, module, name }: PlacedWeight, convolutions: boo
 }
 
 export function jobsOf(
+  model: Model,
   targets: readonly PlacedWeight[],
   { convolutions }: { readonly convolutions: boolean },
 ): { readonly jobs: Job[]; readonly left: Map<string, string> } {
   const left = new Map<string, string>()
+  const places = placesOf(model)
   const fit = targets.filter((t) => {
-    const reason = problem(t, convolutions)
+    const others = places.get(t.weight)!.filter((path) => path !== t.path)
+    const shared = others.length > 0 ? `it is one weight with ${others.join(', ')}; a twin is fitted to the inputs of one layer` : undefined
+    const reason = problem(t, convolutions) ?? shared
     if (reason) left.set(t.path, reason)
     return !reason
   })

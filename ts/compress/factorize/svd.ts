@@ -63,7 +63,6 @@ export const svd = definePass({
   apply: (model, context) =>
     convertWeights<SvdOptions, Factors | string>(model, context, {
       task: NAME,
-      byWeight: context.options.weighting === 'none',
       prepare: async (target) => obstacle(target) ?? factors(target, context),
       convert: ({ path, weight, role }, found) => {
         if (typeof found === 'string') return { left: found }

@@ -1,7 +1,7 @@
 /** The work of prune/movement: one training of weights with scores, which can be interrupted and continued with the same bits. */
 import type { RawTensor } from '../../base/dtype.js'
 import type { JsonObject } from '../../base/json-types.js'
-import { MaskedWeight, ScoredWeight, type Model, type Weight } from '../../nn/index.js'
+import { MaskedWeight, placesOf, ScoredWeight, type Model, type Weight } from '../../nn/index.js'
 import { maskApply } from '../../ops/index.js'
 import { fromRaw, scope, tensor, toRaw, zeros } from '../../tensor/index.js'
 import type { PassContext, PassState } from '../pass.js'
@@ -137,7 +137,9 @@ export class MovementRun {
 
   /** A plan of the model without scores: those begin at 0, without decay, momentum or a part in rewinding. */
   #withScores({ settings, start }: RetrainPlan): RetrainPlan {
-    const paths = this.#chosen.targets.map((t) => t.path)
+    // A training knows what layers share by the first of them.
+    const places = placesOf(this.source)
+    const paths = this.#chosen.targets.map((t) => places.get(t.weight)![0]!)
     const groups = [...paths.map((path) => ({ match: `${path}#1`, weightDecay: 0 })), ...(settings.groups ?? [])]
     const empty = (raw: RawTensor): RawTensor => ({ ...raw, data: new Uint8Array(raw.data.byteLength) })
     const values = start.values && new Map(start.values)

@@ -91,9 +91,10 @@ function gradually(
   const perEpoch = Math.ceil(examples / settings.batchSize)
   const cubic = cubicOf(gradual, 1 - density, (settings.epochs - fromEpoch) * perEpoch)
   const how = { scope: options.scope, structure: formOf(options) }
-  return (step, leaves) => {
+  return (step, _distinct, model) => {
     const sparsity = cubicSparsity(cubic, step - fromEpoch * perEpoch)
     if (sparsity === undefined) return
+    const leaves = model.leaves()
     const masks = selectStructured(
       paths.map((path) => candidate(path, leaves.get(path)!, live!(leaves.get(path)!))),
       how,

@@ -4,7 +4,7 @@
  * changed, by whatever means; W is that of the model the recipe began with, E[x] the mean input of the compressed one on calibration data.
  */
 import { z } from 'zod'
-import { DenseWeight, type PlacedWeight, type Weight } from '../../nn/index.js'
+import { DenseWeight, placesOf, type PlacedWeight, type Weight } from '../../nn/index.js'
 import { tensor } from '../../tensor/index.js'
 import { columnMeans } from '../observe/columns.js'
 import { definePass } from '../pass.js'
@@ -35,6 +35,7 @@ export const biasCorrection = definePass({
     const { targets, source, statistic, note, progress, breathe } = context
     const before = new Map(source.weights().map((w) => [w.path, w.weight]))
     const all = new Map(model.weights().map((w) => [w.path, w]))
+    const places = placesOf(model)
     const changed = new Map<string, Weight>()
     let done = 0
     try {
@@ -47,6 +48,8 @@ export const biasCorrection = definePass({
         const seen = means && statistic(layer, means)
         if (old === weight) note('left alone: no pass changed this weight', path)
         else if (!old || !bias || bias.weight.trainable().length === 0) note('left alone: the layer has no floating bias', path)
+        else if (places.get(weight)!.length !== places.get(bias.weight)!.length)
+          note('left alone: layers with inputs and biases of their own share this weight', path)
         else if (!seen || seen.count === 0) note('left alone: no calibration example reached this layer', path)
         else {
           const b = denseValues(bias.weight)

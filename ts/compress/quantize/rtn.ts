@@ -46,7 +46,6 @@ export const rtn = definePass({
     return convertWeights(model, context, {
       task: NAME,
       byFactor: true,
-      byWeight: true,
       prepare: async ({ path, weight }) => (fits(weight) ? findGrids(NAME, path, weight, { ...o, symmetric }, context.breathe) : undefined),
       convert: ({ path, weight }, found) => {
         if (!found) return { left: `${weight.description} is not a floating matrix` }

@@ -5,7 +5,7 @@ import { shuffle } from '../../base/rng.js'
 import { subset, type Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import { interruptible } from '../../native/worker-job.js'
-import type { Model, ModuleInput } from '../../nn/index.js'
+import type { Model, ModuleInput, Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { Observer, Statistic } from '../observe/statistic.js'
 import type { StatisticRequest } from '../pass.js'
@@ -111,14 +111,31 @@ export function calibrationSource(data: Dataset | undefined, task: TrainTask | u
   return samples && fromTask(samples)
 }
 
-/** Runs the sweep. Batches are small and the observers keep constant memory, whatever the number of examples. */
+/** Layers of a kind that multiply with one weight in the same way, by each of them. */
+function sharingLayers(model: Model): Map<string, readonly string[]> {
+  const layers = new Map<Weight, Map<string, string[]>>()
+  for (const { layer, name, role, weight, module } of model.weights()) {
+    if (name !== 'weight' || (role !== 'matrix' && role !== 'kernel')) continue
+    const ways = layers.get(weight) ?? new Map<string, string[]>()
+    const way = `${module.kind} ${JSON.stringify(module.config.groups ?? 1)}`
+    layers.set(weight, ways.set(way, [...(ways.get(way) ?? []), layer]))
+  }
+  return new Map([...layers.values()].flatMap((ways) => [...ways.values()].flatMap((list) => list.map((layer) => [layer, list] as const))))
+}
+
+/** Runs the sweep. What layers with one weight see is seen together. Batches are small and the observers keep constant memory, whatever the number of examples. */
 export async function calibrate(model: Model, source: CalibrationSource, sweep: Sweep): Promise<Statistics> {
   const observers = new Map<string, { readonly statistic: Statistic<unknown>; readonly observer: Observer<unknown> }[]>()
   const wanted = new Set<string>()
+  const sharing = sharingLayers(model)
   for (const { path, statistic } of sweep.requests) {
     if (wanted.has(keyOf(path, statistic))) continue
-    wanted.add(keyOf(path, statistic))
-    observers.set(path, [...(observers.get(path) ?? []), { statistic, observer: statistic.observe(path) }])
+    // One weight, one rounding: it is to serve the inputs of all layers that share it.
+    const observer = statistic.observe(path)
+    for (const layer of sharing.get(path) ?? [path]) {
+      wanted.add(keyOf(layer, statistic))
+      observers.set(layer, [...(observers.get(layer) ?? []), { statistic, observer }])
+    }
   }
   const seen = new Set<string>()
   const chosen = source.size <= sweep.samples ? undefined : shuffle(source.size, sweep.seed).subarray(0, sweep.samples)

@@ -1,7 +1,7 @@
 /** Weights before and after: what they cost, and how far apart they are. */
 import { OptionError } from '../../base/errors.js'
 import { sameShape, sizeOf } from '../../base/shape.js'
-import { specTensors, type Model, type PlacedWeight, type Weight } from '../../nn/index.js'
+import { placesOf, specTensors, type Model, type PlacedWeight, type Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { AnyPass } from '../pass.js'
 import type { LayerOutcome, WeightFacts } from '../outcome.js'
@@ -68,6 +68,13 @@ export function checkInvariants({ name: pass, changesShapes }: Pick<AnyPass, 'na
     const smaller = was.length === is.length && is.every((d, i) => d >= 1 && d <= was[i]!)
     if (!anything && !(changesShapes ? smaller : sameShape(was, is))) bad(`${w.path} was [${was}] and is [${is}]`)
   }
+  if (!anything) {
+    const after = new Map(now.map((w) => [w.path, w.weight]))
+    for (const places of placesOf(before).values()) {
+      const made = new Set(places.flatMap((path) => after.get(path) ?? []))
+      if (made.size > 1) bad(`${places.join(' and ')} shared one weight and have ${made.size}`)
+    }
+  }
   const known = new Set(before.weights().map((w) => w.weight))
   for (const { path, weight } of now) if (!known.has(weight)) scope(() => checkFinite(pass, 'weight', path, weight.dense()))
   if (changesShapes) {
@@ -79,8 +86,9 @@ export function checkInvariants({ name: pass, changesShapes }: Pick<AnyPass, 'na
   for (const [path, t] of after.state()) checkFinite(pass, 'state', path, t)
 }
 
+/** Of each weight once, however many layers share it. */
 export function weightBytes(model: Model): number {
-  return model.weights().reduce((n, { weight }) => n + weight.bytes(), 0)
+  return [...placesOf(model).keys()].reduce((n, weight) => n + weight.bytes(), 0)
 }
 
 /** ERR_NUMERIC when the model that comes in holds NaN or infinity. */

@@ -1,7 +1,7 @@
 /** What is said about a run when it is over. */
 import type { Json } from '../../base/json-types.js'
 import { VERSION } from '../../base/version.js'
-import type { Model, PlacedWeight } from '../../nn/index.js'
+import { placesOf, type Model, type PlacedWeight } from '../../nn/index.js'
 import type { CompressReport, PassOutcome } from '../outcome.js'
 import type { Recipe } from '../recipe.js'
 import { layerOutcome, pairs, weightBytes } from './layers.js'
@@ -61,7 +61,7 @@ export function runReport(source: Model, result: Model, { sourceHash, recipe, pa
     bytesAfter: weightBytes(result),
     parameters: source.parameters(),
     ...(result.parameters() === source.parameters() ? {} : { parametersAfter: result.parameters() }),
-    nonzeros: result.weights().reduce((n, { weight }) => n + weight.nonzeros(), 0),
+    nonzeros: [...placesOf(result).keys()].reduce((n, weight) => n + weight.nonzeros(), 0),
     seconds,
     passes,
     layers,

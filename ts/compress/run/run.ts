@@ -2,7 +2,7 @@
 import type { Json, JsonObject } from '../../base/json-types.js'
 import { Rng } from '../../base/rng.js'
 import { modelFileBytes } from '../../models/file.js'
-import type { Model, PlacedWeight } from '../../nn/index.js'
+import { placesOf, type Model, type PlacedWeight } from '../../nn/index.js'
 import type { CompressEvent, Place } from '../events.js'
 import type { PassOutcome } from '../outcome.js'
 import type { PassContext, PassState, StatisticRequest } from '../pass.js'
@@ -142,6 +142,11 @@ export class Run {
     } catch (error) {
       release(after, [this.job.source, before])
       throw error
+    }
+    const [now, places] = [new Map(after.weights().map((w) => [w.path, w.weight])), placesOf(before)]
+    for (const { path, weight } of targets) {
+      const others = places.get(weight)!.filter((p) => p !== path)
+      if (others.length > 0 && now.get(path) !== weight) recorder.note(`one weight with ${others.join(', ')}, and still is`, path)
     }
     const outcome = passOutcome(step, before, after, targets, recorder)
     this.#outcomes.push(outcome)

@@ -3,6 +3,7 @@
  * define is ERR_MODEL_FORMAT, what is too large ERR_LIMIT, a tensor's file outside the model's folder ERR_PATH. Large constants stay in their files
  * until they are asked for.
  */
+import { emptyTable } from '../../base/own.js'
 import path from 'node:path'
 import type * as onnx from 'onnx-buf'
 import { isTersorError } from '../../base/errors.js'
@@ -90,7 +91,7 @@ function model(ctx: TensorContext, proto: ModelProto, bytes: number): OnnxModel 
 const domainOf = (domain: string): string => (domain === 'ai.onnx' ? '' : domain)
 
 function opsetsOf(ctx: TensorContext, list: readonly OperatorSetIdProto[]): Record<string, number> {
-  const out: Record<string, number> = {}
+  const out = emptyTable<number>()
   for (const { domain, version } of list) {
     const v = Number(version)
     if (!Number.isSafeInteger(v) || v < 1)
@@ -145,7 +146,7 @@ function nodeOf(ctx: TensorContext, n: NodeProto): OnnxNode {
   return n.overload ? { ...node, overload: n.overload } : node
 }
 function attributesOf(ctx: TensorContext, list: readonly AttributeProto[], of: string): Readonly<Record<string, OnnxAttribute>> {
-  const out: Record<string, OnnxAttribute> = Object.create(null) as Record<string, OnnxAttribute>
+  const out = emptyTable<OnnxAttribute>()
   for (const a of list) {
     if (a.name === '' || a.name in out)
       throw formatError(ctx, 'attribute', `node ${JSON.stringify(of)}: attribute ${JSON.stringify(a.name)} without a name or given twice`)

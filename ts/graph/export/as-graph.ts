@@ -2,6 +2,7 @@
  * An imported graph written as it stands: its operators with attributes and subgraphs, the model's weights in place of its constants, layers as the
  * operators that they came from. For graphs of which a trace shows one path only: branches, loops, and sizes that are computed from values.
  */
+import { ownValue } from '../../base/own.js'
 import { UnsupportedError } from '../../base/errors.js'
 import type { Dim, OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, ValueInfo } from '../../formats/onnx/index.js'
 import { toRaw } from '../../tensor/index.js'
@@ -67,10 +68,10 @@ class GraphWriter {
     const { sizes = {}, names = {} } = this.#options
     const fixed = (name: string, d: Dim, i: number): Dim => {
       const symbol = typeof d === 'string' ? d : i === 0 ? 'batch' : `${name}_${i}`
-      return typeof d === 'number' ? d : (sizes[symbol] ?? d)
+      return typeof d === 'number' ? d : (ownValue(sizes, symbol) ?? d)
     }
     const inputs = graph.inputs.map((v): ValueInfo => {
-      const name = names[v.name] ?? v.name
+      const name = ownValue(names, v.name) ?? v.name
       this.#renamed.set(v.name, name)
       return { ...v, name, ...(v.shape ? { shape: v.shape.map((d, i) => fixed(v.name, d, i)) } : {}) }
     })
@@ -135,7 +136,7 @@ class GraphWriter {
       return
     }
     const child = node.attributes.child?.value
-    const module = typeof child === 'string' ? this.#model.root.children[child] : undefined
+    const module = typeof child === 'string' ? ownValue(this.#model.root.children, child) : undefined
     if (!module)
       throw new UnsupportedError('ERR_UNSUPPORTED', `export: ${nodeLabel(node)} is no operator of ONNX; export the model as it was loaded`)
     const place: LayerPlace = {

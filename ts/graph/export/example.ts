@@ -1,4 +1,5 @@
 /** An input to trace a model on, where its own description says what it takes. */
+import { emptyTable, ownValue } from '../../base/own.js'
 import type { DType } from '../../base/dtype.js'
 import { OptionError } from '../../base/errors.js'
 import type { Model } from '../../nn/index.js'
@@ -58,8 +59,8 @@ function checkSizes(fixed: Sizes, open: ReadonlySet<string>): void {
 
 /** Inputs as an imported graph declares them; sizes with a name, or without any, may differ from run to run if they are not `fixed`. */
 function declared(graph: Graph, fixed: Sizes): Example {
-  const input: Record<string, Tensor> = {}
-  const dynamic: Record<string, Record<number, string>> = {}
+  const input = emptyTable<Tensor>()
+  const dynamic = emptyTable<Record<number, string>>()
   const sizes = new Map<string, number>()
   const symbolOf = (name: string, d: Dim, i: number): string => (typeof d === 'string' ? d : i === 0 ? 'batch' : `${name}_${i}`)
   const named = graph.inputs.flatMap(
@@ -79,7 +80,7 @@ function declared(graph: Graph, fixed: Sizes): Example {
       const size = i === 0 ? OPEN.batch : shape.length === 4 ? OPEN.image : OPEN.other
       if (!sizes.has(symbol)) sizes.set(symbol, size)
       if (!Object.hasOwn(fixed, symbol)) open[i] = symbol
-      return fixed[symbol] ?? sizes.get(symbol)!
+      return ownValue(fixed, symbol) ?? sizes.get(symbol)!
     })
     const native = nativeDType(dtype ?? 'f32')
     input[name] = native.startsWith('f') ? cast(drawn(dims), native) : integers(dims, native)

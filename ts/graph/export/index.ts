@@ -2,6 +2,7 @@
  * From a model of any kind to ONNX: traced on an example (trace.ts), each op as ONNX nodes (the tables of rules), weights as constants that stay as small
  * as they are (weights.ts). With dynamic sizes the model is traced a second time on larger inputs; what differs follows the sizes of the inputs.
  */
+import { ownValue } from '../../base/own.js'
 import { OptionError, ShapeError, UnsupportedError } from '../../base/errors.js'
 import type { DType } from '../../base/dtype.js'
 import { VERSION } from '../../base/version.js'
@@ -232,7 +233,9 @@ export const IMAGE_STEP = 32
 
 /** Names of heights and widths of images [B, C, H, W]. */
 export function imageSizes(named: Readonly<Record<string, Tensor>>, dynamic: Dynamic): ReadonlySet<string> {
-  const sizes = Object.entries(named).flatMap(([name, t]) => (t.rank === 4 ? [dynamic[name]?.[2], dynamic[name]?.[3]] : []))
+  const sizes = Object.entries(named).flatMap(([name, t]) =>
+    t.rank === 4 ? [ownValue(dynamic, name)?.[2], ownValue(dynamic, name)?.[3]] : [],
+  )
   return new Set(sizes.filter((symbol) => symbol !== undefined))
 }
 
@@ -247,7 +250,7 @@ export function otherSizes(
   return Object.fromEntries(
     Object.entries(named).map(([name, t]) => {
       const shape = t.shape.map((d, i) => {
-        const symbol = dynamic[name]?.[i]
+        const symbol = ownValue(dynamic, name)?.[i]
         return symbol === undefined ? d : size(d, symbol, symbols.indexOf(symbol))
       })
       const source = t.read()
@@ -310,8 +313,8 @@ function writeInput(
   { integers = 'i64', names = {}, asIntegers = [] }: ExportOptions,
 ): ValueInfo {
   const own = (value.from as { readonly name: string }).name
-  const name = c.builder.name(names[own] ?? own)
-  const shape: Dim[] = value.shape.map((d, i) => dynamic[own]?.[i] ?? d)
+  const name = c.builder.name(ownValue(names, own) ?? own)
+  const shape: Dim[] = value.shape.map((d, i) => ownValue(dynamic, own)?.[i] ?? d)
   const counted = asIntegers.includes(own)
   const wide = counted || (value.dtype === 'i32' && integers === 'i64')
   c.set(value, wide ? c.builder.cast(name, counted ? 'f32' : 'i32') : name)
@@ -324,7 +327,7 @@ const elementOf = (dtype: DType): ElementType => dtype
 function symbolic(c: ExportContext, value: TracedValue, dynamic: Dynamic): Dim[] {
   const sizes = c.pair.a.inputs.flatMap((input) => {
     const { name } = input.from as { readonly name: string }
-    return c.pair.shape(input).map((d, i) => ({ d, symbol: dynamic[name]?.[i] }))
+    return c.pair.shape(input).map((d, i) => ({ d, symbol: ownValue(dynamic, name)?.[i] }))
   })
   return c.pair
     .shape(value)

@@ -184,8 +184,7 @@ const gather: Rule = (c, call) => {
     return c.builder.node('Gather', [c.name(table), index], { attributes: { axis: int(0) } })
   const { builder } = c
   const { path } = table.from
-  const data = new Uint8Array(codes.q.buffer, codes.q.byteOffset, codes.q.byteLength)
-  const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [codes.rows, codes.cols], read: () => data })
+  const stored = c.weights.codesTensor(path, codes, [codes.rows, codes.cols])
   const rowsOf = (name: string): string => builder.node('Gather', [name, index], { attributes: { axis: int(0) } })
   let y = builder.cast(rowsOf(stored), 'f32')
   if (codes.zero) y = builder.node('Sub', [y, rowsOf(c.weights.floats32(`${path}.zero`, [codes.rows, 1], codes.zero))])

@@ -89,11 +89,8 @@ function dynamicProduct(c: ExportContext, x: string, path: string, codes: Codes,
   const { builder } = c
   const names = ['q', 'scale', 'zero'].map((part) => builder.name(`${path}.input_${part}`)) as [string, string, string]
   builder.node('DynamicQuantizeLinear', [x], { outputs: names })
-  const { rows, cols, q, scale, lead } = codes
-  const flipped = new Uint8Array(q.length)
-  const signed = new Int8Array(flipped.buffer)
-  for (let r = 0; r < rows; r++) for (let k = 0; k < cols; k++) signed[k * rows + r] = q[r * cols + k]!
-  const stored = builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [cols, rows], read: () => flipped })
+  const { rows, scale, lead } = codes
+  const stored = c.weights.flippedCodes(path, codes)
   const product = builder.cast(builder.node('MatMulInteger', [names[0], stored, names[2]]), 'f32')
   const factor = builder.node('Mul', [names[1], c.weights.floats32(`${path}.scale`, lead === 1 ? [] : [rows], scale)])
   return addBias(c, builder.node('Mul', [product, factor]), bias)

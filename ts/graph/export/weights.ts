@@ -3,11 +3,11 @@
  * from opset 21 on), so a file is as small as the model; what the operator cannot say (zero points that are no integers) is spelled out in arithmetic.
  */
 import type { Model, Weight } from '../../nn/index.js'
-import { LowRankWeight, QuantizedWeight, SparseWeight } from '../../nn/index.js'
+import { LowRankWeight, placesOf, QuantizedWeight, SparseWeight } from '../../nn/index.js'
 import { NumericError, UnsupportedError } from '../../base/errors.js'
 import { cast, csrToDense } from '../../ops/index.js'
 import { scope, tensor } from '../../tensor/index.js'
-import { int, type OnnxBuilder } from './builder.js'
+import { int, ints, type OnnxBuilder } from './builder.js'
 
 /** Integer codes [rows, cols] with scale and zero [rows | 1, groups]: value = scale (q - zero). */
 export interface Codes {
@@ -31,21 +31,25 @@ export class WeightEmitter {
   readonly #model: Model
   readonly #float: StoredFloat
   readonly #made = new Map<string, string>()
+  /** The path under which a weight is written: that of the first layer of those that share it. */
+  readonly #first = new Map<string, string>()
+  /** Weights that rows are looked up in: they are stored as they lie in the model. */
+  readonly #tables: ReadonlySet<Weight>
 
   constructor(builder: OnnxBuilder, model: Model, float: StoredFloat) {
     this.#builder = builder
     this.#model = model
     // The factors of a product stand below it, as in traces.
-    this.#weights = new Map(
-      model
-        .weights()
-        .flatMap(({ path, weight }): [string, Weight][] => [
-          [path, weight],
-          ...(weight instanceof LowRankWeight
-            ? (['left', 'right'] as const).map((f): [string, Weight] => [`${path}.${f}`, weight[f]])
-            : []),
-        ]),
+    const withFactors = (path: string, weight: Weight): [string, Weight][] => [
+      [path, weight],
+      ...(weight instanceof LowRankWeight ? (['left', 'right'] as const).map((f): [string, Weight] => [`${path}.${f}`, weight[f]]) : []),
+    ]
+    this.#weights = new Map(model.weights().flatMap(({ path, weight }) => withFactors(path, weight)))
+    this.#tables = new Set(
+      model.weights().flatMap(({ path, role, weight }) => (role === 'table' ? withFactors(path, weight).map(([, w]) => w) : [])),
     )
+    for (const [weight, paths] of placesOf(model))
+      for (const path of paths) withFactors(path, weight).forEach(([own], i) => this.#first.set(own, withFactors(paths[0]!, weight)[i]![0]))
     this.#float = float
   }
 
@@ -65,10 +69,19 @@ export class WeightEmitter {
     })
   }
 
-  #once(key: string, make: () => string): string {
+  /** What is made of a weight in one way, for all layers that share it. `make` gets the first one's path. */
+  once(path: string, way: string, make: (path: string) => string): string {
+    const first = this.#first.get(path) ?? path
+    const key = `${way} ${first}`
     let name = this.#made.get(key)
-    if (name === undefined) this.#made.set(key, (name = make()))
+    if (name === undefined) this.#made.set(key, (name = make(first)))
     return name
+  }
+
+  /** Whether the weight is, or is going to be, in the file as it lies in the model: who wants it otherwise makes that of it. */
+  #lies(path: string): boolean {
+    const weight = this.weight(path)
+    return this.#made.has(`dense ${this.#first.get(path) ?? path}`) || (weight !== undefined && this.#tables.has(weight))
   }
 
   /** Floats as a constant: f32, or f16 and a cast. */
@@ -88,7 +101,7 @@ export class WeightEmitter {
 
   /** The values of a weight as it stands in the model. */
   dense(path: string): string {
-    return this.#once(path, () => {
+    return this.once(path, 'dense', (path) => {
       const codes = this.codes(path)
       if (!codes) {
         const { shape, values } = this.values(path)
@@ -104,16 +117,34 @@ export class WeightEmitter {
 
   /** A matrix [out, in] as MatMul takes it from the right: [in, out]. */
   transposed(path: string): string {
-    return this.#once(`${path} transposed`, () => {
+    return this.once(path, 'transposed', (path) => {
       // A matrix that something else uses too (a table tied to a head) is stored once.
-      if (this.#made.has(path))
-        return this.#builder.node('Transpose', [this.dense(path)], { attributes: { perm: { type: 'ints', value: [1, 0] } } })
+      if (this.#lies(path)) return this.#flip(this.dense(path))
       const codes = this.codes(path)
       if (codes) return this.#dequantized(path, transposeCodes(codes), [codes.cols, codes.rows], true)
       const { shape, values } = this.values(path)
       const [n, k] = shape as [number, number]
       return this.floats(path, [k, n], transposeMatrix(values, n, k))
     })
+  }
+
+  #flip(name: string): string {
+    return this.#builder.node('Transpose', [name], { attributes: { perm: ints([1, 0]) } })
+  }
+
+  /** The codes of a matrix [out, in] as MatMulInteger takes them: i8 [in, out]. */
+  flippedCodes(path: string, codes: Codes): string {
+    return this.once(path, 'flipped codes', (path) => {
+      if (this.#lies(path)) return this.#flip(this.codesTensor(path, codes, [codes.rows, codes.cols]))
+      return this.codesTensor(path, transposeCodes(codes), [codes.cols, codes.rows], true)
+    })
+  }
+
+  /** Codes of 8 bits as a constant of `shape`; `flipped`: they were transposed. */
+  codesTensor(path: string, { q }: Codes, shape: readonly number[], flipped = false): string {
+    const data = new Uint8Array(q.buffer, q.byteOffset, q.byteLength)
+    const way = `codes ${flipped ? 'flipped' : ''} ${shape.join(' ')}`
+    return this.once(path, way, () => this.#builder.tensor(`${path}.codes`, { dtype: 'i8', shape: [...shape], read: () => data }))
   }
 
   /** The integer codes of a weight that has them. */
@@ -148,9 +179,11 @@ export class WeightEmitter {
     // Codes of up to 4 bits have a type of their own since opset 21.
     const narrow = codes.bits <= 4 && whole && (!zero || zero.every((z) => z >= -8 && z <= 7))
     if (narrow) builder.needs(21)
-    const data = narrow ? packNibbles(q) : new Uint8Array(q.buffer, q.byteOffset, q.byteLength)
     const dtype = narrow ? 'i4' : 'i8'
-    const stored = builder.tensor(`${path}.codes`, { dtype, shape: [...shape], read: () => data })
+    const packed = narrow ? packNibbles(q) : undefined
+    const stored = packed
+      ? builder.tensor(`${path}.codes`, { dtype, shape: [...shape], read: () => packed })
+      : this.codesTensor(path, codes, shape, flipped)
     const channel = flipped ? 1 : 0
     const length = shape[1 - channel]!
     if (whole && (groups === 1 || length % groups === 0)) {

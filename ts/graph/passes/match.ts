@@ -4,6 +4,7 @@
  * Contract of `rewrite`: what a match covers goes only if nothing else sees its values: no other node, no output, no subgraph. So a pass says what a
  * pattern looks like, and values that are used elsewhere are none of its business.
  */
+import { ownValue } from '../../base/own.js'
 import type { ValueType } from '../define.js'
 import { freeNames, hasSubgraphs, mapSubgraphs, subgraphs, type Dim, type Graph, type GraphNode, type GraphTensor } from '../graph.js'
 import { HostTensor } from '../host.js'
@@ -133,7 +134,7 @@ export class View {
     return this.shape(name)?.length
   }
   opset(domain = ''): number {
-    return this.graph.opsets[domain] ?? 1
+    return ownValue(this.graph.opsets, domain) ?? 1
   }
 
   /** A name that no value has. */

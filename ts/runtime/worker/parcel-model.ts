@@ -4,7 +4,7 @@ import type { Json } from '../../base/json-types.js'
 import { InternalError } from '../../base/errors.js'
 import { device, onDevice, type Device, type DeviceSpec } from '../../native/device.js'
 import type { WorkerJob } from '../../native/worker-job.js'
-import { build, Model, weightKind, type ModelInfo, type ModuleSpec, type Weight } from '../../nn/index.js'
+import { build, Model, placesOf, weightKind, type ModelInfo, type ModuleSpec, type Weight } from '../../nn/index.js'
 import { callOp, scope, tensorFromPage, type Tensor } from '../../tensor/index.js'
 
 interface ParcelWeight {
@@ -14,6 +14,8 @@ interface ParcelWeight {
   /** Numbers of tensors in the job. */
   readonly lent?: Readonly<Record<string, number>>
   readonly parts?: Readonly<Record<string, RawTensor>>
+  /** The path of the layer that has it already. */
+  readonly same?: string
 }
 
 export interface ModelParcel {
@@ -34,7 +36,13 @@ function lend(job: WorkerJob, t: Tensor): number {
 /** The model stays usable here; until the job is closed its tensors cannot be written to (ERR_BUSY). */
 export function packModel(job: WorkerJob, model: Model): ModelParcel {
   const weights = new Map<string, ParcelWeight>()
+  const places = placesOf(model)
   for (const { path, weight } of model.weights()) {
+    const [first] = places.get(weight)!
+    if (first !== path) {
+      weights.set(path, { kind: weight.kind, config: {}, shape: weight.shape, same: first! })
+      continue
+    }
     const tensors = weightKind(weight.kind).adopt && weight.tensors?.()
     const values = tensors
       ? { lent: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, lend(job, t)])) }
@@ -58,8 +66,14 @@ export function unpackModel(job: WorkerJob, parcel: ModelParcel): Model {
     return found
   }
   const take = (index: number): Tensor => tensorFromPage(job.take(index))
+  const made = new Map<string, Weight>()
   const weight = (path: string): Weight => {
-    const { kind, config, shape, lent, parts } = entry(weights, path)
+    const w = arrived(entry(weights, path))
+    made.set(path, w)
+    return w
+  }
+  const arrived = ({ kind, config, shape, lent, parts, same }: ParcelWeight): Weight => {
+    if (same !== undefined) return entry(made, same)
     if (parts) return weightKind(kind).restore(parts, config, shape)
     return weightKind(kind).adopt!(Object.fromEntries(Object.entries(lent!).map(([name, index]) => [name, take(index)])))
   }
