@@ -7,7 +7,7 @@ import { constants } from 'node:fs'
 import { IoError, ModelFormatError, ioError } from '../base/errors.js'
 import { checkPath } from './atomic.js'
 import { MAX_TRANSFER, nodeIo, retryInterrupted, type FileIo, type FileStat } from './io.js'
-import { allocate, limitError, limitsOf, type ReadOptions } from './limits.js'
+import { allocateUnset, limitError, limitsOf, type ReadOptions } from './limits.js'
 
 /** Bytes at known places: a file or a piece of memory. */
 export interface ByteSource {
@@ -63,7 +63,7 @@ class FileSource implements ByteSource {
 
   read(offset: number, length: number): Uint8Array {
     this.#check(offset, length)
-    const bytes = allocate(`read '${this.path}'`, length)
+    const bytes = allocateUnset(`read '${this.path}'`, length)
     this.readInto(offset, bytes)
     return bytes
   }
