@@ -2,6 +2,7 @@
  * `npm run runtimes`: the library in other hosts. Fetches Node 18 to 26, Bun and Deno as npm packages of exact version and content into the cache (once,
  * about 450 MB), runs tools/runtimes/smoke.mjs in each and prints a table; exit code 1 where a part fails.
  *   npm run runtimes -- bun node26      only those
+ * Of Electron only the types: examples/electron is compiled against them.
  * Needs a build. What has no binary for this platform is skipped, visibly.
  */
 import { spawn } from 'node:child_process'
@@ -9,6 +10,7 @@ import { chmodSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchPackage } from '../ts/data/cache.js'
 import { root } from './problems.js'
+import { electron, electronTypes } from './runtimes/electron.js'
 import { hosts, type Host } from './runtimes/hosts.js'
 
 interface Part {
@@ -46,8 +48,9 @@ async function programOf({ pkg, program }: Host): Promise<string> {
 
 async function main(names: readonly string[]): Promise<boolean> {
   if (!existsSync(join(root, 'dist', 'esm', 'index.js'))) throw new Error('runtimes: dist/ is missing: npm run build')
-  const unknown = names.find((name) => !hosts.some((h) => h.name === name))
-  if (unknown !== undefined) throw new Error(`runtimes: knows ${hosts.map((h) => h.name).join(', ')}, not ${unknown}`)
+  const all = [...hosts.map((h) => h.name), 'electron']
+  const unknown = names.find((name) => !all.includes(name))
+  if (unknown !== undefined) throw new Error(`runtimes: knows ${all.join(', ')}, not ${unknown}`)
   let [passed, failed, skipped] = [0, 0, 0]
   for (const host of hosts) {
     if (names.length && !names.includes(host.name)) continue
@@ -63,6 +66,12 @@ async function main(names: readonly string[]): Promise<boolean> {
     for (const { part, ok, note } of parts) if (note) console.log(`        ${part}: ${ok ? note : note.replaceAll('\n', '\n        ')}`)
     passed += parts.filter((p) => p.ok).length
     failed += parts.filter((p) => !p.ok).length
+  }
+  if (names.length === 0 || names.includes('electron')) {
+    const problems = await electronTypes()
+    console.log(`electron ${electron.version.padEnd(8)} types of examples/electron ${problems ? `FAILED\n${problems}` : 'ok'}`)
+    if (problems) failed++
+    else passed++
   }
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`)
   return failed === 0
