@@ -39,6 +39,29 @@ describe('a plan gives the bytes of eager runs', () => {
   for (const [name, make] of Object.entries(compressed)) test(name, async () => void (await equalsEager(await make())))
 })
 
+describe('a signal that fires right behind the call', () => {
+  const x = { data: Float32Array.of(1, -2, 3), shape: [3] }
+  for (const [where, make] of Object.entries({
+    'short, computed on the calling thread': () => session((t: Tensor) => ops.relu(t)),
+    'not planned': () => session((t: Tensor) => ops.relu(tensor(t.read()))),
+  }))
+    test(`${where}: ERR_ABORTED, nothing stays; a signal that waits changes nothing`, async () => {
+      const s = track(make())
+      for (let i = 0; i < 30; i++) await s.run(x) // its usual time is known: it is not handed over
+      const before = memory().tensors
+      for (const start of ['run', 'runTensors'] as const) {
+        const control = new AbortController()
+        const late = s[start](x, { signal: control.signal })
+        control.abort()
+        await expect(late).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+        await expect(s[start](x, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ERR_ABORTED' })
+      }
+      expect(memory().tensors).toBe(before)
+      const { output } = await s.run(x, { signal: new AbortController().signal })
+      expect([...output!.data]).toEqual([1, 0, 3])
+    })
+})
+
 describe('recording', () => {
   const x = { data: Float32Array.of(1, -2, 3), shape: [3] }
   const run = (f: (x: Tensor) => Tensor | Record<string, Tensor>, inputs: SessionInputs = x): Session => {

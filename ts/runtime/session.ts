@@ -78,6 +78,15 @@ const UNFUSED = 1
 const DIRECT = 2
 const none: readonly number[] = []
 
+/** What a run on this thread gave, unless the caller's signal fires in the same turn: as a run that was handed over. */
+async function unlessAborted(ran: Ran, flags: number, signal: AbortSignal | undefined): Promise<Ran> {
+  if (!signal) return ran
+  await Promise.resolve()
+  if (!signal.aborted) return ran
+  if (flags & AS_HANDLES) for (const t of Object.values(tensorsOf(ran))) t.dispose()
+  throw abortError('session', signal)
+}
+
 /**
  * Runs of one model. Make it with {@link session}. Runs may overlap; each has memory of its own. The model must live, unchanged, as long as the session:
  * writing into a tensor that a plan reads, or that something it reads was made from (packed weights, results of calls on weights only), is ERR_BUSY.
@@ -130,7 +139,7 @@ export class Session {
    * Outputs by name (those of an imported model are called as in its file; one that has no name is 'output'), computed off the main thread; a run that
    * usually takes less than 0.1 ms is computed here, as handing it over would take this thread about as long; when such calls have taken 2 ms, copies of inputs and
    * outputs included, the event loop has a turn. Inputs are copied before the call returns. The first run of a class of inputs is recorded on this thread; see {@link Session.prepare}. Rejects
-   * with ERR_ABORTED when the signal fires.
+   * with ERR_ABORTED when the signal has fired, or fires before the result is handed over: also when it fires right behind a call that computed its result here.
    */
   async run(inputs: SessionInputs, options: RunOptions = {}): Promise<Record<string, SessionValue>> {
     return valuesOf(await this.#start(inputs, 0, options.signal))
@@ -213,7 +222,7 @@ export class Session {
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    if (found.plan === 0) return this.#now(found, feed, flags, began)
+    if (found.plan === 0) return unlessAborted(this.#now(found, feed, flags, began), flags, signal)
     const native = addon()
     const promise = native.planRunAsync(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!promise) throw nativeError(native)
@@ -222,7 +231,7 @@ export class Session {
       timed(found, ms)
       const turn = letOthersRun(ms)
       if (turn) await turn
-      return { outputs: found.outputs, out: promise }
+      return unlessAborted({ outputs: found.outputs, out: promise }, flags, signal)
     }
     const ticket = native.out[0]!
     const cancel = (): void => native.cancel(ticket)
