@@ -1,5 +1,6 @@
 /** Classes of a session's inputs: what is known of each, and what of it is told; results by name. */
 import { emptyTable } from '../base/own.js'
+import { abortError } from '../base/pace.js'
 import type { DType, TypedArray } from '../base/dtype.js'
 import type { Shape } from '../base/shape.js'
 import { addon } from '../native/call.js'
@@ -97,6 +98,15 @@ export function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {
       return [name, t instanceof Tensor ? t : new Tensor(t as number, dtype, shape)]
     }),
   )
+}
+
+/** What a run on this thread gave, unless the caller's signal fires in the same turn: as a run that was handed over. */
+export async function unlessAborted(ran: Ran, asTensors: boolean, signal: AbortSignal | undefined): Promise<Ran> {
+  if (!signal) return ran
+  await Promise.resolve()
+  if (!signal.aborted) return ran
+  if (asTensors) for (const t of Object.values(tensorsOf(ran))) t.dispose()
+  throw abortError('session', signal)
 }
 
 export function describe({ key, byValue, names, plan, reason, recordMs, compileMs, runs, firstMs, steadyMs }: Class): SessionClass {

@@ -21,6 +21,7 @@ import {
   OTHER_VALUES,
   otherValues,
   tensorsOf,
+  unlessAborted,
   timed,
   valuesOf,
   type Class,
@@ -77,15 +78,6 @@ const WITH_TIMES = 2
 const UNFUSED = 1
 const DIRECT = 2
 const none: readonly number[] = []
-
-/** What a run on this thread gave, unless the caller's signal fires in the same turn: as a run that was handed over. */
-async function unlessAborted(ran: Ran, flags: number, signal: AbortSignal | undefined): Promise<Ran> {
-  if (!signal) return ran
-  await Promise.resolve()
-  if (!signal.aborted) return ran
-  if (flags & AS_HANDLES) for (const t of Object.values(tensorsOf(ran))) t.dispose()
-  throw abortError('session', signal)
-}
 
 /**
  * Runs of one model. Make it with {@link session}. Runs may overlap; each has memory of its own. The model must live, unchanged, as long as the session:
@@ -222,7 +214,7 @@ export class Session {
     const feed = feedOf(inputs)
     const found = this.#classOf(feed)
     found.runs++
-    if (found.plan === 0) return unlessAborted(this.#now(found, feed, flags, began), flags, signal)
+    if (found.plan === 0) return unlessAborted(this.#now(found, feed, flags, began), (flags & AS_HANDLES) !== 0, signal)
     const native = addon()
     const promise = native.planRunAsync(found.plan, nativeInputs(feed, found.byValue), flags)
     if (!promise) throw nativeError(native)
@@ -231,7 +223,7 @@ export class Session {
       timed(found, ms)
       const turn = letOthersRun(ms)
       if (turn) await turn
-      return unlessAborted({ outputs: found.outputs, out: promise }, flags, signal)
+      return unlessAborted({ outputs: found.outputs, out: promise }, (flags & AS_HANDLES) !== 0, signal)
     }
     const ticket = native.out[0]!
     const cancel = (): void => native.cancel(ticket)

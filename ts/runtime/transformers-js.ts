@@ -13,7 +13,7 @@ import type { OnnxModel } from '../formats/onnx/index.js'
 import { graphOf } from '../graph/index.js'
 import { saveHuggingFace } from '../models/index.js'
 import { readTokenizerFiles } from '../models/huggingface/tokenizer-files.js'
-import { Model } from '../nn/index.js'
+import { Model, QuantizedWeight } from '../nn/index.js'
 import { withIdCache } from './id-cache.js'
 import { saveExported, type SavedOnnx, type SaveOnnxOptions } from './save-onnx.js'
 
@@ -102,9 +102,7 @@ export async function saveTransformersJs(model: Model, folder: string, options: 
 }
 
 function fileFor(model: Model, { floats }: TransformersJsOptions): FileName {
-  const codes = model
-    .weights()
-    .flatMap(({ weight }) => (weight.kind === 'quantized' ? [weight as unknown as { readonly bits: number }] : []))
+  const codes = model.weights().flatMap(({ weight }) => (weight instanceof QuantizedWeight ? [weight] : []))
   if (codes.length > 0) return codes.every(({ bits }) => bits <= 4) ? 'model_q4' : 'model_quantized'
   return floats === 'f16' ? 'model_fp16' : 'model'
 }
