@@ -92,7 +92,7 @@ export const distillTrain = definePass({
       return { json: { train: json }, tensors }
     }
     try {
-      const start = saved ? { resume: unpackState(saved.json.train as JsonObject, saved.tensors) } : {}
+      const start = saved ? { resume: unpackState(saved.json.train, saved.tensors) } : {}
       const hooks = {
         label: 'distillation',
         onEvent: emit,

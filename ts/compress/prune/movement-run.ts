@@ -1,6 +1,5 @@
 /** The work of prune/movement: one training of weights with scores, which can be interrupted and continued with the same bits. */
 import type { RawTensor } from '../../base/dtype.js'
-import type { JsonObject } from '../../base/json-types.js'
 import { MaskedWeight, placesOf, ScoredWeight, type Model, type Weight } from '../../nn/index.js'
 import { maskApply } from '../../ops/index.js'
 import { fromRaw, scope, tensor, toRaw, zeros } from '../../tensor/index.js'
@@ -41,7 +40,7 @@ export class MovementRun {
     const { options, saved, snapshots, data, signal, emit, rng, checkpoint, figure, note } = this.context
     const { targets } = this.#chosen
     if (targets.length === 0) return this.source
-    const state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
+    const state = saved ? unpackState(saved.json.train, saved.tensors) : undefined
     const task = retrainTask(this.context, options.distill)
     const training = options.training ?? trainingOf(this.source.info)!
     const perEpoch = stepsPerEpoch(task, this.source, training)

@@ -9,7 +9,7 @@ import { scope, tensor } from '../../tensor/index.js'
 import type { PassContext } from '../pass.js'
 import { release } from '../release.js'
 import { trainingOf, type TrainSettings } from '../train/settings.js'
-import { unpackState, type TrainState } from '../train/state.js'
+import { savedList, savedNumber, unpackState, type TrainState } from '../train/state.js'
 import { evaluateGoal, retrainTask, stopValue } from '../train/retrain-task.js'
 import type { TrainTask } from '../train/task.js'
 import { checkFinite } from '../train/working-copy.js'
@@ -64,10 +64,10 @@ export class PruneRun<O extends PruneOptions> {
     if (this.#paths.length === 0) return this.source
     if (options.retrain.kind !== 'none') this.#task = retrainTask(this.context, options.distill)
     const target = options.stop ? await this.#target(options.stop.share) : undefined
-    const state = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
-    if (saved) this.#figures.push(...(saved.json.figures as unknown as RoundFigure[]))
+    const state = saved ? unpackState(saved.json.train, saved.tensors) : undefined
+    if (saved) this.#figures.push(...(savedList(saved.json, 'figures', 'object') as unknown as RoundFigure[]))
     try {
-      return await this.#rounds(saved ? (saved.json.round as number) : 0, state, target)
+      return await this.#rounds(saved ? savedNumber(saved.json, 'round') : 0, state, target)
     } catch (error) {
       this.#advance(this.source)
       throw error

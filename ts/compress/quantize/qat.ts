@@ -157,7 +157,7 @@ async function trainFake(model: Model, context: PassContext<QatOptions>): Promis
     return { json: { train: json }, tensors }
   }
   try {
-    const resume = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
+    const resume = saved ? unpackState(saved.json.train, saved.tensors) : undefined
     const hooks = {
       label: 'quantization-aware training',
       onEvent: emit,

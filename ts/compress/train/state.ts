@@ -93,13 +93,10 @@ export function packState(state: TrainState): PackedState {
 }
 
 /** The inverse of packState; tensors of other names are left alone. ERR_CHECKPOINT when the JSON is not that of a state. */
-export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTensor>): TrainState {
+export function unpackState(saved: Json | undefined, tensors: ReadonlyMap<string, RawTensor>): TrainState {
+  const json = objectOf(saved ?? null)
   const settings = trainSettingsSchema.safeParse(json.settings)
-  const number = (name: string): number => {
-    const value = json[name]
-    if (typeof value !== 'number') throw damaged(name)
-    return value
-  }
+  const number = (name: string): number => savedNumber(json, name)
   if (!settings.success) throw damaged('settings')
   if (!Array.isArray(json.epochs)) throw damaged('epochs')
   const group = (prefix: string): Map<string, RawTensor> =>
@@ -124,6 +121,25 @@ export function unpackState(json: JsonObject, tensors: ReadonlyMap<string, RawTe
     ...(carried.size ? { carried } : {}),
     ...(json.best === undefined ? {} : { best: { ...bestOf(json.best), values: group('best/') } }),
   }
+}
+
+/** A number of a saved state; ERR_CHECKPOINT where it is none. */
+export function savedNumber(json: JsonObject, name: string): number {
+  const value = json[name]
+  if (typeof value !== 'number') throw damaged(name)
+  return value
+}
+
+/** A list of numbers or of objects; ERR_CHECKPOINT where it is none. */
+export function savedList<K extends 'number' | 'object'>(
+  json: JsonObject,
+  name: string,
+  kind: K,
+): (K extends 'number' ? number : JsonObject)[] {
+  const list = json[name]
+  const fits = (v: Json): boolean => (kind === 'number' ? typeof v === 'number' : typeof v === 'object' && v !== null && !Array.isArray(v))
+  if (!Array.isArray(list) || !list.every(fits)) throw damaged(name)
+  return list as (K extends 'number' ? number : JsonObject)[]
 }
 
 /** JSON has no NaN and no infinity: as text. */

@@ -12,7 +12,7 @@ import type { PassContext, PassState } from '../../pass.js'
 import { owning, release } from '../../release.js'
 import { retrainPlan, type Retrain } from '../../train/retrain.js'
 import { trainingOf, type TrainSettings } from '../../train/settings.js'
-import { packState, unpackState, type Snapshots, type TrainState } from '../../train/state.js'
+import { packState, savedList, savedNumber, unpackState, type Snapshots, type TrainState } from '../../train/state.js'
 import { retrainTask, stepsPerEpoch } from '../../train/retrain-task.js'
 import type { TrainTask } from '../../train/task.js'
 import { runTraining } from '../../train/training.js'
@@ -84,14 +84,14 @@ export class StructuredRun<O extends StructuredOptions> {
 
   async #all(saved: PassState | undefined): Promise<Model> {
     const { options, breathe, progress } = this.#context
-    let resume = saved ? unpackState(saved.json.train as JsonObject, saved.tensors) : undefined
+    let resume = saved ? unpackState(saved.json.train, saved.tensors) : undefined
     let last = this.#lastOfTraining()
     if (saved) {
-      this.#rounds.push(...(saved.json.rounds as unknown as JsonObject[]))
-      this.#removed = new Set(saved.json.removed as number[])
+      this.#rounds.push(...savedList(saved.json, 'rounds', 'object'))
+      this.#removed = new Set(savedList(saved.json, 'removed', 'number'))
       this.#advance(this.#without(this.#source, this.#removed, new Set()))
     }
-    for (let round = saved ? (saved.json.round as number) : 0; round < options.rounds; round++) {
+    for (let round = saved ? savedNumber(saved.json, 'round') : 0; round < options.rounds; round++) {
       if (!resume) last = await this.#remove(round, last)
       if (options.retrain.kind !== 'none') {
         const done = await this.#retrain(options.retrain, round, last, resume)
