@@ -5,12 +5,19 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 const LONGEST = 256
 /** ASCII up to this length is put together here; beyond it a call of the decoder costs less. */
 const SHORT = 24
+/**
+ * Slots that are looked at for one text. The hash is no secret: a file whose texts all have one pays this for each and gets them as strings of their own.
+ * In a table that is half full the texts of other files are hardly ever so far from their slots.
+ */
+const PROBES = 64
 
 export class Texts {
   readonly #bytes: Uint8Array
   readonly #strings: string[] = []
-  /** Of each string: where its bytes begin, how many they are, their hash. Grows with the table, which is never more than half full. */
-  #keys = new Int32Array(3 * 512)
+  /** Of each string: where its bytes begin, in any file that fits into memory. Grows with the table, which is never more than half full. */
+  #froms = new Float64Array(512)
+  /** Of each string: how many bytes it has, their hash. */
+  #keys = new Int32Array(2 * 512)
   /** Number of the string + 1 by hash; 0: free. */
   #table = new Int32Array(1024)
   /** The newest string and its bytes: what a node gives is often what the next one takes. */
@@ -20,6 +27,11 @@ export class Texts {
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
+  }
+
+  /** How many strings are kept. */
+  get size(): number {
+    return this.#strings.length
   }
 
   read(from: number, to: number): string {
@@ -36,20 +48,23 @@ export class Texts {
       high |= byte
     }
     hash ^= hash >>> 15
-    const [keys, table] = [this.#keys, this.#table]
+    const [froms, keys, table] = [this.#froms, this.#keys, this.#table]
     const mask = table.length - 1
     let slot = hash & mask
-    for (; table[slot] !== 0; slot = (slot + 1) & mask) {
-      const k = 3 * (table[slot]! - 1)
-      if (keys[k + 2] === hash && keys[k + 1] === length && this.#same(keys[k]!, from, length)) return this.#strings[k / 3]!
+    let probes = 0
+    for (; table[slot] !== 0 && probes < PROBES; slot = (slot + 1) & mask, probes++) {
+      const n = table[slot]! - 1
+      if (keys[2 * n + 1] === hash && keys[2 * n] === length && this.#same(froms[n]!, from, length)) return this.#strings[n]!
     }
     const text = high < 128 && length <= SHORT ? this.#ascii(from, to) : utf8.decode(bytes.subarray(from, to))
-    const k = 3 * this.#strings.length
-    keys[k] = from
-    keys[k + 1] = length
-    keys[k + 2] = hash
-    table[slot] = this.#strings.push(text)
-    if (this.#strings.length * 2 > mask) this.#grow()
+    if (probes < PROBES) {
+      const n = this.#strings.length
+      froms[n] = from
+      keys[2 * n] = length
+      keys[2 * n + 1] = hash
+      table[slot] = this.#strings.push(text)
+      if (this.#strings.length * 2 > mask) this.#grow()
+    }
     this.#newest = text
     this.#newestFrom = from
     this.#newestLength = length
@@ -77,15 +92,19 @@ export class Texts {
   }
 
   #grow(): void {
+    const froms = new Float64Array(this.#froms.length * 4)
+    froms.set(this.#froms)
     const keys = new Int32Array(this.#keys.length * 4)
     keys.set(this.#keys)
     const table = new Int32Array(this.#table.length * 4)
     const mask = table.length - 1
     for (let i = 0; i < this.#strings.length; i++) {
-      let slot = keys[3 * i + 2]! & mask
+      // No further than about PROBES: texts that meet here met in the smaller table too.
+      let slot = keys[2 * i + 1]! & mask
       while (table[slot] !== 0) slot = (slot + 1) & mask
       table[slot] = i + 1
     }
+    this.#froms = froms
     this.#keys = keys
     this.#table = table
   }
