@@ -6,9 +6,11 @@
  *
  * - 64-bit integers are numbers where these are exact, else bigints; packed lists of floats are typed arrays
  * - equal texts are one string, which makes a graph's names cheap to look up
+ * - `doc_string` is stepped over: nothing here reads documentation. Texts have at most `limits.metadataString` bytes
  *
  * The library's own decoder works by reflection: 5 us a node where this takes 0.5, which decides whether a graph of a million nodes loads at all.
  */
+import { constants } from 'node:buffer'
 import { ScalarType, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { formatError, limitError, type FormatContext } from '../limits.js'
 import { Texts } from './texts.js'
@@ -21,10 +23,10 @@ export type Decoded<T> = T extends bigint
     : T extends readonly (infer E)[]
       ? readonly Decoded<E>[]
       : T extends object
-        ? { readonly [K in keyof T as K extends `$${string}` ? never : K]: Decoded<T[K]> }
+        ? { readonly [K in keyof T as K extends `$${string}` | 'docString' ? never : K]: Decoded<T[K]> }
         : T
 
-type Kind = 'text' | 'bytes' | 'message' | 'float' | 'double' | 'signed' | 'unsigned' | 'int32'
+type Kind = 'text' | 'skipped' | 'bytes' | 'message' | 'float' | 'double' | 'signed' | 'unsigned' | 'int32'
 
 interface Field {
   readonly kind: Kind
@@ -47,7 +49,7 @@ interface Type {
   readonly template: Record<string, unknown>
 }
 
-const kinds: Partial<Record<ScalarType, readonly [Kind, wire: number]>> = {
+const kinds: Partial<Record<ScalarType, readonly [Exclude<Kind, 'skipped'>, wire: number]>> = {
   [ScalarType.STRING]: ['text', 2],
   [ScalarType.BYTES]: ['bytes', 2],
   [ScalarType.FLOAT]: ['float', 5],
@@ -59,7 +61,7 @@ const kinds: Partial<Record<ScalarType, readonly [Kind, wire: number]>> = {
 
 /** Lists that have no element yet; never written to. */
 const EMPTY: readonly never[] = Object.freeze([])
-const defaults: Readonly<Record<Kind, unknown>> = {
+const defaults: Readonly<Record<Exclude<Kind, 'skipped'>, unknown>> = {
   text: '',
   bytes: new Uint8Array(0),
   message: undefined,
@@ -71,7 +73,7 @@ const defaults: Readonly<Record<Kind, unknown>> = {
 }
 
 /** Not looked up among the texts that were there before, of which a graph may have a million. */
-const once: ReadonlySet<string> = new Set(['NodeProto.name', 'NodeProto.doc_string', 'GraphProto.doc_string', 'ModelProto.doc_string'])
+const once: ReadonlySet<string> = new Set(['NodeProto.name'])
 
 const known = new Map<DescMessage, Type>()
 function typeOf(message: DescMessage): Type {
@@ -81,7 +83,8 @@ function typeOf(message: DescMessage): Type {
   known.set(message, type)
   for (const field of message.fields) {
     const list = field.fieldKind === 'list'
-    const [kind, wire] = kindOf(field)
+    const [scalar, wire] = kindOf(field)
+    const kind = field.name === 'doc_string' ? 'skipped' : scalar
     const choice = field.oneof?.localName
     type.fields[field.number] = {
       kind,
@@ -93,6 +96,7 @@ function typeOf(message: DescMessage): Type {
       choice,
       once: once.has(`${message.name}.${field.name}`),
     }
+    if (kind === 'skipped') continue
     if (choice === undefined) type.template[field.localName] = list ? EMPTY : defaults[kind]
     else type.template[choice] = NO_CHOICE
   }
@@ -100,7 +104,7 @@ function typeOf(message: DescMessage): Type {
 }
 const NO_CHOICE = Object.freeze({ case: undefined })
 
-function kindOf(field: DescField): readonly [Kind, number] {
+function kindOf(field: DescField): (typeof kinds)[ScalarType] & object {
   if (field.message) return ['message', 2]
   const scalar =
     field.fieldKind === 'scalar'
@@ -231,10 +235,18 @@ class Decoder {
     return Number.isSafeInteger(near) ? near : whole
   }
 
+  /** A text has at least as many bytes as the string has units: what is no longer than a string may be becomes one. */
+  #text(field: Field, from: number, to: number): string {
+    const most = Math.min(this.#ctx.limits.metadataString, constants.MAX_STRING_LENGTH)
+    if (to - from > most) throw limitError(this.#ctx.where, 'metadataString', to - from, most)
+    return field.once ? this.#texts.readOnce(from, to) : this.#texts.read(from, to)
+  }
+
   /** A text, bytes, or a packed list. */
   #delimited(field: Field, value: Value, from: number, to: number): void {
     const { kind } = field
-    if (kind === 'text') return put(field, value, field.once ? this.#texts.readOnce(from, to) : this.#texts.read(from, to))
+    if (kind === 'skipped') return
+    if (kind === 'text') return put(field, value, this.#text(field, from, to))
     if (kind === 'bytes') return put(field, value, this.#bytes.subarray(from, to))
     const size = kind === 'float' ? 4 : kind === 'double' ? 8 : 0
     if (size > 0) {
@@ -280,7 +292,7 @@ function put(field: Field, value: Value, v: unknown): void {
   }
 }
 
-/** ERR_MODEL_FORMAT (with the byte) for what is no such message, ERR_LIMIT for too many messages. */
+/** ERR_MODEL_FORMAT (with the byte) for what is no such message, ERR_LIMIT for too many messages and for texts that are too long. */
 export function decodeProtobuf<T>(
   ctx: FormatContext,
   bytes: Uint8Array,

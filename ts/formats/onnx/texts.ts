@@ -1,7 +1,7 @@
 /** Texts of a protobuf file by their bytes: equal ones are one string, made once. Names of values stand in a graph at least twice. */
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
-/** Longer ones (documentation) come once. */
+/** Longer ones come once. */
 const LONGEST = 256
 /** ASCII up to this length is put together here; beyond it a call of the decoder costs less. */
 const SHORT = 24
