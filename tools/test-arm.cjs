@@ -21,6 +21,8 @@ const FILTERS = [
   'math_gelu',
   'linear_adds',
   'qlinear_equals',
+  'qconv_matches',
+  'qconv_sums',
   'spmm',
   'mask_ops',
   'philox',
@@ -29,7 +31,7 @@ const FILTERS = [
   'cast_narrowing',
 ]
 /** Where the choice of the row shows above the kernels: integer products. */
-const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals']
+const CAP_FILTERS = ['isa_', 'qgemm_rows', 'wgemm_rows', 'qlinear_equals', 'qconv_sums', 'qconv_with']
 const CAPS = ['neon', 'neondot', 'neoni8mm']
 
 const starts = (command) => cp.spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0

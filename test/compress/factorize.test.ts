@@ -3,15 +3,29 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { cost } from '../../ts/analyze/index.js'
 import { Rng } from '../../ts/base/rng.js'
 import { compress, factorize, prune, quantize, recipe } from '../../ts/compress/index.js'
 import { symmetricEigen } from '../../ts/compress/factorize/eigen.js'
+import { packState, unpackState, type TrainState } from '../../ts/compress/train/state.js'
 import { train } from '../../ts/compress/train/train.js'
 import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { loadModel, saveModel } from '../../ts/models/file.js'
+import { numberDataset } from '../../ts/data/dataset.js'
 import { memory } from '../../ts/native/devices.js'
-import { build, conv1d, conv2d, DenseWeight, embedding, freshValues, linear, type LowRankWeight, Model, sequential } from '../../ts/nn/index.js'
+import {
+  build,
+  conv1d,
+  conv2d,
+  DenseWeight,
+  embedding,
+  freshValues,
+  linear,
+  type LowRankWeight,
+  Model,
+  sequential,
+} from '../../ts/nn/index.js'
 import { session } from '../../ts/runtime/index.js'
 import { scope, tensor, type Tensor } from '../../ts/tensor/index.js'
 import { bars, bitsOf, blobs, convnet, mlp, quick } from './toys.js'
@@ -61,7 +75,7 @@ describe('symmetricEigen', () => {
     const a = normals(n * n, n)
     for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) a[i * n + j] = a[j * n + i]!
     const found = await symmetricEigen(a.slice(), n, breathe)
-    const [values, v] = [found.values, found.vectors(n)]
+    const [values, v] = [found.values, await found.vectors(n)]
     for (let k = 0; k < n; k++) {
       if (k > 0) expect(values[k - 1]!).toBeGreaterThanOrEqual(values[k]!)
       for (let i = 0; i < n; i++) {
@@ -164,7 +178,7 @@ describe('factorize/svd', () => {
     same(small, x)
     const words = new Model(build(sequential({ t: embedding({ rows: 50, width: 24 }), l: linear({ in: 24, out: 20, bias: true, init: 'he' }) }), freshValues(Rng.of(1, 't'))), { name: 't', task: 'embedding', history: [] }) // prettier-ignore
     const { model: fewer } = await compress(words, recipe([[factorize.svd({ rank: 5 }, { targets: ['@table', '@matrix'] })]]))
-    expect(weightOf(fewer, 't.weight').table).toBe(true)
+    expect(weightOf(fewer, 't.weight').rank).toBe(5)
     same(fewer, tensor(Int32Array.of(3, 49, 0, 3), [2, 2]))
     const series = new Model(build(conv1d({ in: 8, out: 16, kernel: 5, stride: 2, padding: 2, bias: true, init: 'he' } as never), freshValues(Rng.of(1, 's'))), { name: 's', task: 'embedding', history: [] }) // prettier-ignore
     same(
@@ -224,6 +238,79 @@ describe('factorize/svd', () => {
       expect(weightOf(other, before.path).kind).toBe('low-rank')
       expect(JSON.stringify(report.passes[0]!.notes)).toMatch(/fc2.weight/)
     }
+  })
+
+  it('is trained with the best step kept, rewound and resumed; a group named after the weight holds both factors', async () => {
+    const [data, validation] = [blobs(192), blobs(64, { seed: 3 })]
+    const { model } = await compress(mlp({ hidden: 32 }), recipe([[factorize.svd({ rank: 3 }, { targets: ['fc2.weight'] })]]))
+    const settings = { ...quick, keepBest: true, validation }
+    const states: TrainState[] = []
+    const straight = await train(model, data, { ...settings, checkpoint: (take) => void states.push(take()) } as never)
+    const { json, tensors } = packState(states[Math.floor(states.length / 2)]!)
+    const resumed = await train(model, data, { ...settings, resume: unpackState(JSON.parse(JSON.stringify(json)), tensors) } as never)
+    expect(bitsOf(resumed.model)).toBe(bitsOf(straight.model))
+    const frozen = await train(model, data, { ...quick, groups: [{ match: 'fc2.weight', lrScale: 0, weightDecay: 0 }] })
+    expect(dense(weightOf(frozen.model, 'fc2.weight'))).toEqual(dense(weightOf(model, 'fc2.weight')))
+    expect(bitsOf(frozen.model)).not.toBe(bitsOf(model))
+  })
+
+  it('by the inputs, tall and wide layers have the least output error that their rank allows, also where inputs span little', async () => {
+    for (const [n, m] of [
+      [30, 12],
+      [12, 30],
+    ] as const) {
+      const values = withSingular(
+        n,
+        m,
+        Array.from({ length: 12 }, (_, i) => 0.8 ** i),
+        n,
+      )
+      const model = layer(n, m, values)
+      // Inputs of 6 dimensions, unlike in size.
+      const [basis, sizes] = [orthonormal(6, m, 77), [4, 2, 1, 0.5, 0.25, 0.125]]
+      const coefficients = normals(300 * 6, 5)
+      const x = Float32Array.from({ length: 300 * m }, (_, i) => sizes.reduce((sum, s, k) => sum + s * coefficients[Math.floor(i / m) * 6 + k]! * basis[k]![i % m]!, 0)) // prettier-ignore
+      const data = numberDataset({ name: 'inputs', features: x, inputShape: [m], labels: new Int32Array(300), classes: ['any'] })
+      const { model: small } = await compress(model, recipe([[factorize.svd({ rank: 3, weighting: 'input', samples: 300 })]]), { data })
+      const [want, got] = [model, small].map((one) => scope(() => one.forward(tensor(x, [300, m])).read()) as Float32Array) as [
+        Float32Array,
+        Float32Array,
+      ]
+      // The best of all: singular values of X W^T beyond the third.
+      const bias = scope(() =>
+        model
+          .weights()
+          .find((w) => w.name === 'bias')!
+          .weight.dense()
+          .read(),
+      ) as Float32Array
+      const y = Float64Array.from(want, (v, i) => v - bias[i % n]!)
+      const square = new Float64Array(n * n)
+      for (let r = 0; r < 300; r++)
+        for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) square[i * n + j]! += y[r * n + i]! * y[r * n + j]!
+      const least = Math.sqrt((await symmetricEigen(square, n, breathe)).values.slice(3).reduce((sum, v) => sum + Math.max(0, v), 0))
+      expect(distance(want, got) / least).toBeLessThan(1.001)
+      expect(distance(want, got) / least).toBeGreaterThan(0.999)
+    }
+  })
+
+  it('a table that is the head too is one product: lookups multiply rows, a graph holds the factors alone, work counts both', async () => {
+    const values = normals(60 * 24, 31)
+    const shared = new DenseWeight(tensor(Float32Array.from(values), [60, 24]))
+    const base = new Model(build(sequential({ t: embedding({ rows: 60, width: 24 }), h: linear({ in: 24, out: 60, bias: false, init: 'he' }) }), freshValues(Rng.of(1, 'tied'))), { name: 'tied', task: 'embedding', history: [] }) // prettier-ignore
+    const tied = base.withWeights(new Map([['t.weight', shared], ['h.weight', shared]])) // prettier-ignore
+    const { model: small } = await compress(tied, recipe([[factorize.svd({ rank: 4 })]]))
+    expect(weightOf(small, 't.weight')).toBe(weightOf(small, 'h.weight'))
+    const ids = tensor(Int32Array.of(0, 59, 7), [1, 3])
+    const w = dense(weightOf(small, 't.weight'))
+    const rows = [0, 59, 7].map((id) => w.subarray(id * 24, id * 24 + 24))
+    const want = rows.flatMap((row) => Array.from({ length: 60 }, (_, o) => row.reduce((sum, v, k) => sum + v * w[o * 24 + k]!, 0)))
+    const got = scope(() => small.forward(ids).read()) as Float32Array
+    expect(distance(Float32Array.from(want), got)).toBeLessThan(1e-4)
+    const onnx = exportOnnx(small, { example: ids })
+    const stored = [...onnx.graph.initializers.values()].reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
+    expect(stored).toBeLessThan(60 * 24)
+    expect(cost(small, ids).layers.find((l) => l.path === 'h')!.macs).toBe(3 * 4 * (24 + 60))
   })
 
   it('leaves pruned weights, grouped kernels and what is no matrix alone, with reasons, and no tensor behind', async () => {

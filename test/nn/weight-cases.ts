@@ -249,11 +249,11 @@ table.push(
   ]),
 )
 
-/** Two random factors of rank 4; a table's right one lies as [cols, 4]. */
+/** Two random factors of rank 4. */
 const factors = (use: Use): { left: Tensor; right: Tensor } => {
-  const [rows, cols] = matrix(use)
+  const [rows] = matrix(use)
   const left = normal(use === 'kernel' ? [rows, 4, 1, 1] : [rows, 4], 21, 0.5)
-  return { left, right: normal(use === 'table' ? [cols, 4] : [4, ...shapes[use].slice(1)], 22, 0.5) }
+  return { left, right: normal([4, ...shapes[use].slice(1)], 22, 0.5) }
 }
 const rounded = (w: Tensor): QuantizedWeight =>
   scope(() => {
@@ -271,7 +271,7 @@ const productOf = (use: Use, of: (t: Tensor) => Tensor): Tensor => {
   const [rows, cols] = matrix(use)
   const { left, right } = factors(use)
   const [a, b] = [of(left), of(right)].map((t) => t.read() as Float32Array) as [Float32Array, Float32Array]
-  const at = (k: number, c: number): number => (use === 'table' ? b[c * 4 + k]! : b[k * cols + c]!)
+  const at = (k: number, c: number): number => b[k * cols + c]!
   const values = Float32Array.from({ length: rows * cols }, (_, i) => [0, 1, 2, 3].reduce((sum, k) => sum + a[Math.floor(i / cols) * 4 + k]! * at(k, i % cols), 0)) // prettier-ignore
   return tensor(values, shapes[use])
 }
@@ -280,7 +280,7 @@ table.push(
     const lowRank = (of: (t: Tensor) => Weight): Weight =>
       scope(() => {
         const { left, right } = factors(use)
-        return new LowRankWeight(shapes[use], { left: of(left), right: of(right), table: use === 'table' })
+        return new LowRankWeight(shapes[use], { left: of(left), right: of(right) })
       })
     return [
       {

@@ -29,7 +29,8 @@ export interface Cost {
 export function cost(model: Model, x: ModuleInput): Cost {
   const macs = new Map<string, number>()
   let flops = 0
-  let waiting: { path: string; input: unknown } | undefined
+  const products = new Set(model.weights().flatMap(({ layer, weight }) => (weight.kind === 'low-rank' ? [layer] : [])))
+  let waiting: { path: string; input: unknown; again?: boolean } | undefined
   scope(() =>
     watchCalls(
       ({ primitive, args, results }) => {
@@ -37,7 +38,8 @@ export function cost(model: Model, x: ModuleInput): Cost {
         flops += spent
         if (!waiting || !args.includes(waiting.input)) return
         macs.set(waiting.path, (macs.get(waiting.path) ?? 0) + spent / 2)
-        waiting = undefined
+        // A product of two factors multiplies again with what the first one gives.
+        waiting = products.has(waiting.path) && !waiting.again ? { path: waiting.path, input: results[0], again: true } : undefined
       },
       () => model.forward(x, { observe: (path, input) => void (waiting = { path, input }) }),
     ),

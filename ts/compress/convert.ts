@@ -36,7 +36,7 @@ export async function convertWeights<O, P = undefined>(model: Model, context: Pa
     const prepared = prepare ? await prepare(target) : (undefined as P)
     return scope(() => convert(target, prepared))
   }
-  const byFactor = async (target: PlacedWeight, { shape, left, right, table }: LowRankWeight): Promise<Conversion> => {
+  const byFactor = async (target: PlacedWeight, { shape, left, right }: LowRankWeight): Promise<Conversion> => {
     if (!converter.byFactor) return { left: 'it is a product of two factors, which this pass would multiply out' }
     const members: Weight[] = []
     try {
@@ -45,7 +45,7 @@ export async function convertWeights<O, P = undefined>(model: Model, context: Pa
         if (isReason(result)) context.note(`left alone: ${result.left}`, `${target.path}.${name}`)
         members.push(isReason(result) ? weightKind(weight.kind).restore(weight.parts(), weight.config(), weight.shape) : result)
       }
-      return new LowRankWeight(shape, { left: members[0]!, right: members[1]!, table })
+      return new LowRankWeight(shape, { left: members[0]!, right: members[1]! })
     } catch (error) {
       for (const w of members) w.dispose()
       throw error

@@ -124,7 +124,6 @@ class Tracer {
         ? new LowRankWeight(inner.shape, {
             left: this.#watched(`${path}.left`, inner.left),
             right: this.#watched(`${path}.right`, inner.right),
-            table: inner.table,
           })
         : undefined
     const apply = (x: Tensor, use: WeightUse): Tensor => {

@@ -22,15 +22,20 @@ export interface Group {
   readonly lrScale?: number | undefined
 }
 
+const eitherWay =
+  (fits: (path: string) => boolean) =>
+  (path: string): boolean =>
+    fits(path) || fits(path.split('#')[0]!)
+
 /**
  * The group of each leaf: the first whose pattern and role both fit. `roles` gives the role of a leaf by path; a leaf that it does not know fits no
- * group with a role.
+ * group with a role. A pattern that fits a weight fits all of its leaves: "fc.weight" also "fc.weight#1".
  *
  * @example
  * new Optimizer({ kind: 'adamw', weightDecay: 0.1 }, leaves, parameterGroups([{ role: 'vector', weightDecay: 0 }], roles))
  */
 export function parameterGroups(groups: readonly ParameterGroup[], roles: ReadonlyMap<string, string>): (path: string) => Group {
-  const tests = groups.map((group) => ({ group, fits: group.match === undefined ? () => true : glob(group.match) }))
+  const tests = groups.map((group) => ({ group, fits: group.match === undefined ? () => true : eitherWay(glob(group.match)) }))
   const known = new Map<string, Group>()
   return (path) => {
     let found = known.get(path)

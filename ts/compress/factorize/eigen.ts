@@ -5,13 +5,13 @@
 import { tridiagonalEigen } from '../../analyze/hessian/tridiagonal.js'
 
 /** Rows of the eigenvector matrix that are rotated together: they stay in the caches, and others have a turn between them. */
-const ROWS = 32
+const rowsTogether = (n: number): number => (n <= 1024 ? 32 : 8)
 
 export interface SymmetricEigen {
   /** Falling. */
   readonly values: Float64Array
   /** The eigenvectors of the `count` largest values as rows [count, n], each of length 1. 2 n^2 count operations. */
-  readonly vectors: (count: number) => Float64Array
+  readonly vectors: (count: number) => Promise<Float64Array>
 }
 
 /** `a` [n, n], symmetric; it is overwritten. 2 n^3 operations for the tridiagonal matrix, about 3 n^3 for its eigenvectors. */
@@ -27,8 +27,8 @@ export async function symmetricEigen(a: Float64Array, n: number, breathe: () => 
   await breathe()
   let values: Float64Array = diagonal
   const rows: Float64Array[] = []
-  for (let from = 0; from < n; from += ROWS) {
-    const wanted = Array.from({ length: Math.min(ROWS, n - from) }, (_, i) => from + i)
+  for (let from = 0; from < n; from += rowsTogether(n)) {
+    const wanted = Array.from({ length: Math.min(rowsTogether(n), n - from) }, (_, i) => from + i)
     const found = tridiagonalEigen(diagonal, off, wanted)
     values = found.values
     rows.push(...found.rows)
@@ -36,12 +36,13 @@ export async function symmetricEigen(a: Float64Array, n: number, breathe: () => 
   }
   return {
     values: values.slice().reverse(),
-    vectors: (count) => {
+    vectors: async (count) => {
       const out = new Float64Array(count * n)
       for (let v = 0; v < count; v++) {
         const z = out.subarray(v * n, (v + 1) * n)
         for (let i = 0; i < n; i++) z[i] = rows[i]![n - 1 - v]!
         for (let k = n - 3; k >= 0; k--) unreflect(a, n, k, betas[k]!, z)
+        await breathe()
       }
       return out
     },

@@ -64,16 +64,14 @@ export const svd = definePass({
     convertWeights<SvdOptions, Factors | string>(model, context, {
       task: NAME,
       prepare: async (target) => obstacle(target) ?? factors(target, context),
-      convert: ({ path, weight, role }, found) => {
+      convert: ({ path, weight }, found) => {
         if (typeof found === 'string') return { left: found }
         const { rank, full, left, right, kept, error } = found
         const [n, ...rest] = weight.shape as [number, ...number[]]
-        const table = role === 'table'
         context.note(`rank ${rank} of ${full}: ${(100 * kept).toFixed(2)} % of the squares, |W - W'| = ${error.toPrecision(3)} |W|`, path)
         return new LowRankWeight(weight.shape, {
-          table,
-          left: new DenseWeight(tensor(left, table ? [n, rank] : [n, rank, ...rest.slice(1).map(() => 1)])),
-          right: new DenseWeight(tensor(table ? transpose(right, rank, rest[0]!) : right, table ? [rest[0]!, rank] : [rank, ...rest])),
+          left: new DenseWeight(tensor(left, [n, rank, ...rest.slice(1).map(() => 1)])),
+          right: new DenseWeight(tensor(right, [rank, ...rest])),
         })
       },
     }),
@@ -106,28 +104,81 @@ async function factors(target: PlacedWeight, context: PassContext<SvdOptions>): 
   const m = values.length / n
   const products = inputProducts(target, context)
   if (typeof products === 'string') return products
-  // The side whose eigenvectors are asked for: with moments of the input that of the outputs, else the smaller one.
-  const outputs = products !== undefined || n <= m
-  const square = scope(() => {
-    const w = tensor(values, [n, m])
-    if (!outputs) return matmul(w, w, true, false).read() as Float64Array
-    return matmul(products ? matmul(w, tensor(products, [m, m])) : w, w, false, true).read() as Float64Array
-  })
-  const size = outputs ? n : m
-  const eigen = await symmetricEigen(square, size, context.breathe)
-  const squares = eigen.values.map((v) => Math.max(0, v))
+  const { squares, basisOf } = products ? await byOutputs(values, products, n, m, context) : await byValues(values, n, m, context)
   const full = Math.min(n, m)
   const rank = Math.min(chooseRank(context.options, squares, n, m), full)
   if (rank * (n + m) >= n * m) return `rank ${rank} of ${full} costs as much as the matrix or more`
-  const basis = eigen.vectors(rank)
+  const { basis, outputs } = await basisOf(rank)
   await context.breathe()
-  const other = scope(() => matmul(tensor(basis, [rank, size]), tensor(values, [n, m]), false, !outputs).read()) as Float64Array
+  // What is left to choose is the other factor: W projected on the basis.
+  const other = scope(() => matmul(tensor(basis, [rank, outputs ? n : m]), tensor(values, [n, m]), false, !outputs).read()) as Float64Array
   balance(basis, other, rank)
   const left = transpose(outputs ? basis : other, rank, n)
   const right = outputs ? other : basis
   const total = squares.reduce((a, b) => a + b, 0)
   const kept = total === 0 ? 1 : squares.subarray(0, rank).reduce((a, b) => a + b, 0) / total
   return { rank, full, left: Float32Array.from(left), right: Float32Array.from(right), kept, error: errorOf(values, left, right, rank) }
+}
+
+interface Spectrum {
+  /** Falling; never negative. */
+  readonly squares: Float64Array
+  /** Orthonormal rows that span the best space of that many dimensions: of the outputs [rank, n], or of the inputs [rank, m]. */
+  readonly basisOf: (rank: number) => Promise<{ readonly basis: Float64Array; readonly outputs: boolean }>
+}
+const notNegative = (v: Float64Array): Float64Array => v.map((x) => Math.max(0, x))
+
+/** Singular vectors of W, on its smaller side. */
+async function byValues(values: Float64Array, n: number, m: number, { breathe }: PassContext<SvdOptions>): Promise<Spectrum> {
+  const outputs = n <= m
+  const square = scope(() => {
+    const w = tensor(values, [n, m])
+    return (outputs ? matmul(w, w, false, true) : matmul(w, w, true, false)).read() as Float64Array
+  })
+  const eigen = await symmetricEigen(square, outputs ? n : m, breathe)
+  return { squares: notNegative(eigen.values), basisOf: async (rank) => ({ basis: await eigen.vectors(rank), outputs }) }
+}
+
+/**
+ * Leading left singular vectors of A = W S for the moments G = S S^T of the input: of A A^T where that is the smaller side, else A v / sigma for the eigenvectors v of A^T A, with
+ * S from the eigenvectors of G (which may be singular).
+ */
+async function byOutputs(
+  values: Float64Array,
+  moments: Float64Array,
+  n: number,
+  m: number,
+  { breathe }: PassContext<SvdOptions>,
+): Promise<Spectrum> {
+  const w = (): ReturnType<typeof tensor> => tensor(values, [n, m])
+  if (n <= m) {
+    const square = scope(() => matmul(matmul(w(), tensor(moments, [m, m])), w(), false, true).read()) as Float64Array
+    const eigen = await symmetricEigen(square, n, breathe)
+    return { squares: notNegative(eigen.values), basisOf: async (rank) => ({ basis: await eigen.vectors(rank), outputs: true }) }
+  }
+  const input = await symmetricEigen(moments.slice(), m, breathe)
+  const root = await input.vectors(m) // rows, each times the root of its value: S^T
+  for (let i = 0; i < root.length; i++) root[i]! *= Math.sqrt(Math.max(0, input.values[Math.floor(i / m)]!))
+  const { a, square } = scope(() => {
+    const product = matmul(w(), tensor(root, [m, m]), false, true)
+    return { a: product.read() as Float64Array, square: matmul(product, product, true, false).read() as Float64Array }
+  })
+  const eigen = await symmetricEigen(square, m, breathe)
+  const squares = notNegative(eigen.values)
+  return {
+    squares,
+    basisOf: async (rank) => {
+      const inner = await eigen.vectors(rank)
+      const basis = scope(() => matmul(tensor(inner, [rank, m]), tensor(a, [n, m]), false, true).read()) as Float64Array
+      // What no input reaches has no direction: such rows are 0.
+      for (let k = 0; k < rank; k++) {
+        const row = basis.subarray(k * n, (k + 1) * n)
+        const length = squares[k]! > squares[0]! * 1e-24 ? Math.sqrt(row.reduce((sum, v) => sum + v * v, 0)) : 0
+        for (let i = 0; i < n; i++) row[i] = length > 0 ? row[i]! / length : 0
+      }
+      return { basis, outputs: true }
+    },
+  }
 }
 
 /** Second moments of the layer's input, undefined where none are wanted, or why there are none. */

@@ -1,5 +1,5 @@
 /** What of a model can be pruned. */
-import { sizeOf } from '../../base/shape.js'
+import { sameShape, sizeOf } from '../../base/shape.js'
 import type { Leaf, Model, ModelInfo, PlacedWeight, Weight } from '../../nn/index.js'
 import { valuesOf } from '../values.js'
 import type { ModelCounts } from './amount.js'
@@ -8,7 +8,7 @@ import { countBits, type Candidate } from './select.js'
 /** The one leaf that holds the weight's values, or undefined. */
 export function prunable(w: Weight): Leaf | undefined {
   const leaves = w.trainable()
-  return leaves.length === 1 && leaves[0]!.value.size > 0 && leaves[0]!.value.shape.length >= 2 ? leaves[0] : undefined
+  return leaves.length === 1 && leaves[0]!.value.size > 0 && leaves[0]!.value.shape.length >= 2 && sameShape(leaves[0]!.value.shape, w.shape) ? leaves[0] : undefined
 }
 
 export interface Chosen {

@@ -89,8 +89,8 @@ export class WorkingCopy {
       // Values to begin with come from a training that had nothing beside, or something else.
       if (parts === 'values' && path.startsWith(BESIDE)) continue
       const weight = path.split('#')[0]!
-      put(leaf.value, `${weight}/${leaf.part ?? 'value'}`, saved)
-      if (leaf.mask && parts === 'all') put(leaf.mask, `${weight}/mask`, saved)
+      put(leaf.value, `${weight}/${leaf.stored?.value ?? leaf.part ?? 'value'}`, saved)
+      if (leaf.mask && parts === 'all') put(leaf.mask, `${weight}/${leaf.stored?.mask ?? 'mask'}`, saved)
     }
     for (const [path, t] of this.state) put(t, path, saved)
   }

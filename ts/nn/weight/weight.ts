@@ -45,6 +45,8 @@ export interface Leaf {
   readonly mask: Tensor | null
   /** Which part of the weight it is; without: "value", its values. Other parts (scales) are trained without weight decay. */
   readonly part?: string
+  /** The parts of the file that hold value and mask, where these are not `part` (or "value") and "mask": those of a weight inside this one. */
+  readonly stored?: { readonly value: string; readonly mask: string }
 }
 
 /** Affine quantization of a layer's input, found by calibration: x ~ scale * (q - zero), q in [0, 255]. */
