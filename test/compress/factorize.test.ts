@@ -245,9 +245,9 @@ describe('factorize/svd', () => {
     const { model } = await compress(mlp({ hidden: 32 }), recipe([[factorize.svd({ rank: 3 }, { targets: ['fc2.weight'] })]]))
     const settings = { ...quick, keepBest: true, validation }
     const states: TrainState[] = []
-    const straight = await train(model, data, { ...settings, checkpoint: (take) => void states.push(take()) } as never)
+    const straight = await train(model, data, { ...settings, checkpoint: (take) => void states.push(take()) })
     const { json, tensors } = packState(states[Math.floor(states.length / 2)]!)
-    const resumed = await train(model, data, { ...settings, resume: unpackState(JSON.parse(JSON.stringify(json)), tensors) } as never)
+    const resumed = await train(model, data, { ...settings, resume: unpackState(JSON.parse(JSON.stringify(json)), tensors) })
     expect(bitsOf(resumed.model)).toBe(bitsOf(straight.model))
     const frozen = await train(model, data, { ...quick, groups: [{ match: 'fc2.weight', lrScale: 0, weightDecay: 0 }] })
     expect(dense(weightOf(frozen.model, 'fc2.weight'))).toEqual(dense(weightOf(model, 'fc2.weight')))

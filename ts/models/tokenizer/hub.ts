@@ -10,6 +10,7 @@ import { tensor, type Tensor } from '../../tensor/index.js'
 import { packJson, unpackJson } from '../header.js'
 import { registerTextEncoder, TOKENIZER } from '../inputs.js'
 import { maxTokens, type TransformerConfig } from '../transformer/body.js'
+import { isTame, patternsOf, withinTime } from './patterns.js'
 
 /** What the extra "tokenizer" holds: tokenizer.json and tokenizer_config.json. */
 export interface HubTokenizerFiles extends JsonObject {
@@ -41,13 +42,16 @@ export class HubTokenizer {
   readonly #engine: Engine
   /** Special tokens around a text: how many stand behind it. */
   readonly #behind: number
+  /** Whether a text may take exponential time. */
+  readonly #timed: boolean
   readonly #around: number
 
-  /** Content that is no tokenizer: ERR_MODEL_FORMAT. */
+  /** Content that is no tokenizer: ERR_MODEL_FORMAT. A text on which one of its regular expressions does not end: ERR_LIMIT, from here or from what encodes. */
   constructor(files: unknown) {
     if (!isObject(files) || files.tokenizer !== 'huggingface' || !isObject(files.json) || !isObject(files.config))
       throw new ModelFormatError('ERR_MODEL_FORMAT', "tokenizer: not a Hugging Face tokenizer { tokenizer: 'huggingface', json, config }")
     this.files = files as HubTokenizerFiles
+    this.#timed = !patternsOf(files.json).every(isTame)
     this.#engine = guarded('tokenizer', () => new EngineClass(files.json as object, files.config as object))
     const inner = this.#encode('a', undefined, false).ids
     const whole = this.#encode('a', undefined, true).ids
@@ -58,13 +62,13 @@ export class HubTokenizer {
   }
 
   #encode(text: string, pair: string | undefined, special: boolean): Encoding {
-    return guarded('tokenizer: encode', () =>
+    const encode = (): Encoding =>
       this.#engine.encode(text, {
         ...(pair === undefined ? {} : { text_pair: pair }),
         add_special_tokens: special,
         return_token_type_ids: pair !== undefined,
-      }),
-    )
+      })
+    return guarded('tokenizer: encode', () => (this.#timed ? withinTime(text.length + (pair?.length ?? 0), encode) : encode()))
   }
 
   /** Ids with the special tokens of the model around them, at most `max`: the text is cut at its end, the special tokens stay. */
@@ -78,9 +82,9 @@ export class HubTokenizer {
 
   /** Text of ids. */
   decode(ids: readonly number[], { special = false }: { readonly special?: boolean } = {}): string {
-    return guarded('tokenizer: decode', () =>
-      ids.length === 0 ? '' : this.#engine.decode([...ids], { skip_special_tokens: !special, clean_up_tokenization_spaces: false }),
-    )
+    if (ids.length === 0) return ''
+    const decode = (): string => this.#engine.decode([...ids], { skip_special_tokens: !special, clean_up_tokenization_spaces: false })
+    return guarded('tokenizer: decode', () => (this.#timed ? withinTime(ids.length, decode) : decode()))
   }
 
   idOf(token: string): number | undefined {
