@@ -35,8 +35,7 @@ function columnSums(key: string, term: (x: Tensor) => Tensor): ColumnStatistic {
       key,
       observe: (path) => {
         let value: ColumnSums = { groups: 0, width: 0, sums: new Float64Array(0), count: 0 }
-        const add = (part: Tensor): void => {
-          const x = columns(module.config, part)
+        const add = (x: Tensor): void => {
           const [groups, width, n] = x.shape as [number, number, number]
           const found = sum(term(x), [2], false).read()
           const sums = value.count === 0 ? new Float64Array(found.length) : value.sums
@@ -44,9 +43,9 @@ function columnSums(key: string, term: (x: Tensor) => Tensor): ColumnStatistic {
           value = { groups, width, sums, count: value.count + n }
         }
         return {
-          see: (x) => {
+          see: (x, as = module) => {
             rangeOf(path, x)
-            pieces(x, (part) => scope(() => add(part)))
+            pieces(x, (part) => scope(() => add(columns(as.config, part))))
           },
           value: () => value,
         }

@@ -29,16 +29,15 @@ class GramObserver implements Observer<Gram> {
 
   constructor(
     readonly path: string,
-    readonly columns: (x: Tensor) => Tensor,
+    readonly columns: (x: Tensor, module?: Module) => Tensor,
   ) {}
 
-  see(x: Tensor): void {
+  see(x: Tensor, module?: Module): void {
     rangeOf(this.path, x)
-    pieces(x, (part) => scope(() => this.#add(part)))
+    pieces(x, (part) => scope(() => this.#add(this.columns(part, module))))
   }
 
-  #add(part: Tensor): void {
-    const columns = this.columns(part)
+  #add(columns: Tensor): void {
     const [groups, width, n] = columns.shape as [number, number, number]
     const products = matmul(columns, columns, false, true).read() as Float32Array
     const sums = sum(columns, [2], false).read() as Float32Array
@@ -65,7 +64,7 @@ export function gramOf(module: Module): Statistic<Gram> | undefined {
   if (!columns) return undefined
   return {
     key: 'gram',
-    observe: (path) => new GramObserver(path, (x) => columns(module.config, x)),
+    observe: (path) => new GramObserver(path, (x, as = module) => columns(as.config, x)),
     save: ({ groups, width, count, products, sums }) => ({
       json: { groups, width, count },
       tensors: {

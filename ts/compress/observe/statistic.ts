@@ -4,11 +4,15 @@
  */
 import type { RawTensor } from '../../base/dtype.js'
 import type { Json } from '../../base/json-types.js'
+import type { Module } from '../../nn/index.js'
 import type { Tensor } from '../../tensor/index.js'
 
 export interface Observer<T> {
-  /** One input of the layer. ERR_NUMERIC when it is not finite. The tensor belongs to the caller. */
-  see(x: Tensor): void
+  /**
+   * One input of the layer, or of `module`, another layer of its kind and groups that multiplies with the same weight: strides, zeros and dilations are that
+   * layer's own. ERR_NUMERIC when it is not finite. The tensor belongs to the caller.
+   */
+  see(x: Tensor, module?: Module): void
   value(): T
 }
 

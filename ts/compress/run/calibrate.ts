@@ -5,7 +5,7 @@ import { shuffle } from '../../base/rng.js'
 import { subset, type Dataset } from '../../data/dataset.js'
 import { batchInputs, evaluationBatches } from '../../models/inputs.js'
 import { interruptible } from '../../native/worker-job.js'
-import type { Model, ModuleInput, Weight } from '../../nn/index.js'
+import type { Model, Module, ModuleInput, PlacedWeight, Weight } from '../../nn/index.js'
 import { scope } from '../../tensor/index.js'
 import type { Observer, Statistic } from '../observe/statistic.js'
 import type { StatisticRequest } from '../pass.js'
@@ -111,30 +111,43 @@ export function calibrationSource(data: Dataset | undefined, task: TrainTask | u
   return samples && fromTask(samples)
 }
 
-/** Layers of a kind that multiply with one weight in the same way, by each of them. */
-function sharingLayers(model: Model): Map<string, readonly string[]> {
-  const layers = new Map<Weight, Map<string, string[]>>()
-  for (const { layer, name, role, weight, module } of model.weights()) {
+/**
+ * Layers of a kind that multiply with one weight, by each of them. Groups decide what stands in a row of the weight; what else a layer says (stride,
+ * zeros, dilation) only what it is multiplied with, so that moments of such layers add up.
+ */
+function sharingLayers(model: Model): Map<string, readonly PlacedWeight[]> {
+  const layers = new Map<Weight, Map<string, PlacedWeight[]>>()
+  for (const placed of model.weights()) {
+    const { name, role, weight, module } = placed
     if (name !== 'weight' || (role !== 'matrix' && role !== 'kernel')) continue
-    const ways = layers.get(weight) ?? new Map<string, string[]>()
+    const ways = layers.get(weight) ?? new Map<string, PlacedWeight[]>()
     const way = `${module.kind} ${JSON.stringify(module.config.groups ?? 1)}`
-    layers.set(weight, ways.set(way, [...(ways.get(way) ?? []), layer]))
+    layers.set(weight, ways.set(way, [...(ways.get(way) ?? []), placed]))
   }
-  return new Map([...layers.values()].flatMap((ways) => [...ways.values()].flatMap((list) => list.map((layer) => [layer, list] as const))))
+  return new Map(
+    [...layers.values()].flatMap((ways) => [...ways.values()].flatMap((list) => list.map(({ layer }) => [layer, list] as const))),
+  )
+}
+
+interface Watch {
+  readonly statistic: Statistic<unknown>
+  readonly observer: Observer<unknown>
+  /** The layer that is watched, where its weight could be others' too. */
+  readonly module: Module | undefined
 }
 
 /** Runs the sweep. What layers with one weight see is seen together. Batches are small and the observers keep constant memory, whatever the number of examples. */
 export async function calibrate(model: Model, source: CalibrationSource, sweep: Sweep): Promise<Statistics> {
-  const observers = new Map<string, { readonly statistic: Statistic<unknown>; readonly observer: Observer<unknown> }[]>()
+  const observers = new Map<string, Watch[]>()
   const wanted = new Set<string>()
   const sharing = sharingLayers(model)
   for (const { path, statistic } of sweep.requests) {
     if (wanted.has(keyOf(path, statistic))) continue
     // One weight, one rounding: it is to serve the inputs of all layers that share it.
     const observer = statistic.observe(path)
-    for (const layer of sharing.get(path) ?? [path]) {
+    for (const { layer, module } of sharing.get(path) ?? [{ layer: path, module: undefined }]) {
       wanted.add(keyOf(layer, statistic))
-      observers.set(layer, [...(observers.get(layer) ?? []), { statistic, observer }])
+      observers.set(layer, [...(observers.get(layer) ?? []), { statistic, observer, module }])
     }
   }
   const seen = new Set<string>()
@@ -149,7 +162,7 @@ export async function calibrate(model: Model, source: CalibrationSource, sweep: 
             const here = observers.get(path)
             if (!here) return
             seen.add(path)
-            for (const { observer } of here) observer.see(input)
+            for (const { observer, module } of here) observer.see(input, module)
           },
         })
       }),
