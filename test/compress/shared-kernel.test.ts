@@ -2,9 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { Rng } from '../../ts/base/rng.js'
 import { compress, quantize, recipe } from '../../ts/compress/index.js'
-import { columnMeans, columnSquares, type ColumnSums } from '../../ts/compress/observe/columns.js'
-import { gramOf, type Gram } from '../../ts/compress/observe/gram.js'
-import type { Statistic } from '../../ts/compress/observe/statistic.js'
+import { columnMeans, columnSquares } from '../../ts/compress/observe/columns.js'
+import { gramOf } from '../../ts/compress/observe/gram.js'
 import { calibrate, calibrationSource } from '../../ts/compress/run/calibrate.js'
 import { numberDataset } from '../../ts/data/index.js'
 import {
@@ -22,6 +21,13 @@ import {
 
 const SIZE = 24
 const draw = Rng.of(8, 'shared-kernel')
+
+/** What the statistics have in common, and what one has besides. */
+interface Moments {
+  readonly count: number
+  readonly sums: ArrayLike<number>
+  readonly products?: ArrayLike<number>
+}
 
 /** The layers one behind the other, with one weight, or with weights of their own that have the same values. */
 function net(layers: Readonly<Record<string, ModuleSpec>>, shared: boolean, inputShape: readonly number[]): Model {
@@ -65,20 +71,20 @@ describe.each(Object.keys(kinds))('%s', (kind) => {
     ['column squares', columnSquares],
   ] as const)('%s of layers with one weight is the sum of what each of them sees', async (_, statisticOf) => {
     const [shared, separate] = [net(layers, true, inputShape), net(layers, false, inputShape)]
-    const ask = async (m: Model): Promise<Partial<Gram & ColumnSums>[]> => {
+    const ask = async (m: Model): Promise<Moments[]> => {
       const requests = Object.keys(layers).map((path) => ({
         path,
         statistic: statisticOf(m.root.children[path]!)!,
       }))
       const found = await calibrate(m, calibrationSource(data, undefined)!, { ...sweep, requests })
-      return requests.map(({ path, statistic }) => found.get(path, statistic)!)
+      return requests.map(({ path, statistic }) => found.get<Moments>(path, statistic)!)
     }
     const [a, b] = await ask(separate)
     const together = await ask(shared)
     expect(together[0]).toBe(together[1])
-    expect(together[0]!.count).toBe(a!.count! + b!.count!)
+    expect(together[0]!.count).toBe(a!.count + b!.count)
     for (const name of ['sums', 'products'] as const) {
-      const [all, one, other] = [together[0], a, b].map((v) => v![name])
+      const [all, one, other] = [together[0], a, b].map((v) => v![name] && Array.from(v![name]))
       if (!all) continue
       const most = all.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
       expect(all).toHaveLength(one!.length)

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { encodeOnnx, parseOnnx } from '../../ts/formats/onnx/index.js'
 import { exportOnnx, modelFromOnnx } from '../../ts/graph/index.js'
 import { isTersorError, load as loadModel, save as saveModel, scope, session, tensor, type Model, type Tensor } from '../../ts/index.js'
+import { unpack } from '../../ts/runtime/worker/parcel-data.js'
 import { constant, model, node, random, value, type GraphInit, type TensorInit } from './build.js'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'tersor-names-'))
@@ -66,6 +67,24 @@ describe.each([
     s.dispose()
     for (const m of [usual, strange, again, written]) m.dispose()
     expect(Object.keys(Object.prototype)).toEqual([])
+  })
+})
+
+describe('what goes out to the caller is a plain object', () => {
+  const x = { data: Float32Array.of(-1, 2), shape: [2] }
+  it.each(['output', ...inherited])('results, one named %s', async (name) => {
+    const s = session((t: Tensor) => Object.fromEntries([[name, t]]))
+    for (const out of [s.runSync(x), await s.run(x)]) {
+      expect(Object.getPrototypeOf(out)).toBe(Object.prototype)
+      expect(Object.entries(out).map(([key, { data }]) => [key, ...data])).toEqual([[name, -1, 2]])
+    }
+    s.dispose()
+  })
+  it('what a worker unpacks, in every depth', async () => {
+    const sent = Object.fromEntries(inherited.map((name) => [name, { [name === '__proto__' ? 'x' : name]: [{ a: 1 }] }]))
+    const got = new Map(Object.entries((await unpack(sent)) as typeof sent))
+    expect([...got]).toEqual(Object.entries(sent))
+    for (const o of [await unpack(sent), got.get('__proto__'), got.get('toString')]) expect(Object.getPrototypeOf(o)).toBe(Object.prototype)
   })
 })
 

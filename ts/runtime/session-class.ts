@@ -1,5 +1,4 @@
 /** Classes of a session's inputs: what is known of each, and what of it is told; results by name. */
-import { emptyTable } from '../base/own.js'
 import { abortError } from '../base/pace.js'
 import type { DType, TypedArray } from '../base/dtype.js'
 import type { Shape } from '../base/shape.js'
@@ -83,12 +82,8 @@ export const infosOf = (entries: readonly (readonly [string, Tensor])[]): Output
   entries.map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
 
 export function valuesOf({ outputs, out }: Ran): Record<string, SessionValue> {
-  const values = emptyTable<SessionValue>()
-  for (let i = 0; i < outputs.length; i++) {
-    const { name, dtype, shape } = outputs[i]!
-    values[name] = { dtype, shape, data: out[i] as TypedArray }
-  }
-  return values
+  // A plain object, in which a result may be named `__proto__` all the same: entries become properties of its own.
+  return Object.fromEntries(outputs.map(({ name, dtype, shape }, i) => [name, { dtype, shape, data: out[i] as TypedArray }]))
 }
 
 export function tensorsOf({ outputs, out }: Ran): Record<string, Tensor> {

@@ -2,7 +2,6 @@
  * Tasks and data on their way to another thread. Plain data is cloned, arrays of numbers are copied once into memory that both threads see, data sets and
  * what is `portable` are made again there. Functions cannot cross: what holds one is ERR_OPTION with its place.
  */
-import { emptyTable } from '../../base/own.js'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { OptionError } from '../../base/errors.js'
@@ -131,9 +130,7 @@ export async function unpack(value: unknown): Promise<unknown> {
     const { $make: make, args } = value as Parcel
     return (await makerOf(make))(...((await unpack(args)) as unknown[]))
   }
-  const out = emptyTable<unknown>()
-  for (const [name, part] of Object.entries(value)) out[name] = await unpack(part)
-  return out
+  return Object.fromEntries(await Promise.all(Object.entries(value).map(async ([name, part]) => [name, await unpack(part)] as const)))
 }
 
 async function makerOf(make: string): Promise<(...args: unknown[]) => unknown> {
