@@ -1,10 +1,10 @@
 /** Folders of `tersor convert --layout transformers.js`, run by @huggingface/transformers on local files, held against Tersor's own results. */
-import { cpSync, existsSync, mkdirSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { generate, loadHuggingFace, loadModel, tokenizerOf } from '../../ts/models/index.js'
 import { textEncoder } from '../../ts/models/inputs.js'
-import type { Model } from '../../ts/nn/index.js'
+import { QuantizedWeight, type Model } from '../../ts/nn/index.js'
 import { saveTransformersJs } from '../../ts/runtime/transformers-js.js'
 import { scope } from '../../ts/tensor/index.js'
 import { tersor } from '../cli/lib.js'
@@ -37,6 +37,44 @@ describe('the files', () => {
     await convert(onnx, 'beside')
     for (const name of ['named/onnx/model_quantized.onnx', 'named/tokenizer.json', 'beside/onnx/model.onnx', 'beside/config.json'])
       expect(existsSync(path.join(web, name)), name).toBe(true)
+  })
+
+  it('of what tersor compress makes of a folder and of an imported graph', async () => {
+    const onnx = path.join(tempDir(), 'bert.onnx')
+    await tersor(['convert', folderOf('bert'), onnx, '--no-check'])
+    const compress = (input: string, out: string, ...options: string[]): ReturnType<typeof tersor> =>
+      tersor(['compress', input, '--recipe', 'int8-weights', '--out', out, '--layout', 'transformers.js', ...options])
+    for (const [name, input, options] of [
+      ['small', folderOf('bert'), []],
+      ['small-graph', onnx, ['--assets', folderOf('bert')]],
+    ] as const) {
+      const to = path.join(web, name)
+      mkdirSync(to)
+      const { code, stderr } = await compress(input, `${to}/`, ...options)
+      expect(code, stderr).toBe(0)
+      expect(readdirSync(to).sort()).toEqual(expect.arrayContaining(['config.json', 'onnx', 'tokenizer.json', 'tokenizer_config.json']))
+      expect(readdirSync(path.join(to, 'onnx'))).toEqual(['model_quantized.onnx'])
+      const again = loadModel(path.join(to, 'onnx', 'model_quantized.onnx'))
+      const bits = again.weights().flatMap(({ weight }) => (weight instanceof QuantizedWeight ? [weight.bits] : []))
+      expect(new Set(bits)).toEqual(new Set([8]))
+      again.dispose()
+    }
+    const file = path.join(web, 'a-file')
+    writeFileSync(file, '')
+    const refused = [await compress(onnx, path.join(web, 'bare')), await compress(folderOf('bert'), file)]
+    refused.push(await tersor(['compress', onnx, '--recipe', 'int8-weights', '--out', path.join(web, 'x.onnx'), '--assets', web]))
+    refused.push(await tersor(['compress', onnx, '--recipe', 'int8-weights', '--out', web]))
+    const why = [
+      /needs its config.json and tokenizer/,
+      /--layout is for a folder/,
+      /--assets is for --layout/,
+      /is a folder, a file is wanted/,
+    ]
+    refused.forEach(({ code, stderr }, i) => {
+      expect(code).not.toBe(0)
+      expect(stderr).toMatch(why[i]!)
+    })
+    expect(existsSync(path.join(web, 'bare'))).toBe(false)
   })
 
   it('of other models and options are refused', async () => {

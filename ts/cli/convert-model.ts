@@ -1,8 +1,6 @@
 /**
  * Whole models of `tersor convert`: what a file or folder holds, and which outputs it can become. Tensors alone: models/convert.ts.
  */
-import { existsSync, statSync } from 'node:fs'
-import path from 'node:path'
 import { OptionError } from '../base/errors.js'
 import type { JsonObject } from '../base/json-types.js'
 import { compress, quantize, recipe } from '../compress/index.js'
@@ -14,13 +12,10 @@ import type { Model } from '../nn/index.js'
 import { saveOnnx, type SaveOnnxOptions } from '../runtime/save-onnx.js'
 import { saveTransformersJs } from '../runtime/transformers-js.js'
 import type { Ui } from './ui.js'
-import { tellScaling } from './write-model.js'
+import { assetsOf, tellScaling, type Layout } from './write-model.js'
 
 /** What comes in: a format, and for some whether it is a model with its architecture. */
 export type InputKind = 'Hugging Face folder' | 'Tersor model' | 'GGUF model' | 'ONNX model' | 'folder of tensors' | FormatName
-/** Folders that are laid out for another program. */
-export const layouts = ['transformers.js'] as const
-export type Layout = (typeof layouts)[number]
 export type OutputKind = 'safetensors' | 'gguf' | 'npz' | 'onnx' | 'folder' | Layout
 
 const tensorOutputs: readonly OutputKind[] = ['safetensors', 'gguf', 'npz', 'folder']
@@ -93,7 +88,6 @@ export interface ModelConversion {
 const refuse = (message: string): never => {
   throw new OptionError('ERR_OPTION', `convert: ${message}`)
 }
-const isFile = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false
 const isInteger = (type: string | undefined): type is IntegerType => (integerTypes as readonly (string | undefined)[]).includes(type)
 
 /** What goes together; called before anything is read. */
@@ -113,14 +107,6 @@ export function checkOptions(to: OutputKind, whole: boolean, o: Omit<ModelConver
   if (whole && o.dtype !== undefined && to === 'safetensors')
     refuse('--dtype would change the weights of a Tersor model; it is for tensors, folders, .gguf and .onnx')
   if (asOnnx && o.dtype === 'bf16') refuse('--dtype for .onnx is f32 or f16')
-}
-
-/** Where the config.json and tokenizer of a model lie: in the folder that was named, or beside the file, above a folder that is called onnx. */
-function assetsOf(input: string, given: string | undefined): { assets?: string } {
-  if (given !== undefined) return { assets: given }
-  const beside = path.dirname(path.resolve(input))
-  const found = path.basename(beside) === 'onnx' ? path.dirname(beside) : beside
-  return existsSync(path.join(found, 'config.json')) ? { assets: found } : {}
 }
 
 /** Results by the names that transformers gives them in ONNX files. */
@@ -169,7 +155,7 @@ export async function convertModel(
   const onnx = { check: o.check, ...(o.sizes ? { sizes: o.sizes } : {}), ...(o.dtype === 'f16' ? ({ floats: 'f16' } as const) : {}) }
   const { files, check } =
     to === 'transformers.js'
-      ? await saveTransformersJs(model, out, { ...onnx, ...(isFile(input) || o.assets !== undefined ? assetsOf(input, o.assets) : {}) })
+      ? await saveTransformersJs(model, out, { ...onnx, ...assetsOf(input, o.assets) })
       : await saveOnnx(model, out, { ...onnx, ...onnxNames(model) })
   ui.say(
     check

@@ -1,7 +1,7 @@
 /** Readers for numbers and paths on the command line: a wrong one is a usage error that says what is allowed, before any work is done. */
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, type Command } from 'commander'
 
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -32,14 +32,24 @@ export function openSize(text: string, before: Readonly<Record<string, number>> 
   return { ...before, [found[1]!]: Number(found[2]) }
 }
 
+const isFolder = (at: string): boolean => statSync(at, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+/** A file or folder to write: the folder that it goes into is there. */
+export function outPath(path: string): string {
+  const folder = dirname(resolve(path))
+  if (!isFolder(folder)) throw new InvalidArgumentError(`there is no folder ${JSON.stringify(folder)}.`)
+  return path
+}
+
 /** A file to write: its folder is there. */
 export function outFile(path: string): string {
-  const kind = (at: string): 'folder' | 'file' | 'nothing' => {
-    const found = statSync(at, { throwIfNoEntry: false })
-    return found ? (found.isDirectory() ? 'folder' : 'file') : 'nothing'
-  }
-  const folder = dirname(resolve(path))
-  if (kind(folder) !== 'folder') throw new InvalidArgumentError(`there is no folder ${JSON.stringify(folder)}.`)
-  if (kind(path) === 'folder') throw new InvalidArgumentError('is a folder, a file is wanted.')
+  if (isFolder(outPath(path))) throw new InvalidArgumentError(FOLDER)
   return path
+}
+const FOLDER = 'is a folder, a file is wanted.'
+
+/** For a command whose other options decide whether a folder is wanted: the usage error that `outFile` is, for an option with these flags. */
+export function refuseFolder(command: Command, flags: string, path: string): void {
+  if (isFolder(path))
+    command.error(`error: option '${flags}' argument '${path}' is invalid. ${FOLDER}`, { code: 'commander.invalidArgument' })
 }

@@ -101,6 +101,12 @@ export async function saveTransformersJs(model: Model, folder: string, options: 
   return saved
 }
 
+/** Throws what `saveTransformersJs` refuses by the kind of the model and its assets; for callers with work to do before they write. */
+export function checkTransformersJs(model: Model, { assets }: Pick<TransformersJsOptions, 'assets'>): void {
+  if (graphOf(model.root)) checkImported(model, assets)
+  else withTokens(model)
+}
+
 function fileFor(model: Model, { floats }: TransformersJsOptions): FileName {
   const codes = model.weights().flatMap(({ weight }) => (weight instanceof QuantizedWeight ? [weight] : []))
   if (codes.length > 0) return codes.every(({ bits }) => bits <= 4) ? 'model_q4' : 'model_quantized'

@@ -21,6 +21,7 @@ import type { Sensitivities } from '../../analyze/sensitivity/index.js'
 import { readRegularFile, writeFileAtomic } from '../../formats/index.js'
 import { loadModel, modelFileBytes } from '../../models/file.js'
 import type { Model } from '../../nn/index.js'
+import { checkTransformersJs } from '../../runtime/transformers-js.js'
 import { formatBytes, formatDuration, formatRatio } from '../../report/format.js'
 import {
   layerTable,
@@ -35,17 +36,19 @@ import {
 import { agreementOf, comparison, compressData, type Measured } from '../compress-data.js'
 import { eventView, planText } from '../events.js'
 import { io } from '../io.js'
-import { outFile, real } from '../options.js'
+import { outFile, outPath, real, refuseFolder } from '../options.js'
 import { sensitivityRowsOf } from '../sensitivity-files.js'
 import { snapshotsBeside } from '../train-files.js'
 import { RESUME, type Ui } from '../ui.js'
-import { writeModel } from '../write-model.js'
+import { assetsOf, assetsOption, checkLayout, layoutOption, writeModel, type Layout } from '../write-model.js'
 
 interface CompressCliOptions extends DeviceCliOptions {
   readonly recipe: string
   readonly data?: string
   readonly validation?: string
   readonly out?: string
+  readonly layout?: Layout
+  readonly assets?: string
   readonly report?: string
   readonly snapshots?: string
   readonly teacher?: readonly string[]
@@ -157,6 +160,8 @@ function showPlan(model: Model, recipe: Recipe, options: CompressOptions, ui: Ui
   ui.result({ plans: plans.map(({ at, plan }) => ({ stage: at.stage, pass: at.pass, name: at.name, plan: plan ?? null })) })
 }
 
+const OUT = '--out <file>'
+
 export function registerCompress(program: Command): void {
   program
     .command('compress')
@@ -171,7 +176,9 @@ export function registerCompress(program: Command): void {
       '--validation <spec>',
       'held-out data: stop rules, and accuracy (language models: perplexity; inputs:PATH: distance of the outputs) before and after',
     )
-    .option('--out <file>', 'file to write: safetensors, or ONNX (.onnx)', outFile)
+    .option(OUT, 'file to write: safetensors, or ONNX (.onnx); with --layout a folder', outPath)
+    .addOption(layoutOption())
+    .addOption(assetsOption())
     .option('--report <file>', 'write a self-contained HTML report', outFile)
     .option('--snapshots <model>', 'model file whose training snapshots rewinding goes back to (default: the input)')
     .option('--teacher <model...>', 'models that passes with "distill" learn from (default: the input itself)')
@@ -192,12 +199,14 @@ export function registerCompress(program: Command): void {
         '  $ tersor compress encoder.safetensors --recipe int8-auto --max-drop 0.5 --data tsv:train.tsv --validation tsv:held.tsv --out small.safetensors\n' +
         '  $ tersor compress lenet5.safetensors --recipe prune-lr-rewind-int8 --data idx:mnist --validation idx:mnist,split=test --out small.safetensors\n' +
         '  $ tersor compress encoder.safetensors --recipe int8-static --data tsv:train.tsv --out encoder.int8.onnx\n' +
+        '  $ tersor compress bert/ --recipe int8-weights --out web/bert --layout transformers.js\n' +
         '  $ tersor compress whale.safetensors --recipe prune-lr-rewind-int8 --data moby-dick --out whale.small.safetensors\n' +
         '  $ tersor compress detector.onnx --recipe int8-static --data inputs:frames.npz --validation inputs:held/ --out detector.int8.onnx\n' +
         '  $ tersor compress net.safetensors --recipe int4-group --print-recipe > my-recipe.json',
     )
-    .action((modelFile: string, o: CompressCliOptions) =>
-      runOnDevice(
+    .action((modelFile: string, o: CompressCliOptions, command: Command) => {
+      if (o.out !== undefined && !o.layout) refuseFolder(command, OUT, o.out)
+      return runOnDevice(
         o,
         async (ui) => {
           const named = readRecipe(o.recipe)
@@ -207,7 +216,12 @@ export function registerCompress(program: Command): void {
             return
           }
           if (o.out === undefined && !o.plan) throw new OptionError('ERR_OPTION', 'compress: --out FILE is needed')
+          if (o.assets !== undefined && !o.layout) throw new OptionError('ERR_OPTION', 'compress: --assets is for --layout transformers.js')
+          if (o.layout && o.out !== undefined) checkLayout('compress', o.out)
           const model = loadModel(modelFile)
+          const laidOut = o.layout && assetsOf(modelFile, o.assets)
+          // What cannot be laid out so is found before the work and not after it.
+          if (laidOut) checkTransformersJs(model, laidOut)
           const data = await compressData(model, o, ui)
           const snapshots = snapshotsBeside(o.snapshots ?? modelFile)
           if (o.snapshots !== undefined && !snapshots)
@@ -219,7 +233,7 @@ export function registerCompress(program: Command): void {
             ...(teacher ? { teacher } : {}),
           }
           if (o.out === undefined || o.plan) return showPlan(model, recipe, given, ui)
-          const out = o.out
+          const out = o.out.replace(/(?<=[^\\/])[\\/]+$/, '')
           const bytesBefore = modelFileBytes(model)
           // First, so that data that does not fit the model is found before the work and not after it.
           const before = await data.measure?.('before', model)
@@ -237,7 +251,7 @@ export function registerCompress(program: Command): void {
             checkpointDir,
             resume: o.resume ?? false,
           }).finally(view.end)
-          const bytes = await writeModel(result.model, out, ui)
+          const bytes = await writeModel(result.model, out, ui, laidOut)
           const after = await data.measure?.('after', result.model)
           const rows = layerRows(result.report)
           ui.table(layerTable(rows))
@@ -286,6 +300,6 @@ export function registerCompress(program: Command): void {
           ui.result({ file: out, bytesBefore, bytes, ...figures, variants, report: result.report })
         },
         RESUME,
-      ),
-    )
+      )
+    })
 }

@@ -10,18 +10,9 @@ import { isHuggingFace } from '../../models/huggingface/index.js'
 import { writableTypes, type WritableType } from '../../models/gguf/index.js'
 import { formatBytes } from '../../report/format.js'
 import { openSize } from '../options.js'
-import {
-  checkOptions,
-  convertModel,
-  goesWhole,
-  inputKind,
-  integerTypes,
-  layouts,
-  type IntegerType,
-  type Layout,
-  type OutputKind,
-} from '../convert-model.js'
+import { checkOptions, convertModel, goesWhole, inputKind, integerTypes, type IntegerType, type OutputKind } from '../convert-model.js'
 import { runCommand, type Ui } from '../ui.js'
+import { assetsOption, checkLayout, layoutOption, type Layout } from '../write-model.js'
 
 interface Options {
   readonly dtype?: HalfOrSingle
@@ -54,7 +45,7 @@ const isFolder = (file: string): boolean => statSync(file, { throwIfNoEntry: fal
 /** What comes out, by its name: a format, or a folder. */
 function outputKind(out: string, layout: Layout | undefined): OutputKind {
   if (layout !== undefined) {
-    if (existsSync(out) && !isFolder(out)) throw new OptionError('ERR_OPTION', `convert: --layout is for a folder, '${out}' is a file`)
+    checkLayout('convert', out)
     return layout
   }
   if (/[\\/]$/.test(out) || isFolder(out)) return 'folder'
@@ -144,12 +135,8 @@ export function registerConvert(program: Command): void {
     )
     .option('--shard <size>', 'to a folder: at most this much in one safetensors file (2GB, 500MB)', size)
     .option('--size <name=n>', 'to .onnx: a size that the inputs of the file leave open becomes this one; may be repeated', openSize)
-    .addOption(
-      new Option('--layout <layout>', 'the folder is laid out for this program: onnx/model_quantized.onnx, config.json, tokenizer').choices(
-        layouts,
-      ),
-    )
-    .option('--assets <folder>', 'with --layout: config.json and tokenizer of a model that has none (default: beside the file)')
+    .addOption(layoutOption())
+    .addOption(assetsOption())
     .option('--no-check', 'to .onnx: do not compare with onnxruntime-node where it is installed')
     .option('--json', 'print JSON')
     .addHelpText(
