@@ -15,3 +15,9 @@ export function track<T extends { dispose(): void }>(x: T, what: 'test' | 'file'
 export function cleanUp(what: 'test' | 'file'): void {
   for (const run of lists[what].splice(0).reverse()) run()
 }
+
+/** What earlier tests left as garbage is gone, its tensors given back: before memory is counted. */
+export async function collected(): Promise<void> {
+  globalThis.gc?.()
+  await new Promise(setImmediate) // finalizers give their tensors back
+}

@@ -76,6 +76,7 @@ describe('suite', () => {
 
   it('gives slow contenders fewer rounds, at least 3, and closes what it opened', async () => {
     let closed = 0
+    const quick: Contender<Sum> = { name: 'quick', prepare: () => ({ sample: async () => 1e3 }) }
     const slow: Contender<Sum> = {
       name: 'slow',
       prepare: () => ({
@@ -84,7 +85,7 @@ describe('suite', () => {
       }),
     }
     const { entries } = (
-      await suite({ name: 's', cases: cases.slice(0, 1), contenders: [once, slow] }).run({ rounds: 9, ms: 0.5, budgetMs: 600 })
+      await suite({ name: 's', cases: cases.slice(0, 1), contenders: [quick, slow] }).run({ rounds: 9, ms: 0.5, budgetMs: 600 })
     ).cases[0]!
     expect([entries[0]!.ns.count, entries[1]!.ns.count, closed]).toEqual([9, 3, 1])
     expect(entries[1]!.samples.filter(Number.isNaN)).toHaveLength(6)

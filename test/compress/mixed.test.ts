@@ -13,6 +13,7 @@ import { memory } from '../../ts/native/devices.js'
 import { activation, build, DenseWeight, freshValues, linear, Model, type QuantizedWeight, sequential } from '../../ts/nn/index.js'
 import { crossEntropy } from '../../ts/ops/index.js'
 import { scope, tensor } from '../../ts/tensor/index.js'
+import { collected } from '../clean-up.js'
 import { bitsOf, blobs, mlp, quick } from './toys.js'
 
 const data = blobs(200)
@@ -167,6 +168,7 @@ describe('quantize/mixed', () => {
 
   it('leaves the model as it was and nothing behind; refuses bad recipes with the place', async () => {
     const bits = bitsOf(model)
+    await collected()
     const before = memory().tensors
     let ended = 0
     for (let at = 4; at < 40; at += 9) {
@@ -177,6 +179,7 @@ describe('quantize/mixed', () => {
       for (const { weight } of done?.model.weights() ?? []) if (weight.kind === 'quantized') weight.dispose()
     }
     expect(bitsOf(model)).toBe(bits)
+    await collected()
     expect(memory().tensors).toBe(before)
     expect(ended).toBeLessThan(4)
     const refuses = (options: object): string => {

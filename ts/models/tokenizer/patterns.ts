@@ -2,9 +2,8 @@
  * Regular expressions of a tokenizer.json. They run in JavaScript's backtracking engine, so a hostile one takes exponential time on a short text ("(a+)+$"). Those whose time is at
  * most quadratic by their form (all that published tokenizers use) run as they are; with any other, encoding gets a time limit.
  */
-import vm from 'node:vm'
-import { LimitError } from '../../base/errors.js'
 import type { Json } from '../../base/json-types.js'
+import { withTimeLimit } from '../../native/time-limit.js'
 
 /** Milliseconds for a text whose tokenizer has a pattern that may take exponential time: so many, and so many more for each 1000 characters. */
 const LEAST_MS = 1000
@@ -104,13 +103,9 @@ export function isTame(pattern: string): boolean {
 /** Runs `work`, which encodes `length` characters, within the time for them; ERR_LIMIT when it takes longer. */
 export function withinTime<T>(length: number, work: () => T): T {
   const timeout = LEAST_MS + Math.ceil((length * MS_PER_THOUSAND) / 1000)
-  try {
-    return vm.runInNewContext('work()', { work }, { timeout }) as T
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error
-    throw new LimitError(
-      'ERR_LIMIT',
-      `tokenizer: a regular expression of this tokenizer.json took more than ${timeout} ms for a text of ${length} characters`,
-    )
-  }
+  return withTimeLimit(
+    timeout,
+    work,
+    () => `tokenizer: a regular expression of this tokenizer.json took more than ${timeout} ms for a text of ${length} characters`,
+  )
 }
