@@ -8,7 +8,12 @@ import { countBits, type Candidate } from './select.js'
 /** The one leaf that holds the weight's values, or undefined. */
 export function prunable(w: Weight): Leaf | undefined {
   const leaves = w.trainable()
-  return leaves.length === 1 && leaves[0]!.value.size > 0 && leaves[0]!.value.shape.length >= 2 && sameShape(leaves[0]!.value.shape, w.shape) ? leaves[0] : undefined
+  return leaves.length === 1 &&
+    leaves[0]!.value.size > 0 &&
+    leaves[0]!.value.shape.length >= 2 &&
+    sameShape(leaves[0]!.value.shape, w.shape)
+    ? leaves[0]
+    : undefined
 }
 
 export interface Chosen {
