@@ -21,7 +21,7 @@ export function loadTrainState(file: string): TrainState {
   const text = metadata.get(KEY)
   if (text === undefined)
     throw new CheckpointError('ERR_CHECKPOINT', `resume '${file}': this is no training state`, { details: { reason: 'format' } })
-  return unpackState(toPlain(parseJson(text)) as JsonObject, tensors)
+  return unpackState(toPlain(parseJson(text)), tensors)
 }
 
 /** Folders beside a model file: the snapshots and the checkpoints of its training. */

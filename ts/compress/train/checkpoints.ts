@@ -116,7 +116,7 @@ export class TrainCheckpoints {
           `belongs to another training: its ${part} ${part === 'settings' || part === 'options' ? 'are' : 'is'} ${difference(then, now)}`,
         )
     }
-    return unpackState(state as JsonObject, tensors)
+    return unpackState(state, tensors)
   }
 
   /** Writes a generation and removes those before the last one. */
