@@ -47,6 +47,10 @@ describe('a tokenizer', () => {
     expect(performance.now() - began).toBeLessThan(20_000)
     expect(t.encode('aa')).toEqual([3])
   })
+  it('with a tame one that is cubic over a long text is ERR_LIMIT too', () => {
+    const t = withPattern('a*a*b')
+    expect(() => t.encode('a'.repeat(20_000))).toThrow(expect.objectContaining({ code: 'ERR_LIMIT' }))
+  })
   it('with a tame one encodes as ever', () => {
     expect(withPattern('a').encode('aab')).toEqual([0, 0, 1])
   })

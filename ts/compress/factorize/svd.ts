@@ -86,7 +86,7 @@ function obstacle({ weight: w, module, role }: PlacedWeight): string | undefined
   return groups === 1 ? undefined : `a convolution of ${groups} groups is not split`
 }
 
-/** The rank by the options, given the falling eigenvalues (squares) and the largest rank that is smaller than the matrix. */
+/** The rank by the options, given the falling squares of the singular values. */
 function chooseRank({ ratio, rank, energy = 0.9 }: SvdOptions, squares: Float64Array, n: number, m: number): number {
   if (rank !== undefined) return rank
   if (ratio !== undefined) return Math.max(1, Math.floor((ratio * n * m) / (n + m)))

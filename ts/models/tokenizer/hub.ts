@@ -10,7 +10,7 @@ import { tensor, type Tensor } from '../../tensor/index.js'
 import { packJson, unpackJson } from '../header.js'
 import { registerTextEncoder, TOKENIZER } from '../inputs.js'
 import { maxTokens, type TransformerConfig } from '../transformer/body.js'
-import { isTame, patternsOf, withinTime } from './patterns.js'
+import { isTame, patternsOf, SHORT_TEXT, withinTime } from './patterns.js'
 
 /** What the extra "tokenizer" holds: tokenizer.json and tokenizer_config.json. */
 export interface HubTokenizerFiles extends JsonObject {
@@ -42,7 +42,7 @@ export class HubTokenizer {
   readonly #engine: Engine
   /** Special tokens around a text: how many stand behind it. */
   readonly #behind: number
-  /** Whether a text may take exponential time. */
+  /** Whether a short text may take exponential time. */
   readonly #timed: boolean
   readonly #around: number
 
@@ -68,7 +68,8 @@ export class HubTokenizer {
         add_special_tokens: special,
         return_token_type_ids: pair !== undefined,
       })
-    return guarded('tokenizer: encode', () => (this.#timed ? withinTime(text.length + (pair?.length ?? 0), encode) : encode()))
+    const length = text.length + (pair?.length ?? 0)
+    return guarded('tokenizer: encode', () => (this.#timed || length > SHORT_TEXT ? withinTime(length, encode) : encode()))
   }
 
   /** Ids with the special tokens of the model around them, at most `max`: the text is cut at its end, the special tokens stay. */

@@ -1,6 +1,6 @@
 /**
  * Regular expressions of a tokenizer.json. They run in JavaScript's backtracking engine, so a hostile one takes exponential time on a short text ("(a+)+$"). Those whose time is at
- * most quadratic by their form (all that published tokenizers use) run as they are; with any other, encoding gets a time limit.
+ * most quadratic from each place of the text, by their form (as those of the tokenizers in the test), run as they are on short texts; with any other, and on long texts, encoding gets a time limit.
  */
 import type { Json } from '../../base/json-types.js'
 import { withTimeLimit } from '../../native/time-limit.js'
@@ -8,6 +8,8 @@ import { withTimeLimit } from '../../native/time-limit.js'
 /** Milliseconds for a text whose tokenizer has a pattern that may take exponential time: so many, and so many more for each 1000 characters. */
 const LEAST_MS = 1000
 const MS_PER_THOUSAND = 100
+/** Characters up to which tame patterns need no limit: quadratic from each place is cubic over a text. */
+export const SHORT_TEXT = 1000
 
 /** Values of "Regex" anywhere in the file: splits, replacements. */
 export function patternsOf(json: Json): string[] {
@@ -54,7 +56,7 @@ const SHORT = 64
 const MOST: Met = { unbounded: 2, choices: 8 }
 
 /**
- * Whether a pattern takes at most quadratic time by its form: what is repeated has no choice inside, and no path meets more than two unbounded repetitions and
+ * Whether a pattern takes at most quadratic time from each place of a text, by its form: what is repeated has no choice inside, and no path meets more than two unbounded repetitions and
  * a few other choices. Back references and unbalanced patterns are not: false where in doubt.
  */
 export function isTame(pattern: string): boolean {
